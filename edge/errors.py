@@ -1,0 +1,65 @@
+"""Every failure of the package, drawn as a tree.
+
+One base, `EdgeError`, so that a program can catch them all; each leaf is also the builtin that fits, so that
+a program that knows nothing of us can catch it too::
+
+    EdgeError
+    ├── ImageError        (ValueError)    a picture that cannot be read, or must not be
+    ├── LabelError        (ValueError)    a class name that is not one, or is not known here
+    ├── BundleError       (ValueError)    a bundle that is missing, damaged, foreign or too new
+    │   └── ParityError   (BundleError)   a network that answers otherwise than it did on the workstation
+    ├── RuntimeMissing    (ImportError)   no library here can run the network
+    ├── NotEnough         (ValueError)    too few examples or labels for what was asked
+    ├── DatasetError      (ValueError)    a folder of photos that cannot be used as one
+    └── HomeError         (OSError)       the device's home folder cannot be used
+        ├── HomeMissing   (HomeError)     there is none yet: `edge init` first
+        └── HomeBusy      (HomeError)     another process holds it
+
+Every message is one line that says what is wrong, both values where two do not fit, and the next action.
+
+Source: the shape of gpiozero's and river's error trees; the rule of one line is ours.
+"""
+
+
+class EdgeError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ImageError(EdgeError, ValueError):
+    """A picture that cannot be read (truncated, not a picture) or must not be (a decompression bomb)."""
+
+
+class LabelError(EdgeError, ValueError):
+    """A label that is no valid name, or is not known where it was used."""
+
+
+class BundleError(EdgeError, ValueError):
+    """A bundle that is missing, damaged, foreign, hostile, or newer than this program."""
+
+
+class ParityError(BundleError):
+    """A network whose embeddings stray from those of the workstation further than its tolerance."""
+
+
+class RuntimeMissing(EdgeError, ImportError):
+    """No installed library can run the network, or the one that is installed cannot be loaded."""
+
+
+class NotEnough(EdgeError, ValueError):
+    """Too few examples, or too few labels, for what was asked."""
+
+
+class DatasetError(EdgeError, ValueError):
+    """A folder of photos that does not hold one class folder per label with photos in each."""
+
+
+class HomeError(EdgeError, OSError):
+    """The home folder cannot be read or written, or holds something else."""
+
+
+class HomeMissing(HomeError):
+    """There is no home here yet."""
+
+
+class HomeBusy(HomeError):
+    """Another process holds the home's lock longer than we are willing to wait."""

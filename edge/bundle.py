@@ -1,0 +1,344 @@
+"""The bundle: the one file (`kitchen.edge`) that the workstation ships and the device runs.
+
+A zip whose entries are stored, not compressed, so that it is read in place, without extracting:
+
+| entry | holds |
+|---|---|
+| manifest.json | `Manifest`: names, labels, parity results, and size and SHA-256 of every other entry |
+| backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the forms asked for |
+| golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
+| examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples |
+| background.npz | `mean` float32 (D,), `covariance` float32 (D, D) of generic pictures' embeddings; may be absent |
+
+Nothing in a bundle is believed before it is checked: structure and limits when it is opened, before anything large is
+read; each entry's SHA-256 when that entry is read; all of them in `verify`. No pickle: arrays are read by their `.npy`
+header, whose type and shape must be the expected ones.
+
+Source: PKWARE's APPNOTE (zip) and `numpy.lib.format` (npy); limits before reading, as safetensors does.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.manifest import ENTRIES, FileEntry, Manifest, parse
+
+MAX_MANIFEST = 4_000_000  # bytes
+MAX_ENTRY = 256_000_000  # bytes
+
+_END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A few pictures with the embeddings that PyTorch gave for them: uint8 (G, S, S, 3), float32 (G, D)."""
+
+    images: NDArray[np.uint8]
+    embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FactoryExamples:
+    """The workstation's embeddings (N, D) with indices into the manifest's labels (N,).
+
+    `trained_on` (N,) marks those that the backbone's adaptation saw: they teach, but count in no figure.
+    """
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    trained_on: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Background:
+    """Mean (D,) and covariance (D, D) of generic pictures' embeddings."""
+
+    mean: NDArray[np.float32]
+    covariance: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest, and its entries on demand."""
+
+    path: Path
+    manifest: Manifest
+
+    def entry(self, name: str) -> bytes:
+        """Return an entry's bytes, their SHA-256 checked.
+
+        Raises:
+            BundleError: there is no such entry, or it was changed.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path} holds no {name}, it holds {', '.join(sorted(self.manifest.files))}")
+        return _read_entry(self.path, name, self.manifest.files[name])
+
+    def golden(self) -> Golden:
+        """Return the golden pictures and embeddings."""
+        info = self.manifest.backbone
+        arrays = self._arrays("golden.npz")
+        images = arrays.take("images", np.uint8, (None, info.input_size, info.input_size, 3))
+        embeddings = arrays.take("embeddings", np.float32, (len(images), info.dimension))
+        if not len(images):
+            raise BundleError(f"{self.path} holds no golden pictures; build it again")
+        return Golden(images, embeddings)
+
+    def examples(self) -> FactoryExamples:
+        """Return the factory's examples."""
+        arrays = self._arrays("examples.npz")
+        half = arrays.take("embeddings", np.float16, (None, self.manifest.backbone.dimension))
+        labels = arrays.take("labels", np.int32, (len(half),))
+        trained_on = arrays.take("trained_on", np.uint8, (len(half),))
+        if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
+            raise BundleError(f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones")
+        return FactoryExamples(half.astype(np.float32), labels, trained_on.astype(np.bool_))
+
+    def background(self) -> Background | None:
+        """Return the generic pictures' statistics, or None where the bundle has none."""
+        if "background.npz" not in self.manifest.files:
+            return None
+        arrays = self._arrays("background.npz")
+        d = self.manifest.backbone.dimension
+        return Background(arrays.take("mean", np.float32, (d,)), arrays.take("covariance", np.float32, (d, d)))
+
+    def verify(self) -> None:
+        """Read and check everything: every hash, every array's type, shape and finiteness.
+
+        Raises:
+            BundleError: by name of what is wrong.
+        """
+        self.golden()
+        self.examples()
+        self.background()
+        for model in self.manifest.models:
+            self.entry(model.file)
+
+    def _arrays(self, name: str) -> "_Arrays":
+        return _Arrays(f"{self.path}: {name}", self.entry(name))
+
+
+def read(path: Path | str) -> Bundle:
+    """Open a bundle: check its structure, limits and manifest, reading nothing large.
+
+    Args:
+        path: the bundle file.
+
+    Returns:
+        The bundle; entries are read, and their hashes checked, on demand. `verify()` checks them all at once.
+
+    Raises:
+        BundleError: it is missing, empty, cut short, no bundle, of a newer format, or says something impossible.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        infos = _directory(path, file)
+        if "manifest.json" not in infos:
+            raise BundleError(f"{path} holds no manifest.json; it is no bundle of edge-transfer")
+        if infos["manifest.json"].file_size > MAX_MANIFEST:
+            raise BundleError(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
+        manifest = parse(path, _stored(path, file, infos["manifest.json"]))
+    present = {name: info.file_size for name, info in infos.items() if name != "manifest.json"}
+    for name in sorted(set(present) ^ set(manifest.files)):
+        where = "the manifest does not name it" if name in present else "it is missing"
+        raise BundleError(f"{path}: {name}: {where}; copy or build the bundle again")
+    for name, entry in manifest.files.items():
+        if present[name] != entry.size:
+            raise BundleError(
+                f"{path}: {name} has {present[name]} bytes, the manifest says {entry.size}; copy it again"
+            )
+    return Bundle(path, manifest)
+
+
+def write(
+    path: Path,
+    manifest: Manifest,
+    models: Mapping[str, bytes],
+    golden: Golden,
+    examples: FactoryExamples,
+    background: Background | None = None,
+) -> Bundle:
+    """Write a bundle whole or not at all (a temporary file beside it, synced, then renamed), and open it.
+
+    Args:
+        path: where; an existing file is replaced.
+        manifest: all but `files`, which is filled in here.
+        models: bytes by entry name; the names of `manifest.models`.
+        golden, examples, background: the arrays; embeddings of examples are rounded to float16.
+
+    Raises:
+        BundleError: what is to be written would not be read back.
+        OSError: the disk refuses.
+    """
+    entries = {model.file: models[model.file] for model in manifest.models}
+    entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
+    entries["examples.npz"] = _npz(
+        embeddings=examples.embeddings.astype(np.float16),
+        labels=examples.labels.astype(np.int32),
+        trained_on=examples.trained_on.astype(np.uint8),
+    )
+    if background is not None:
+        entries["background.npz"] = _npz(
+            mean=background.mean.astype(np.float32), covariance=background.covariance.astype(np.float32)
+        )
+    table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
+    text = json.dumps(dataclasses.asdict(dataclasses.replace(manifest, files=table)), indent=1, ensure_ascii=False)
+    parse(path, text.encode())
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("xb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, data in {"manifest.json": text.encode(), **entries}.items():
+                    archive.writestr(zipfile.ZipInfo(name), data)  # a fixed date: same content, same bytes
+            file.flush()
+            os.fsync(file.fileno())
+        bundle = read(partial)
+        bundle.verify()
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return dataclasses.replace(bundle, path=path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# reading the zip ------------------------------------------------------------------------------------------------
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise BundleError(f"{path} is a folder; name the bundle file (NAME.edge)")
+        return path.open("rb")
+    except FileNotFoundError:
+        raise BundleError(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _directory(path: Path, file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
+    """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
+    size = file.seek(0, io.SEEK_END)
+    if not size:
+        raise BundleError(f"{path} is empty (0 bytes); copy it again")
+    file.seek(max(0, size - _END_OF_ZIP.size))
+    tail = file.read()
+    signature, _, _, _, count, length, offset, _ = _END_OF_ZIP.unpack(tail.rjust(_END_OF_ZIP.size, b"\0"))
+    if signature != b"PK\5\6":
+        file.seek(0)
+        cut = file.read(4) == b"PK\3\4"
+        raise BundleError(f"{path} is {'cut short; copy it again' if cut else 'no bundle of edge-transfer'}")
+    if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
+        raise BundleError(f"{path}: its list of {count} entries does not fit a bundle; copy or build it again")
+    try:
+        infos = zipfile.ZipFile(file).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: damaged zip ({error}); copy it again") from error
+    used = 0
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        if info.filename not in ENTRIES:
+            raise BundleError(f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again")
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
+            raise BundleError(
+                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly"
+            )
+        if info.file_size > MAX_ENTRY:
+            raise BundleError(f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read")
+        if info.header_offset < used:
+            raise BundleError(f"{path}: {info.filename} overlaps another entry; copy or build the bundle again")
+        used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
+    if used > offset:
+        raise BundleError(f"{path}: its entries reach past their end; copy or build the bundle again")
+    if len({info.filename for info in infos}) < len(infos):
+        raise BundleError(f"{path} holds two entries of one name; build it again")
+    return {info.filename: info for info in infos}
+
+
+def _stored(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(info.filename)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{path}: {info.filename} is damaged ({error}); copy the bundle again") from error
+
+
+def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
+    with _opened(path) as file:
+        infos = _directory(path, file)
+        data = _stored(path, file, infos[name]) if name in infos else b""
+    if len(data) != expected.size or hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise BundleError(f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again")
+    return data
+
+
+# arrays -----------------------------------------------------------------------------------------------------------
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+class _Arrays:
+    """The arrays of an npz, each taken by name with the type and shape that it must have."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name, self._data = name, data
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+            if len(self._zip.infolist()) > 8 or any(
+                i.compress_type != zipfile.ZIP_STORED for i in self._zip.infolist()
+            ):
+                raise BundleError(f"{name} is compressed or holds too many arrays; build the bundle again")
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+            raise BundleError(f"{name} is damaged ({error}); build the bundle again") from error
+
+    def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return array `key`; None in `shape` stands for any length."""
+        try:
+            with self._zip.open(f"{key}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise BundleError(f"{self._name}: {key} is written in npy version {version}, expected (1, 0)")
+                found, fortran, kind = np.lib.format.read_array_header_1_0(file)
+                right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
+                if kind != np.dtype(dtype).newbyteorder("<") or not right or fortran:
+                    wanted = tuple("N" if n is None else n for n in shape)
+                    raise BundleError(
+                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again"
+                    )
+                data = file.read(len(self._data))
+        except BundleError:
+            raise
+        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
+            raise BundleError(f"{self._name}: {key} cannot be read ({error}); build the bundle again") from error
+        count = int(np.prod(found, dtype=object))
+        if len(data) != count * kind.itemsize:
+            raise BundleError(
+                f"{self._name}: {key} has {len(data)} bytes, its shape {found} needs {count * kind.itemsize}"
+            )
+        array = np.frombuffer(data, kind).reshape(found).astype(dtype)
+        if kind.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again")
+        return array

@@ -1,0 +1,55 @@
+"""What a label may be called, and where a photo's label comes from.
+
+Owns the one rule for names, used for folders on the workstation and for `teach`, `relabel`, `rename` on the device.
+A label is 1 to 100 characters of any script, emoji included, without path separators or control characters: it can
+always be a folder's name, a word on a command line and a line on a terminal.
+"""
+
+import unicodedata
+
+from edge.errors import LabelError
+
+MAX_LENGTH = 100  # characters; a file name may hold 255 bytes, and a character up to 4
+RESERVED = "unknown"  # the answer for a picture unlike everything taught
+
+_JOINERS = "\u200c\u200d"  # the two format characters that words and emoji are really written with
+# Unicode categories: control, format, surrogate, private use, unassigned, line and paragraph separators
+_NOT_PRINTED = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
+
+
+def clean(name: str) -> str:
+    """Return `name` as a label: outer blanks removed, accents composed (Unicode NFC).
+
+    Args:
+        name: what the user wrote, or a folder's name.
+
+    Returns:
+        The label; `clean(clean(x)) == clean(x)`.
+
+    Raises:
+        LabelError: it is empty, too long, reserved, or holds a character that a folder or terminal cannot show.
+
+    >>> clean("  tin can ")
+    'tin can'
+    >>> clean("../etc")
+    Traceback (most recent call last):
+    ...
+    edge.errors.LabelError: label '../etc' contains '/': a label may be a folder's name; leave the separator out
+    """
+    label = unicodedata.normalize("NFC", name).strip()
+    if not label:
+        raise LabelError("a label must not be empty; give it a name such as 'glass'")
+    if len(label) > MAX_LENGTH:
+        raise LabelError(f"label '{label[:20]}…' has {len(label)} characters, at most {MAX_LENGTH} fit; shorten it")
+    for character in label:
+        if character in "/\\":
+            raise LabelError(
+                f"label {label!r} contains '{character}': a label may be a folder's name; leave the separator out"
+            )
+        if unicodedata.category(character) in _NOT_PRINTED and character not in _JOINERS:
+            raise LabelError(f"label {label!r} contains the unprintable character U+{ord(character):04X}; leave it out")
+    if label[0] in ".-":
+        raise LabelError(f"label '{label}' begins with '{label[0]}'; begin it with a letter or digit")
+    if label.casefold() == RESERVED:
+        raise LabelError(f"'{label}' is the answer for pictures unlike everything taught; choose another, say 'other'")
+    return label

@@ -1,0 +1,145 @@
+"""What a bundle says of itself: manifest.json as dataclasses, and the only way from its text to them.
+
+Every field is present, of its type, and of a possible value, or the bundle is refused by the field's name; fields that
+a later writer adds are let pass. `format` numbers the layout, `reader` the oldest program that can use it.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+
+import edge
+from edge.errors import BundleError, LabelError
+from edge.labels import clean
+
+FORMAT = 1  # written; bundles whose `reader` is at most this are read
+
+MAX_SIDE = 1024  # pixels of input
+MAX_DIMENSION = 8192
+MAX_LABELS = 10_000
+
+MODEL_FILES = ("backbone.onnx", "backbone.int8.onnx", "backbone.tflite", "backbone.int8.tflite")
+ENTRIES = frozenset({"manifest.json", "golden.npz", "examples.npz", "background.npz", *MODEL_FILES})
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Which frozen network, and how pictures are cut for it."""
+
+    name: str
+    fingerprint: str  # SHA-256 over weights and preprocessing: embeddings are compared only where it is equal
+    weights: str  # where they come from
+    licence: str
+    input_size: int  # pixels
+    short_side: int  # pixels, before the centre square is cut
+    dimension: int  # D
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of the network and how closely it answers as PyTorch did."""
+
+    file: str
+    format: str  # "onnx" or "tflite"
+    precision: str  # "fp32" or "int8"
+    quantization: str  # "none", "weight-only", "static", or "as delivered"
+    error: float  # largest difference over largest value
+    cosine: float  # of the worst golden picture
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of held-out photos that a head which never saw them named rightly, with its 95 % interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    photos: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 of one entry."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in a bundle; `files` is filled in by `write`."""
+
+    name: str
+    created: str  # ISO 8601, UTC
+    backbone: BackboneInfo
+    labels: tuple[str, ...]
+    models: tuple[ModelFile, ...]
+    accuracy: Accuracy | None
+    program: str = f"edge-transfer {edge.__version__}"
+    format: int = FORMAT
+    reader: int = FORMAT  # the oldest format number whose readers can use this bundle
+    files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
+
+
+def parse(path: Path, data: bytes) -> Manifest:
+    """Turn JSON into a `Manifest` whose every field has its type and a possible value."""
+    try:
+        raw = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: manifest.json is no JSON ({error}); build the bundle again") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("reader"), int):
+        raise BundleError(f"{path}: manifest.json says no format; it is no bundle of edge-transfer")
+    if raw["reader"] > FORMAT:
+        raise BundleError(
+            f"{path} is of format {raw.get('format')} for readers of {raw['reader']} and later, this program reads "
+            f"{FORMAT}; upgrade edge-transfer"
+        )
+    manifest: Manifest = _typed(path, "manifest.json", Manifest, raw)
+    info = manifest.backbone
+    possible = {
+        "input_size": 1 <= info.input_size <= MAX_SIDE,
+        "short_side": info.input_size <= info.short_side <= 4 * MAX_SIDE,
+        "dimension": 1 <= info.dimension <= MAX_DIMENSION,
+        "labels": 1 <= len(manifest.labels) <= MAX_LABELS and len(set(manifest.labels)) == len(manifest.labels),
+        "models": bool(manifest.models)
+        and all(m.file in MODEL_FILES and m.file in manifest.files for m in manifest.models),
+        "files": set(manifest.files) <= ENTRIES - {"manifest.json"},
+    }
+    for field, fits in possible.items():
+        if not fits:
+            raise BundleError(f"{path}: manifest.json: {field} has an impossible value; build the bundle again")
+    try:
+        if any(clean(label) != label for label in manifest.labels):
+            raise BundleError(f"{path}: manifest.json: labels have an impossible value; build the bundle again")
+    except LabelError as error:
+        raise BundleError(f"{path}: {error}") from error
+    return manifest
+
+
+def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
+    """Convert parsed JSON to `kind`: a dataclass, tuple, mapping, optional, or plain type; extra keys are let pass."""
+    args = get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        missing = hints.keys() - value.keys()
+        if missing:
+            raise BundleError(f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
+        return kind(**{name: _typed(path, f"{where}: {name}", hint, value[name]) for name, hint in hints.items()})  # type: ignore[operator]
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_typed(path, where, args[0], item) for item in value)
+    if get_origin(kind) is Mapping and isinstance(value, dict):
+        return {key: _typed(path, f"{where}: {key}", args[1], item) for key, item in value.items()}
+    if type(None) in args:
+        return None if value is None else _typed(path, where, args[0], value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
+        return value
+    raise BundleError(f"{path}: {where} is {str(value)[:60]!r}, which is no {getattr(kind, '__name__', kind)}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")

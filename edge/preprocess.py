@@ -1,0 +1,160 @@
+"""Image file → uint8 pixels (H, W, 3): the one implementation, used on the device and for training alike.
+
+Steps: read the file (bounded), decode the first frame (JPEG at the smallest scale that is large enough), turn it
+upright by its EXIF orientation, make it 8-bit RGB, then cut the centre square and resize it in one antialiased
+bilinear pass. The square's side is `size / short_side` of the short side: for 224 and 256 the usual 7/8.
+
+Everything that a file can do wrong ends as an `ImageError` that names the file: pictures come from cameras that lose
+power, from the web, and from strangers.
+"""
+
+import io
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from edge.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+MAX_BYTES = 100_000_000  # of one file
+MAX_PIXELS = 40_000_000  # decoded at once: Pillow takes 4 bytes each, so 160 MB of a 512 MB board
+# Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. Those that
+# Pillow has ready without importing all its plugins come first.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "MPO", "WEBP", "TIFF")
+
+# Pillow says so of pictures over 89 million pixels while it opens them; here that is an error like the others.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def load(path: Path | str, size: int = 224, short_side: int = 256) -> Pixels:
+    """Read one picture file as network input.
+
+    Args:
+        path: the file.
+        size: side of the square returned, in pixels.
+        short_side: what the picture's short side would be resized to before the centre square is cut; ≥ `size`.
+
+    Returns:
+        uint8 (size, size, 3), RGB, 0–255.
+
+    Raises:
+        ImageError: the file is missing, no picture, damaged, or too large; the message names it.
+    """
+    return decode(read(path), str(path), size, short_side)
+
+
+def read(path: Path | str) -> bytes:
+    """Read a picture file's bytes; refuses what is no regular file (a pipe would block) or is over `MAX_BYTES`.
+
+    Raises:
+        ImageError: it cannot be read; the message names it.
+    """
+    path = Path(path)
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ImageError(f"{path} is not a file; name a picture or a folder of pictures")
+        if about.st_size > MAX_BYTES:
+            raise ImageError(
+                f"{path} has {about.st_size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read; make it smaller"
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
+
+
+def decode(data: bytes, name: str, size: int, short_side: int) -> Pixels:
+    """Decode a picture's bytes as network input; `name` is only for the error's text.
+
+    Args, Returns, Raises: as `load`.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (640, 480), 200).save(file, "PNG")
+    >>> decode(file.getvalue(), "grey.png", size=224, short_side=256)[0, 0]
+    array([200, 200, 200], dtype=uint8)
+    """
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes); take the picture again or delete it")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return square(_upright(image, name, short_side), size, short_side)
+    except ImageError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ImageError(f"{name} declares over 89 million pixels; make it smaller") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} is not a picture that can be read; save it as JPEG, PNG or WebP") from None
+    except MemoryError:
+        raise ImageError(f"{name} does not fit in memory; make it smaller") from None
+    except Exception as error:  # Pillow's decoders raise nearly every builtin on damaged data
+        raise ImageError(f"{name} is damaged or cut short ({error}); take it again or delete it") from error
+
+
+def square(image: Image.Image, size: int, short_side: int) -> Pixels:
+    """Cut the centre square of an upright RGB picture and resize it: the last step of `load`, for camera frames.
+
+    Args:
+        image: RGB, any size.
+        size, short_side: as `load`.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    width, height = image.size
+    side = min(width, height) * size / short_side
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def find(path: Path | str) -> list[Path]:
+    """List the picture files of a path: itself if it is a file, else those below the folder, sorted, hidden ones not.
+
+    Raises:
+        ImageError: the path does not exist, or the folder holds no picture.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise ImageError(f"{path} does not exist; check the path")
+        return [path]
+    found = [
+        p
+        for p in sorted(path.rglob("*"))
+        if p.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(path).parts)
+    ]
+    if not found:
+        raise ImageError(f"{path} holds no picture (.jpg, .png, .webp, …); name another folder")
+    return found
+
+
+def _upright(image: Image.Image, name: str, short_side: int) -> Image.Image:
+    """Decode to 8-bit RGB as the photographer saw it, refusing what would take too much memory."""
+    declared = image.width * image.height
+    image.draft("RGB", (short_side, short_side))  # JPEG alone: decode at 1/2, 1/4 or 1/8 of the size
+    # a progressive JPEG is held whole by the decoder, at whatever scale it is asked for
+    pixels = declared if image.info.get("progressive") else image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {pixels / 1e6:.0f} million pixels, at most {MAX_PIXELS / 1e6:.0f} are decoded; make it smaller"
+        )
+    if image.mode == "F":
+        raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture")
+    image.load()
+    if image.mode.startswith("I"):  # 16 bits of grey: keep the upper 8, where convert() would clip
+        levels = np.asarray(image).astype(np.int64) >> 8
+        image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:  # seen on white, as viewers show it; the hidden colours are arbitrary
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("RGB")

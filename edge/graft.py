@@ -13,6 +13,7 @@ The floor of the norm is the one TFLite's L2_NORMALIZATION has built in (Source:
 reference/l2normalization.h); ONNX gets the same, so that both files answer alike.
 """
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -27,6 +28,8 @@ OUTPUT = "probabilities"
 
 SMALLEST_NORM = 1e-6
 """A shorter embedding is divided by this instead of by its own length."""
+
+_MOST_AXES = 8  # more than any image network gives; bounds the work on a damaged file
 
 
 def graft(
@@ -67,18 +70,30 @@ def graft(
     from edge.graft_onnx import graft_onnx  # here, not above: both need this module's constants
     from edge.graft_tflite import graft_tflite
 
-    weights, bias = np.asarray(weights, "<f4"), np.asarray(bias, "<f4")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the check refuses
+        weights, bias = np.asarray(weights, "<f4"), np.asarray(bias, "<f4")
     _check_head(weights, bias, labels, power)
     add_head = {"onnx": graft_onnx, "tflite": graft_tflite}[runtime]
     return add_head(bytes(backbone), weights, bias, list(labels), power)
 
 
-def check_dimension(dimension: int, weights: NDArray[Any]) -> None:
-    """Raise BundleError unless the backbone's embeddings have as many values as the head expects."""
+def check_dimension(axes: Sequence[int], weights: NDArray[Any]) -> int:
+    """Return how many values per image an output of these axes has; the first one is the images'.
+
+    Raises:
+        BundleError: an axis after the first is not fixed (less than 1), or the head expects another number.
+    """
+    if not 2 <= len(axes) <= _MOST_AXES:
+        raise BundleError(
+            f"the backbone's output has {len(axes)} axes, expected 2 to {_MOST_AXES}; build the bundle again"
+        )
+    dimension = math.prod(axes[1:]) if min(axes[1:]) > 0 else 0
     if dimension != weights.shape[0]:
         raise BundleError(
-            f"head expects {weights.shape[0]} features but the backbone gives {dimension}; build the bundle again"
+            f"head expects {weights.shape[0]} features but the backbone gives {dimension or 'no fixed number of them'};"
+            " build the bundle again"
         )
+    return dimension
 
 
 def _check_head(weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float) -> None:

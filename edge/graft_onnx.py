@@ -37,10 +37,11 @@ _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO 
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS, _ATTRIBUTE_TYPE = 1, 3, 8, 20
 _TYPE_INT, _TYPE_INTS = 2, 7  # AttributeProto.AttributeType
-_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_LOCATION = 1, 2, 8, 9, 14
 _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR, _ELEMENT_TYPE, _SHAPE, _SHAPE_DIM, _DIM_VALUE = 1, 2, 1, 1, 2, 1, 1
 _ONNX_DOMAINS = (b"", b"ai.onnx")
+_EXTERNAL = 1  # TensorProto.DataLocation
 _OLDEST_OPSET = 9
 _AXES_ARE_INPUT = 18  # first opset whose ReduceL2 takes the axes as an input
 
@@ -52,10 +53,11 @@ def graft_onnx(
     model = list(_fields(memoryview(backbone)))
     graph = list(_fields(_only(model, _MODEL_GRAPH, "graph")))
     output = _only(graph, _GRAPH_OUTPUT, "output")
-    embedding = _embedding(output)
-    check_dimension(embedding.dimension, weights)
+    embedding = _embedding(output, weights)
     if OUTPUT.encode() in _value_names(graph):
         raise BundleError(f"the backbone has a value named {OUTPUT!r}: it is a classifier already")
+    if any(_is_elsewhere(field) for field in graph):
+        raise BundleError("the backbone keeps weights in another file; export it with external_data=False")
     prefix = next(name for i in count() if (name := f"head{i or ''}/").encode() not in backbone)
     head = _head(embedding, weights, bias, power, _opset(model), prefix)
     grown = b"".join(bytes(field.raw) for field in graph if field.number != _GRAPH_OUTPUT)
@@ -69,7 +71,7 @@ def graft_onnx(
 
 @dataclass(frozen=True)
 class _Field:
-    """One field of a message: `raw` with its key, `payload` without; `number_value` where it is a varint."""
+    """One field of a message: `raw` with its key, `payload` without (and without its length); `value` of a varint."""
 
     number: int
     raw: memoryview
@@ -79,12 +81,11 @@ class _Field:
 
 @dataclass(frozen=True)
 class _Embedding:
-    """The backbone's output: its name, the Dimension message of its first axis, its rank and its values per image."""
+    """The backbone's output: its name, the Dimension message of its first axis, its number of axes."""
 
     name: bytes
     batch: bytes
     rank: int
-    dimension: int
 
 
 def _head(
@@ -127,7 +128,7 @@ def _head(
     return b"".join(parts) + _bytes(_GRAPH_OUTPUT, output)
 
 
-def _embedding(output: memoryview) -> _Embedding:
+def _embedding(output: memoryview, weights: NDArray[Any]) -> _Embedding:
     value = list(_fields(output))
     tensor = list(_fields(_only(list(_fields(_only(value, _VALUE_TYPE, "type"))), _TYPE_TENSOR, "tensor type")))
     element = next((field.value for field in tensor if field.number == _ELEMENT_TYPE), 0)
@@ -135,12 +136,8 @@ def _embedding(output: memoryview) -> _Embedding:
         raise BundleError(f"the backbone's output has ONNX type {element}, expected {_FLOAT} (float32)")
     dims = [field.payload for field in _fields(_only(tensor, _SHAPE, "shape")) if field.number == _SHAPE_DIM]
     sizes = [next((field.value for field in _fields(dim) if field.number == _DIM_VALUE), 0) for dim in dims]
-    dimension = 1
-    for size in sizes[1:]:
-        dimension *= size
-    if len(sizes) < 2 or not dimension:
-        raise BundleError(f"the backbone's output has axes {sizes} (0: not fixed), expected N and fixed ones after it")
-    return _Embedding(bytes(_only(value, _VALUE_NAME, "name")), bytes(dims[0]), len(dims), dimension)
+    check_dimension(sizes, weights)
+    return _Embedding(bytes(_only(value, _VALUE_NAME, "name")), bytes(dims[0]), len(dims))
 
 
 def _opset(model: list[_Field]) -> int:
@@ -151,7 +148,7 @@ def _opset(model: list[_Field]) -> int:
             version = entry[_OPSET_VERSION].value if _OPSET_VERSION in entry else 0
             if domain in _ONNX_DOMAINS:
                 if version < _OLDEST_OPSET:
-                    raise BundleError(f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET} or newer")
+                    raise BundleError(f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET}")
                 return version
     raise BundleError("the backbone names no ONNX opset: damaged, or not an ONNX file; build the bundle again")
 
@@ -171,6 +168,12 @@ def _value_names(graph: list[_Field]) -> set[bytes]:
 def _is_labels(field: _Field) -> bool:
     return field.number == _MODEL_METADATA and any(
         part.number == _ENTRY_KEY and part.payload == LABELS_KEY.encode() for part in _fields(field.payload)
+    )
+
+
+def _is_elsewhere(field: _Field) -> bool:
+    return field.number == _GRAPH_INITIALIZER and any(
+        part.number == _TENSOR_LOCATION and part.value == _EXTERNAL for part in _fields(field.payload)
     )
 
 

@@ -102,8 +102,8 @@ class Reader:
     def _check(self, at: int, size: int) -> None:
         if at < 0 or at + size > len(self._data):
             raise BundleError(
-                f"a {self._name} file of {len(self._data)} bytes points at byte {at + size}: damaged or truncated;"
-                " build the bundle again"
+                f"a {self._name} file of {len(self._data)} bytes points at bytes {at} to {at + size}:"
+                " damaged or truncated; build the bundle again"
             )
 
 

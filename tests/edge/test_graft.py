@@ -93,9 +93,9 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def assert_same(found: NDArray[Any], logits: NDArray[np.float64]) -> None:
-    """Compare to 1e-6; logits over 4 carry float32 rounding of their own size into the exponent."""
+    """Compare to 1e-6; logits over 3 carry float32 rounding of their own size into the exponent."""
     assert found.shape == logits.shape
-    np.testing.assert_allclose(found, softmax(logits), rtol=0, atol=1e-6 * max(1, np.abs(logits).max() / 4))
+    np.testing.assert_allclose(found, softmax(logits), rtol=0, atol=1e-6 * max(1, np.abs(logits).max() / 3))
 
 
 def head(columns: int, seed: int = 0, scale: float = 2.0, features: int = FEATURES) -> dict[str, Any]:
@@ -382,7 +382,13 @@ def test_foreign_bytes_are_refused(noise: bytes, name: str, kept: int) -> None:
     assert graft_or_refuse(bytes(4) + b"TFL3" + noise, "noise.tflite") is None
 
 
-def test_a_vector_of_a_million_axes_is_refused_in_one_short_line() -> None:
+def test_a_reference_before_the_file_is_refused() -> None:
+    root_at_8_with_its_vtable_100_bytes_before = b"\x08\0\0\0TFL3\x64\0\0\0" + bytes(200)
+    with pytest.raises(BundleError, match="damaged or truncated"):
+        graft(root_at_8_with_its_vtable_100_bytes_before, "tflite", **head(3))
+
+
+def test_an_output_of_half_a_million_axes_is_refused_in_one_short_line() -> None:
     axes = b"\x0a\x03\x08\xff\x7f" * 500_000  # dimensions of 16383
     shape = b"\x12" + varint(len(axes)) + axes
     tensor = b"\x0a" + varint(len(shape) + 2) + b"\x08\x01" + shape

@@ -85,7 +85,7 @@ def cli() -> None:
 @click.option("--precision", type=click.Choice(["fp32", "int8"]), help="At which precision; fp32 unless it is missing.")
 @shared
 def init(bundle: Path, format: str | None, precision: str | None) -> None:
-    """Adopt BUNDLE: check it, prove it on this machine, and let its head serve."""
+    """Adopt BUNDLE: check it, prove it here, and let it serve."""
     from edge.adopt import adopt
 
     with adopt(home(), bundle, format, precision) as made:
@@ -122,7 +122,10 @@ def classify(pictures: tuple[Path, ...]) -> int:
 @click.option("--session", help="Name shared by pictures that are nearly the same, such as one burst of a camera.")
 @shared
 def teach(label: str, pictures: tuple[Path, ...], session: str | None) -> int:
-    """Store PICTURES, files or folders, as examples of LABEL, old or new. Then: edge retrain."""
+    """Store PICTURES as examples of LABEL, old or new.
+
+    PICTURES are files or folders of them. What is known already is not stored again. Then: edge retrain.
+    """
     taught = learner().teach(label, list(pictures), session, Progress("teaching"))
     for skipped in taught.unreadable:
         complain(f"skipped: {skipped.reason}")
@@ -150,7 +153,10 @@ def retrain() -> None:
 @click.argument("folder", type=_PATH)
 @shared
 def evaluate(folder: Path) -> int:
-    """Classify FOLDER, one class folder per label, and count how often the answer is right."""
+    """Count how often the class folders in FOLDER are named rightly.
+
+    FOLDER holds one folder of pictures for each label, named like it.
+    """
     result = learner().evaluate(folder)
     for skipped in result.unreadable:
         complain(f"skipped: {skipped.reason}")
@@ -178,7 +184,10 @@ def history() -> None:
 @click.argument("generation", type=int, required=False)
 @shared
 def rollback(generation: int | None) -> None:
-    """Let an earlier GENERATION serve again; without a number, the one before. The examples stay."""
+    """Let an earlier GENERATION serve again.
+
+    Without a number, the one before the serving one. The examples stay.
+    """
     entry = learner().rollback(generation)
     answer(entry, lambda: [f"generation {entry.generation} of {entry.created} serves again"])
 
@@ -189,7 +198,10 @@ def rollback(generation: int | None) -> None:
 @click.option("--label", help="Forget this label and all of its examples, the factory's too.")
 @shared
 def forget(examples: tuple[str, ...], session: str | None, label: str | None) -> None:
-    """Forget EXAMPLES (numbers, or the picture files) as if they had never been taught, and refit."""
+    """Forget EXAMPLES as if they had never been taught, and refit.
+
+    EXAMPLES are numbers, as other commands print them, or the picture files themselves.
+    """
     if not examples and session is None and label is None:
         raise click.UsageError("name examples, or give --session or --label")
     result = learner().forget(examples, session, label)
@@ -210,7 +222,10 @@ def forget(examples: tuple[str, ...], session: str | None, label: str | None) ->
 @click.argument("examples", nargs=-1, required=True)
 @shared
 def relabel(label: str, examples: tuple[str, ...]) -> None:
-    """Give EXAMPLES (numbers, or the picture files) another LABEL. Then: edge retrain."""
+    """Give EXAMPLES another LABEL, old or new.
+
+    EXAMPLES are numbers, as other commands print them, or the picture files themselves. Then: edge retrain.
+    """
     result = learner().relabel(examples, label)
     answer(result, lambda: [f"{plural(len(result), 'example')} now '{result[0].label}'; now run: edge retrain"])
 
@@ -229,7 +244,10 @@ def rename(old: str, new: str) -> None:
 @click.argument("file", type=_PATH)
 @shared
 def export(file: Path) -> None:
-    """Write the whole classifier as one FILE (.onnx or .tflite) that runs with no code of ours."""
+    """Write the whole classifier as one .onnx or .tflite FILE.
+
+    It holds backbone, head and labels, and runs in any ONNX or TFLite runtime with no code of ours.
+    """
     result = learner().export(file)
     size = f"{result.bytes / 1e6:.1f} MB"
     answer(
@@ -240,7 +258,7 @@ def export(file: Path) -> None:
 @cli.command()
 @shared
 def doctor() -> int:
-    """Check runtimes, disk, home and bundle, and say how to mend what is wrong."""
+    """Check this machine and the home, and say how to mend them."""
     from edge.doctor import examine
 
     findings = examine(home())

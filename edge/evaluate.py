@@ -145,7 +145,8 @@ def wilson(right: int, total: int) -> tuple[float, float]:
         return 0.0, 1.0
     share, z2 = right / total, _Z * _Z / total
     centre, half = share + z2 / 2, _Z * float(np.sqrt(share * (1 - share) / total + z2 / total / 4))
-    return max(0.0, (centre - half) / (1 + z2)), min(1.0, (centre + half) / (1 + z2))
+    low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding must not push the share itself out
 
 
 def _checked(
@@ -160,7 +161,7 @@ def _checked(
 
 
 def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width (Guo et al. 2017: fifteen); NaN if nothing was measured."""
+    """Expected calibration error over bins of equal width (fifteen, as Guo et al. 2017); NaN if nothing measured."""
     if not right.size:
         return float("nan")
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)

@@ -132,7 +132,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     weights = (1.0,) if is_local.all() else FACTORY_WEIGHTS
     best = min(
         (c for weight in weights for c in _candidates(x, columns, groups, is_local, weight, shrinkages)),
-        key=lambda c: (c.loss, -c.shrinkage, -c.factory_weight),
+        key=lambda c: (c.loss, abs(np.log(c.shrinkage / 0.3)), -c.factory_weight),
     )
     tau = best.shrinkage * (best.spectrum.spread or 1.0)
     directions = best.spectrum.weights(tau)
@@ -213,12 +213,12 @@ def calibrate(scores: Floats, columns: Ints) -> tuple[float, float]:
 def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: NDArray[np.bool_]) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
     keys = [row.tobytes() for row in x.astype(np.float32)]
-    return np.array(
-        sorted(
-            range(len(x)), key=lambda i: (not is_local[i], columns[i], keys[i], sessions[i] is None, sessions[i] or "")
-        ),
-        np.int64,
-    )
+
+    def key(row: int) -> tuple[bool, int, bytes, str]:
+        session = sessions[row]
+        return not is_local[row], int(columns[row]), keys[row], "" if session is None else f"={session}"
+
+    return np.array(sorted(range(len(x)), key=key), np.int64)
 
 
 def _groups(sessions: Sequence[str | None], is_local: NDArray[np.bool_]) -> Ints:

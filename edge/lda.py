@@ -21,8 +21,8 @@ basis V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to n
     m_c' = m_c − s_c / (n_c − b_c)
 
 a change of rank 2|B| at most, and A'⁻¹ = A⁻¹ + A⁻¹ Eᵀ (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ E A⁻¹ (Sherman & Morrison 1950, Woodbury
-1950), with E the rows d and h, and H the block-diagonal matrix of the brackets. Scores need not be computed about the
-new mean: another origin adds the same number to all labels.
+1950), with E the rows d and h, and H the block-diagonal matrix of the brackets. Scores need not be computed
+about the new mean: another origin adds the same number to all labels.
 
 Sources: Friedman, "Regularized Discriminant Analysis", JASA 1989; Ledoit & Wolf, "A well-conditioned estimator for
 large-dimensional covariance matrices", J. Multivariate Analysis 2004; Hastie & Tibshirani, "Efficient quadratic
@@ -164,7 +164,7 @@ def _leave_blocks(
     between: Floats,
     kappa: float,
 ) -> Floats:
-    """Scores (g, b, C) of g groups of b examples. Of names: `x·m` is x A⁻¹ m; d = x − m_c comes before h = x − m."""
+    """Scores (g, b, C) of g groups of b examples. A name `dm` is d A⁻¹ m; d = x − m_c comes before h = x − m."""
     g, b = shape
     columns, w = points.columns.reshape(g, b), points.weights.reshape(g, b)
     h = points.coordinates.reshape(g, b, -1)

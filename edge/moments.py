@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 def fixed(embeddings: ArrayLike) -> Floats:
-    """Scale raw embeddings (N, D) to length one and round them to the grid: products sum exactly in float64."""
+    """Scale raw embeddings (N, D) to length one and round them to the grid: float64, whose products sum exactly."""
     return np.asarray(np.rint(unit(embeddings) * GRID) / GRID, np.float64)
 
 
@@ -93,7 +93,7 @@ class Moments:
     def within(self) -> Floats:
         """(D, D) scatter of all examples about the mean of their own label."""
         scaled = self.sums / np.sqrt(self.counts)[:, None]
-        return self.gram - scaled.T @ scaled
+        return np.asarray(self.gram - scaled.T @ scaled)
 
     def __add__(self, other: Moments) -> Moments:
         """Merge: the moments of both devices' examples together."""

@@ -169,6 +169,9 @@ def embedder(trunk: nn.Module) -> nn.Module:
     from torch import nn
 
     class Embedder(nn.Module):
+        scale: torch.Tensor
+        shift: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.trunk = trunk

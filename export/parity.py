@@ -52,7 +52,7 @@ def golden_images(size: int, count: int = GOLDEN_COUNT, seed: int = 0) -> NDArra
 
 
 def embed_with_torch(embedder: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run the PyTorch network one picture at a time: uint8 (N, H, W, 3) → float32 (N, D), the reference of all proofs."""
+    """Run PyTorch one picture at a time, uint8 (N, H, W, 3) → float32 (N, D): the reference of all proofs."""
     import torch
 
     with torch.inference_mode():
@@ -128,7 +128,8 @@ def _picture(size: int, random: np.random.Generator) -> NDArray[np.uint8]:
         stripes = 0.12 * np.sin(2 * np.pi * u * random.integers(2, 9)) if random.random() < 0.4 else 0.0
         colour = random.uniform(0.05, 0.95, 3) * shade[..., None] + (texture + stripes)[..., None]
         picture = picture * (1 - cover) + colour * cover
-    return np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _noise(size: int, random: np.random.Generator, falloff: float = 1.0) -> NDArray[np.float64]:
@@ -138,5 +139,3 @@ def _noise(size: int, random: np.random.Generator, falloff: float = 1.0) -> NDAr
     spectrum = np.fft.rfft2(random.standard_normal((size, size))) / frequency**falloff
     noise = np.fft.irfft2(spectrum, (size, size))
     return np.asarray(noise / noise.std())
-
-

@@ -102,9 +102,7 @@ def _embed(model: bytes, model_format: str, images: Images) -> NDArray[np.float3
     return open_backbone(model, find_runtime({model_format})).embed(images)
 
 
-def _measure(
-    model: bytes, method: str, model_format: str, images: Images, reference: NDArray[np.float32]
-) -> Quantized:
+def _measure(model: bytes, method: str, model_format: str, images: Images, reference: NDArray[np.float32]) -> Quantized:
     embeddings = _embed(model, model_format, images)
     snr = signal_to_noise(embeddings, reference)
     return Quantized(model, method, snr, measure_parity(embeddings, reference).cosine, snr)

@@ -1,4 +1,4 @@
-"""Keeps the chatter of exporters off the terminal: Python's warnings and logs, and what C++ writes to descriptors 1 and 2.
+"""Keeps the chatter of exporters off the terminal: warnings, logs, and what C++ writes to descriptors 1 and 2.
 
 Our results go to stdout and are read by programs; a converter that prints its stages there would break them.
 `EDGE_DEBUG=1` lets everything through.
@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -18,29 +19,24 @@ def quiet() -> Iterator[None]:
     if os.environ.get("EDGE_DEBUG") == "1":
         yield
         return
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:  # noqa: PTH123: devnull is no path to join
+    before = logging.root.manager.disable
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(nowhere),  # Python's own streams may lead elsewhere than to the descriptors
+        contextlib.redirect_stderr(nowhere),
+    ):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), _descriptors_closed(nowhere):
-            try:
-                yield
-            finally:
-                logging.disable(disabled)
-
-
-@contextlib.contextmanager
-def _descriptors_closed(nowhere: object) -> Iterator[None]:
-    sys.__stdout__ and sys.__stdout__.flush()
-    sys.__stderr__ and sys.__stderr__.flush()
-    null = os.open(os.devnull, os.O_WRONLY)
-    saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
-    try:
-        for descriptor in saved:
-            os.dup2(null, descriptor)
-        yield
-    finally:
-        for descriptor, copy in saved.items():
-            os.dup2(copy, descriptor)
-            os.close(copy)
-        os.close(null)
+        try:
+            for descriptor in saved:
+                os.dup2(nowhere.fileno(), descriptor)
+            yield
+        finally:
+            for descriptor, copy in saved.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            logging.disable(before)

@@ -99,7 +99,9 @@ def write_sample(folder: Path) -> dict[str, int]:
         text = _SOURCE.format(first=_FIRST_LINE, width=FRAME[0], height=FRAME[1], folder=folder.name)
         (folder / "SOURCE.txt").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise DatasetError(f"cannot write {error.filename or folder} ({error.strerror}); name another folder") from error
+        raise DatasetError(
+            f"cannot write {error.filename or folder} ({error.strerror}); name another folder"
+        ) from error
     return {cut.folder: cut.count for cut in _CUTS}
 
 

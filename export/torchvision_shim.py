@@ -31,9 +31,9 @@ def torchvision_models() -> ModuleType:
     if not _kept and not _operators_load():
         import torch
 
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
-            library.define(schema)
+            library.define(schema)  # type: ignore[no-untyped-call]
         _kept.append(library)
     from torchvision import models
 
@@ -49,7 +49,7 @@ def _operators_load() -> bool:
         return True  # no torchvision at all: let its own import say so
     for compiled in Path(spec.origin).parent.glob("_C*.so"):
         try:
-            torch.ops.load_library(str(compiled))
+            torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError):
             return False
     return hasattr(torch.ops.torchvision, "nms")

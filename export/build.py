@@ -274,10 +274,10 @@ def _measure(work: _Work, examples: FactoryExamples) -> Accuracy | None:
     if not held.any():
         return None
     with _Stage(work, "fitting the head"):
-        fitted = fit.fit(fit.Examples(examples.embeddings[~held], examples.labels[~held]))
-        probabilities = fitted.head.probabilities(examples.embeddings[held])
-        figure = evaluate(probabilities, examples.labels[held], work.photos.labels)
-    return Accuracy(figure.accuracy, figure.interval.low, figure.interval.high, int(held.sum()))
+        names = np.array(work.photos.labels, np.object_)[examples.labels]
+        head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]))).head
+        figure = evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels)
+    return Accuracy(figure.accuracy, *figure.interval, figure.examples)
 
 
 def _first_skip(work: _Work) -> str:

@@ -1,7 +1,7 @@
 """`edge-export`: one command per task of the workstation. Parses, calls, prints; decides nothing.
 
 Results go to stdout, progress to stderr (a bar only on a terminal). Exit codes: 0 done, 1 an error in one line,
-2 usage, 3 partly done (some photos were skipped). `EDGE_DEBUG=1` shows the traceback of an error.
+2 usage, 3 partly done (some photos could not be read). `EDGE_DEBUG=1` shows the traceback of an error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ def build(
         _print_json({
             **_describe(built.bundle.path, manifest),
             "examples": built.examples,
-            "skipped": [{"path": str(s.path), "reason": s.reason} for s in built.skipped],
+            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in built.skipped],
             "seconds": {stage: round(seconds, 3) for stage, seconds in built.seconds.items()},
         })  # fmt: skip
     else:
@@ -140,7 +141,7 @@ def build(
         click.echo(f"{total} examples of {len(built.examples)} labels: {_counts(built.examples)}")
         click.echo(_accuracy_line(manifest.accuracy))
         click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, built in {sum(built.seconds.values()):.0f} s")
-    return PARTLY if built.skipped else 0
+    return PARTLY if any(not photo.is_copy for photo in built.skipped) else 0
 
 
 @cli.command()
@@ -271,16 +272,16 @@ def _counts(examples: Any) -> str:
 
 def _report_skipped(skipped: tuple[Skipped, ...]) -> None:
     for photo in skipped[:10]:
-        click.echo(f"skipped: {photo.reason}", err=True)
+        click.echo(f"left out: {photo.reason}", err=True)
     if len(skipped) > 10:
-        click.echo(f"skipped: {len(skipped) - 10} more", err=True)
+        click.echo(f"left out: {len(skipped) - 10} more", err=True)
 
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
         cells = [

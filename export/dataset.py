@@ -47,10 +47,11 @@ class Photos:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A photo that was left out, and the one line that says why."""
+    """A photo that was left out, and the one line that says why; a copy was not needed, others could not be read."""
 
     path: Path
     reason: str
+    is_copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def read_photos(
         digest, pixels = result
         first = seen.setdefault(digest, photos.paths[index])
         if first != photos.paths[index]:
-            skip(Skipped(photos.paths[index], f"{photos.paths[index]} is an exact copy of {first}; left out"))
+            skip(Skipped(photos.paths[index], f"{photos.paths[index]} is an exact copy of {first}", is_copy=True))
             continue
         yield Picture(index, pixels)
 

@@ -1,0 +1,288 @@
+"""The networks that can be adapted: one table of facts, where their weights come from, and the graph around them.
+
+A backbone is the convolutional trunk of a torchvision classifier; its embedding is the global mean of the trunk's
+last feature map::
+
+    image uint8 (N, H, W, 3), RGB 0–255  →  (image/255 − mean)/std  →  trunk (N, D, h, w)  →  mean over h, w (N, D)
+
+`Embedder` holds exactly that, so that the exported file needs nobody to normalise or transpose for it. Multiply-adds
+are those of convolutions and matrix products in the trunk at the input size (an element-wise product is not counted).
+
+Everything above the line "weights" needs no torch: `edge-export backbones` answers at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import BundleError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels / 255; every weight file here uses them
+EMBEDDED_FILE = Path(__file__).parent / "weights" / "embedded.safetensors"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One row of the table: facts of a network, checked against the network itself by a test.
+
+    Args:
+        name: What `--backbone` takes.
+        architecture: The torchvision builder that makes it.
+        embedding: D, the size of its embedding.
+        parameters: Of the trunk alone; the classifier is dropped.
+        multiply_adds: Of the trunk for one image of `size` × `size` pixels.
+        trunk: The modules of the torchvision network that make the last feature map, in order.
+        origin: Where `--weights imagenet` (or, for ours, the package) takes its weights from, in words.
+        licence: Of those weights.
+        size: Input pixels per side.
+    """
+
+    name: str
+    architecture: str
+    embedding: int
+    parameters: int
+    multiply_adds: int
+    trunk: tuple[str, ...] = ("features",)
+    origin: str = "torchvision, ImageNet-1k"
+    licence: str = "BSD-3-Clause (torchvision); ImageNet's terms bind the training images"
+    size: int = 224
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether its weights ship in this package."""
+        return self.name == "embedded"
+
+
+_SHUFFLE = ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5")
+
+BACKBONES: Mapping[str, Backbone] = {
+    row.name: row
+    for row in (
+        Backbone(
+            "embedded", "mobilenet_v3_small", 576, 927_008, 54_896_576,
+            origin="this package (docs/embedded.md)", licence="Apache-2.0",
+        ),
+        Backbone("mobilenet_v3_small", "mobilenet_v3_small", 576, 927_008, 54_896_576),
+        Backbone("mobilenet_v3_large", "mobilenet_v3_large", 960, 2_971_952, 214_080_960),
+        Backbone("mobilenet_v2", "mobilenet_v2", 1280, 2_223_872, 299_494_272),
+        Backbone("efficientnet_b0", "efficientnet_b0", 1280, 4_007_548, 384_534_752),
+        Backbone("shufflenet_v2_x1_0", "shufflenet_v2_x1_0", 1024, 1_253_604, 143_883_992, trunk=_SHUFFLE),
+        Backbone("squeezenet1_1", "squeezenet1_1", 512, 722_496, 262_623_936),
+        Backbone("mnasnet1_0", "mnasnet1_0", 1280, 3_102_312, 313_135_872, trunk=("layers",)),
+    )
+}  # fmt: skip
+
+
+def find(name: str) -> Backbone:
+    """Look a backbone up by name.
+
+    Raises:
+        BundleError: If there is none of that name.
+
+    Example:
+        >>> find("mobilenet_v2").embedding
+        1280
+    """
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        raise BundleError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}") from None
+
+
+# --- weights: from here on torch is needed ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone with its weights: the network that everything exported is compared with.
+
+    Args:
+        backbone: The row of the table.
+        embedder: uint8 (N, H, W, 3) → float32 (N, D), in evaluation mode.
+        origin: Where these weights came from, in words, for the manifest.
+        licence: Of these weights, as far as known.
+    """
+
+    backbone: Backbone
+    embedder: nn.Module
+    origin: str
+    licence: str
+
+
+def load(name: str, weights: str = "", progress: bool = False) -> Loaded:
+    """Build a backbone and fill it with weights.
+
+    Args:
+        name: A name of the table.
+        weights: `imagenet` for torchvision's own (downloaded once, then from its cache), the path of a state dict
+            (`.safetensors`, or a torch file, which is read without running any code in it), `random` for untrained
+            ones (tests), or empty for the natural choice: ours for `embedded`, else `imagenet`.
+        progress: Show torchvision's download bar.
+
+    Returns:
+        The network and what to write about it in the manifest.
+
+    Raises:
+        BundleError: If the name is unknown, the download fails, or the file does not fit this network.
+    """
+    backbone = find(name)
+    if not weights:
+        weights = "embedded" if backbone.is_embedded else "imagenet"
+    if (weights == "embedded") != backbone.is_embedded and weights in ("embedded", "imagenet"):
+        raise BundleError(
+            f"backbone {name!r} has no {weights!r} weights; "
+            + ("take --weights imagenet or --weights FILE" if weights == "embedded" else "use mobilenet_v3_small")
+        )
+    trunk = _trunk(backbone)
+    origin, licence = backbone.origin, backbone.licence
+    if weights == "random":
+        origin, licence = "random, untrained", "none"
+    elif weights == "imagenet":
+        _fill(trunk, backbone, _download(backbone, progress), "the downloaded weights")
+    elif weights == "embedded":
+        _fill(trunk, backbone, read_state_dict(EMBEDDED_FILE), EMBEDDED_FILE.name)
+    else:
+        path = Path(weights)
+        _fill(trunk, backbone, read_state_dict(path), path.name)
+        origin, licence = f"file {path.name}", "as that file's"
+    return Loaded(backbone, embedder(trunk), origin, licence)
+
+
+def embedder(trunk: nn.Module) -> nn.Module:
+    """Wrap a trunk into the graph that is exported: uint8 NHWC in, pooled float32 out.
+
+    Args:
+        trunk: float32 (N, 3, H, W), normalised → float32 (N, D, h, w).
+
+    Returns:
+        A module in evaluation mode: uint8 (N, H, W, 3) → float32 (N, D).
+    """
+    import torch
+    from torch import nn
+
+    class Embedder(nn.Module):
+        scale: torch.Tensor
+        shift: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = trunk
+            # (x/255 − mean)/std = x·scale + shift: one multiply and one add per pixel, constants of the graph
+            std = torch.tensor(STD)
+            self.register_buffer("scale", 1.0 / (255.0 * std))
+            self.register_buffer("shift", -torch.tensor(MEAN) / std)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            pixels = image.to(torch.float32) * self.scale + self.shift
+            return self.trunk(pixels.permute(0, 3, 1, 2)).mean((2, 3))  # type: ignore[no-any-return]
+
+    return Embedder().eval()
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file of named tensors without running any code in it; half precision is widened to float32.
+
+    Args:
+        path: `.safetensors`, or what `torch.save` wrote: a state dict, or a dict that holds one under `state_dict`,
+            `model_state_dict` or `model`. A `module.` prefix (DataParallel) is taken off.
+
+    Raises:
+        BundleError: If the file is missing, is no such file, or holds something else than tensors.
+    """
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise BundleError(f"no weights file {path}; give --weights a state dict, or imagenet")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, struct.error, KeyError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise BundleError(f"{path.name} is no readable weights file ({reason}); save a state dict again") from error
+    except Exception as error:  # SafetensorError is a bare Exception, made in Rust
+        raise BundleError(f"{path.name} is no readable weights file ({error}); save a state dict again") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise BundleError(f"{path.name} holds no state dict (names with tensors); save model.state_dict()")
+    return {
+        key.removeprefix("module."): tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+    }
+
+
+def _trunk(backbone: Backbone) -> nn.Module:
+    """The untrained trunk, as one Sequential whose children carry the classifier's own names (so do its keys)."""
+    from collections import OrderedDict
+
+    from torch import nn
+
+    from export.torchvision_shim import torchvision_models
+
+    build: Callable[..., nn.Module] = getattr(torchvision_models(), backbone.architecture)
+    network = build(weights=None).eval()
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size == 1:
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, _mean_pool())
+    return nn.Sequential(OrderedDict((part, network.get_submodule(part)) for part in backbone.trunk)).eval()
+
+
+def _mean_pool() -> nn.Module:
+    """The same numbers as AdaptiveAvgPool2d(1), which becomes `as_strided` (a chain of Gathers) where N is free."""
+    from torch import nn
+
+    class MeanPool(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3), keepdim=True)
+
+    return MeanPool()
+
+
+def _fill(trunk: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load the keys that belong to the trunk; a classifier's keys beside them are no error, any other key is."""
+    wanted = trunk.state_dict()
+    counters = {key for key in wanted if key.endswith("num_batches_tracked")}  # not used when evaluating
+    classifier = ("classifier.", "fc.")
+    missing = sorted(wanted.keys() - state.keys() - counters)
+    unexpected = sorted(key for key in state.keys() - wanted.keys() if not key.startswith(classifier))
+    shapes = sorted(key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape)
+    problems = [
+        f"{word} {len(keys)} (first: {keys[0]})"
+        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise BundleError(f"{source} does not fit {backbone.architecture}: {', '.join(problems)}; check --backbone")
+    trunk.load_state_dict({key: state.get(key, wanted[key]) for key in wanted})
+
+
+def _download(backbone: Backbone, progress: bool) -> dict[str, torch.Tensor]:
+    """torchvision's own default weights, from its cache or the network."""
+    from http.client import HTTPException
+
+    from export.torchvision_shim import torchvision_models
+
+    choice = torchvision_models().get_model_weights(backbone.architecture).DEFAULT
+    try:
+        state: dict[str, torch.Tensor] = choice.get_state_dict(progress=progress, check_hash=True)
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise BundleError(
+            f"could not download {choice.url} ({error}); fetch it on another machine and give --weights FILE"
+        ) from error
+    return state

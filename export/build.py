@@ -1,0 +1,309 @@
+"""From a folder of photos to a bundle: the whole of `edge-export build`, without a word printed.
+
+In order: list the photos; load the backbone and export it; quantize it on some of the photos; prove every file
+against PyTorch on the device's runtimes; embed all photos; fit a head on most of them and measure it on those held
+out; write the bundle. Whatever fails, no bundle is written, and an older one of that name stays as it was.
+
+The examples that ship are all of them: the held-out share only serves the figure, which is therefore that of a head
+that learned from a little less than the device's will.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import bundle, fit
+from edge.backbone import Backbone, find_runtime, open_backbone
+from edge.bundle import Bundle, FactoryExamples, Golden
+from edge.errors import BundleError, DatasetError
+from edge.evaluate import evaluate
+from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
+from export import backbones
+from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_photos
+from export.own_model import OwnModel, read_own_model
+from export.parity import embed_with_torch, golden_images, prove_everywhere, worst
+from export.quantize import quantize
+from export.to_onnx import to_onnx
+from export.to_tflite import to_tflite
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CALIBRATION = 64  # photos: half of them calibrate, half measure
+
+
+class Watcher(Protocol):
+    """Who is told how a build gets on."""
+
+    def doing(self, what: str) -> None:
+        """A stage begins."""
+
+    def step(self, done: int, total: int) -> None:
+        """So many photos of the stage are done."""
+
+    def said(self, line: str) -> None:
+        """A stage ended with a result worth keeping."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to build.
+
+    Args:
+        photos: Folder of class folders.
+        output: The bundle's path.
+        backbone, weights: As `export.backbones.load` takes them.
+        model: A model file to use instead of a backbone of the table.
+        runtimes: `onnx`, `tflite` or both.
+        precisions: `fp32`, `int8` or both.
+        holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
+        seed: Of the hold-out and the golden pictures.
+        created: ISO 8601, UTC, for the manifest.
+        progress: Show torchvision's download bar.
+    """
+
+    photos: Path
+    output: Path
+    created: str
+    backbone: str = "embedded"
+    weights: str = ""
+    model: Path | None = None
+    runtimes: tuple[str, ...] = ("onnx", "tflite")
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    holdout: float = 0.2
+    seed: int = 0
+    progress: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built; `seconds` by stage."""
+
+    bundle: Bundle
+    examples: Mapping[str, int]
+    skipped: tuple[Skipped, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A backbone in all its files, proved, and one of them running."""
+
+    info: BackboneInfo
+    files: Mapping[str, bytes]
+    models: tuple[ModelFile, ...]
+    golden: Golden
+    running: Backbone
+
+
+@dataclass
+class _Work:
+    """What accumulates over one build."""
+
+    plan: Plan
+    photos: Photos
+    watcher: Watcher
+    skipped: dict[Path, Skipped] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def skip(self, photo: Skipped) -> None:
+        self.skipped[photo.path] = photo
+
+
+def build(plan: Plan, watcher: Watcher) -> Built:
+    """Build a bundle.
+
+    Raises:
+        DatasetError: If the folder of photos cannot be used.
+        BundleError: If the weights or the model do not fit, a file cannot be exported, or the path cannot be written.
+        ParityError: If an exported file answers otherwise than PyTorch; the message says by how much.
+        RuntimeMissing: If a format's runtime is not installed here, so that nothing can be proved.
+    """
+    _check_output(plan.output)
+    work = _Work(plan, find_photos(plan.photos), watcher)
+    network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
+    examples = _embed_photos(work, network)
+    accuracy = _measure(work, examples)
+    manifest = Manifest(plan.output.stem, plan.created, network.info, work.photos.labels, network.models, accuracy)
+    try:
+        written = bundle.write(plan.output, manifest, network.files, network.golden, examples)
+    except OSError as error:
+        raise BundleError(f"cannot write {plan.output} ({error.strerror or error}); name another path") from error
+    counts = np.bincount(examples.labels, minlength=len(work.photos.labels))
+    shares = dict(zip(work.photos.labels, counts.tolist(), strict=True))
+    return Built(written, shares, tuple(work.skipped.values()), work.seconds)
+
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+
+def _network(work: _Work) -> _Network:
+    """Load a backbone of the table, export, quantize and prove it."""
+    plan, watch = work.plan, work.watcher
+    with _Stage(work, f"loading {plan.backbone}"):
+        loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
+        row = loaded.backbone
+        images = golden_images(row.size, seed=plan.seed)
+        golden = Golden(images, embed_with_torch(loaded.embedder, images))
+    info = BackboneInfo(
+        row.name, _fingerprint(loaded.embedder, row.size), loaded.origin, loaded.licence,
+        row.size, short_side(row.size), row.embedding,
+    )  # fmt: skip
+    watch.said(f"backbone {row.name}: {row.embedding} features from {row.size} × {row.size} pixels, {loaded.origin}")
+    calibration = _calibration(work, info) if "int8" in plan.precisions else images[:0]
+    files: dict[str, bytes] = {}
+    models: list[ModelFile] = []
+    running: Backbone | None = None
+    for kind in plan.runtimes:
+        with _Stage(work, f"exporting to {kind}"):
+            exact = {"onnx": to_onnx, "tflite": to_tflite}[kind](loaded.embedder, row.size)
+        running = running or open_backbone(exact, find_runtime({kind}))
+        if "fp32" in plan.precisions:
+            _add(work, files, models, exact, kind, "fp32", "none", golden)
+        if "int8" in plan.precisions:
+            with _Stage(work, f"quantizing {kind}"):
+                small = quantize(exact, kind, calibration, images)
+            _add(work, files, models, small.model, kind, "int8", small.method, golden)
+    if running is None:
+        raise BundleError("no runtime was asked for; give --runtime onnx or --runtime tflite")
+    return _Network(info, files, tuple(models), golden, running)
+
+
+def _own_network(work: _Work, own: OwnModel) -> _Network:
+    """Take a model as it was delivered; its own answers here are the reference."""
+    size = own.opened.size
+    images = golden_images(size, seed=work.plan.seed)
+    golden = Golden(images, own.opened.embed(images))
+    info = BackboneInfo(
+        own.name, hashlib.sha256(f"{own.sha256} {short_side(size)}".encode()).hexdigest(), f"file {own.name}",
+        "as that file's", size, short_side(size), own.opened.dimension,
+    )  # fmt: skip
+    work.watcher.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")
+    files: dict[str, bytes] = {}
+    models: list[ModelFile] = []
+    _add(work, files, models, own.data, own.format, own.precision, "as delivered", golden)
+    return _Network(info, files, tuple(models), golden, own.opened)
+
+
+def _add(
+    work: _Work,
+    files: dict[str, bytes],
+    models: list[ModelFile],
+    data: bytes,
+    kind: str,
+    precision: str,
+    quantization: str,
+    golden: Golden,
+) -> None:
+    """Prove one file, then enter it."""
+    name = f"backbone.{kind}" if precision == "fp32" else f"backbone.int8.{kind}"
+    with _Stage(work, f"proving {name}"):
+        proofs = prove_everywhere(data, name, kind, precision, golden.images, golden.embeddings)
+    parity = worst(proofs)
+    files[name] = data
+    models.append(ModelFile(name, kind, precision, quantization, parity.error, parity.cosine))
+    form = "" if quantization == "none" else f", {quantization}"
+    figure = f"off by {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
+    on = " and ".join(proof.runtime for proof in proofs)
+    work.watcher.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
+
+
+def short_side(size: int) -> int:
+    """Pixels that a photo's short side is resized to before the centre square of `size` is cut: 8/7 of it.
+
+    Example:
+        >>> short_side(224)
+        256
+    """
+    return round(size * 8 / 7)
+
+
+def _fingerprint(embedder: nn.Module, size: int) -> str:
+    """SHA-256 over everything an embedding depends on: weights, normalisation, input size and cut."""
+    digest = hashlib.sha256(f"{size} {short_side(size)}".encode())
+    for key, tensor in sorted(embedder.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+# --- the photos ------------------------------------------------------------------------------------------------------
+
+
+def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
+    """Some photos of every class, as pixels."""
+    chosen = pick_calibration(work.photos.targets, CALIBRATION, work.plan.seed)
+    with _Stage(work, "reading photos to calibrate"):
+        read = list(read_photos(work.photos, chosen, info.input_size, info.short_side, work.skip))
+    if len(read) < 2:
+        raise DatasetError(f"hardly a photo in {work.plan.photos} can be read; {_first_skip(work)}")
+    return np.stack([picture.pixels for picture in read])
+
+
+def _embed_photos(work: _Work, network: _Network) -> FactoryExamples:
+    """Embed every photo that can be read, as float16 rounds it."""
+    photos, total = work.photos, len(work.photos.paths)
+    rows: list[NDArray[np.float32]] = []
+    targets: list[int] = []
+    with _Stage(work, "embedding photos"):
+        for picture in read_photos(
+            photos, np.arange(total), network.info.input_size, network.info.short_side, work.skip
+        ):
+            rows.append(network.running.embed(picture.pixels[None])[0])
+            targets.append(int(photos.targets[picture.index]))
+            work.watcher.step(picture.index + 1, total)
+    for target, label in enumerate(photos.labels):
+        if target not in targets:
+            raise DatasetError(f"no photo of class {label!r} can be read; {_first_skip(work)}")
+    embeddings = np.stack(rows).astype(np.float16).astype(np.float32)
+    labels = np.array(targets, np.int32)
+    return FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_))
+
+
+def _measure(work: _Work, examples: FactoryExamples) -> Accuracy | None:
+    """Fit a head on what is not held out and measure it on what is."""
+    held = hold_out(examples.labels, work.plan.holdout, work.plan.seed)
+    if not held.any():
+        return None
+    with _Stage(work, "fitting the head"):
+        names = np.array(work.photos.labels, np.object_)[examples.labels]
+        head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]))).head
+        figure = evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels)
+    return Accuracy(figure.accuracy, *figure.interval, figure.examples)
+
+
+def _first_skip(work: _Work) -> str:
+    return next((skipped.reason for skipped in work.skipped.values()), "add photos")
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+class _Stage:
+    """Tells the watcher of a stage and keeps its time."""
+
+    def __init__(self, work: _Work, name: str) -> None:
+        self._work, self._name = work, name
+
+    def __enter__(self) -> None:
+        self._work.watcher.doing(self._name)
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._work.seconds[self._name] = time.perf_counter() - self._start
+
+
+def _check_output(path: Path) -> None:
+    """Refuse before the long work what could not be written after it."""
+    if path.is_dir():
+        raise BundleError(f"{path} is a folder; name the bundle file, for example {path / 'kitchen.edge'}")
+    if not path.parent.is_dir():
+        raise BundleError(f"folder {path.parent} does not exist; make it first")

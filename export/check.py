@@ -1,0 +1,62 @@
+"""Everything that can be said of a bundle on this machine: is it whole, does it answer as when it was built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge import bundle
+from edge.backbone import Parity
+from edge.bundle import Bundle
+from edge.errors import RuntimeMissing
+from export.parity import prove_everywhere
+
+
+@dataclass(frozen=True)
+class FileProof:
+    """One file of the bundle, proved on one runtime."""
+
+    file: str
+    runtime: str
+    parity: Parity
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A bundle that is whole.
+
+    Args:
+        bundle: It.
+        examples: Number by label.
+        proofs: Of every file, on every runtime that works here; none for a format that nothing here runs.
+    """
+
+    bundle: Bundle
+    examples: Mapping[str, int]
+    proofs: tuple[FileProof, ...]
+
+
+def check(path: Path) -> Checked:
+    """Verify a bundle to the last byte and repeat its proof of parity.
+
+    Raises:
+        BundleError: By name of what is wrong.
+        ParityError: If a file answers otherwise here than it did when the bundle was built.
+    """
+    opened = bundle.read(path)
+    opened.verify()
+    golden, examples = opened.golden(), opened.examples()
+    proofs: list[FileProof] = []
+    for model in opened.manifest.models:
+        try:
+            found = prove_everywhere(
+                opened.entry(model.file), model.file, model.format, model.precision, golden.images, golden.embeddings
+            )
+        except RuntimeMissing:
+            continue
+        proofs += [FileProof(model.file, proof.runtime, proof.parity) for proof in found]
+    counts = np.bincount(examples.labels, minlength=len(opened.manifest.labels)).tolist()
+    return Checked(opened, dict(zip(opened.manifest.labels, counts, strict=True)), tuple(proofs))

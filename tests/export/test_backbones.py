@@ -1,0 +1,157 @@
+"""The table of backbones tells the truth, and weights that do not fit are refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+
+from edge.errors import BundleError
+from export import backbones
+from export.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load, read_state_dict
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_table_states_what_the_network_is(name: str) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    row = BACKBONES[name]
+    trunk = backbones._trunk(row)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        features = trunk(torch.zeros(1, 3, row.size, row.size))
+    assert features.shape[1] == row.embedding
+    assert sum(parameter.numel() for parameter in trunk.parameters()) == row.parameters
+    assert counter.get_total_flops() // 2 == row.multiply_adds
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2_x1_0", "mnasnet1_0", "squeezenet1_1"])
+def test_the_embedding_is_what_torchvision_pools(name: str) -> None:
+    """Differential: torchvision's own forward, stopped before the classifier."""
+    from export.torchvision_shim import torchvision_models
+
+    network = getattr(torchvision_models(), name)(weights=None).eval()
+    trunk = backbones._trunk(BACKBONES[name])
+    trunk.load_state_dict(network.state_dict(), strict=False)
+    image = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    normal = (image.permute(0, 3, 1, 2) / 255 - torch.tensor(backbones.MEAN).view(3, 1, 1)) / torch.tensor(
+        backbones.STD
+    ).view(3, 1, 1)
+    seen: list[torch.Tensor] = []
+    last = network.conv5 if name.startswith("shuffle") else network.get_submodule(BACKBONES[name].trunk[-1])
+    last.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    with torch.no_grad():
+        network(normal)
+        ours = backbones.embedder(trunk)(image)
+    expected = seen[0].mean((2, 3))
+    assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_the_embedded_weights_load_and_look(embedded: Loaded) -> None:
+    assert embedded.origin.startswith("this package")
+    with torch.no_grad():
+        embedding = embedded.embedder(torch.zeros(2, 224, 224, 3, dtype=torch.uint8))
+    assert embedding.shape == (2, 576)
+    assert torch.isfinite(embedding).all()
+
+
+def test_a_checkpoint_may_bring_its_classifier_or_not(tmp_path: Path) -> None:
+    from export.torchvision_shim import torchvision_models
+
+    whole = torchvision_models().squeezenet1_1(weights=None).state_dict()
+    trunk_only = {key: tensor for key, tensor in whole.items() if key.startswith("features.")}
+    embeddings = []
+    for name, state in (("whole", whole), ("trunk", trunk_only), ("wrapped", {"state_dict": whole})):
+        torch.save(state, tmp_path / f"{name}.pth")
+        loaded = load("squeezenet1_1", str(tmp_path / f"{name}.pth"))
+        assert loaded.origin == f"file {name}.pth"
+        with torch.no_grad():
+            embeddings.append(loaded.embedder(torch.full((1, 224, 224, 3), 90, dtype=torch.uint8)).numpy())
+    np.testing.assert_array_equal(embeddings[0], embeddings[1])
+    np.testing.assert_array_equal(embeddings[0], embeddings[2])
+
+
+def test_half_precision_is_widened() -> None:
+    assert all(t.dtype == torch.float32 for t in read_state_dict(EMBEDDED_FILE).values() if t.is_floating_point())
+
+
+def test_weights_of_another_network_are_refused_naming_keys() -> None:
+    with pytest.raises(BundleError, match=r"does not fit squeezenet1_1: missing \d+ \(first: features"):
+        load("squeezenet1_1", str(EMBEDDED_FILE))
+
+
+def test_weights_of_another_shape_are_refused_naming_keys(tmp_path: Path) -> None:
+    state = read_state_dict(EMBEDDED_FILE)
+    state["features.0.0.weight"] = state["features.0.0.weight"][:, :1]
+    torch.save(state, tmp_path / "thin.pth")
+    with pytest.raises(BundleError, match=r"of another shape 1 \(first: features\.0\.0\.weight\)"):
+        load("mobilenet_v3_small", str(tmp_path / "thin.pth"))
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return (open, ("exploded", "w"))
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "pickle", "list", "cut.safetensors"])
+def test_a_bad_weights_file_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / (kind if "." in kind else f"{kind}.pth")
+    if kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("no weights")
+    elif kind == "pickle":
+        torch.save({"a": _Bomb()}, path)
+    elif kind == "list":
+        torch.save([torch.zeros(1)], path)
+    elif kind == "cut.safetensors":
+        path.write_bytes(EMBEDDED_FILE.read_bytes()[:1000])
+    with pytest.raises(BundleError) as caught:
+        load("mobilenet_v2", str(path))
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_failed_download_names_the_way_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from export.torchvision_shim import torchvision_models
+
+    torchvision_models()
+    from torchvision.models import _api
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(_api, "load_state_dict_from_url", unreachable)
+    with pytest.raises(BundleError, match=r"could not download https://.*mobilenet_v2.*--weights FILE"):
+        load("mobilenet_v2", "imagenet")
+
+
+def test_names_and_weights_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(BundleError, match="no backbone 'resnet'; choose one of embedded, "):
+        load("resnet")
+    with pytest.raises(BundleError, match="has no 'embedded' weights"):
+        load("mobilenet_v2", "embedded")
+    with pytest.raises(BundleError, match="has no 'imagenet' weights"):
+        load("embedded", "imagenet")
+
+
+def test_the_shared_imagenet_weights_know_what_they_see(shared: Path) -> None:
+    """Differential: features that others computed, for photos whose centre square begins at a whole pixel."""
+    stored = np.load(shared / "features" / "hymenoptera2.npz")
+    loaded = load("mobilenet_v2", str(shared / "weights" / "mobilenet_v2_imagenet.pth"))
+    from PIL import Image
+
+    from edge.preprocess import load as load_photo
+
+    every = sorted((shared / "data" / "hymenoptera2" / "val").glob("*/*"))
+    photos = [path for path in every if Image.open(path).size in ((384, 256), (256, 384), (320, 256))][:6]
+    images = torch.from_numpy(np.stack([load_photo(path) for path in photos]))
+    with torch.no_grad():
+        ours = loaded.embedder(images).numpy()
+    theirs = stored["X_val"].astype(np.float32)
+    cosine = (ours @ theirs.T) / np.linalg.norm(ours, axis=1)[:, None] / np.linalg.norm(theirs, axis=1)
+    assert cosine.max(1).min() > 0.999

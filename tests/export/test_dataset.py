@@ -1,0 +1,109 @@
+"""Class folders: what is refused, what is skipped, and what is held out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import DatasetError
+from export.dataset import Skipped, find_photos, hold_out, pick_calibration, read_photos
+
+Folder = Callable[..., Path]
+
+
+def test_labels_are_the_sorted_folders_and_photos_may_lie_deeper(photo_folder: Folder) -> None:
+    folder = photo_folder(plate=2, cup=3)
+    (folder / "cup" / "evening").mkdir()
+    shutil.move(folder / "cup" / "0.png", folder / "cup" / "evening" / "9.png")
+    (folder / "cup" / "notes.txt").write_text("no photo")
+    (folder / ".cache").mkdir()
+    photos = find_photos(folder)
+    assert photos.labels == ("cup", "plate")
+    assert photos.targets.tolist() == [0, 0, 0, 1, 1]
+    assert {path.name for path in photos.paths} == {"0.png", "1.png", "2.png", "9.png"}
+
+
+def test_spaces_and_emoji_are_names(photo_folder: Folder) -> None:
+    assert find_photos(photo_folder(**{"tin can": 1, "🐦": 1})).labels == ("tin can", "🐦")
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "holds no class folders"),
+        ({"cup": 2}, r"one class only \('cup'\)"),
+        ({"cup": 2, "plate": 0}, "class 'plate' has no photo"),
+        ({"cup": 1, "x" * 150: 1}, "150 characters, at most 100"),
+        ({"cup": 1, "unknown": 1}, "'unknown'"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_is_refused_in_one_line(
+    photo_folder: Folder, tmp_path: Path, counts: dict[str, int], message: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    folder = photo_folder(**counts)
+    with pytest.raises(DatasetError, match=message) as caught:
+        find_photos(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="does not exist"):
+        find_photos(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="is a file"):
+        find_photos(tmp_path / "file")
+
+
+def test_two_spellings_of_one_label_are_refused(photo_folder: Folder) -> None:
+    with pytest.raises(DatasetError, match="both mean 'café'"):
+        find_photos(photo_folder(**{"café": 1, "cafe\u0301": 1}))
+
+
+def test_bad_photos_and_copies_are_skipped_with_their_reason(photo_folder: Folder) -> None:
+    folder = photo_folder(cup=3, plate=2)
+    (folder / "cup" / "1.png").write_bytes(b"")
+    (folder / "cup" / "text.jpg").write_text("not a picture")
+    shutil.copy(folder / "cup" / "0.png", folder / "plate" / "copy.png")
+    photos, skipped = find_photos(folder), list[Skipped]()
+    pictures = list(read_photos(photos, np.arange(len(photos.paths)), 32, 37, skipped.append))
+    assert [photos.paths[p.index].name for p in pictures] == ["0.png", "2.png", "0.png", "1.png"]
+    assert all(p.pixels.shape == (32, 32, 3) and p.pixels.dtype == np.uint8 for p in pictures)
+    reasons = {s.path.name: s.reason for s in skipped}
+    assert reasons.keys() == {"1.png", "text.jpg", "copy.png"}
+    assert "exact copy" in reasons["copy.png"]
+
+
+def test_a_reader_that_stops_early_stops_the_threads(photo_folder: Folder) -> None:
+    photos = find_photos(photo_folder(cup=30, plate=30))
+    reader = read_photos(photos, np.arange(60), 32, 37, print)
+    next(reader)
+    reader.close()  # would wait for all 60 otherwise
+
+
+targets = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(lambda t: np.array(t, np.int32))
+
+
+@given(targets, st.floats(0, 0.9), st.integers(0, 9))
+def test_every_class_keeps_a_photo_to_learn_from(t: np.ndarray, share: float, seed: int) -> None:
+    held = hold_out(t, share, seed)
+    assert set(t[~held]) == set(t)
+    assert (held == hold_out(t, share, seed)).all()
+    for label in set(t):
+        members = int((t == label).sum())
+        assert held[t == label].sum() <= np.ceil(share * members)
+
+
+@given(targets, st.integers(1, 70))
+def test_calibration_takes_the_classes_in_turn(t: np.ndarray, count: int) -> None:
+    chosen = pick_calibration(t, count)
+    assert len(chosen) == len(set(chosen.tolist())) == min(count, len(t))
+    taken = np.bincount(t[chosen], minlength=5)
+    for label, total in enumerate(np.bincount(t, minlength=5)):
+        assert taken[label] >= min(total, taken.max() - 1)

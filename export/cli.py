@@ -31,7 +31,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 def main() -> None:
     """Run the command line, turning an EdgeError into one line and exit code 1."""
     try:
-        sys.exit(cli(standalone_mode=False) or 0)
+        sys.exit(cli(prog_name="edge-export", standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -106,7 +106,7 @@ def build(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Build a bundle from PHOTOS, a folder with one folder of photos per label."""
+    """Build a bundle from PHOTOS, one folder per label."""
     if model and (backbone or weights or runtimes or precisions):
         raise click.UsageError("--model is taken as it is: leave out --backbone, --weights, --runtime and --precision")
     from export.build import Plan
@@ -148,7 +148,10 @@ def build(
 @click.argument("bundle", type=click.Path(path_type=Path))
 @as_json
 def check(bundle: Path, as_json: bool) -> None:
-    """Verify BUNDLE to the last byte, run it on every runtime installed here, and say what is in it."""
+    """Verify BUNDLE, prove it here, and say what is in it.
+
+    Every byte is checked, and every network runs on each of its runtimes that is installed.
+    """
     from export.check import check as check_bundle
 
     checked = check_bundle(bundle)
@@ -181,7 +184,7 @@ def check(bundle: Path, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @as_json
 def sample(folder: Path, as_json: bool) -> None:
-    """Write a small set of real photographs into FOLDER, without a network."""
+    """Write a small set of real photographs into FOLDER."""
     from export.sample import write_sample
 
     counts = write_sample(folder)

@@ -18,6 +18,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,6 +41,9 @@ class Backbone(Protocol):
 
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pictures (N, H, W, 3), uint8 RGB, as float32 (N, D)."""
+
+    def copy(self) -> "Backbone":
+        """Return a backbone that may run in another thread at the same time."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,16 @@ def open_backbone(model: bytes, runtime: Runtime, threads: int | None = None) ->
     return opened
 
 
+def load_runtime(name: str) -> None:
+    """Import a runtime by its name in `RUNTIMES`, as `open_backbone` would.
+
+    Raises:
+        RuntimeMissing: it is not installed, or does not load.
+    """
+    runtime = next(r for r in RUNTIMES if r.name == name)
+    _import(runtime)
+
+
 def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
     """Compare embeddings (N, D) with the workstation's own (N, D).
 
@@ -157,7 +171,7 @@ def prove(
 
 class _OnnxBackbone:
     def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
-        ort = _load("onnxruntime", runtime)
+        ort = _import(runtime)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -179,12 +193,14 @@ class _OnnxBackbone:
             row[:] = self._session.run([self._output], {self._input: image[None]})[0].reshape(-1)
         return result
 
+    def copy(self) -> "_OnnxBackbone":
+        return self  # a session may be run from many threads
+
 
 class _TfliteBackbone:
     def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
-        if runtime.name == "tflite-runtime":
-            _refuse_numpy2(runtime)
-        interpreter = _load(runtime.module + ".interpreter", runtime)
+        self._made_of = (model, runtime, threads)
+        interpreter = _import(runtime)
         try:
             with _quiet():
                 self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
@@ -209,6 +225,9 @@ class _TfliteBackbone:
             row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
         return (result - self._zero) * np.float32(self._scale) if self._scale else result
 
+    def copy(self) -> "_TfliteBackbone":
+        return _TfliteBackbone(*self._made_of)
+
 
 def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
     """Return side and dimension of a graph (N, S, S, 3) → (N, D) or (N, 1, 1, D); a free N is a name or −1."""
@@ -226,39 +245,39 @@ def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
     return f"a backbone takes one input of uint8 (N, S, S, 3) and gives floats, this one takes {seen}; export it so"
 
 
-def _load(module: str, runtime: Runtime) -> Any:
-    """Import a runtime's module; what is missing or broken becomes one line with its remedy."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        remedy = f"pip install 'edge-transfer[{runtime.extra}]'"
-        if runtime.installed:
-            raise RuntimeMissing(f"{runtime.package} is installed but does not load ({error}); run {remedy}") from error
-        raise RuntimeMissing(f"{runtime.package} is not installed; run {remedy}") from None
-
-
-def _refuse_numpy2(runtime: Runtime) -> None:
-    """tflite-runtime was compiled against NumPy 1, does not say so, and fails deep inside on NumPy 2."""
-    if runtime.installed and int(np.__version__.split(".")[0]) >= 2:
-        raise RuntimeMissing(
+def _import(runtime: Runtime) -> Any:
+    """Import the module that runs networks; what is missing or broken becomes one line with its remedy."""
+    remedy = f"run pip install 'edge-transfer[{runtime.extra}]'"
+    if not runtime.installed:
+        raise RuntimeMissing(f"{runtime.package} is not installed; {remedy}")
+    if runtime.name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
+        raise RuntimeMissing(  # it was compiled against NumPy 1, does not say so, and fails deep inside on NumPy 2
             f"tflite-runtime needs numpy below 2, here is numpy {np.__version__}; run pip install 'numpy<2', "
             "or pip install 'edge-transfer[tflite]' for LiteRT"
         )
+    try:
+        return importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
+    except ImportError as error:
+        raise RuntimeMissing(f"{runtime.package} is installed but does not load ({error}); {remedy}") from error
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+_one_at_a_time = threading.Lock()
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the TFLite runtimes' start-up chatter, written straight to file descriptor 2, off the terminal."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
+    with _one_at_a_time:
+        saved = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(null)

@@ -21,7 +21,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError
+from edge.files import replacing
 from edge.manifest import ENTRIES, FileEntry, Manifest, parse
 
 MAX_MANIFEST = 4_000_000  # bytes
@@ -196,30 +196,13 @@ def write(
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
     text = json.dumps(dataclasses.asdict(dataclasses.replace(manifest, files=table)), indent=1, ensure_ascii=False)
     parse(path, text.encode())
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, data in {"manifest.json": text.encode(), **entries}.items():
-                    archive.writestr(zipfile.ZipInfo(name), data)  # a fixed date: same content, same bytes
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as partial:
+        with zipfile.ZipFile(partial, "x", zipfile.ZIP_STORED) as archive:
+            for name, data in {"manifest.json": text.encode(), **entries}.items():
+                archive.writestr(zipfile.ZipInfo(name), data)  # a fixed date: same content, same bytes
         bundle = read(partial)
         bundle.verify()
-        partial.replace(path)
-        sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
     return dataclasses.replace(bundle, path=path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # reading the zip ------------------------------------------------------------------------------------------------

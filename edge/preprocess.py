@@ -26,10 +26,12 @@ MAX_BYTES = 100_000_000  # of one file
 MAX_PIXELS = 40_000_000  # decoded at once: Pillow takes 4 bytes each, so 160 MB of a 512 MB board
 # Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. Those that
 # Pillow has ready without importing all its plugins come first.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "MPO", "WEBP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 
 # Pillow says so of pictures over 89 million pixels while it opens them; here that is an error like the others.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# What it remarks on odd but readable files helps nobody who only has the picture.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 
 
 def load(path: Path | str, size: int = 224, short_side: int = 256) -> Pixels:

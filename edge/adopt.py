@@ -1,0 +1,95 @@
+"""`init`: make a home of a bundle, or give a home a newer one.
+
+The bundle is verified whole, its golden pictures are run on this very machine, and only then is it copied beside the
+database and named there, in one transaction with its first head: a power cut leaves the old state or the new.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from edge import backbone, bundle
+from edge.errors import BundleError, HomeError
+from edge.files import replacing
+from edge.learner import Clock, Learner, utc_now
+from edge.manifest import Manifest, ModelFile
+from edge.store import open_store
+
+
+def adopt(
+    home: Path, path: Path, format: str | None = None, precision: str | None = None, clock: Clock = utc_now
+) -> Learner:
+    """Adopt a bundle and return the learner that serves it.
+
+    Args:
+        home: the folder; made if there is none.
+        path: the bundle.
+        format: "onnx" or "tflite"; None: what an installed runtime can run.
+        precision: "fp32" or "int8"; None: fp32 where the bundle has it.
+        clock: tells the time for what is stored.
+
+    Raises:
+        BundleError, ParityError: the bundle is refused, by name of what is wrong.
+        RuntimeMissing: nothing here can run it.
+        HomeError: the home cannot be used, or was taught on another backbone.
+    """
+    opened = bundle.read(path)
+    opened.verify()
+    model, runtime = _choose(opened.manifest, path, format, precision)
+    golden = opened.golden()
+    network = backbone.open_backbone(opened.entry(model.file), runtime)
+    backbone.prove(network, golden.images, golden.embeddings, model.precision, model.file)
+
+    store = open_store(home, create=True)
+    learner = Learner(home, store, clock)
+    try:
+        fingerprint = opened.manifest.backbone.fingerprint
+        foreign = store.examples("backbone != ?", fingerprint)
+        if foreign:
+            raise HomeError(
+                f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
+                f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
+            )
+        adopted = _copy(path, home)
+        with store.transaction():
+            store.put("bundle", adopted.name)
+            store.put("format", model.format)
+            store.put("precision", model.precision)
+            learner.put_factory_labels(opened.manifest.labels)
+            learner.refit()
+        for old in home.glob("*.edge"):
+            if old != adopted:
+                old.unlink(missing_ok=True)
+    except BaseException:
+        store.close()
+        raise
+    return learner
+
+
+def _choose(
+    manifest: Manifest, path: Path, format: str | None, precision: str | None
+) -> tuple[ModelFile, backbone.Runtime]:
+    """Pick the file to run and the runtime that runs it."""
+    fitting = [m for m in manifest.models if format in (None, m.format) and precision in (None, m.precision)]
+    if not fitting:
+        wanted = " ".join(word for word in (format, precision) if word)
+        held = ", ".join(f"{m.format} {m.precision}" for m in manifest.models)
+        raise BundleError(f"{path} holds no {wanted} model, it holds {held}; choose one of these")
+    best = "fp32" if any(m.precision == "fp32" for m in fitting) else "int8"
+    fitting = [m for m in fitting if m.precision == (precision or best)]
+    runtime = backbone.find_runtime({m.format for m in fitting})
+    return next(m for m in fitting if m.format == runtime.format), runtime
+
+
+def _copy(path: Path, home: Path) -> Path:
+    """Copy the bundle into the home under a name of its content, synced; a copy that is there already is left."""
+    with path.open("rb") as file:
+        name = hashlib.file_digest(file, "sha256").hexdigest()[:16] + ".edge"
+    try:
+        with replacing(home / name) as partial:
+            shutil.copyfile(path, partial)
+    except OSError as error:
+        raise HomeError(
+            f"{path} cannot be copied to {home} ({error.strerror}); free some space and try again"
+        ) from error
+    return home / name

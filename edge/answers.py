@@ -1,0 +1,195 @@
+"""What each of the learner's methods answers: the fields here are the JSON that the command line prints.
+
+Plain frozen dataclasses; `to_json` is the only step from them to a program's reader.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One label with its probability, 0–1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `classify` says of one picture.
+
+    `unknown` is None where this home cannot judge it (the bundle brought no background statistics).
+    """
+
+    image: str
+    label: str | None
+    unknown: bool | None
+    probability: float
+    top: tuple[Guess, ...]
+    generation: int
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was not used, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What `teach` did: ids of new examples, and the files that were known already or could not be read."""
+
+    label: str
+    examples: tuple[int, ...]
+    known: tuple[Skipped, ...]
+    unreadable: tuple[Skipped, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """An example that the head, with it left out, would name otherwise."""
+
+    example: int
+    source: str
+    label: str
+    guess: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What `retrain` made.
+
+    `loo_accuracy` is the share of examples named rightly by a head that was not taught them; None where there are too
+    few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all".
+    """
+
+    generation: int
+    promoted: bool
+    method: str
+    loo_accuracy: float | None
+    loo_interval: tuple[float, float] | None
+    note: str
+    scope: str
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as
+    local_examples: int
+    factory_examples: int
+    doubts: tuple[Doubt, ...]
+    milliseconds: float  # of fitting, everything included
+    total_milliseconds: float  # with reading the examples and storing the head
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How the serving head did on a labelled folder. `confusion` rows are `truths`, columns `labels`."""
+
+    accuracy: float
+    interval: tuple[float, float]
+    examples: int
+    labels: tuple[str, ...]
+    truths: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    unknown: int | None
+    untaught: tuple[str, ...]  # truths that the head has no label for: their photos cannot be right
+    unreadable: tuple[Skipped, ...]
+    generation: int
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """How many examples teach a label."""
+
+    label: str
+    local: int
+    factory: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The home at a glance."""
+
+    home: str
+    bundle: str
+    backbone: str
+    format: str
+    precision: str
+    generation: int
+    trained: str
+    method: str
+    loo_accuracy: float | None
+    loo_interval: tuple[float, float] | None
+    labels: tuple[LabelCount, ...]
+    untrained_examples: int  # taught after the serving head was made
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One generation. `usable` is False once its head was overwritten: it had learned what was forgotten since."""
+
+    generation: int
+    created: str
+    method: str
+    labels: tuple[str, ...]
+    local_examples: int
+    factory_examples: int
+    loo_accuracy: float | None
+    loo_interval: tuple[float, float] | None
+    serving: bool
+    usable: bool
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten."""
+
+    examples: int
+    labels: tuple[str, ...]
+    generation: int
+    overwritten: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file that `export` wrote."""
+
+    file: str
+    format: str
+    bytes: int
+    labels: tuple[str, ...]
+    generation: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of `doctor`: what was looked at, whether it is well, what was seen, and what to do if it is not."""
+
+    check: str
+    ok: bool
+    seen: str
+    remedy: str
+
+
+def to_json(answer: Any) -> Any:
+    """Turn an answer into what `json.dumps` takes; probabilities and times are cut to what they mean.
+
+    >>> to_json(Guess("glass", 0.123456789))
+    {'label': 'glass', 'probability': 0.123457}
+    """
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
+        return {f.name: to_json(getattr(answer, f.name)) for f in dataclasses.fields(answer)}
+    if isinstance(answer, tuple | list):
+        return [to_json(item) for item in answer]
+    if isinstance(answer, float | np.floating):
+        return round(float(answer), 6)
+    if isinstance(answer, np.integer):
+        return int(answer)
+    return answer

@@ -1,0 +1,360 @@
+"""The device's command line: each command parses, calls one method of the learner, and prints its answer.
+
+`--home DIR` and `--json` stand before or after the command's name. Nothing heavy is imported before a command needs it.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import edge
+from edge.terminal import PARTLY, Progress, complain, confusion_table, percent, plural, run, say, say_json, table
+
+if TYPE_CHECKING:
+    from edge.answers import Answer, Evaluated, Finding, HistoryEntry, Retrained, Status
+    from edge.learner import Learner
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+
+def shared(command: _F) -> _F:
+    """Give a command `--home` and `--json`, which also stand before its name; the nearer one wins."""
+    command = click.option("--home", type=_PATH, expose_value=False, callback=_remember, help="Folder of all state.")(
+        command
+    )
+    return click.option(
+        "--json", "as_json", is_flag=True, default=None, expose_value=False, callback=_remember, help="Print JSON."
+    )(command)
+
+
+def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is not None:
+        context.ensure_object(dict)[option.name] = value
+
+
+def home() -> Path:
+    """Return the home: --home, else $EDGE_HOME, else the user's data folder."""
+    chosen = click.get_current_context().ensure_object(dict).get("home") or os.environ.get("EDGE_HOME")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(chosen) if chosen else Path(data) / "edge"
+
+
+def as_json() -> bool:
+    """Whether a program reads our answer."""
+    return bool(click.get_current_context().ensure_object(dict).get("as_json"))
+
+
+def learner() -> "Learner":
+    """Open the home; it is closed with the command."""
+    from edge.learner import Learner
+
+    opened = Learner.open(home())
+    click.get_current_context().call_on_close(opened.store.close)
+    return opened
+
+
+def answer(value: Any, lines: Callable[[], list[str]]) -> None:
+    """Print an answer: as JSON for programs, else as lines for people."""
+    from edge.answers import to_json
+
+    if as_json():
+        say_json(to_json(value))
+    else:
+        for line in lines():
+            say(line)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(edge.__version__, prog_name="edge")
+@shared
+def cli() -> None:
+    """Classify pictures on this device, and teach it new ones.
+
+    A home folder holds all that it has learned. Make one from a bundle with `edge init`, then `edge teach` and
+    `edge retrain` as you like: it takes milliseconds and needs no network.
+    """
+
+
+@cli.command()
+@click.argument("bundle", type=_PATH)
+@click.option("--runtime", "format", type=click.Choice(["onnx", "tflite"]), help="Which model of the bundle to run.")
+@click.option("--precision", type=click.Choice(["fp32", "int8"]), help="At which precision; fp32 unless it is missing.")
+@shared
+def init(bundle: Path, format: str | None, precision: str | None) -> None:
+    """Adopt BUNDLE: check it, prove it here, and let it serve."""
+    from edge.adopt import adopt
+
+    with adopt(home(), bundle, format, precision) as made:
+        status = made.status()
+        golden = len(made.bundle.golden().images)
+        proof = f"proved on {made.backbone().runtime}: {golden} golden pictures give the workstation's embeddings"
+    answer(status, lambda: [proof, *_status(status)])
+
+
+@cli.command()
+@click.argument("pictures", nargs=-1, required=True, type=_PATH)
+@shared
+def classify(pictures: tuple[Path, ...]) -> int:
+    """Name what is on PICTURES: files, or folders of them."""
+    from edge.answers import Skipped, to_json
+    from edge.preprocess import find
+
+    opened = learner()
+    partly = False
+    for result in opened.classify([file for path in pictures for file in find(path)]):
+        if isinstance(result, Skipped):
+            partly = True
+            complain(f"skipped: {result.reason}")
+        elif as_json():
+            say_json(to_json(result))
+        else:
+            say(_answer(result))
+    return PARTLY if partly else 0
+
+
+@cli.command()
+@click.argument("label")
+@click.argument("pictures", nargs=-1, required=True, type=_PATH)
+@click.option("--session", help="Name shared by pictures that are nearly the same, such as one burst of a camera.")
+@shared
+def teach(label: str, pictures: tuple[Path, ...], session: str | None) -> int:
+    """Store PICTURES as examples of LABEL, old or new.
+
+    PICTURES are files or folders of them. What is known already is not stored again. Then: edge retrain.
+    """
+    taught = learner().teach(label, list(pictures), session, Progress("teaching"))
+    for skipped in taught.unreadable:
+        complain(f"skipped: {skipped.reason}")
+
+    def lines() -> list[str]:
+        new = f"{plural(len(taught.examples), 'new example')} of '{taught.label}' in {taught.milliseconds / 1000:.1f} s"
+        known = [f"  {s.image}: {s.reason}" for s in taught.known[:5]]
+        more = [f"  … and {len(taught.known) - 5} more"] if len(taught.known) > 5 else []
+        head = [f"{plural(len(taught.known), 'picture')} not stored again:"] if taught.known else []
+        return [new, *head, *known, *more, *(["now run: edge retrain"] if taught.examples else [])]
+
+    answer(taught, lines)
+    return PARTLY if taught.unreadable else 0
+
+
+@cli.command()
+@shared
+def retrain() -> None:
+    """Fit a new head to everything taught, and let it serve."""
+    result = learner().retrain()
+    answer(result, lambda: _retrained(result))
+
+
+@cli.command()
+@click.argument("folder", type=_PATH)
+@shared
+def evaluate(folder: Path) -> int:
+    """Count how often the class folders in FOLDER are named rightly.
+
+    FOLDER holds one folder of pictures for each label, named like it.
+    """
+    result = learner().evaluate(folder)
+    for skipped in result.unreadable:
+        complain(f"skipped: {skipped.reason}")
+    answer(result, lambda: _evaluated(result))
+    return PARTLY if result.unreadable else 0
+
+
+@cli.command()
+@shared
+def status() -> None:
+    """Show the home at a glance."""
+    result = learner().status()
+    answer(result, lambda: _status(result))
+
+
+@cli.command()
+@shared
+def history() -> None:
+    """List every generation of the head."""
+    entries = learner().history()
+    answer(entries, lambda: table([_HISTORY, *[_history(e) for e in entries]], right=[0, 3]))
+
+
+@cli.command()
+@click.argument("generation", type=int, required=False)
+@shared
+def rollback(generation: int | None) -> None:
+    """Let an earlier GENERATION serve again.
+
+    Without a number, the one before the serving one. The examples stay.
+    """
+    entry = learner().rollback(generation)
+    answer(entry, lambda: [f"generation {entry.generation} of {entry.created} serves again"])
+
+
+@cli.command()
+@click.argument("examples", nargs=-1)
+@click.option("--session", help="Forget all examples of this session.")
+@click.option("--label", help="Forget this label and all of its examples, the factory's too.")
+@shared
+def forget(examples: tuple[str, ...], session: str | None, label: str | None) -> None:
+    """Forget EXAMPLES as if they had never been taught, and refit.
+
+    EXAMPLES are numbers, as other commands print them, or the picture files themselves.
+    """
+    if not examples and session is None and label is None:
+        raise click.UsageError("name examples, or give --session or --label")
+    result = learner().forget(examples, session, label)
+
+    def lines() -> list[str]:
+        gone = [plural(result.examples, "example"), *[f"the label '{name}'" for name in result.labels]]
+        scrubbed = ", ".join(map(str, result.overwritten))
+        return [
+            f"forgot {' and '.join(gone)}; generation {result.generation} serves, fitted without them",
+            *([f"overwritten, as they had learned from them: generation {scrubbed}"] if scrubbed else []),
+        ]
+
+    answer(result, lines)
+
+
+@cli.command()
+@click.argument("label")
+@click.argument("examples", nargs=-1, required=True)
+@shared
+def relabel(label: str, examples: tuple[str, ...]) -> None:
+    """Give EXAMPLES another LABEL, old or new.
+
+    EXAMPLES are numbers, as other commands print them, or the picture files themselves. Then: edge retrain.
+    """
+    result = learner().relabel(examples, label)
+    answer(result, lambda: [f"{plural(len(result), 'example')} now '{result[0].label}'; now run: edge retrain"])
+
+
+@cli.command()
+@click.argument("old")
+@click.argument("new")
+@shared
+def rename(old: str, new: str) -> None:
+    """Rename label OLD to NEW, at once and everywhere."""
+    learner().rename(old, new)
+    answer({"old": old, "new": new}, lambda: [f"'{old}' is now '{new}'; nothing needs retraining"])
+
+
+@cli.command()
+@click.argument("file", type=_PATH)
+@shared
+def export(file: Path) -> None:
+    """Write the whole classifier as one .onnx or .tflite FILE.
+
+    It holds backbone, head and labels, and runs in any ONNX or TFLite runtime with no code of ours.
+    """
+    result = learner().export(file)
+    size = f"{result.bytes / 1e6:.1f} MB"
+    answer(
+        result, lambda: [f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"]
+    )
+
+
+@cli.command()
+@shared
+def doctor() -> int:
+    """Check this machine and the home, and say how to mend them."""
+    from edge.doctor import examine
+
+    findings = examine(home())
+    answer(findings, lambda: _findings(findings))
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def main() -> None:
+    """Entry point of `edge` and `python -m edge`."""
+    run(cli, "edge")
+
+
+# lines for people -------------------------------------------------------------------------------------------------
+
+_HISTORY = ("generation", "", "made", "examples", "right, each left out", "labels")
+
+
+def _answer(result: "Answer") -> str:
+    others = ", ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in result.top[1:3])
+    name = "unknown" if result.unknown else str(result.label)
+    return f"{result.image}: {name} {100 * result.probability:.0f} %" + (f"  ({others})" if others else "")
+
+
+def _accuracy(accuracy: float | None, interval: tuple[float, float] | None) -> str:
+    if accuracy is None or interval is None:
+        return "not measurable yet"
+    return f"{percent(accuracy)} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def _retrained(result: "Retrained") -> list[str]:
+    from edge.judge import SCOPES
+
+    lines = [
+        f"generation {result.generation} serves: {plural(len(result.labels), 'label')}, "
+        f"{plural(result.local_examples, 'example')} taught here, {result.factory_examples:,} from the factory",
+        f"fitted in {result.milliseconds:.0f} ms ({result.method})",
+    ]
+    if result.loo_accuracy is None:
+        lines.append(f"accuracy: {result.note}")
+        return lines
+    lines.append(
+        f"accuracy: {_accuracy(result.loo_accuracy, result.loo_interval)}, the 95 % interval in brackets, measured on "
+        f"{SCOPES[result.scope]}, each named by a head that was not taught it"
+    )
+    if len(result.labels) <= 12:
+        lines += ["", "what it is (rows) and what it was called (columns):"]
+        lines += confusion_table(result.labels, result.labels, result.confusion)
+    if result.doubts:
+        lines += ["", "doubtful examples, the surest mistakes first:"]
+        lines += [
+            f"  {d.example}  taught as {d.label}, looks like {d.guess} ({100 * d.probability:.0f} %)  {d.source}"
+            for d in result.doubts
+        ]
+    return lines
+
+
+def _evaluated(result: "Evaluated") -> list[str]:
+    right = round(result.accuracy * result.examples)
+    lines = [
+        f"{percent(result.accuracy)} right: {right} of {result.examples} (95 % interval "
+        f"{100 * result.interval[0]:.1f}–{100 * result.interval[1]:.1f}), generation {result.generation}"
+    ]
+    if result.untaught:
+        lines.append(f"never taught, so never right: {', '.join(result.untaught)}; teach it: edge teach LABEL PICTURES")
+    if len(result.labels) <= 12:
+        lines += ["", "what it is (rows) and what it was called (columns):"]
+        lines += confusion_table(result.truths, result.labels, result.confusion)
+    return lines
+
+
+def _status(status: "Status") -> list[str]:
+    new = f"  ({status.untrained_examples} taught since: edge retrain)" if status.untrained_examples else ""
+    rows = [["label", "taught here", "from the factory"]]
+    rows += [[entry.label, str(entry.local), str(entry.factory)] for entry in status.labels]
+    return [
+        f"home        {status.home}",
+        f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
+        f"generation  {status.generation} of {status.trained}, {status.method}{new}",
+        f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out",
+        "",
+        *table(rows, right=[1, 2]),
+    ]
+
+
+def _history(entry: "HistoryEntry") -> list[str]:
+    mark = "serving" if entry.serving else "" if entry.usable else "overwritten"
+    examples = f"{entry.local_examples}+{entry.factory_examples}"
+    labels = ", ".join(entry.labels[:4]) + (f", … ({len(entry.labels)})" if len(entry.labels) > 4 else "")
+    accuracy = _accuracy(entry.loo_accuracy, entry.loo_interval)
+    return [str(entry.generation), mark, entry.created, examples, accuracy, labels]
+
+
+def _findings(findings: "list[Finding]") -> list[str]:
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok' if finding.ok else 'BAD':<4}{finding.check}: {finding.seen}")
+        if not finding.ok:
+            lines.append(f"    → {finding.remedy}")
+    return lines

@@ -1,0 +1,168 @@
+"""How good a head is, told honestly: accuracy with an interval, confusion, calibration, worst examples.
+
+Given probabilities (N, C), held-out or leave-one-out, and the true names. A row of NaN is *not measured* (the only
+example of its label) and is left out of every figure. Below five measured examples of some label the figures are
+given but marked as not measurable yet: leave-one-out is then far from the truth.
+
+Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (the interval);
+Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (the
+calibration error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge.errors import LabelError
+
+ENOUGH = 5  # measured examples of every label, from which leave-one-out is honest
+_Z = 1.959963984540054  # 97.5 % point of the normal distribution
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Args:
+        accuracy: the share of measured examples that were right, NaN if there are none.
+        interval: its 95 % interval.
+        examples: how many were measured.
+        unmeasured: how many could not be.
+        labels: C names.
+        confusion: (C, C) int64, rows are the truth, columns the answer; true names not in labels have no row.
+        recall: (C,) share of every label's examples that were right, NaN where there are none.
+        calibration_error: expected |confidence − accuracy| over fifteen bins of confidence.
+        reason: why the figures are not measurable yet; empty if they are.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    examples: int
+    unmeasured: int
+    labels: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    recall: NDArray[np.float64]
+    calibration_error: float
+    reason: str
+
+    @property
+    def measurable(self) -> bool:
+        """Whether every label had enough examples for the figures to be believed."""
+        return not self.reason
+
+
+def evaluate(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str]) -> Evaluation:
+    """Compare probabilities with the truth.
+
+    True names that are not in labels are possible (the head does not know them) and count as wrong.
+
+    Args:
+        probabilities: (N, C), rows of NaN where not measured.
+        truth: N names.
+        labels: C names, the columns of probabilities.
+
+    Raises:
+        LabelError: the three do not fit together.
+
+    >>> result = evaluate([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["a", "b", "b"], ("a", "b"))
+    >>> round(result.accuracy, 3), result.confusion.tolist(), result.measurable
+    (0.667, [[1, 0], [1, 1]], False)
+    >>> result.reason
+    "not measurable yet: label 'a' has 1 measured example, 5 are needed"
+    """
+    table, true = _checked(probabilities, truth, labels)
+    measured = ~np.isnan(table).any(axis=1)
+    table, true, classes = table[measured], true[measured], len(labels)
+    answer = table.argmax(axis=1)
+    right, known = answer == true, true >= 0
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (true[known], answer[known]), 1)
+    counts = confusion.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        recall = np.diag(confusion) / counts
+    few = int(counts.argmin())
+    reason = (
+        f"not measurable yet: label {labels[few]!r} has {counts[few]} measured example{'s' * int(counts[few] != 1)}, "
+        f"{ENOUGH} are needed"
+        if counts[few] < ENOUGH
+        else ""
+    )
+    return Evaluation(
+        accuracy=float(right.mean()) if right.size else float("nan"),
+        interval=wilson(int(right.sum()), right.size),
+        examples=right.size,
+        unmeasured=int((~measured).sum()),
+        labels=tuple(labels),
+        confusion=confusion,
+        recall=recall,
+        calibration_error=_calibration_error(table.max(axis=1, initial=0.0), right),
+        reason=reason,
+    )
+
+
+def margins(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Say how clearly each example was right: probability of its label minus that of the best other one.
+
+    Returns:
+        (N,) in [−1, 1]; negative means wrong, NaN not measured, −1 a name the head does not know.
+
+    >>> margins([[0.9, 0.1], [0.75, 0.25]], ["a", "b"], ("a", "b"))
+    array([ 0.8, -0.5])
+    """
+    table, true = _checked(probabilities, truth, labels)
+    rows, known = np.arange(len(table)), true >= 0
+    others = table.copy()
+    others[rows[known], true[known]] = -np.inf
+    own = np.where(known, table[rows, true], 0.0)
+    best = others.max(axis=1, initial=0.0) if len(labels) == 1 else others.max(axis=1)
+    return np.asarray(np.where(known | np.isnan(best), own - best, -1.0))
+
+
+def worst(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str], count: int = 10) -> list[int]:
+    """Name the examples to look at first: those of the lowest margins, the worst first, the unmeasured never.
+
+    >>> worst([[0.9, 0.1], [0.75, 0.25]], ["a", "b"], ("a", "b"), count=1)
+    [1]
+    """
+    values = margins(probabilities, truth, labels)
+    order = np.argsort(values, kind="stable")
+    return [int(row) for row in order[:count] if not np.isnan(values[row])]
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """Give the 95 % interval of a share: Wilson's, which is never empty and never leaves [0, 1].
+
+    >>> tuple(round(end, 3) for end in wilson(10, 10))
+    (0.722, 1.0)
+    >>> wilson(0, 0)
+    (0.0, 1.0)
+    """
+    if total == 0:
+        return 0.0, 1.0
+    share, z2 = right / total, _Z * _Z / total
+    centre, half = share + z2 / 2, _Z * float(np.sqrt(share * (1 - share) / total + z2 / total / 4))
+    low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding must not push the share itself out
+
+
+def _checked(
+    probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The probabilities as float64 and the truth as columns, −1 for names without one."""
+    table = np.asarray(probabilities, np.float64)
+    if table.shape != (len(truth), len(labels)) or not labels:
+        raise LabelError(f"probabilities have shape {table.shape} but {len(truth)} names and {len(labels)} labels came")
+    columns = {label: column for column, label in enumerate(labels)}
+    return table, np.array([columns.get(name, -1) for name in truth], np.int64)
+
+
+def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error over bins of equal width (fifteen, as Guo et al. 2017); NaN if nothing measured."""
+    if not right.size:
+        return float("nan")
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    return float(np.abs(np.bincount(place, confidence - right, bins)).sum() / right.size)

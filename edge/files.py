@@ -1,0 +1,38 @@
+"""Write files whole or not at all, so that a power cut leaves the old file or the new one, never half of one.
+
+Source: rename(2) and fsync(2): the new bytes are synced before the name moves, and the folder after it.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; once it is written and the block ends well, it becomes `path`, durably.
+
+    Raises:
+        OSError: the disk refuses; `path` is as it was.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "greeting"
+    >>> with replacing(target) as partial:
+    ...     _ = partial.write_text("hello")
+    >>> target.read_text()
+    'hello'
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        partial.unlink(missing_ok=True)

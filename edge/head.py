@@ -1,0 +1,179 @@
+"""The head: the linear last layer, its scores and probabilities, and its bytes.
+
+Every fitter returns this one object, so inference never knows which one trained it. With x an embedding as the
+backbone gave it::
+
+    u = unit(x)                      (D,)  the same fixed map before every head
+    scores = u @ weights + bias      (C,)
+    probabilities = softmax(scores / temperature)
+
+Nothing else happens, so a graph of L2 normalisation, one matmul, one addition and one softmax gives the same answer.
+
+Source of the temperature: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge.errors import BundleError, LabelError
+
+MAGIC = b"EDGEHEAD"
+VERSION = 1
+LIMIT = 1 << 16  # neither D nor C is ever larger: set before anything is read
+_HEADER = np.dtype(
+    [("magic", "S8"), ("version", "<u4"), ("features", "<u4"), ("labels", "<u4"), ("names", "<u4"), ("t", "<f8")]
+)
+
+
+def unit(embeddings: ArrayLike) -> NDArray[np.float32]:
+    """Scale every embedding to length one: the fixed map before every head.
+
+    A row of zeros stays zero; lengths are summed in float64, so no float32 input can overflow.
+
+    Args:
+        embeddings: (N, D) real numbers, as the backbone gave them.
+
+    Returns:
+        (N, D) float32, rows of length one.
+
+    Raises:
+        BundleError: not a matrix, or a value that is not finite.
+
+    >>> unit([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]], dtype=float32)
+    """
+    rows = np.ascontiguousarray(embeddings, dtype=np.float64)
+    if rows.ndim != 2:
+        raise BundleError(f"embeddings have shape {rows.shape} but (examples, features) is expected; pass one row each")
+    lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    if not np.isfinite(lengths).all():
+        row = int(np.flatnonzero(~np.isfinite(lengths[:, 0]))[0])
+        raise BundleError(f"embedding {row} of {len(rows)} is not finite; check the backbone with 'edge doctor'")
+    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The linear last layer of the network.
+
+    Args:
+        labels: C distinct names in sorted order.
+        weights: (D, C) float32.
+        bias: (C,) float32.
+        temperature: positive; large means unsure.
+
+    Raises:
+        BundleError: shapes that do not fit, or values that are not finite.
+        LabelError: labels that are empty, doubled or out of order.
+
+    >>> head = Head(("cat", "dog"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 0.5)
+    >>> head.probabilities([[3.0, 4.0]]).round(3)
+    array([[0.401, 0.599]], dtype=float32)
+    >>> Head.from_bytes(head.to_bytes()).labels
+    ('cat', 'dog')
+    """
+
+    labels: tuple[str, ...]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if not self.labels or list(self.labels) != sorted(set(self.labels)) or "" in self.labels:
+            raise LabelError(f"head labels must be distinct names in sorted order, not {self.labels!r}"[:200])
+        shape, classes = self.weights.shape, len(self.labels)
+        if len(shape) != 2 or shape[1] != classes or self.bias.shape != (classes,):
+            raise BundleError(f"head has {classes} labels but weights {shape} and bias {self.bias.shape}; retrain it")
+        if not 1 <= shape[0] <= LIMIT or classes > LIMIT:
+            raise BundleError(f"head of {shape[0]} features and {classes} labels is beyond the limit of {LIMIT} each")
+        if self.weights.dtype != np.float32 or self.bias.dtype != np.float32:
+            raise BundleError(f"head is {self.weights.dtype} and {self.bias.dtype} but float32 is expected; retrain it")
+        if not (np.isfinite(self.weights).all() and np.isfinite(self.bias).all()):
+            raise BundleError("head weights or bias are not finite; retrain it or roll back")
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise BundleError(f"head temperature is {self.temperature} but must be positive; retrain it or roll back")
+
+    @property
+    def features(self) -> int:
+        """D, the length of the embeddings this head expects."""
+        return int(self.weights.shape[0])
+
+    def scores(self, embeddings: ArrayLike) -> NDArray[np.float32]:
+        """Score raw embeddings (N, D) for every label: (N, C) float32, larger is likelier."""
+        rows = unit(embeddings)
+        if rows.shape[1] != self.features:
+            raise BundleError(
+                f"head expects {self.features} features but got {rows.shape[1]}; use the backbone it was trained on"
+            )
+        return rows @ self.weights + self.bias
+
+    def probabilities(self, embeddings: ArrayLike) -> NDArray[np.float32]:
+        """Give raw embeddings (N, D) a probability for every label: (N, C) float32, rows sum to one."""
+        return softmax(self.scores(embeddings).astype(np.float64) / self.temperature).astype(np.float32)
+
+    def to_bytes(self) -> bytes:
+        """Write the head as one little-endian block: header, name lengths, names, weights, bias."""
+        names = [label.encode() for label in self.labels]
+        header = np.zeros((), _HEADER)
+        for field, value in zip(
+            _HEADER.names or (),
+            (MAGIC, VERSION, self.features, len(names), sum(map(len, names)), self.temperature),
+            strict=True,
+        ):
+            header[field] = value
+        return b"".join(
+            [
+                header.tobytes(),
+                np.array([len(name) for name in names], "<u4").tobytes(),
+                *names,
+                self.weights.astype("<f4").tobytes(),
+                self.bias.astype("<f4").tobytes(),
+            ]
+        )
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> Head:
+        """Read a head back, believing nothing.
+
+        Raises:
+            BundleError: what is wrong, by name: not a head, a newer version, too large, truncated, not finite.
+            LabelError: names that no head may have.
+        """
+        if len(blob) < _HEADER.itemsize or blob[: len(MAGIC)] != MAGIC:
+            raise BundleError(f"{len(blob)} bytes are not a head; retrain it or roll back")
+        header = np.frombuffer(blob, _HEADER, count=1)[0]
+        version, features, classes, named = (int(header[field]) for field in ("version", "features", "labels", "names"))
+        if version != VERSION:
+            raise BundleError(f"head has format {version} but this program reads {VERSION}; update the program")
+        if not 1 <= features <= LIMIT or not 1 <= classes <= LIMIT or named > classes * 1024:
+            raise BundleError(f"head claims {features} features and {classes} labels, beyond the limit of {LIMIT} each")
+        start = _HEADER.itemsize + 4 * classes
+        expected = start + named + 4 * classes * (features + 1)
+        if len(blob) != expected:
+            raise BundleError(f"head has {len(blob)} bytes but its header needs {expected}; it is damaged, roll back")
+        lengths = np.frombuffer(blob, "<u4", classes, _HEADER.itemsize).astype(np.int64)
+        ends = start + np.cumsum(lengths)
+        if int(ends[-1]) != start + named:
+            raise BundleError("head names do not fill their place; it is damaged, roll back")
+        try:
+            labels = tuple(blob[end - n : end].decode() for end, n in zip(ends.tolist(), lengths.tolist(), strict=True))
+        except UnicodeDecodeError:
+            raise BundleError("head names are not UTF-8; it is damaged, roll back") from None
+        numbers = np.frombuffer(blob, "<f4", classes * (features + 1), start + named).astype(np.float32)
+        weights = numbers[: features * classes].reshape(features, classes)
+        return cls(labels, weights, numbers[features * classes :], float(header["t"]))
+
+
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn rows of scores (N, C) into rows of probabilities; safe for scores of any size.
+
+    >>> softmax(np.array([[1000.0, 1000.0]]))
+    array([[0.5, 0.5]])
+    """
+    shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

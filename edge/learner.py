@@ -1,0 +1,553 @@
+"""The learner: an adopted bundle and everything taught since, over a home on disk. Where all parts meet.
+
+One method a command. Data flows one way: picture file → pixels (`preprocess`) → embedding (`backbone`) → scores
+(`head`) → `Answer`. Every change of the home is one transaction of `store`; what a method returns has been stored.
+
+    examples of the factory (in the bundle) ┐
+                                            ├─ fit → head, generation n ─ serving
+    examples taught here (in the store)     ┘
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import backbone, bundle, photos, preprocess
+from edge.answers import (
+    Answer,
+    Doubt,
+    Evaluated,
+    Exported,
+    Forgotten,
+    Guess,
+    HistoryEntry,
+    LabelCount,
+    Retrained,
+    Skipped,
+    Status,
+    Taught,
+)
+from edge.errors import BundleError, HomeError, ImageError, LabelError
+from edge.evaluate import evaluate
+from edge.files import replacing
+from edge.fit import Examples
+from edge.graft import graft
+from edge.head import Head
+from edge.judge import fit_and_judge, mistakes
+from edge.labels import clean
+from edge.manifest import BackboneInfo, ModelFile
+from edge.store import Embedded, Example, Generation, Store, open_store
+
+BATCH = 64  # pictures taught a transaction: a power cut loses at most these
+TOP = 5  # guesses listed in an answer
+DOUBTS = 5  # examples listed after a retrain
+FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
+FIGURES = ("loo_accuracy", "loo_interval", "scope", "local_examples", "factory_examples", "milliseconds")  # kept
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock used unless another is given."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The head in use, with the names that its labels have today."""
+
+    generation: int
+    head: Head
+
+
+class Learner:
+    """A home in use.
+
+    Args:
+        home: the folder.
+        store: its open database.
+        clock: tells the time for what is stored.
+    """
+
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
+        self.home = home
+        self.store = store
+        self._clock = clock
+        self._backbones: dict[int | None, backbone.Backbone] = {}
+
+    @classmethod
+    def open(cls, home: Path, clock: Clock = utc_now) -> "Learner":
+        """Open an existing home.
+
+        Raises:
+            HomeMissing, HomeBusy, HomeError: as `open_store`; or init was cut off before it adopted a bundle.
+        """
+        store = open_store(home)
+        if store.get("serving") is None:
+            store.close()
+            raise HomeError(f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+        return cls(home, store, clock)
+
+    def __enter__(self) -> "Learner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    # what is adopted ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def bundle(self) -> bundle.Bundle:
+        """The adopted bundle, opened."""
+        return bundle.read(self.home / self._meta("bundle"))
+
+    @property
+    def info(self) -> BackboneInfo:
+        """The adopted backbone."""
+        return self.bundle.manifest.backbone
+
+    @property
+    def model(self) -> ModelFile:
+        """Which of the bundle's files runs here."""
+        wanted = (self._meta("format"), self._meta("precision"))
+        for model in self.bundle.manifest.models:
+            if (model.format, model.precision) == wanted:
+                return model
+        raise BundleError(f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again")
+
+    def backbone(self, pictures: int = 1) -> backbone.Backbone:
+        """The network, loaded at first use.
+
+        Args:
+            pictures: how many are to be embedded; few get all cores each, many get one each and go side by side.
+        """
+        threads = 1 if pictures >= (os.cpu_count() or 1) else None
+        if threads not in self._backbones:
+            runtime = backbone.find_runtime({self.model.format})
+            self._backbones[threads] = backbone.open_backbone(self.bundle.entry(self.model.file), runtime, threads)
+        return self._backbones[threads]
+
+    def serving(self) -> Serving:
+        """Load the head in use.
+
+        Raises:
+            HomeError: it is damaged or was scrubbed.
+        """
+        return self._load(int(self._meta("serving")))
+
+    # the commands ---------------------------------------------------------------------------------------------------
+
+    def classify(self, files: Sequence[Path]) -> Iterator[Answer | Skipped]:
+        """Name pictures, in their order; a file that cannot be read gives a `Skipped`."""
+        serving = self.serving()
+        for photo in self._embed(files):
+            if photo.embedding is None:
+                yield Skipped(str(photo.path), str(photo.error))
+                continue
+            start = time.perf_counter()
+            probabilities = serving.head.probabilities(photo.embedding[None])[0]
+            best = np.argsort(-probabilities, kind="stable")[:TOP]
+            top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
+            milliseconds = photo.milliseconds + 1000 * (time.perf_counter() - start)
+            yield Answer(str(photo.path), top[0].label, None, top[0].probability, top, serving.generation, milliseconds)
+
+    def teach(
+        self,
+        label: str,
+        paths: Sequence[Path],
+        session: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Taught:
+        """Store pictures as examples of a label, old or new. Retrain to use them.
+
+        Args:
+            label: its name.
+            paths: picture files and folders of them.
+            session: name shared by pictures that are nearly the same (a burst); they are left out together when the
+                head is judged. None: each picture stands for itself.
+            progress: called with (done, total) after each file.
+
+        Returns:
+            What was stored, and which files were not, with the reason. A picture is known by the SHA-256 of its file:
+            taught twice, it is stored once, under its first label.
+
+        Raises:
+            LabelError: the name is none.
+            ImageError: a path does not exist or a folder holds no picture.
+            HomeError: the home cannot be written; what was stored before stays.
+        """
+        start = time.perf_counter()
+        label = clean(label)
+        files = [file for path in paths for file in preprocess.find(path)]
+        first_of = {e.image: e for e in self.store.examples()}
+        taught: list[int] = []
+        known: list[Skipped] = []
+        unreadable: list[Skipped] = []
+        batch: list[Embedded] = []
+        for done, photo in enumerate(self._embed(files, first_of.keys()), 1):
+            if photo.error is not None:
+                unreadable.append(Skipped(str(photo.path), str(photo.error)))
+            elif photo.embedding is None:
+                known.append(Skipped(str(photo.path), _known(first_of[photo.image], label)))
+            elif any(item.image == photo.image for item in batch):
+                known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
+            else:
+                batch.append(Embedded(label, photo.embedding, photo.image, str(photo.path.absolute())))
+            if len(batch) == BATCH:
+                taught += self._store(batch, session)
+                batch.clear()
+            if progress is not None:
+                progress(done, len(files))
+        taught += self._store(batch, session)
+        return Taught(label, tuple(taught), tuple(known), tuple(unreadable), 1000 * (time.perf_counter() - start))
+
+    def retrain(self) -> Retrained:
+        """Fit a new head to the factory's and the local examples, and let it serve.
+
+        Raises:
+            NotEnough: there are fewer than two labels.
+        """
+        start = time.perf_counter()
+        with self.store.transaction():
+            result = self.refit()
+        return replace(result, total_milliseconds=1000 * (time.perf_counter() - start))
+
+    def evaluate(self, folder: Path) -> Evaluated:
+        """Classify a folder of class folders and compare with the folders' names.
+
+        Args:
+            folder: `folder/LABEL/*.jpg`.
+
+        Raises:
+            ImageError: there is no such folder, or no picture in it.
+        """
+        folders = photos.class_folders(folder)
+        files = [(file, label) for label, path in folders.items() for file in preprocess.find(path)]
+        serving = self.serving()
+        truths: list[str] = []
+        embeddings: list[NDArray[np.float32]] = []
+        unreadable: list[Skipped] = []
+        pictures = self._embed([file for file, _ in files])
+        for photo, (_, label) in zip(pictures, files, strict=True):
+            if photo.embedding is None:
+                unreadable.append(Skipped(str(photo.path), str(photo.error)))
+            else:
+                truths.append(label)
+                embeddings.append(photo.embedding)
+        if not truths:
+            raise ImageError(f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify")
+        labels = serving.head.labels
+        untaught = tuple(sorted(set(truths) - set(labels)))
+        probabilities = serving.head.probabilities(np.stack(embeddings))
+        never = np.zeros((len(truths), len(untaught)))  # a head cannot answer with a label that it does not have
+        judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught))
+        rows = [i for i, label in enumerate(judged.labels) if label in truths]
+        return Evaluated(
+            accuracy=judged.accuracy,
+            interval=judged.interval,
+            examples=judged.examples,
+            labels=labels,
+            truths=tuple(judged.labels[i] for i in rows),
+            confusion=_rows(judged.confusion[rows, : len(labels)]),
+            unknown=None,
+            untaught=untaught,
+            unreadable=tuple(unreadable),
+            generation=serving.generation,
+        )
+
+    def status(self) -> Status:
+        """The home at a glance."""
+        number = int(self._meta("serving"))
+        serving = self._generation(number)
+        local = Counter(e.label for e in self.store.examples())
+        factory = Counter(self._factory()[0].labels)
+        return Status(
+            home=str(self.home),
+            bundle=self.bundle.manifest.name,
+            backbone=self.info.name,
+            format=self.model.format,
+            precision=self.model.precision,
+            generation=number,
+            trained=serving.created,
+            method=serving.method,
+            loo_accuracy=serving.figures["loo_accuracy"],
+            loo_interval=_pair(serving.figures["loo_interval"]),
+            labels=tuple(LabelCount(label, local[label], factory[label]) for label in sorted({*local, *factory})),
+            untrained_examples=self.store.count_after(number),
+        )
+
+    def history(self) -> list[HistoryEntry]:
+        """Every generation, oldest first."""
+        serving = int(self._meta("serving"))
+        return [
+            HistoryEntry(
+                generation=g.generation,
+                created=g.created,
+                method=g.method,
+                labels=g.labels,
+                local_examples=g.figures["local_examples"],
+                factory_examples=g.figures["factory_examples"],
+                loo_accuracy=g.figures["loo_accuracy"],
+                loo_interval=_pair(g.figures["loo_interval"]),
+                serving=g.generation == serving,
+                usable=g.head is not None and g.backbone == self.info.fingerprint,
+            )
+            for g in self.store.generations()
+        ]
+
+    def rollback(self, generation: int | None = None) -> HistoryEntry:
+        """Let an earlier head serve again; the examples stay.
+
+        Args:
+            generation: its number; None: the newest usable one before the serving one.
+
+        Raises:
+            HomeError: there is none, or its head was overwritten.
+        """
+        with self.store.transaction():
+            entries = self.history()
+            serving = int(self._meta("serving"))
+            if generation is None:
+                earlier = [e.generation for e in entries if e.generation < serving and e.usable]
+                if not earlier:
+                    raise HomeError(f"generation {serving} is the first usable one; there is nothing to go back to")
+                generation = earlier[-1]
+            chosen = next((e for e in entries if e.generation == generation), None)
+            if chosen is None:
+                raise HomeError(f"there is no generation {generation}; see: edge history")
+            if not chosen.usable:
+                raise HomeError(
+                    f"generation {generation} cannot serve: it had learned from something forgotten since, or belongs "
+                    "to another backbone; see: edge history"
+                )
+            self._load(generation)
+            self.store.put("serving", str(generation))
+        return next(e for e in self.history() if e.serving)
+
+    def find_examples(
+        self, names: Sequence[str] = (), session: str | None = None, label: str | None = None
+    ) -> list[Example]:
+        """Find local examples by number or picture file, by session, or by label.
+
+        Raises:
+            LabelError: nothing fits one of them.
+        """
+        found: list[Example] = []
+        for name in names:
+            if name.isdecimal() and not Path(name).exists():
+                matches = self.store.examples("examples.id = ?", int(name))
+            else:
+                matches = self.store.examples("image = ?", photos.digest(Path(name)))
+            if not matches:
+                raise LabelError(f"'{name}' is no example here: give an example's number or a picture that was taught")
+            found += matches
+        if session is not None:
+            found += self.store.examples("session = ?", session) or _nothing("session", session)
+        if label is not None:
+            found += self.store.examples("labels.name = ?", clean(label))
+        return sorted(set(found), key=lambda e: e.id)
+
+    def forget(self, names: Sequence[str] = (), session: str | None = None, label: str | None = None) -> Forgotten:
+        """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
+
+        The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
+        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach.
+
+        Args:
+            names: example numbers or picture files.
+            session: all of a session.
+            label: the label itself and all of its examples, the factory's included.
+
+        Raises:
+            LabelError: nothing fits.
+            NotEnough: fewer than two labels would be left.
+        """
+        with self.store.transaction():
+            doomed = self.find_examples(names, session, label)
+            labels: tuple[str, ...] = ()
+            if label is not None:
+                if self.store.label_id(clean(label)) is None:
+                    _nothing("label", label)
+                labels = (clean(label),)
+            usable = {e.generation for e in self.history() if e.usable}
+            if doomed:
+                self.store.remove_examples([e.id for e in doomed])
+            for name in labels:
+                factory = [None if known == name else known for known in self.factory_labels()]
+                self.put_factory_labels(factory)
+                self.store.remove_label(name)
+            generation = self.refit().generation
+            overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
+        self.store.scrub()
+        return Forgotten(len(doomed), labels, generation, tuple(overwritten))
+
+    def relabel(self, names: Sequence[str], label: str) -> list[Example]:
+        """Give examples another label, old or new; retrain to use it. Returns them as they are now.
+
+        Raises:
+            LabelError: one of them is no example here, or the label is no name.
+        """
+        label = clean(label)
+        with self.store.transaction():
+            found = self.find_examples(names)
+            self.store.relabel_examples([e.id for e in found], label)
+        ids = {e.id for e in found}
+        return [e for e in self.store.examples() if e.id in ids]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a label another name, at once and everywhere; nothing is retrained.
+
+        Raises:
+            LabelError: the old name is not known, or the new one is taken or no name.
+        """
+        old, new = clean(old), clean(new)
+        with self.store.transaction():
+            if self.store.label_id(old) is None:
+                _nothing("label", old)
+            self.store.rename_label(old, new)
+
+    def export(self, path: Path) -> Exported:
+        """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
+
+        Args:
+            path: its ending, .onnx or .tflite, says which. The precision is the home's where the bundle has it so.
+
+        Raises:
+            BundleError: another ending, or the bundle brought no model in that format.
+        """
+        kind = FORMATS.get(path.suffix.lower())
+        if kind is None:
+            raise BundleError(f"{path} ends in neither .onnx nor .tflite; name it so")
+        models = {m.precision: m for m in self.bundle.manifest.models if m.format == kind}
+        model = models.get(self._meta("precision")) or next(iter(models.values()), None)
+        if model is None:
+            held = ", ".join(m.file for m in self.bundle.manifest.models)
+            raise BundleError(f"this bundle brought no {kind} model, it brought {held}; choose another ending")
+        serving = self.serving()
+        head = serving.head
+        data = graft(
+            self.bundle.entry(model.file),
+            kind,
+            head.weights / head.temperature,
+            head.bias / head.temperature,
+            head.labels,
+        )
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+        return Exported(str(path), kind, len(data), head.labels, serving.generation)
+
+    # inside ---------------------------------------------------------------------------------------------------------
+
+    def _embed(self, files: Sequence[Path], known: Collection[str] = frozenset()) -> Iterator[photos.Photo]:
+        return photos.embed(files, self.backbone(len(files)), self.info, known)
+
+    def _meta(self, key: str) -> str:
+        value = self.store.get(key)
+        if value is None:
+            raise HomeError(f"{self.store.path} is damaged (no {key}); restore a copy, or run edge init again")
+        return value
+
+    def _generation(self, number: int) -> Generation:
+        found = self.store.generation(number)
+        if found is None:
+            raise HomeError(f"generation {number} is missing; run: edge retrain")
+        return found
+
+    def _load(self, number: int) -> Serving:
+        stored = self._generation(number)
+        if stored.head is None:
+            raise HomeError(f"generation {number} was overwritten; run: edge retrain")
+        head = Head.from_bytes(stored.head)
+        order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
+        names = tuple(stored.labels[i] for i in order)
+        return Serving(number, replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order]))
+
+    def _store(self, batch: Sequence[Embedded], session: str | None) -> list[int]:
+        if not batch:
+            return []
+        now = self._clock().isoformat(timespec="seconds")
+        with self.store.transaction():
+            return [self.store.add_example(item, self.info.fingerprint, session, now) for item in batch]
+
+    def factory_labels(self) -> list[str | None]:
+        """The manifest's labels by the names they have here today; None for a forgotten one."""
+        names = self.store.labels()
+        return [None if i is None else names[i] for i in json.loads(self._meta("factory_labels"))]
+
+    def put_factory_labels(self, labels: Sequence[str | None]) -> None:
+        ids = [None if name is None else self.store.add_label(name) for name in labels]
+        self.store.put("factory_labels", json.dumps(ids))
+
+    def _factory(self) -> tuple[Examples, NDArray[np.bool_]]:
+        """The factory's examples of the labels that are not forgotten, and which of them may be counted in figures."""
+        factory = self.bundle.examples()
+        names = self.factory_labels()
+        kept = np.array([names[i] is not None for i in factory.labels], bool)
+        labels = tuple(str(names[i]) for i in factory.labels[kept])
+        return Examples(factory.embeddings[kept], labels), ~factory.trained_on[kept]
+
+    def refit(self) -> Retrained:
+        """Fit, judge and store a head, and let it serve: inside a transaction."""
+        examples = self.store.examples()
+        embeddings = self.store.embeddings(self.info.dimension)
+        local = Examples(embeddings, tuple(e.label for e in examples), tuple(e.session for e in examples))
+        factory, countable = self._factory()
+        start = time.perf_counter()
+        judged = fit_and_judge(local, factory, countable)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        head, evaluation = judged.fit.head, judged.evaluation
+        doubts = [(examples[m.row], m) for m in mistakes(judged.fit, local.labels, DOUBTS)]
+        answer = Retrained(
+            generation=0,
+            promoted=True,
+            method=judged.fit.method,
+            loo_accuracy=None if judged.reason else evaluation.accuracy,
+            loo_interval=None if judged.reason else evaluation.interval,
+            note=judged.reason,
+            scope=judged.scope,
+            labels=head.labels,
+            confusion=_rows(evaluation.confusion),
+            local_examples=len(local.labels),
+            factory_examples=len(factory.labels),
+            doubts=tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubts),
+            milliseconds=milliseconds,
+            total_milliseconds=0.0,
+        )
+        generation = self.store.add_head(
+            head.to_bytes(),
+            head.labels,
+            judged.fit.method,
+            self.info.fingerprint,
+            {name: getattr(answer, name) for name in FIGURES},
+            self._clock().isoformat(timespec="seconds"),
+        )
+        self.store.put("serving", str(generation))
+        return replace(answer, generation=generation)
+
+
+def _known(example: Example, label: str) -> str:
+    if example.label == label:
+        return f"known already, as example {example.id}"
+    return f"known already as '{example.label}'; to change it: edge relabel {label} {example.id}"
+
+
+def _nothing(kind: str, name: str) -> NoReturn:
+    raise LabelError(f"no {kind} '{name}' here; see: edge status")
+
+
+def _rows(matrix: NDArray[np.integer[Any]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(n) for n in row) for row in matrix)
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])

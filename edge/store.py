@@ -1,0 +1,369 @@
+"""The home's database: everything a device has learned, in one SQLite file whose every change is one transaction.
+
+| table | holds |
+|---|---|
+| labels | id, name: the only place where a label is a number |
+| examples | a label with an embedding (float32, little-endian), the backbone it came from, the picture's SHA-256 |
+| heads | every generation: the head's bytes, its columns' label ids, its figures, the last example it had seen |
+| meta | the adopted bundle, the serving generation, the label ids of the factory's examples |
+
+A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
+acknowledged; `secure_delete` overwrites what is forgotten. `PRAGMA user_version` numbers the schema.
+
+Source: sqlite.org on WAL, `PRAGMA synchronous` and `PRAGMA secure_delete`.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import HomeBusy, HomeError, HomeMissing, LabelError
+
+FILE = "learner.db"
+WAIT = 30.0  # seconds for another process's lock
+
+# Each entry takes the schema one version up; only ever append.
+_MIGRATIONS = (
+    """
+    CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE labels(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE examples(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        label INTEGER NOT NULL REFERENCES labels(id),
+        embedding BLOB NOT NULL,
+        backbone TEXT NOT NULL,
+        image TEXT NOT NULL UNIQUE,
+        session TEXT,
+        source TEXT NOT NULL,
+        created TEXT NOT NULL,
+        held_out INTEGER NOT NULL DEFAULT 0,
+        crop BLOB
+    ) STRICT;
+    CREATE INDEX examples_by_label ON examples(label);
+    CREATE TABLE heads(
+        generation INTEGER PRIMARY KEY AUTOINCREMENT,
+        created TEXT NOT NULL,
+        method TEXT NOT NULL,
+        backbone TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        head BLOB,
+        figures TEXT NOT NULL,
+        last_example INTEGER NOT NULL
+    ) STRICT;
+    """,
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One taught picture, without its embedding."""
+
+    id: int
+    label: str
+    image: str  # SHA-256 of the file
+    session: str | None
+    source: str  # the path it was taught from
+    created: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture about to be stored."""
+
+    label: str
+    embedding: NDArray[np.float32]  # (D,)
+    image: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One numbered head. `head` is None once it was scrubbed because it had learned from something forgotten."""
+
+    generation: int
+    created: str
+    method: str
+    backbone: str
+    labels: tuple[str, ...]
+    head: bytes | None
+    figures: Mapping[str, Any]
+
+
+class Store:
+    """An open home. Use as a context manager; group changes with `transaction`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self.path = path
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in by the last to leave."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the changes inside it one: all of them are kept, or, after an error, none.
+
+        Raises:
+            HomeBusy, HomeError: the database cannot be written; the message says why.
+        """
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # meta ---------------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """Return a meta value, or None."""
+        row = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return None if row is None else str(row[0])
+
+    def put(self, key: str, value: str) -> None:
+        """Set a meta value."""
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+        )
+
+    # labels -------------------------------------------------------------------------------------------------------
+
+    def labels(self) -> dict[int, str]:
+        """Return all label names by id."""
+        return {int(i): str(name) for i, name in self._all("SELECT id, name FROM labels ORDER BY id")}
+
+    def label_id(self, name: str) -> int | None:
+        """Return a label's id, or None if it is not known."""
+        row = self._one("SELECT id FROM labels WHERE name = ?", name)
+        return None if row is None else int(row[0])
+
+    def add_label(self, name: str) -> int:
+        """Return a label's id, which is new if the label is."""
+        self._db.execute("INSERT INTO labels(name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+        found = self.label_id(name)
+        assert found is not None
+        return found
+
+    def rename_label(self, old: str, new: str) -> None:
+        """Give a label another name; every example and head follows, as they hold its id."""
+        if self.label_id(new) is not None:
+            raise LabelError(f"label '{new}' exists already; choose another name, or relabel the examples of '{old}'")
+        self._db.execute("UPDATE labels SET name = ? WHERE name = ?", (new, old))
+
+    # examples -----------------------------------------------------------------------------------------------------
+
+    def add_example(self, item: Embedded, backbone: str, session: str | None, created: str) -> int:
+        """Store one example, unless its picture is known already, and return the id of the one that is there."""
+        label = self.add_label(item.label)
+        self._db.execute(
+            "INSERT INTO examples(label, embedding, backbone, image, session, source, created) VALUES (?,?,?,?,?,?,?)"
+            " ON CONFLICT DO NOTHING",
+            (label, _to_blob(item.embedding), backbone, item.image, session, item.source, created),
+        )
+        row = self._one("SELECT id FROM examples WHERE image = ?", item.image)
+        assert row is not None
+        return int(row[0])
+
+    def examples(self, where: str = "TRUE", *values: object) -> list[Example]:
+        """List examples, oldest first; `where` is SQL over the columns of `examples` and `labels.name`."""
+        rows = self._all(
+            "SELECT examples.id, labels.name, image, session, source, created FROM examples"
+            f" JOIN labels ON labels.id = examples.label WHERE {where} ORDER BY examples.id",
+            *values,
+        )
+        return [Example(*row) for row in rows]
+
+    def embeddings(self, dimension: int) -> NDArray[np.float32]:
+        """Return all embeddings (N, D), in the order of `examples()`.
+
+        Raises:
+            HomeError: one has another length; the database is damaged.
+        """
+        count = self.count()
+        result = np.empty((count, dimension), np.float32)
+        with _explained(self.path):
+            rows = self._db.execute("SELECT id, embedding FROM examples ORDER BY id")
+            for row, (example, blob) in zip(result, rows, strict=True):
+                if len(blob) == row.nbytes:
+                    row[:] = np.frombuffer(blob, "<f4")
+                if len(blob) != row.nbytes or not np.isfinite(row).all():
+                    raise HomeError(
+                        f"{self.path}: example {example} is damaged ({len(blob)} bytes for {dimension} numbers); "
+                        f"run: edge forget {example}"
+                    )
+        return result
+
+    def known_images(self) -> frozenset[str]:
+        """Return the SHA-256 of every taught picture."""
+        return frozenset(str(row[0]) for row in self._all("SELECT image FROM examples"))
+
+    def count(self) -> int:
+        """Return how many examples there are."""
+        row = self._one("SELECT count(*) FROM examples")
+        assert row is not None
+        return int(row[0])
+
+    def count_after(self, generation: int) -> int:
+        """Return how many examples were taught since a generation was made."""
+        row = self._one(
+            "SELECT count(*) FROM examples WHERE id > (SELECT last_example FROM heads WHERE generation = ?)", generation
+        )
+        assert row is not None
+        return int(row[0])
+
+    def remove_examples(self, ids: Sequence[int]) -> None:
+        """Delete examples, and overwrite every head that may have learned from one of them."""
+        self._db.executemany("DELETE FROM examples WHERE id = ?", [(i,) for i in ids])
+        self._db.execute("UPDATE heads SET head = NULL WHERE last_example >= ?", (min(ids),))
+
+    def relabel_examples(self, ids: Sequence[int], name: str) -> None:
+        """Give examples another label."""
+        label = self.add_label(name)
+        self._db.executemany("UPDATE examples SET label = ? WHERE id = ?", [(label, i) for i in ids])
+
+    def remove_label(self, name: str) -> None:
+        """Forget a label's name and overwrite every head that has a column for it; its examples must be gone."""
+        label = self.label_id(name)
+        heads = "SELECT generation FROM heads, json_each(heads.labels) WHERE json_each.value = ?"
+        self._db.execute(f"UPDATE heads SET head = NULL WHERE generation IN ({heads})", (label,))
+        self._db.execute("DELETE FROM labels WHERE id = ?", (label,))
+
+    def damage(self) -> str:
+        """Look through the whole file; return the first damage found, or ""."""
+        first = self._one("PRAGMA quick_check(1)")
+        return "" if first is None or first[0] == "ok" else str(first[0])
+
+    def scrub(self) -> None:
+        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither."""
+        with _explained(self.path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # heads --------------------------------------------------------------------------------------------------------
+
+    def add_head(
+        self, head: bytes, labels: Sequence[str], method: str, backbone: str, figures: Mapping[str, Any], created: str
+    ) -> int:
+        """Store a head as the next generation and return its number."""
+        ids = [self.add_label(name) for name in labels]
+        cursor = self._db.execute(
+            "INSERT INTO heads(created, method, backbone, labels, head, figures, last_example)"
+            " VALUES (?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
+            (created, method, backbone, json.dumps(ids), head, json.dumps(figures)),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def generation(self, number: int) -> Generation | None:
+        """Return one generation, or None."""
+        row = self._one("SELECT * FROM heads WHERE generation = ?", number)
+        return None if row is None else self._generation(row, self.labels())
+
+    def generations(self) -> list[Generation]:
+        """Return every generation, oldest first."""
+        names = self.labels()
+        return [self._generation(row, names) for row in self._all("SELECT * FROM heads ORDER BY generation")]
+
+    def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
+        number, created, method, backbone, labels, head, figures, _ = row
+        columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
+        return Generation(number, created, method, backbone, columns, head, json.loads(figures))
+
+    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+        with _explained(self.path):
+            row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
+            return row
+
+    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with _explained(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+
+def open_store(home: Path, create: bool = False) -> Store:
+    """Open a home's database, bringing an older schema up to date.
+
+    Args:
+        home: the folder.
+        create: make folder (0700) and database (0600) if there are none.
+
+    Raises:
+        HomeMissing: there is none and `create` is False.
+        HomeBusy, HomeError: it cannot be opened, is damaged, or was written by a newer program.
+    """
+    path = home / FILE
+    if create:
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
+    elif not path.exists():
+        raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
+    with _explained(path):
+        connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return Store(connection, path)
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(_MIGRATIONS):
+        raise HomeError(
+            f"{path} has schema {version}, this program knows {len(_MIGRATIONS)}: a newer edge wrote it; upgrade"
+        )
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    if version < len(_MIGRATIONS):
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        version = db.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+        for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+            for statement in script.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number}")
+        db.execute("COMMIT")
+
+
+def _to_blob(vector: NDArray[np.float32]) -> bytes:
+    return vector.astype("<f4").tobytes()
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line each, with the next action."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise HomeBusy(f"{path} has been locked by another process for {WAIT:.0f} s; try again") from error
+        advice = {
+            sqlite3.SQLITE_READONLY: "it is read-only; make it writable or choose another with --home",
+            sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions or choose another with --home",
+            sqlite3.SQLITE_FULL: "the disk is full; free some space and repeat the command: nothing was changed",
+            sqlite3.SQLITE_IOERR: f"the disk fails ({error}); save a copy of the folder and check the card",
+            sqlite3.SQLITE_CORRUPT: f"it is damaged ({error}); restore a copy, or move it away and run edge init again",
+            sqlite3.SQLITE_NOTADB: "it is no database of edge; move it away and run edge init again",
+        }.get(code, str(error))
+        raise HomeError(f"{path}: {advice}") from error

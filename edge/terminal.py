@@ -1,0 +1,153 @@
+"""How both command lines speak: exit codes, one-line errors, progress, tables, JSON. Nothing else prints.
+
+Results go to stdout, progress and complaints to stderr. Exit 0: done; 1: an `EdgeError`, in one line; 2: wrong usage;
+3: done in part (some pictures could not be read); 130: interrupted. `EDGE_DEBUG=1` shows where an error arose.
+"""
+
+import json
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from edge.errors import EdgeError
+
+PARTLY = 3
+INTERRUPTED = 130
+
+
+def run(command: click.Command, name: str) -> None:
+    """Run a command line and leave the process with its exit code."""
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted; what was reported as done is stored")
+        sys.exit(INTERRUPTED)
+    except (EdgeError, OSError, MemoryError) as error:
+        if os.environ.get("EDGE_DEBUG") == "1":
+            raise
+        complain(f"error: {_one_line(error)}")
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result; control characters are shown, not sent to the terminal."""
+    click.echo(shown(text))
+
+
+def complain(text: str) -> None:
+    """Print a line to stderr."""
+    click.echo(shown(text), err=True)
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON value on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def shown(text: str) -> str:
+    r"""Return `text` with control characters written out: a file's name must not steer the terminal.
+
+    >>> print(shown("a\x1b[2Jb"))
+    a\x1b[2Jb
+    """
+    return "".join(_escaped(c) if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" else c for c in text)
+
+
+def percent(share: float) -> str:
+    """Write a share as people read it.
+
+    >>> percent(0.8954)
+    '89.5 %'
+    """
+    return f"{100 * share:.1f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    >>> plural(1, "photo"), plural(3, "photo")
+    ('1 photo', '3 photos')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Lay out rows in columns, two blanks apart; the columns numbered in `right` are right-aligned.
+
+    >>> table([["brick", "7"], ["grass", "12"]], right=[1])
+    ['brick   7', 'grass  12']
+    """
+    columns = max((len(row) for row in rows), default=0)
+    widths = [max(_width(row[i]) for row in rows if i < len(row)) for i in range(columns)]
+    lines = []
+    for row in rows:
+        cells = []
+        for i, cell in enumerate(row):
+            blanks = " " * (widths[i] - _width(cell))
+            cells.append(blanks + cell if i in right else cell + blanks)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def confusion_table(truths: Sequence[str], labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[str]:
+    """Lay out a confusion matrix: a row for what it is, a column for what it was called."""
+    head = ["", *[_short(label) for label in labels]]
+    rows = [[_short(t), *[str(n) if n else "·" for n in row]] for t, row in zip(truths, confusion, strict=True)]
+    return table([head, *rows], right=range(1, len(head)))
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line now and then, so that a log shows that work goes on."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._terminal = sys.stderr.isatty()
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        now = time.monotonic()
+        wait = 0.1 if self._terminal else 10.0
+        if now - self._last < wait and done < total:
+            return
+        self._last = now
+        if self._terminal:
+            left = (now - self._start) / max(done, 1) * (total - done)
+            filled = round(24 * done / max(total, 1))
+            bar = "█" * filled + "░" * (24 - filled)
+            click.echo(f"\r\x1b[K{self._what} {bar} {done}/{total}, {left:.0f} s left", nl=False, err=True)
+            if done >= total:
+                click.echo("\r\x1b[K", nl=False, err=True)
+        elif done < total:
+            click.echo(f"{self._what} {done}/{total}", err=True)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, EdgeError):
+        return " ".join(str(error).split("\n"))
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return "not enough memory; close other programs or use smaller pictures"
+
+
+def _escaped(character: str) -> str:
+    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 16 else label[:15] + "…"
+
+
+def _width(text: str) -> int:
+    """Columns a text takes on a terminal: wide characters two, combining marks none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,0 +1,115 @@
+"""Runtimes: each gives the same embeddings; each that is missing or broken says what to install."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from edge import backbone
+from edge.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
+from edge.errors import BundleError, ParityError, RuntimeMissing
+
+from .conftest import DATA, DIMENSION, MODELS, SIDE
+
+INSTALLED = [r for r in RUNTIMES if r.installed]
+IMAGES = np.random.default_rng(1).integers(0, 256, (6, SIDE, SIDE, 3)).astype(np.uint8)
+
+
+def opened(runtime: Runtime, threads: int = 1) -> Backbone:
+    return open_backbone(MODELS[runtime.format].read_bytes(), runtime, threads)
+
+
+@pytest.mark.parametrize("runtime", INSTALLED, ids=lambda r: r.name)
+def test_every_runtime_gives_the_networks_embeddings(runtime: Runtime) -> None:
+    sys.path.insert(0, str(DATA))
+    from make_tiny import kernels
+
+    first, second = kernels()
+    patches = (IMAGES / 255.0).reshape(6, 4, 4, 4, 4, 3).transpose(0, 1, 3, 5, 2, 4)  # N, row, column, RGB, y, x
+    hidden = np.maximum(np.einsum("nijcyx,ocyx->nijo", patches, first), 0)
+    expected = np.einsum("nijo,fo->nijf", hidden, second[:, :, 0, 0]).mean((1, 2))
+    embeddings = opened(runtime).embed(IMAGES)
+    assert embeddings.shape == (6, DIMENSION)
+    assert embeddings.dtype == np.float32
+    assert measure_parity(embeddings, expected.astype(np.float32)).error < 1e-5
+
+
+@pytest.mark.parametrize("runtime", INSTALLED, ids=lambda r: r.name)
+def test_a_pictures_embedding_does_not_depend_on_company_or_threads(runtime: Runtime) -> None:
+    together = opened(runtime).embed(IMAGES)
+    alone = np.concatenate([opened(runtime, 4).copy().embed(image[None]) for image in IMAGES])
+    np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("runtime", [r for r in INSTALLED if r.format == "tflite"], ids=lambda r: r.name)
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+def test_a_quantized_output_is_dequantized(runtime: Runtime, kind: str) -> None:
+    quantized = open_backbone((DATA / f"tiny_{kind}.tflite").read_bytes(), runtime).embed(IMAGES)
+    assert np.abs(quantized - opened(runtime).embed(IMAGES)).max() <= 1 / 128 + 1e-6
+
+
+@pytest.mark.parametrize("runtime", INSTALLED, ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "model", [b"", b"hello", MODELS["onnx"].read_bytes()[:500], MODELS["tflite"].read_bytes()[:999]]
+)
+def test_a_damaged_model_is_refused(runtime: Runtime, model: bytes) -> None:
+    # in a process of its own: what a runtime does with damage is not ours to promise, but that it is reported is
+    script = f"""
+import sys
+from edge.backbone import RUNTIMES, open_backbone
+from edge.errors import BundleError
+try:
+    open_backbone({model!r}, next(r for r in RUNTIMES if r.name == {runtime.name!r}))
+except BundleError as error:
+    print(error)
+"""
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert f"{runtime.name} refuses the model" in child.stdout, child.stderr
+
+
+def test_a_network_that_answers_otherwise_is_refused_by_how_much(network: Backbone) -> None:
+    reference = network.embed(IMAGES)
+    assert prove(network, IMAGES, reference, "fp32", "b").error == 0
+    strayed = reference * 1.01
+    with pytest.raises(ParityError, match=r"strays from the workstation by 9\.9e-03"):
+        prove(network, IMAGES, strayed, "fp32", "b")
+    prove(network, IMAGES, strayed, "int8", "b")
+    with pytest.raises(ParityError, match=r"cosine -1\.000"):
+        prove(network, IMAGES, -reference, "int8", "b")
+    with pytest.raises(ParityError, match="shape"):
+        prove(network, IMAGES, reference[:, :3], "fp32", "b")
+
+
+def test_numbers_that_are_none_are_never_at_parity() -> None:
+    nothing = np.full((2, 3), np.nan, np.float32)
+    assert measure_parity(nothing, np.ones((2, 3), np.float32)).cosine == -1
+
+
+def test_a_missing_runtime_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tuple(Runtime(r.name, r.format, "no_such_module", r.package, r.extra) for r in RUNTIMES)
+    with pytest.raises(RuntimeMissing, match=r"onnxruntime is not installed; run pip install 'edge-transfer\[onnx\]'"):
+        open_backbone(b"", gone[0])
+    monkeypatch.setattr(backbone, "RUNTIMES", gone)
+    with pytest.raises(RuntimeMissing, match=r"\[tflite\]' or pip install 'edge-transfer\[tflite-runtime\]'"):
+        find_runtime({"tflite"})
+
+
+def test_tflite_runtime_beside_numpy_2_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Runtime("tflite-runtime", "tflite", "json", "tflite-runtime", "tflite-runtime")  # some installed module
+    monkeypatch.setattr(np, "__version__", "2.4.6")
+    with pytest.raises(RuntimeMissing, match=r"needs numpy below 2, here is numpy 2\.4\.6"):
+        open_backbone(b"", here)
+
+
+def test_a_graph_of_another_form_is_refused() -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    value, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
+    floats = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [node("Identity", ["a"], ["b"])], "g", [value("a", floats, [1, 5])], [value("b", floats, [1, 5])], []
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(BundleError, match=r"takes one input of uint8 \(N, S, S, 3\)"):
+        open_backbone(model.SerializeToString(), RUNTIMES[0])

@@ -1,0 +1,213 @@
+"""Bundles: what is written is read back; whatever was done to the file in between, it is refused by name."""
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge import bundle
+from edge.bundle import Background, Golden
+from edge.errors import BundleError
+
+from .conftest import DIMENSION, INFO, MODELS
+
+Entries = dict[str, bytes]
+
+
+def entries_of(path: Path) -> Entries:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def pack(path: Path, entries: Entries, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return path
+
+
+def edited(path: Path, source: Path, change: Callable[[dict], None]) -> Path:  # type: ignore[type-arg]
+    """Write a copy whose manifest was changed, sizes and hashes of the entries left as they were."""
+    entries = entries_of(source)
+    manifest = json.loads(entries["manifest.json"])
+    change(manifest)
+    return pack(path, {**entries, "manifest.json": json.dumps(manifest).encode()})
+
+
+def test_what_is_written_is_read_back(tiny_bundle: Path, tmp_path: Path) -> None:
+    opened = bundle.read(tiny_bundle)
+    golden, examples = opened.golden(), opened.examples()
+    background = Background(np.arange(DIMENSION, dtype=np.float32), np.eye(DIMENSION, dtype=np.float32))
+    models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
+    again = bundle.write(tmp_path / "b.edge", opened.manifest, models, golden, examples, background)
+    np.testing.assert_array_equal(again.golden().images, golden.images)
+    np.testing.assert_array_equal(again.examples().embeddings, examples.embeddings)
+    np.testing.assert_array_equal(again.examples().labels, examples.labels)
+    loaded = again.background()
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded.covariance, background.covariance)
+    assert again.entry("backbone.onnx") == MODELS["onnx"].read_bytes()
+    assert dataclasses.replace(again.manifest, files={}) == dataclasses.replace(opened.manifest, files={})
+
+
+def test_the_same_content_gives_the_same_bytes(tiny_bundle: Path, tmp_path: Path) -> None:
+    opened = bundle.read(tiny_bundle)
+    models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
+    bundle.write(tmp_path / "b.edge", opened.manifest, models, opened.golden(), opened.examples())
+    assert (tmp_path / "b.edge").read_bytes() == tiny_bundle.read_bytes()
+
+
+def test_a_bundle_that_cannot_be_read_back_is_not_written(tiny_bundle: Path, tmp_path: Path) -> None:
+    opened = bundle.read(tiny_bundle)
+    models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
+    broken = Golden(opened.golden().images, np.full((4, DIMENSION), np.nan, np.float32))
+    with pytest.raises(BundleError, match=r"golden\.npz: embeddings holds a value that is no number"):
+        bundle.write(tmp_path / "b.edge", opened.manifest, models, broken, opened.examples())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_empty_truncated_and_foreign_files_are_refused_by_name(tiny_bundle: Path, tmp_path: Path) -> None:
+    data = tiny_bundle.read_bytes()
+    cases = {
+        "does not exist": None,
+        "is empty": b"",
+        "is cut short": data[: len(data) // 2],
+        "is no bundle": b"hello, I am a text\n" * 9,
+        "which belongs in no bundle": pack(tmp_path / "z", {"hello.txt": b"x"}).read_bytes(),
+        "holds no manifest": pack(tmp_path / "z", {"golden.npz": b"x"}).read_bytes(),
+        "is no JSON": pack(tmp_path / "z", {"manifest.json": b"{"}).read_bytes(),
+        "says no format": pack(tmp_path / "z", {"manifest.json": b"{}"}).read_bytes(),
+    }
+    for says, content in cases.items():
+        file = tmp_path / "broken.edge"
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(BundleError, match=says) as error:
+            bundle.read(file)
+        assert "broken.edge" in str(error.value)
+    with pytest.raises(BundleError, match="is a folder"):
+        bundle.read(tmp_path)
+
+
+def test_a_newer_format_asks_for_an_upgrade(tiny_bundle: Path, tmp_path: Path) -> None:
+    newer = edited(tmp_path / "b.edge", tiny_bundle, lambda m: m.update(format=9, reader=9))
+    with pytest.raises(BundleError, match=r"of format 9 .* this program reads 1; upgrade"):
+        bundle.read(newer)
+    compatible = edited(tmp_path / "c.edge", tiny_bundle, lambda m: m.update(format=9, novelty=[1]))
+    assert bundle.read(compatible).manifest.format == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: m.pop("labels"), "lacks labels"),
+        (lambda m: m.update(labels=[]), "labels has an impossible value"),
+        (lambda m: m.update(labels=["a", "a", "b"]), "labels has an impossible value"),
+        (lambda m: m.update(labels=["a", "b", "c\x1b"]), "unprintable"),
+        (lambda m: m.update(labels=7), "which is no"),
+        (lambda m: m["backbone"].update(input_size=10**9), "input_size has an impossible value"),
+        (lambda m: m["backbone"].update(dimension=-1), "dimension has an impossible value"),
+        (lambda m: m["backbone"].update(dimension=True), "which is no int"),
+        (lambda m: m["backbone"].update(short_side=1), "short_side has an impossible value"),
+        (lambda m: m["backbone"].update(dimension=9), "expected float32 \\(4, 9\\)"),
+        (lambda m: m.update(models=[]), "models has an impossible value"),
+        (lambda m: m["models"][0].update(file="../../etc/passwd"), "models has an impossible value"),
+        (lambda m: m["files"].pop("golden.npz"), "golden.npz: the manifest does not name it"),
+        (lambda m: m["files"].update({"background.npz": {"size": 1, "sha256": ""}}), "background.npz: it is missing"),
+        (lambda m: m["files"]["golden.npz"].update(size=5), "the manifest says 5"),
+        (lambda m: m["files"]["golden.npz"].update(sha256="0" * 64), "golden.npz is not what the manifest says"),
+    ],
+)
+def test_an_impossible_manifest_is_refused_by_its_field(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    change: Callable[[dict], None],
+    says: str,  # type: ignore[type-arg]
+) -> None:
+    file = edited(tmp_path / "b.edge", tiny_bundle, change)
+    with pytest.raises(BundleError, match=says):
+        bundle.read(file).verify()
+
+
+def test_compressed_repeated_and_too_many_entries_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    entries = entries_of(tiny_bundle)
+    with pytest.raises(BundleError, match="compressed"):
+        bundle.read(pack(tmp_path / "b.edge", entries, zipfile.ZIP_DEFLATED))
+    with pytest.raises(BundleError, match="list of"):
+        bundle.read(pack(tmp_path / "b.edge", {f"e{i}": b"" for i in range(2000)}))
+    file = tmp_path / "twice.edge"
+    pack(file, entries)
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("manifest.json", entries["manifest.json"])
+    with pytest.raises(BundleError, match="two entries of one name"):
+        bundle.read(file)
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((4, DIMENSION)), "float64"),
+        (np.zeros((4, DIMENSION + 1), np.float32), "expected float32"),
+        (np.zeros((4, DIMENSION), ">f4"), "expected float32"),
+        (np.array([[{}] * DIMENSION] * 4, object), "object"),
+    ],
+)
+def test_an_array_of_another_type_or_shape_is_refused(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    array: np.ndarray,
+    says: str,  # type: ignore[type-arg]
+) -> None:
+    file = io.BytesIO()
+    np.savez(file, images=bundle.read(tiny_bundle).golden().images, embeddings=array)
+    with pytest.raises(BundleError, match=says):
+        bundle.read(_with_entry(tmp_path / "b.edge", tiny_bundle, "golden.npz", file.getvalue())).verify()
+
+
+def test_an_array_that_declares_more_than_it_holds_costs_no_memory(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        header = io.BytesIO()
+        shape = (10**12, INFO.dimension)
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        archive.writestr("embeddings.npy", header.getvalue())
+    huge = _with_entry(tmp_path / "b.edge", tiny_bundle, "examples.npz", file.getvalue())
+    with pytest.raises(BundleError, match="has 0 bytes, its shape"):
+        bundle.read(huge).verify()
+
+
+def _with_entry(path: Path, source: Path, name: str, data: bytes) -> Path:
+    """Write a copy with another entry whose size and hash the manifest confirms."""
+    import hashlib
+
+    entries = entries_of(source)
+    manifest = json.loads(entries["manifest.json"])
+    manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return pack(path, {**entries, name: data, "manifest.json": json.dumps(manifest).encode()})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 7)), min_size=1, max_size=4), cut=st.floats(0.5, 1))
+def test_damage_is_a_bundle_error_or_no_damage_at_all(
+    tiny_bundle: Path, tmp_path: Path, flips: list[tuple[float, int]], cut: float
+) -> None:
+    data = bytearray(tiny_bundle.read_bytes())
+    for place, bit in flips:
+        data[int(place * (len(data) - 1))] ^= 1 << bit
+    file = tmp_path / "b.edge"
+    file.write_bytes(bytes(data[: int(len(data) * cut)] if cut < 0.9 else data))
+    try:
+        opened = bundle.read(file)
+        opened.verify()
+    except BundleError:
+        return
+    np.testing.assert_array_equal(opened.golden().images, bundle.read(tiny_bundle).golden().images)
+    assert opened.manifest == bundle.read(tiny_bundle).manifest

@@ -1,0 +1,232 @@
+"""The command line as its users and their programs meet it: exit codes, one-line errors, JSON that is a contract."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge import cli, store
+
+from .conftest import COLOURS, write_pictures
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run `edge ARGS` in this process, with a home of its own; return exit code, stdout and stderr."""
+    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("EDGE_DEBUG", raising=False)
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edge", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        seen = capsys.readouterr()
+        return int(end.value.code or 0), seen.out, seen.err
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", dict.fromkeys(COLOURS, 6), first=700)
+
+
+@pytest.fixture
+def ready(run: Run, tiny_bundle: Path) -> Run:
+    assert run("init", tiny_bundle)[0] == 0
+    return run
+
+
+def test_from_bundle_to_a_label_taught_here(ready: Run, pictures: Path) -> None:
+    assert ready("teach", "coins", pictures / "coins")[0] == 0
+    code, out, err = ready("retrain")
+    assert (code, err) == (0, "")
+    assert "generation 2 serves: 4 labels, 6 examples taught here, 30 from the factory" in out
+    assert "accuracy: " in out
+    code, out, _ = ready("evaluate", pictures)
+    assert code == 0
+    assert "right: " in out
+    code, out, _ = ready("status")
+    assert "coins" in out
+    for line in ("history", "doctor", "rollback"):
+        assert ready(line)[0] == 0, ready(line)
+
+
+CONTRACT = {
+    "classify": {"image", "label", "unknown", "probability", "top", "generation", "milliseconds"},
+    "evaluate": {"accuracy", "examples", "labels", "confusion", "unknown"},
+    "retrain": {"generation", "promoted", "method", "loo_accuracy", "loo_interval", "milliseconds", "labels"},
+}
+
+
+def test_json_keeps_its_contract(ready: Run, pictures: Path) -> None:
+    def ask(*args: object) -> Any:
+        code, out, _ = ready(*args)
+        assert code == 0
+        return [json.loads(line) for line in out.splitlines()]
+
+    answers = ask("classify", pictures / "brick", "--json")
+    assert len(answers) == 6
+    assert all(answer.keys() >= CONTRACT["classify"] for answer in answers)
+    assert answers[0]["top"][0]["probability"] == answers[0]["probability"]
+    (result,) = ask("--json", "evaluate", pictures)
+    assert result.keys() >= CONTRACT["evaluate"]
+    assert 0 <= result["accuracy"] <= 1
+    (result,) = ask("retrain", "--json")
+    assert result.keys() >= CONTRACT["retrain"]
+    for command in ("status", "history", "doctor"):
+        assert len(ask(command, "--json")) == 1
+
+
+def test_options_stand_before_or_after_the_command(ready: Run, tmp_path: Path, tiny_bundle: Path) -> None:
+    other = tmp_path / "other"
+    assert ready("--home", other, "init", tiny_bundle)[0] == 0
+    assert ready("init", tiny_bundle, "--home", other)[0] == 0
+    before = json.loads(ready("--home", other, "--json", "status")[1])
+    after = json.loads(ready("status", "--json", "--home", other)[1])
+    assert before == after
+    assert before["home"] == str(other)
+    assert json.loads(ready("status", "--json")[1])["home"] != str(other)
+
+
+def test_an_error_is_one_line_and_exit_code_1(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("status")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: no home at ")
+    assert err.count("\n") == 1
+    (tmp_path / "empty.edge").touch()
+    code, out, err = run("init", tmp_path / "empty.edge")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert not (tmp_path / "home").exists(), "a refused init leaves nothing behind"
+
+
+def test_wrong_usage_is_exit_code_2(ready: Run) -> None:
+    for args in (["teach"], ["frobnicate"], ["rollback", "x"], ["forget"], ["init", "x", "--runtime", "jax"]):
+        code, out, err = ready(*args)
+        assert (code, out) == (2, "")
+        assert "Usage" in err or "Error" in err
+
+
+def test_partly_done_is_exit_code_3_and_names_the_rest(ready: Run, pictures: Path) -> None:
+    (pictures / "coins" / "broken.jpg").write_bytes(b"")
+    code, out, err = ready("teach", "coins", pictures / "coins")
+    assert code == 3
+    assert "6 new examples of 'coins'" in out
+    assert "skipped: " in err
+    assert "broken.jpg is empty" in err
+    assert ready("classify", pictures / "coins")[0] == 3
+    assert ready("evaluate", pictures)[0] == 3
+
+
+def test_names_of_files_do_not_steer_the_terminal(ready: Run, pictures: Path) -> None:
+    evil = pictures / "coins" / "\x1b[2Jevil.png"
+    evil.write_bytes(next((pictures / "coins").glob("coins*")).read_bytes())
+    _, out, _ = ready("classify", evil)
+    assert "\x1b" not in out
+    assert "\\x1b[2Jevil.png" in out
+    answer = json.loads(ready("classify", evil, "--json")[1])
+    assert answer["image"] == str(evil)
+
+
+def test_a_locked_home_is_one_line(ready: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WAIT", 0.1)
+    other = sqlite3.connect(tmp_path / "home" / store.FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    code, _, err = ready("teach", "coins", pictures / "coins")
+    assert code == 1
+    assert "locked by another process" in err
+    other.execute("ROLLBACK")
+    assert ready("teach", "coins", pictures / "coins")[0] == 0
+
+
+def test_doctor_fails_where_something_is_wrong_and_says_what_to_do(ready: Run, tmp_path: Path) -> None:
+    code, out, _ = ready("doctor")
+    assert code == 0, out
+    bundle = next((tmp_path / "home").glob("*.edge"))
+    data = bytearray(bundle.read_bytes())
+    data[len(data) // 2] ^= 1
+    bundle.write_bytes(data)
+    code, out, _ = ready("doctor")
+    assert code == 1
+    assert "BAD bundle" in out
+    assert "→ run edge init again" in out
+
+
+def test_forget_relabel_and_rename_speak_plainly(ready: Run, pictures: Path) -> None:
+    ready("teach", "coins", pictures / "coins", "--session", "monday")
+    code, out, _ = ready("relabel", "brick", 1, pictures / "coins" / "coins_701.png")
+    assert (code, out) == (0, "2 examples now 'brick'; now run: edge retrain\n")
+    code, out, _ = ready("rename", "coins", "Münzen 🪙")
+    assert code == 0
+    ready("retrain")
+    code, out, _ = ready("forget", "--session", "monday")
+    assert code == 0
+    assert "forgot 6 examples; generation 3 serves, fitted without them" in out
+    assert "overwritten, as they had learned from them: generation 2" in out
+
+
+def test_interrupting_is_exit_code_130(ready: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge.learner import Learner
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "retrain", interrupted)
+    code, _, err = ready("retrain")
+    assert code == 130
+    assert "interrupted" in err
+
+
+def test_python_m_edge_works_and_debug_shows_where(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge", "--home", str(tmp_path), "status"]
+    quiet = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "EDGE_DEBUG": ""})
+    assert quiet.returncode == 1
+    assert "Traceback" not in quiet.stderr
+    loud = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "EDGE_DEBUG": "1"})
+    assert "HomeMissing" in loud.stderr
+    assert "Traceback" in loud.stderr
+
+
+HELP = """\
+Usage: edge [OPTIONS] COMMAND [ARGS]...
+
+  Classify pictures on this device, and teach it new ones.
+
+  A home folder holds all that it has learned. Make one from a bundle with
+  `edge init`, then `edge teach` and `edge retrain` as you like: it takes
+  milliseconds and needs no network.
+
+Options:
+  --version    Show the version and exit.
+  --json       Print JSON.
+  --home PATH  Folder of all state.
+  -h, --help   Show this message and exit.
+
+Commands:
+  classify  Name what is on PICTURES: files, or folders of them.
+  doctor    Check this machine and the home, and say how to mend them.
+  evaluate  Count how often the class folders in FOLDER are named rightly.
+  export    Write the whole classifier as one .onnx or .tflite FILE.
+  forget    Forget EXAMPLES as if they had never been taught, and refit.
+  history   List every generation of the head.
+  init      Adopt BUNDLE: check it, prove it here, and let it serve.
+  relabel   Give EXAMPLES another LABEL, old or new.
+  rename    Rename label OLD to NEW, at once and everywhere.
+  retrain   Fit a new head to everything taught, and let it serve.
+  rollback  Let an earlier GENERATION serve again.
+  status    Show the home at a glance.
+  teach     Store PICTURES as examples of LABEL, old or new.
+"""
+
+
+def test_help_is_this_page() -> None:
+    child = subprocess.run([sys.executable, "-m", "edge", "--help"], capture_output=True, text=True, check=True)
+    assert child.stdout == HELP

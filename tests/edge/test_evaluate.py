@@ -1,0 +1,91 @@
+"""Honest reporting: what is counted, what is not, and when the figures may be believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import LabelError
+from edge.evaluate import evaluate, margins, wilson, worst
+
+
+def table(rows: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(3), rows), [str(name) for name in rng.choice(["a", "b", "c", "unheard"], rows)]
+
+
+@given(st.integers(1, 60), st.integers(0, 99))
+def test_accuracy_confusion_and_recall_tell_the_same(rows: int, seed: int) -> None:
+    probabilities, truth = table(rows, seed)
+    result = evaluate(probabilities, truth, ("a", "b", "c"))
+    assert np.isclose(result.accuracy * rows, np.trace(result.confusion))
+    assert result.confusion.sum() == rows - truth.count("unheard")
+    for k, name in enumerate("abc"):
+        assert result.confusion[k].sum() == truth.count(name)
+    assert result.interval[0] <= result.accuracy <= result.interval[1]
+
+
+@given(st.integers(1, 60), st.integers(0, 99))
+def test_the_order_of_the_examples_is_irrelevant(rows: int, seed: int) -> None:
+    probabilities, truth = table(rows, seed)
+    one = evaluate(probabilities, truth, ("a", "b", "c"))
+    other = evaluate(probabilities[::-1], truth[::-1], ("a", "b", "c"))
+    assert (one.confusion == other.confusion).all()
+    assert one.accuracy == other.accuracy
+
+
+def test_names_the_head_does_not_know_count_as_wrong() -> None:
+    assert evaluate([[1.0, 0.0]] * 2, ["a", "zebra"], ("a", "b")).accuracy == 0.5
+
+
+def test_rows_of_nan_are_counted_apart() -> None:
+    result = evaluate([[np.nan, np.nan], [1, 0]], ["b", "a"], ("a", "b"))
+    assert (result.examples, result.unmeasured, result.accuracy) == (1, 1, 1.0)
+    assert np.isnan(result.recall[1])
+
+
+@pytest.mark.parametrize(("rows", "measurable"), [(4, False), (5, True)])
+def test_five_measured_examples_of_every_label_are_enough(rows: int, measurable: bool) -> None:
+    result = evaluate([[0.8, 0.2]] * rows + [[0.2, 0.8]] * 9, ["a"] * rows + ["b"] * 9, ("a", "b"))
+    assert result.measurable is measurable
+    assert ("label 'a' has 4 measured examples, 5 are needed" in result.reason) is not measurable
+
+
+def test_nothing_measured_is_said_and_not_invented() -> None:
+    result = evaluate(np.full((2, 2), np.nan), ["a", "b"], ("a", "b"))
+    assert np.isnan(result.accuracy)
+    assert result.interval == (0.0, 1.0)
+    assert not result.measurable
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    assert np.isclose(evaluate([[0.7, 0.3]] * 10, ["a"] * 7 + ["b"] * 3, ("a", "b")).calibration_error, 0, atol=1e-12)
+    assert np.isclose(evaluate([[0.7, 0.3]] * 10, ["a"] * 2 + ["b"] * 8, ("a", "b")).calibration_error, 0.5)
+
+
+@given(st.integers(0, 50), st.integers(1, 50))
+def test_the_interval_holds_the_share_and_stays_within_zero_and_one(right: int, wrong: int) -> None:
+    low, high = wilson(right, right + wrong)
+    assert 0 <= low <= right / (right + wrong) <= high <= 1
+
+
+def test_the_interval_covers_the_truth_in_about_95_of_100_runs() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.5, 0.99, 4000)
+    ends = np.array([wilson(int(hit), 40) for hit in rng.binomial(40, truth)])
+    assert 0.93 < np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1])) < 0.97
+
+
+def test_the_worst_are_the_surest_mistakes_and_never_the_unmeasured() -> None:
+    probabilities = [[0.9, 0.1], [0.1, 0.9], [np.nan, np.nan], [0.4, 0.6]]
+    truth = ["a", "a", "a", "a"]
+    assert worst(probabilities, truth, ("a", "b"), 10) == [1, 3, 0]
+    assert margins(probabilities, truth, ("a", "b"))[1] == pytest.approx(-0.8)
+    assert margins([[0.9, 0.1]], ["zebra"], ("a", "b")).tolist() == [-1.0]
+
+
+def test_probabilities_that_do_not_fit_the_names_are_refused() -> None:
+    with pytest.raises(LabelError, match=r"shape \(1, 2\) but 2 names and 2 labels"):
+        evaluate([[0.5, 0.5]], ["a", "b"], ("a", "b"))

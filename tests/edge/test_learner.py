@@ -1,0 +1,351 @@
+"""The learner: what is taught is known, what is forgotten was never taught, and every step can be undone."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge import bundle
+from edge.adopt import adopt
+from edge.answers import Answer, Skipped
+from edge.backbone import RUNTIMES, Backbone
+from edge.errors import BundleError, DatasetError, HomeError, HomeMissing, LabelError, NotEnough, ParityError
+from edge.learner import Learner
+from edge.manifest import BackboneInfo
+
+from .conftest import INFO, picture, write_bundle, write_pictures
+
+Clock = Callable[[], datetime]
+
+
+@pytest.fixture
+def learner(tmp_path: Path, tiny_bundle: Path, clock: Clock) -> Iterator[Learner]:
+    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def coins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("coins"), {"coins": 8}, first=100) / "coins"
+
+
+@pytest.fixture(scope="session")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(
+        tmp_path_factory.mktemp("held_out"), dict.fromkeys(["brick", "coins", "grass", "gravel"], 6), 500
+    )
+
+
+def head_bytes(learner: Learner) -> bytes | None:
+    stored = learner.store.generation(learner.serving().generation)
+    assert stored is not None
+    return stored.head
+
+
+def labels_of(learner: Learner, *files: Path) -> list[str | None]:
+    answers = list(learner.classify(files))
+    assert all(isinstance(a, Answer) for a in answers)
+    return [a.label for a in answers if isinstance(a, Answer)]
+
+
+def test_a_bundle_serves_at_once(learner: Learner, held_out: Path) -> None:
+    files = sorted((held_out / "grass").iterdir())
+    assert labels_of(learner, *files).count("grass") >= 5
+    answer = next(learner.classify(files))
+    assert isinstance(answer, Answer)
+    assert answer.generation == 1
+    assert sum(guess.probability for guess in answer.top) == pytest.approx(1, abs=1e-5)
+    assert answer.top[0].label == answer.label
+
+
+def test_a_label_taught_here_is_known_after_retraining(learner: Learner, coins: Path, held_out: Path) -> None:
+    before = learner.evaluate(held_out)
+    assert before.untaught == ("coins",)
+    taught = learner.teach("coins", [coins])
+    assert len(taught.examples) == 8
+    assert learner.status().untrained_examples == 8
+    result = learner.retrain()
+    assert (result.generation, result.promoted, result.local_examples, result.factory_examples) == (2, True, 8, 30)
+    assert result.labels == ("brick", "coins", "grass", "gravel")
+    after = learner.evaluate(held_out)
+    assert after.accuracy > before.accuracy
+    assert after.untaught == ()
+    assert sum(map(sum, after.confusion)) == after.examples == 24
+    assert learner.status().untrained_examples == 0
+
+
+def test_the_factorys_labels_are_never_forgotten_by_teaching(learner: Learner, coins: Path, held_out: Path) -> None:
+    learner.teach("coins", [coins])
+    learner.retrain()
+    for label in ("brick", "grass", "gravel"):
+        files = sorted((held_out / label).iterdir())
+        assert labels_of(learner, *files).count(label) >= len(files) - 1
+
+
+def test_a_picture_taught_twice_is_stored_once_and_said_so(learner: Learner, coins: Path, tmp_path: Path) -> None:
+    one = sorted(coins.iterdir())[0]
+    (tmp_path / "copy.png").write_bytes(one.read_bytes())
+    taught = learner.teach("coins", [one, one, tmp_path / "copy.png"])
+    assert len(taught.examples) == 1
+    assert len(taught.known) == 2
+    again = learner.teach("brick", [one])
+    assert again.examples == ()
+    assert "known already as 'coins'; to change it: edge relabel brick 1" in again.known[0].reason
+
+
+def test_unreadable_pictures_stop_nobody(learner: Learner, coins: Path, tmp_path: Path) -> None:
+    for name, data in {"a.jpg": b"", "b.jpg": b"text", "c.png": sorted(coins.iterdir())[0].read_bytes()[:90]}.items():
+        (tmp_path / name).write_bytes(data)
+    taught = learner.teach("coins", [tmp_path, coins])
+    assert len(taught.examples) == 8
+    assert [Path(s.image).name for s in taught.unreadable] == ["a.jpg", "b.jpg", "c.png"]
+    answers = list(learner.classify([tmp_path / "a.jpg", sorted(coins.iterdir())[0]]))
+    assert [type(a) for a in answers] == [Skipped, Answer]
+
+
+def test_forgotten_examples_were_never_taught(learner: Learner, coins: Path, tmp_path: Path) -> None:
+    learner.teach("coins", [coins])
+    learner.retrain()
+    expected = head_bytes(learner)
+    extra = write_pictures(tmp_path / "extra", {"coins": 3, "grass": 2}, first=900)
+    learner.teach("coins", [extra / "coins"], session="mistake")
+    learner.teach("grass", [extra / "grass"], session="mistake")
+    learner.retrain()
+    assert head_bytes(learner) != expected
+    gone = learner.forget(session="mistake")
+    assert gone.examples == 5
+    assert head_bytes(learner) == expected
+    assert gone.overwritten == (3,)
+    assert [e.usable for e in learner.history()] == [True, True, False, True]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kept=st.lists(st.integers(0, 7), unique=True, max_size=8), order=st.randoms())
+def test_a_head_depends_on_what_is_taught_and_on_nothing_else(
+    tiny_bundle: Path, coins: Path, tmp_path_factory: pytest.TempPathFactory, kept: list[int], order: object
+) -> None:
+    files = sorted(coins.iterdir())
+    homes = tmp_path_factory.mktemp("homes")
+    with adopt(homes / "straight", tiny_bundle) as straight:
+        if kept:
+            straight.teach("coins", [files[i] for i in sorted(kept)])
+        straight.retrain()
+        expected = head_bytes(straight)
+    shuffled = list(range(8))
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    with adopt(homes / "detour", tiny_bundle) as detour:
+        for i in shuffled:
+            detour.teach("coins", [files[i]])
+        detour.retrain()
+        if len(kept) < 8:
+            detour.forget([str(files[i]) for i in range(8) if i not in kept])
+        assert head_bytes(detour) == expected
+
+
+def test_a_forgotten_label_takes_the_factorys_examples_along(learner: Learner, held_out: Path) -> None:
+    gone = learner.forget(label="gravel")
+    assert gone.labels == ("gravel",)
+    assert gone.overwritten == (1,)
+    assert learner.serving().head.labels == ("brick", "grass")
+    assert [c.label for c in learner.status().labels] == ["brick", "grass"]
+    with pytest.raises(NotEnough):
+        learner.forget(label="grass")
+    assert learner.serving().head.labels == ("brick", "grass"), "a refused forget changes nothing"
+    with pytest.raises(LabelError, match="no label 'gravel'"):
+        learner.forget(label="gravel")
+
+
+def test_relabelling_teaches_the_other_label(learner: Learner, coins: Path) -> None:
+    taught = learner.teach("brick", [coins])
+    changed = learner.relabel([str(i) for i in taught.examples], "coins")
+    assert {e.label for e in changed} == {"coins"}
+    learner.retrain()
+    assert "coins" in learner.serving().head.labels
+    with pytest.raises(LabelError, match="'999' is no example here"):
+        learner.relabel(["999"], "coins")
+
+
+def test_a_renamed_label_needs_no_retraining(learner: Learner, held_out: Path) -> None:
+    learner.rename("grass", "lawn")
+    file = sorted((held_out / "grass").iterdir())[0]
+    assert labels_of(learner, file) == ["lawn"]
+    learner.retrain()
+    assert labels_of(learner, file) == ["lawn"]
+    with pytest.raises(LabelError, match="no label 'grass'"):
+        learner.rename("grass", "meadow")
+    with pytest.raises(LabelError, match="exists already"):
+        learner.rename("lawn", "brick")
+
+
+def test_rollback_serves_the_head_before(learner: Learner, coins: Path) -> None:
+    first = head_bytes(learner)
+    learner.teach("coins", [coins])
+    learner.retrain()
+    assert learner.rollback().generation == 1
+    assert head_bytes(learner) == first
+    assert learner.rollback(2).generation == 2
+    with pytest.raises(HomeError, match="no generation 7"):
+        learner.rollback(7)
+    learner.rollback(1)
+    with pytest.raises(HomeError, match="first usable"):
+        learner.rollback()
+
+
+def test_a_head_that_learned_what_was_forgotten_cannot_serve_again(learner: Learner, coins: Path) -> None:
+    learner.teach("coins", [coins])
+    learner.retrain()
+    learner.forget(["1"])
+    with pytest.raises(HomeError, match="learned from something forgotten"):
+        learner.rollback(2)
+    assert learner.rollback().generation == 1
+
+
+def test_history_tells_each_generations_figures(learner: Learner, coins: Path) -> None:
+    learner.teach("coins", [coins])
+    result = learner.retrain()
+    first, second = learner.history()
+    assert (first.serving, second.serving) == (False, True)
+    assert (first.local_examples, second.local_examples) == (0, 8)
+    assert second.loo_accuracy == result.loo_accuracy
+    assert first.created < second.created
+
+
+def test_evaluate_wants_class_folders(learner: Learner, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is no folder"):
+        learner.evaluate(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="no class folders"):
+        learner.evaluate(tmp_path / "home")
+
+
+def test_teaching_nothing_or_badly_named_is_refused_and_changes_nothing(learner: Learner, coins: Path) -> None:
+    with pytest.raises(LabelError):
+        learner.teach("a/b", [coins])
+    with pytest.raises(ValueError, match="does not exist"):
+        learner.teach("coins", [coins / "gone.jpg"])
+    assert learner.store.count() == 0
+
+
+def test_init_refuses_a_network_that_answers_otherwise(tiny_bundle: Path, tmp_path: Path, network: Backbone) -> None:
+    opened = bundle.read(tiny_bundle)
+    models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
+    golden = bundle.Golden(opened.golden().images, opened.golden().embeddings + 0.5)
+    bundle.write(tmp_path / "strayed.edge", opened.manifest, models, golden, opened.examples())
+    with pytest.raises(ParityError, match="strays from the workstation"):
+        adopt(tmp_path / "home", tmp_path / "strayed.edge")
+    assert not (tmp_path / "home").exists()
+
+
+def test_init_cut_off_leaves_a_home_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HomeMissing):
+        Learner.open(tmp_path)
+    from edge.store import open_store
+
+    open_store(tmp_path, create=True).close()
+    with pytest.raises(HomeError, match="has no bundle yet"):
+        Learner.open(tmp_path)
+
+
+def test_a_newer_bundle_of_the_same_backbone_keeps_what_was_taught(
+    learner: Learner, coins: Path, network: Backbone, tmp_path: Path, held_out: Path
+) -> None:
+    learner.teach("coins", [coins])
+    learner.retrain()
+    folder = write_pictures(tmp_path / "more", {"brick": 10, "gravel": 10}, first=300)
+    newer = write_bundle(tmp_path / "newer.edge", network, folder)
+    with adopt(learner.home, newer) as upgraded:
+        assert upgraded.serving().head.labels == ("brick", "coins", "gravel")
+        assert upgraded.store.count() == 8
+        assert [f.suffix for f in learner.home.iterdir()].count(".edge") == 1
+
+
+def test_a_bundle_of_another_backbone_is_refused_where_something_was_taught(
+    learner: Learner, coins: Path, network: Backbone, tmp_path: Path, photo_folder: Path
+) -> None:
+    other = BackboneInfo(**{**INFO.__dict__, "fingerprint": "0" * 64, "name": "other"})
+    foreign = write_bundle(tmp_path / "other.edge", network, photo_folder, other)
+    adopt(learner.home, foreign).store.close()  # nothing taught: nothing lost
+    adopt(learner.home, tmp_path / "other.edge").store.close()
+    with Learner.open(learner.home) as home:
+        home.teach("coins", [coins])
+        with pytest.raises(HomeError, match="8 examples taught on another backbone"):
+            adopt(learner.home, write_bundle(tmp_path / "first.edge", network, photo_folder))
+        assert home.info.name == "other"
+
+
+def test_asking_for_a_model_that_is_not_there_names_those_that_are(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no int8 model, it holds onnx fp32, tflite fp32"):
+        adopt(tmp_path / "home", tiny_bundle, precision="int8")
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_the_exported_classifier_answers_as_classify_does(
+    learner: Learner, coins: Path, tmp_path: Path, format: str
+) -> None:
+    learner.teach("coins", [coins])
+    learner.retrain()
+    made = learner.export(tmp_path / f"whole.{format}")
+    assert made.labels == ("brick", "coins", "grass", "gravel")
+    data = (tmp_path / f"whole.{format}").read_bytes()
+    files = sorted(coins.iterdir())
+    from edge.preprocess import load
+
+    images = np.stack([load(f, INFO.input_size, INFO.short_side) for f in files])
+    runtime = next((r for r in RUNTIMES if r.format == format and r.installed), None)
+    if runtime is None:
+        pytest.skip(f"no runtime for {format} here")
+    from edge.backbone import open_backbone
+
+    probabilities = open_backbone(data, runtime).embed(images)
+    for row, answer in zip(probabilities, learner.classify(files), strict=True):
+        assert isinstance(answer, Answer)
+        for guess in answer.top:
+            assert row[made.labels.index(guess.label)] == pytest.approx(guess.probability, abs=1e-5)
+
+
+def test_export_wants_a_known_ending(learner: Learner, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"neither \.onnx nor \.tflite"):
+        learner.export(tmp_path / "whole.pt")
+
+
+def test_a_teacher_killed_half_way_loses_nothing_acknowledged(learner: Learner, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "many", {"coins": 140}, first=1000) / "coins"
+    script = f"""
+import os, sys
+from pathlib import Path
+from edge.learner import Learner
+from edge import learner
+learner.BATCH = 16
+with Learner.open(Path({str(learner.home)!r})) as home:
+    home.teach("coins", [Path({str(folder)!r})], progress=lambda done, total: done < 100 or os.kill(os.getpid(), 9))
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert learner.store.count() == 96
+    taught = learner.teach("coins", [folder])
+    assert (len(taught.known), len(taught.examples)) == (96, 44)
+
+
+def test_answers_are_json(learner: Learner, coins: Path) -> None:
+    from edge.answers import to_json
+
+    learner.teach("coins", [coins])
+    for answer in (learner.retrain(), learner.status(), learner.history(), *learner.classify(sorted(coins.iterdir()))):
+        json.dumps(to_json(answer), allow_nan=False)
+
+
+def test_pictures_of_one_session_are_left_out_together(learner: Learner, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "burst", {"coins": 1}) / "coins"
+    for i in range(6):
+        image = picture("coins", 0)
+        image.putpixel((0, 0), (i, i, i))
+        image.save(folder / f"frame_{i}.png")
+    learner.teach("coins", [folder], session="one burst")
+    result = learner.retrain()
+    assert result.scope == "all"
+    assert [s.session for s in learner.store.examples()] == ["one burst"] * 7

@@ -1,0 +1,167 @@
+"""The database: every change whole or not at all; nothing forgotten stays; every refusal says why."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge import store
+from edge.errors import EdgeError, HomeBusy, HomeError, HomeMissing, LabelError
+from edge.store import FILE, Embedded, Store, open_store
+
+NOW = "2026-11-23T12:00:00+00:00"
+
+
+def item(name: str, label: str = "glass", value: float = 1.0) -> Embedded:
+    return Embedded(label, np.full(4, value, np.float32), name, f"/photos/{name}.jpg")
+
+
+def add(home: Store, *names: str, label: str = "glass", session: str | None = None) -> list[int]:
+    with home.transaction():
+        return [home.add_example(item(n, label), "backbone", session, NOW) for n in names]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "home", create=True)
+
+
+def test_what_is_stored_is_there_after_reopening(home: Store) -> None:
+    ids = add(home, "a", "b", session="burst")
+    home.close()
+    with open_store(home.path.parent) as again:
+        assert [e.id for e in again.examples()] == ids
+        assert [e.session for e in again.examples()] == ["burst", "burst"]
+        np.testing.assert_array_equal(again.embeddings(4), np.ones((2, 4), np.float32))
+
+
+def test_a_failed_transaction_changes_nothing(home: Store) -> None:
+    add(home, "a")
+    with pytest.raises(RuntimeError), home.transaction():
+        home.add_example(item("b", "tin"), "backbone", None, NOW)
+        home.put("serving", "7")
+        raise RuntimeError
+    assert [e.image for e in home.examples()] == ["a"]
+    assert home.get("serving") is None
+    assert home.label_id("tin") is None
+
+
+def test_the_same_picture_is_stored_once(home: Store) -> None:
+    assert add(home, "a") == add(home, "a", label="tin")
+    assert [e.label for e in home.examples()] == ["glass"]
+
+
+def test_a_renamed_label_takes_its_examples_and_heads_along(home: Store) -> None:
+    add(home, "a")
+    with home.transaction():
+        home.add_head(b"head", ["glass", "tin"], "lda", "backbone", {}, NOW)
+        home.rename_label("glass", "bottle")
+        with pytest.raises(LabelError, match="exists already"):
+            home.rename_label("bottle", "tin")
+    assert home.examples()[0].label == "bottle"
+    assert home.generations()[0].labels == ("bottle", "tin")
+
+
+def test_forgetting_overwrites_the_heads_that_may_have_learned_from_it(home: Store) -> None:
+    heads = []
+    for name in "abc":
+        add(home, name)
+        with home.transaction():
+            heads.append(home.add_head(f"head {name}".encode(), ["glass"], "lda", "backbone", {}, NOW))
+    with home.transaction():
+        home.remove_examples([2])
+    assert [g.head for g in home.generations()] == [b"head a", None, None]
+
+
+def test_what_was_forgotten_is_in_no_file_any_more(home: Store) -> None:
+    secret = np.frombuffer(b"SECRETSECRETSECR", np.float32)
+    with home.transaction():
+        home.add_example(Embedded("glass", secret, "x", "s"), "backbone", None, NOW)
+    assert any(b"SECRETSECRET" in f.read_bytes() for f in home.path.parent.iterdir())
+    with home.transaction():
+        home.remove_examples([1])
+    home.scrub()
+    assert not any(b"SECRETSECRET" in f.read_bytes() for f in home.path.parent.iterdir())
+
+
+def test_an_id_is_never_given_twice(home: Store) -> None:
+    add(home, "a", "b")
+    with home.transaction():
+        home.remove_examples([2])
+    assert add(home, "c") == [3]
+
+
+def test_a_damaged_embedding_is_named(home: Store) -> None:
+    add(home, "a")
+    with home.transaction():
+        home._db.execute("UPDATE examples SET embedding = x'00'")
+    with pytest.raises(HomeError, match="example 1 is damaged .* edge forget 1"):
+        home.embeddings(4)
+
+
+def test_a_home_that_is_none_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(HomeMissing, match="init NAME.edge"):
+        open_store(tmp_path / "nowhere")
+    (tmp_path / FILE).write_text("this is no database" * 100)
+    with pytest.raises(HomeError, match="no database of edge"):
+        open_store(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(HomeError, match="cannot be used as home"):
+        open_store(tmp_path / "file" / "home", create=True)
+
+
+def test_a_home_of_a_newer_program_is_left_alone(home: Store) -> None:
+    home._db.execute("PRAGMA user_version = 99")
+    home.close()
+    with pytest.raises(HomeError, match="schema 99, this program knows 1"):
+        open_store(home.path.parent)
+
+
+def test_a_locked_home_says_so_and_waits_no_longer_than_told(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WAIT", 0.1)
+    other = open_store(home.path.parent)
+    with home.transaction():
+        home.put("a", "b")
+        with pytest.raises(HomeBusy, match="locked by another process"), other.transaction():
+            pass
+    with other.transaction():
+        other.put("a", "c")
+    assert home.get("a") == "c"
+
+
+def test_readers_see_the_old_state_until_a_writer_is_done(home: Store) -> None:
+    add(home, "a")
+    with home.transaction():
+        home.add_example(item("b"), "backbone", None, NOW)
+        with open_store(home.path.parent) as reader:
+            assert reader.count() == 1
+    assert home.count() == 2
+
+
+def test_a_full_disk_keeps_what_was_there(home: Store) -> None:
+    add(home, "a")
+    pages = home._db.execute("PRAGMA page_count").fetchone()[0]
+    home._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(HomeError, match="disk is full"), home.transaction():
+        for i in range(1000):
+            home.add_example(item(f"new {i}"), "backbone", None, NOW)
+    assert [e.image for e in home.examples()] == ["a"]
+
+
+def test_a_read_only_database_says_so(home: Store) -> None:
+    add(home, "a")
+    home._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(HomeError, match="read-only"), home.transaction():
+        home.put("a", "b")
+
+
+def test_others_may_not_look_into_a_home(home: Store) -> None:
+    assert home.path.stat().st_mode & 0o077 == 0
+    assert home.path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_errors_of_the_database_are_errors_of_ours(home: Store) -> None:
+    with pytest.raises(EdgeError) as error, home.transaction():
+        home._db.execute("no such statement")
+    assert isinstance(error.value.__cause__, sqlite3.Error)

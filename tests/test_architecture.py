@@ -1,0 +1,71 @@
+"""The import rules: what the device half may load, who may import whom, and who may touch the disk."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
+PURE = {"moments", "head", "lda", "fit", "evaluate", "judge", "labels", "errors", "answers"}
+DISK = {"bundle", "store", "preprocess", "files", "adopt", "learner", "doctor", "photos", "cli", "terminal", "backbone"}
+
+
+def imports(file: Path) -> set[str]:
+    """Every module a file imports anywhere, by its full name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+@pytest.mark.parametrize("module", ["edge", "edge.cli", "edge.learner", "edge.adopt", "edge.doctor"])
+def test_the_device_half_loads_nothing_heavy(module: str) -> None:
+    script = f"import sys, {module}; print(' '.join(m.split('.')[0] for m in sys.modules))"
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not FORBIDDEN & set(child.stdout.split())
+
+
+def test_help_needs_neither_numpy_nor_pillow() -> None:
+    script = "import sys, edge.cli; print(' '.join(sys.modules))"
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"numpy", "PIL", "sqlite3"} & set(child.stdout.split())
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "edge").glob("*.py")), ids=lambda f: f.stem)
+def test_the_device_half_never_imports_the_workstations(file: Path) -> None:
+    assert not FORBIDDEN & {name.split(".")[0] for name in imports(file)}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "edge").glob("*.py")), ids=lambda f: f.stem)
+def test_pure_modules_import_only_numpy_the_standard_library_and_each_other(file: Path) -> None:
+    names = imports(file)
+    ours = {name.split(".")[1] for name in names if name.startswith("edge.")}
+    foreign = {n.split(".")[0] for n in names} - set(sys.stdlib_module_names) - {"edge", "numpy", "__future__"}
+    if file.stem in PURE:
+        assert not foreign
+        assert ours <= PURE
+        assert not {"os", "pathlib", "time", "random", "datetime", "io", "sqlite3"} & {n.split(".")[0] for n in names}
+    if file.stem not in DISK:
+        assert not {"os", "sqlite3", "shutil", "tempfile"} & {n.split(".")[0] for n in names}
+
+
+def test_nobody_uses_pickle_eval_or_a_shell() -> None:
+    for file in [*(ROOT / "edge").glob("*.py"), *(ROOT / "export").glob("*.py")]:
+        tree = ast.parse(file.read_text())
+        assert "pickle" not in imports(file), file
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                name = node.func.id if isinstance(node.func, ast.Name) else ""
+                assert name not in {"eval", "exec"}, file
+                assert not any(k.arg == "shell" for k in node.keywords), file
+                assert not any(
+                    k.arg in {"allow_pickle"} and not (isinstance(k.value, ast.Constant) and k.value.value is False)
+                    for k in node.keywords
+                ), file

@@ -13,6 +13,7 @@ from edge.errors import BundleError, HomeError
 from edge.files import replacing
 from edge.learner import Clock, Learner, utc_now
 from edge.manifest import Manifest, ModelFile
+from edge.retrain import refit
 from edge.store import open_store
 
 
@@ -56,7 +57,7 @@ def adopt(
             store.put("format", model.format)
             store.put("precision", model.precision)
             learner.put_factory_labels(opened.manifest.labels)
-            learner.refit()
+            refit(learner)
         for old in home.glob("*.edge"):
             if old != adopted:
                 old.unlink(missing_ok=True)

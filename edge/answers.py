@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ class Finding:
     ok: bool
     seen: str
     remedy: str
+
+
+def rows(matrix: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    """Turn a matrix of counts into what an answer holds."""
+    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def to_json(answer: Any) -> Any:

@@ -15,7 +15,6 @@ whether it came alone or in a folder.
 
 import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import threading

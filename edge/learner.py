@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from edge import backbone, bundle, photos, preprocess
 from edge.answers import (
     Answer,
-    Doubt,
     Evaluated,
     Exported,
     Forgotten,
@@ -36,23 +35,19 @@ from edge.answers import (
     Skipped,
     Status,
     Taught,
+    rows,
 )
+from edge.bundle import FactoryExamples
 from edge.errors import BundleError, HomeError, ImageError, LabelError
-from edge.evaluate import evaluate
 from edge.files import replacing
-from edge.fit import Examples
-from edge.graft import graft
 from edge.head import Head
-from edge.judge import fit_and_judge, mistakes
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
 from edge.store import Embedded, Example, Generation, Store, open_store
 
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 TOP = 5  # guesses listed in an answer
-DOUBTS = 5  # examples listed after a retrain
 FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
-FIGURES = ("loo_accuracy", "loo_interval", "scope", "local_examples", "factory_examples", "milliseconds")  # kept
 
 Clock = Callable[[], datetime]
 
@@ -84,6 +79,7 @@ class Learner:
         self.store = store
         self._clock = clock
         self._backbones: dict[int | None, backbone.Backbone] = {}
+        self._serving: tuple[int, Serving] | None = None
 
     @classmethod
     def open(cls, home: Path, clock: Clock = utc_now) -> "Learner":
@@ -138,12 +134,15 @@ class Learner:
         return self._backbones[threads]
 
     def serving(self) -> Serving:
-        """Load the head in use.
+        """The head in use; read again only after the home has changed, by us or another process.
 
         Raises:
             HomeError: it is damaged or was scrubbed.
         """
-        return self._load(int(self._meta("serving")))
+        version = self.store.version()
+        if self._serving is None or self._serving[0] != version:
+            self._serving = version, self._load(int(self._meta("serving")))
+        return self._serving[1]
 
     # the commands ---------------------------------------------------------------------------------------------------
 
@@ -217,9 +216,11 @@ class Learner:
         Raises:
             NotEnough: there are fewer than two labels.
         """
+        from edge.retrain import refit
+
         start = time.perf_counter()
         with self.store.transaction():
-            result = self.refit()
+            result = refit(self)
         return replace(result, total_milliseconds=1000 * (time.perf_counter() - start))
 
     def evaluate(self, folder: Path) -> Evaluated:
@@ -246,19 +247,21 @@ class Learner:
                 embeddings.append(photo.embedding)
         if not truths:
             raise ImageError(f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify")
+        from edge.evaluate import evaluate
+
         labels = serving.head.labels
         untaught = tuple(sorted(set(truths) - set(labels)))
         probabilities = serving.head.probabilities(np.stack(embeddings))
         never = np.zeros((len(truths), len(untaught)))  # a head cannot answer with a label that it does not have
         judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught))
-        rows = [i for i, label in enumerate(judged.labels) if label in truths]
+        seen = [i for i, label in enumerate(judged.labels) if label in truths]
         return Evaluated(
             accuracy=judged.accuracy,
             interval=judged.interval,
             examples=judged.examples,
             labels=labels,
-            truths=tuple(judged.labels[i] for i in rows),
-            confusion=_rows(judged.confusion[rows, : len(labels)]),
+            truths=tuple(judged.labels[i] for i in seen),
+            confusion=rows(judged.confusion[seen, : len(labels)]),
             unknown=None,
             untaught=untaught,
             unreadable=tuple(unreadable),
@@ -270,7 +273,7 @@ class Learner:
         number = int(self._meta("serving"))
         serving = self._generation(number)
         local = Counter(e.label for e in self.store.examples())
-        factory = Counter(self._factory()[0].labels)
+        factory = Counter(name for name in self.factory()[1] if name is not None)
         return Status(
             home=str(self.home),
             bundle=self.bundle.manifest.name,
@@ -372,6 +375,8 @@ class Learner:
             LabelError: nothing fits.
             NotEnough: fewer than two labels would be left.
         """
+        from edge.retrain import refit
+
         with self.store.transaction():
             doomed = self.find_examples(names, session, label)
             labels: tuple[str, ...] = ()
@@ -386,7 +391,7 @@ class Learner:
                 factory = [None if known == name else known for known in self.factory_labels()]
                 self.put_factory_labels(factory)
                 self.store.remove_label(name)
-            generation = self.refit().generation
+            generation = refit(self).generation
             overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
         self.store.scrub()
         return Forgotten(len(doomed), labels, generation, tuple(overwritten))
@@ -433,6 +438,8 @@ class Learner:
         if model is None:
             held = ", ".join(m.file for m in self.bundle.manifest.models)
             raise BundleError(f"this bundle brought no {kind} model, it brought {held}; choose another ending")
+        from edge.graft import graft
+
         serving = self.serving()
         head = serving.head
         data = graft(
@@ -450,6 +457,10 @@ class Learner:
 
     def _embed(self, files: Sequence[Path], known: Collection[str] = frozenset()) -> Iterator[photos.Photo]:
         return photos.embed(files, self.backbone(len(files)), self.info, known)
+
+    def now(self) -> str:
+        """The time, as it is stored: ISO 8601, to the second."""
+        return self._clock().isoformat(timespec="seconds")
 
     def _meta(self, key: str) -> str:
         value = self.store.get(key)
@@ -475,64 +486,23 @@ class Learner:
     def _store(self, batch: Sequence[Embedded], session: str | None) -> list[int]:
         if not batch:
             return []
-        now = self._clock().isoformat(timespec="seconds")
         with self.store.transaction():
-            return [self.store.add_example(item, self.info.fingerprint, session, now) for item in batch]
+            return [self.store.add_example(item, self.info.fingerprint, session, self.now()) for item in batch]
 
     def factory_labels(self) -> list[str | None]:
         """The manifest's labels by the names they have here today; None for a forgotten one."""
         names = self.store.labels()
         return [None if i is None else names[i] for i in json.loads(self._meta("factory_labels"))]
 
+    def factory(self) -> tuple[FactoryExamples, list[str | None]]:
+        """The factory's examples, and each one's label by its name here today; None for a forgotten one."""
+        examples = self.bundle.examples()
+        names = self.factory_labels()
+        return examples, [names[i] for i in examples.labels]
+
     def put_factory_labels(self, labels: Sequence[str | None]) -> None:
         ids = [None if name is None else self.store.add_label(name) for name in labels]
         self.store.put("factory_labels", json.dumps(ids))
-
-    def _factory(self) -> tuple[Examples, NDArray[np.bool_]]:
-        """The factory's examples of the labels that are not forgotten, and which of them may be counted in figures."""
-        factory = self.bundle.examples()
-        names = self.factory_labels()
-        kept = np.array([names[i] is not None for i in factory.labels], bool)
-        labels = tuple(str(names[i]) for i in factory.labels[kept])
-        return Examples(factory.embeddings[kept], labels), ~factory.trained_on[kept]
-
-    def refit(self) -> Retrained:
-        """Fit, judge and store a head, and let it serve: inside a transaction."""
-        examples = self.store.examples()
-        embeddings = self.store.embeddings(self.info.dimension)
-        local = Examples(embeddings, tuple(e.label for e in examples), tuple(e.session for e in examples))
-        factory, countable = self._factory()
-        start = time.perf_counter()
-        judged = fit_and_judge(local, factory, countable)
-        milliseconds = 1000 * (time.perf_counter() - start)
-        head, evaluation = judged.fit.head, judged.evaluation
-        doubts = [(examples[m.row], m) for m in mistakes(judged.fit, local.labels, DOUBTS)]
-        answer = Retrained(
-            generation=0,
-            promoted=True,
-            method=judged.fit.method,
-            loo_accuracy=None if judged.reason else evaluation.accuracy,
-            loo_interval=None if judged.reason else evaluation.interval,
-            note=judged.reason,
-            scope=judged.scope,
-            labels=head.labels,
-            confusion=_rows(evaluation.confusion),
-            local_examples=len(local.labels),
-            factory_examples=len(factory.labels),
-            doubts=tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubts),
-            milliseconds=milliseconds,
-            total_milliseconds=0.0,
-        )
-        generation = self.store.add_head(
-            head.to_bytes(),
-            head.labels,
-            judged.fit.method,
-            self.info.fingerprint,
-            {name: getattr(answer, name) for name in FIGURES},
-            self._clock().isoformat(timespec="seconds"),
-        )
-        self.store.put("serving", str(generation))
-        return replace(answer, generation=generation)
 
 
 def _known(example: Example, label: str) -> str:
@@ -543,10 +513,6 @@ def _known(example: Example, label: str) -> str:
 
 def _nothing(kind: str, name: str) -> NoReturn:
     raise LabelError(f"no {kind} '{name}' here; see: edge status")
-
-
-def _rows(matrix: NDArray[np.integer[Any]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(int(n) for n in row) for row in matrix)
 
 
 def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
 
@@ -24,6 +24,7 @@ Pixels = NDArray[np.uint8]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_BYTES = 100_000_000  # of one file
 MAX_PIXELS = 40_000_000  # decoded at once: Pillow takes 4 bytes each, so 160 MB of a 512 MB board
+_ORIENTATION = 0x0112  # EXIF tag
 # Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. Those that
 # Pillow has ready without importing all its plugins come first.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
@@ -156,7 +157,10 @@ def _upright(image: Image.Image, name: str, short_side: int) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey: keep the upper 8, where convert() would clip
         levels = np.asarray(image).astype(np.int64) >> 8
         image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        from PIL import ImageOps  # 2 ms that few pictures need
+
+        image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:  # seen on white, as viewers show it; the hidden colours are arbitrary
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert("RGB")

@@ -130,6 +130,12 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def version(self) -> int:
+        """Return a number that is another one after every change, by this or another process."""
+        row = self._one("PRAGMA data_version")
+        assert row is not None
+        return int(row[0]) << 32 | self._db.total_changes
+
     # meta ---------------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> str | None:

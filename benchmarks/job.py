@@ -1,0 +1,241 @@
+"""The device's job against the bare runtime: `make bench` prints one table, every row a ratio within this run.
+
+The machine that runs it is noisy, so each figure is the median of several runs taken in turn with its peer (A B A B …),
+and the ratio is the median of the pairs' ratios. The backbone is MobileNetV3-Small (`embedded`) at 224 pixels; the
+photos are those of ../shared/data/flowers5 where it is there, else crops of `edge-export sample`.
+
+| row | ours | its peer |
+|---|---|---|
+| teach | `Learner.teach` of 300 photos: read, decode, embed, store | the bare runtime on 300 ready tensors |
+| classify, warm | `Learner.classify` of one photo | Pillow's decoding + one bare run |
+| classify, cold | the process `edge classify PHOTO` | a bare script that imports the runtime and runs it once |
+| help | the process `edge --help` | `python -c pass` |
+| memory | peak RSS of init, teach to 2,000 examples, retrain, classify in one process | the goal of DESIGN |
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.terminal import table
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "flowers5" / "train"
+PHOTOS = 300
+EXAMPLES = 2000
+RUNS = 7
+GOALS = {"teach": 0.85, "warm": 1.15, "cold": 1.4, "onnx memory": 130.0, "tflite memory": 110.0}
+
+
+def main() -> None:
+    """Build a bundle, measure both runtimes, print the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"building a bundle and {EXAMPLES} photos in {folder} …", file=sys.stderr)
+        photos = _photos(folder)
+        _edge_export("sample", str(folder / "sample"))
+        bundle = folder / "bench.edge"
+        _edge_export("build", str(folder / "sample" / "photos"), "-o", str(bundle), "--precision", "fp32")
+        rows = [["", "ours", "peer", "ratio", "goal"]]
+        for format in ("onnx", "tflite"):
+            home = folder / f"home-{format}"
+            _edge("--home", str(home), "init", str(bundle), "--runtime", format)
+            rows += _inside(format, home, photos, folder)
+            rows.append(_cold(format, home, photos[0], folder))
+            rows.append(_memory(format, bundle, photos, folder))
+        rows.append(_help())
+        print("\n".join(table(rows, right=[1, 2, 3])))
+
+
+def _photos(folder: Path) -> list[Path]:
+    """Find or make `EXAMPLES` different photo files; the first `PHOTOS` are whole photographs."""
+    import numpy as np
+    from PIL import Image
+
+    if SHARED.is_dir():
+        whole = sorted(SHARED.rglob("*.jpg"))[:PHOTOS]
+    else:
+        _edge_export("sample", str(folder / "source"))
+        whole = sorted((folder / "source").rglob("*.jpg"))
+    crops = folder / "crops"
+    crops.mkdir()
+    random = np.random.default_rng(0)
+    files = list(whole)
+    while len(files) < EXAMPLES:
+        with Image.open(whole[len(files) % len(whole)]) as image:
+            left, top = random.integers(0, 32, 2)
+            target = crops / f"{len(files):05}.jpg"
+            image.crop((left, top, image.width - 8, image.height - 8)).save(target, quality=90)
+        files.append(target)
+    return files
+
+
+def _inside(format: str, home: Path, photos: list[Path], folder: Path) -> list[list[str]]:
+    """Teach and warm classify against the bare runtime, in one child process."""
+    script = (
+        "import sys, json; from benchmarks.job import measure_inside; print(json.dumps(measure_inside(*sys.argv[1:])))"
+    )
+    listed = folder / "photos.txt"
+    listed.write_text("\n".join(map(str, photos[:PHOTOS])))
+    command = [sys.executable, "-c", script, format, str(home), str(listed)]
+    figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    teach, warm = figures["teach"], figures["warm"]
+    rates = [PHOTOS / statistics.median(side) for side in zip(*teach, strict=True)]
+    times = [1000 * statistics.median(side) for side in zip(*warm, strict=True)]
+    kept = statistics.median(bare / ours for ours, bare in teach)
+    slower = statistics.median(ours / bare for ours, bare in warm)
+    return [
+        _row(f"teach, {format}, photos/s", f"{rates[0]:.0f}", f"{rates[1]:.0f}", kept, f"≥ {GOALS['teach']}"),
+        _row(f"classify warm, {format}, ms", f"{times[0]:.2f}", f"{times[1]:.2f}", slower, f"≤ {GOALS['warm']}"),
+    ]
+
+
+def measure_inside(format: str, home: str, listed: str) -> dict[str, list[tuple[float, float]]]:
+    """In the child: pairs of seconds (ours, bare), for teaching all photos and for classifying one, warm."""
+    import numpy as np
+
+    from edge import preprocess
+    from edge.learner import Learner
+
+    photos = [Path(line) for line in Path(listed).read_text().splitlines()]
+    tensors = np.stack([preprocess.load(photo) for photo in photos])
+    with Learner.open(Path(home)) as learner:
+        run = bare_runtime(format, learner.bundle.entry(learner.model.file))
+    teach, warm = [], []
+    for _ in range(RUNS):
+        copy = Path(home).with_name("copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(home, copy)
+        with Learner.open(copy) as learner:
+            next(iter(learner.classify([photos[0]] * os.cpu_count())))  # type: ignore[operator]
+            ours = _seconds(lambda learner=learner: learner.teach("flower", photos))  # type: ignore[misc]
+            bare = _seconds(lambda: [run(tensor[None]) for tensor in tensors])
+            teach.append((ours, bare))
+            for photo in photos[:40]:
+                ours = _seconds(lambda learner=learner, photo=photo: next(learner.classify([photo])))  # type: ignore[misc]
+                bare = _seconds(lambda photo=photo: run(preprocess.load(photo)[None]))  # type: ignore[misc]
+                warm.append((ours, bare))
+    return {"teach": teach, "warm": warm[40:]}
+
+
+def bare_runtime(format: str, model: bytes) -> "Callable[[object], object]":
+    """The runtime as its own documentation shows it; where it takes a number of threads, all cores."""
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(model)
+        name = session.get_inputs()[0].name
+        return lambda image: session.run(None, {name: image})[0]
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=os.cpu_count())
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(image: object) -> object:
+        interpreter.set_tensor(source, image)
+        interpreter.invoke()
+        return interpreter.get_tensor(target)
+
+    return run
+
+
+_BARE = {
+    "onnx": """
+import sys, numpy, onnxruntime
+from PIL import Image
+session = onnxruntime.InferenceSession(sys.argv[1])
+image = numpy.asarray(Image.open(sys.argv[2]).resize((224, 224)))[None]
+print(session.run(None, {session.get_inputs()[0].name: image})[0].argmax())
+""",
+    "tflite": """
+import sys, numpy
+from PIL import Image
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1])
+interpreter.allocate_tensors()
+image = numpy.asarray(Image.open(sys.argv[2]).resize((224, 224)))[None]
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+interpreter.invoke()
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).argmax())
+""",
+}
+
+
+def _cold(format: str, home: Path, photo: Path, folder: Path) -> list[str]:
+    from edge.learner import Learner
+
+    model = folder / f"bare.{format}"
+    with Learner.open(home) as learner:
+        model.write_bytes(learner.bundle.entry(learner.model.file))
+    ours = [sys.executable, "-m", "edge", "--home", str(home), "classify", str(photo)]
+    bare = [sys.executable, "-c", _BARE[format], str(model), str(photo)]
+    pairs = _paired(ours, bare)
+    return _pair_row(f"classify cold, {format}, ms", pairs, f"≤ {GOALS['cold']}")
+
+
+def _help() -> list[str]:
+    pairs = _paired([sys.executable, "-m", "edge", "--help"], [sys.executable, "-c", "pass"])
+    return _pair_row("edge --help, ms", pairs, "")
+
+
+def _memory(format: str, bundle: Path, photos: list[Path], folder: Path) -> list[str]:
+    script = """
+import sys, resource
+from pathlib import Path
+from edge.adopt import adopt
+home, bundle, format, listed = sys.argv[1:]
+photos = [Path(line) for line in Path(listed).read_text().splitlines()]
+with adopt(Path(home), Path(bundle), format) as learner:
+    learner.teach("flower", photos)
+    learner.retrain()
+    list(learner.classify(photos[:3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    listed = folder / "all.txt"
+    listed.write_text("\n".join(map(str, photos)))
+    command = [sys.executable, "-c", script, str(folder / f"memory-{format}"), str(bundle), format, str(listed)]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+    goal = GOALS[f"{format} memory"]
+    return [f"memory, {format}, {EXAMPLES} examples, MB", f"{peak:.0f}", f"{goal:.0f}", f"{peak / goal:.2f}", "≤ 1"]
+
+
+def _paired(ours: list[str], bare: list[str]) -> list[tuple[float, float]]:
+    def run(command: list[str]) -> float:
+        return _seconds(lambda: subprocess.run(command, check=True, capture_output=True))
+
+    run(ours), run(bare)  # warm the disk's cache
+    return [(run(ours), run(bare)) for _ in range(RUNS)]
+
+
+def _pair_row(name: str, pairs: list[tuple[float, float]], goal: str) -> list[str]:
+    a, b = (1000 * statistics.median(side) for side in zip(*pairs, strict=True))
+    return _row(name, f"{a:.0f}", f"{b:.0f}", statistics.median(x / y for x, y in pairs), goal)
+
+
+def _row(name: str, ours: str, peer: str, ratio: float, goal: str) -> list[str]:
+    return [name, ours, peer, f"{ratio:.2f}", goal]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _edge(*args: str) -> None:
+    subprocess.run([sys.executable, "-m", "edge", *args], check=True, capture_output=True)
+
+
+def _edge_export(*args: str) -> None:
+    subprocess.run([sys.executable, "-m", "export", *args], check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    main()

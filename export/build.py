@@ -11,6 +11,7 @@ that learned from a little less than the device's will.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -308,3 +309,5 @@ def _check_output(path: Path) -> None:
         raise BundleError(f"{path} is a folder; name the bundle file, for example {path / 'kitchen.edge'}")
     if not path.parent.is_dir():
         raise BundleError(f"folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise BundleError(f"folder {path.parent} cannot be written; name another path")

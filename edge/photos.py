@@ -83,12 +83,17 @@ def class_folders(folder: Path) -> dict[str, Path]:
     """List a folder's class folders by label: its visible subfolders, by name.
 
     Raises:
-        DatasetError: there is no such folder, or it has no subfolder.
+        DatasetError: there is no such folder, it has no subfolder, or two of them mean one label.
         LabelError: a subfolder's name is no label.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; name one that holds a folder of pictures for each label")
-    found = {clean(p.name): p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            first = found.setdefault(clean(path.name), path)
+            if first != path:
+                raise DatasetError(f"{first} and {path} both mean {clean(path.name)!r}; merge the two folders")
     if not found:
         raise DatasetError(f"{folder} holds no class folders; put the pictures of each label in a folder of its name")
     return found

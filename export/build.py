@@ -11,6 +11,7 @@ that learned from a little less than the device's will.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +27,9 @@ from edge.bundle import Bundle, FactoryExamples, Golden
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import evaluate
 from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
+from edge.photos import embed
 from export import backbones
-from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_photos
+from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_pixels
 from export.own_model import OwnModel, read_own_model
 from export.parity import embed_with_torch, golden_images, prove_everywhere, worst
 from export.quantize import quantize
@@ -111,11 +113,8 @@ class _Work:
     plan: Plan
     photos: Photos
     watcher: Watcher
-    skipped: dict[Path, Skipped] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-
-    def skip(self, photo: Skipped) -> None:
-        self.skipped[photo.path] = photo
 
 
 def build(plan: Plan, watcher: Watcher) -> Built:
@@ -139,7 +138,7 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         raise BundleError(f"cannot write {plan.output} ({error.strerror or error}); name another path") from error
     counts = np.bincount(examples.labels, minlength=len(work.photos.labels))
     shares = dict(zip(work.photos.labels, counts.tolist(), strict=True))
-    return Built(written, shares, tuple(work.skipped.values()), work.seconds)
+    return Built(written, shares, tuple(work.skipped), work.seconds)
 
 
 # --- the network -----------------------------------------------------------------------------------------------------
@@ -165,7 +164,8 @@ def _network(work: _Work) -> _Network:
     for kind in plan.runtimes:
         with _Stage(work, f"exporting to {kind}"):
             exact = {"onnx": to_onnx, "tflite": to_tflite}[kind](loaded.embedder, row.size)
-        running = running or open_backbone(exact, find_runtime({kind}))
+        # one thread: edge.photos gives each processor core whole pictures
+        running = running or open_backbone(exact, find_runtime({kind}), threads=1)
         if "fp32" in plan.precisions:
             _add(work, files, models, exact, kind, "fp32", "none", golden)
         if "int8" in plan.precisions:
@@ -242,27 +242,33 @@ def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
     """Some photos of every class, as pixels."""
     chosen = pick_calibration(work.photos.targets, CALIBRATION, work.plan.seed)
     with _Stage(work, "reading photos to calibrate"):
-        read = list(read_photos(work.photos, chosen, info.input_size, info.short_side, work.skip))
-    if len(read) < 2:
-        raise DatasetError(f"hardly a photo in {work.plan.photos} can be read; {_first_skip(work)}")
-    return np.stack([picture.pixels for picture in read])
+        pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side)
+    if len(pixels) < 2:
+        raise DatasetError(f"hardly a photo in {work.plan.photos} can be read; put readable ones there")
+    return pixels
 
 
 def _embed_photos(work: _Work, network: _Network) -> FactoryExamples:
-    """Embed every photo that can be read, as float16 rounds it."""
+    """Embed every photo that can be read, as float16 rounds it; of equal files the first counts."""
     photos, total = work.photos, len(work.photos.paths)
     rows: list[NDArray[np.float32]] = []
     targets: list[int] = []
+    first: dict[str, Path] = {}  # by SHA-256
     with _Stage(work, "embedding photos"):
-        for picture in read_photos(
-            photos, np.arange(total), network.info.input_size, network.info.short_side, work.skip
-        ):
-            rows.append(network.running.embed(picture.pixels[None])[0])
-            targets.append(int(photos.targets[picture.index]))
-            work.watcher.step(picture.index + 1, total)
+        for done, photo in enumerate(embed(photos.paths, network.running, network.info), 1):
+            work.watcher.step(done, total)
+            if photo.error is not None or photo.embedding is None:
+                work.skipped.append(Skipped(photo.path, str(photo.error)))
+            elif first.setdefault(photo.image, photo.path) != photo.path:
+                reason = f"{photo.path} is an exact copy of {first[photo.image]}"
+                work.skipped.append(Skipped(photo.path, reason, is_copy=True))
+            else:
+                rows.append(photo.embedding)
+                targets.append(int(photos.targets[done - 1]))
     for target, label in enumerate(photos.labels):
         if target not in targets:
-            raise DatasetError(f"no photo of class {label!r} can be read; {_first_skip(work)}")
+            reason = next((skipped.reason for skipped in work.skipped), "add photos")
+            raise DatasetError(f"no photo of class {label!r} can be read; {reason}")
     embeddings = np.stack(rows).astype(np.float16).astype(np.float32)
     labels = np.array(targets, np.int32)
     return FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_))
@@ -278,10 +284,6 @@ def _measure(work: _Work, examples: FactoryExamples) -> Accuracy | None:
         head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]))).head
         figure = evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels)
     return Accuracy(figure.accuracy, *figure.interval, figure.examples)
-
-
-def _first_skip(work: _Work) -> str:
-    return next((skipped.reason for skipped in work.skipped.values()), "add photos")
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
@@ -307,3 +309,5 @@ def _check_output(path: Path) -> None:
         raise BundleError(f"{path} is a folder; name the bundle file, for example {path / 'kitchen.edge'}")
     if not path.parent.is_dir():
         raise BundleError(f"folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise BundleError(f"folder {path.parent} cannot be written; name another path")

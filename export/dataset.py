@@ -1,4 +1,4 @@
-"""Class folders of photos: which photo has which label, which are held out, and their pixels.
+"""Class folders of photos: which photo has which label, which are held out, and which calibrate.
 
 The layout is that of torchvision's ImageFolder: one folder per label, photos anywhere below it::
 
@@ -11,23 +11,18 @@ flatter the figure.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge import preprocess
 from edge.errors import DatasetError, ImageError, LabelError
-from edge.labels import clean
-
-Result = TypeVar("Result")
+from edge.photos import class_folders
 
 
 @dataclass(frozen=True)
@@ -54,14 +49,6 @@ class Skipped:
     is_copy: bool = False
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One photo as network input: uint8 (size, size, 3), and its place in `Photos`."""
-
-    index: int
-    pixels: NDArray[np.uint8]
-
-
 def find_photos(folder: Path) -> Photos:
     """List a folder of class folders.
 
@@ -74,26 +61,13 @@ def find_photos(folder: Path) -> Photos:
     Raises:
         DatasetError: If that is not what the folder holds; the message says what is wrong and what to do.
     """
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{folder} {'is a file' if folder.exists() else 'does not exist'}; name a folder of class folders"
-        )
     try:
-        children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be read ({error.strerror}); check its permissions") from error
-    if not children:
-        raise DatasetError(
-            f"{folder} holds no class folders; put the photos of each label into a folder of its own: {folder}/LABEL/…"
-        )
-    by_label: dict[str, Path] = {}
-    for child in children:
-        label = _label(child)
-        if label in by_label:
-            raise DatasetError(f"folders {by_label[label].name!r} and {child.name!r} both mean {label!r}; merge them")
-        by_label[label] = child
-    labels = tuple(sorted(by_label))
-    found = {label: _pictures(by_label[label], label) for label in labels}
+        folders = class_folders(folder)
+    except (LabelError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatasetError(f"{folder}: {reason}") from error
+    labels = tuple(sorted(folders))
+    found = {label: _pictures(folders[label], label) for label in labels}
     if len(labels) < 2:
         raise DatasetError(f"{folder} holds one class only ({labels[0]!r}); at least two are needed to tell apart")
     return Photos(
@@ -143,66 +117,23 @@ def pick_calibration(targets: NDArray[np.int32], count: int, seed: int = 0) -> N
     return np.lexsort((targets, ranks))[:count]
 
 
-def read_photos(
-    photos: Photos, indices: NDArray[np.intp], size: int, short_side: int, skip: Callable[[Skipped], None]
-) -> Iterator[Picture]:
-    """Decode photos one after the other, a few ahead of the reader on threads of their own.
+def read_pixels(paths: Sequence[Path], size: int, short_side: int) -> NDArray[np.uint8]:
+    """Decode photos: uint8 (N, size, size, 3); those that cannot be read are passed over.
 
     Args:
-        photos: The folder.
-        indices: Which of them, and in which order.
+        paths: Which.
         size, short_side: Pixels, as `edge.preprocess.load` takes them.
-        skip: Called for each photo left out: unreadable, or the exact copy of an earlier one of `indices`.
-
-    Yields:
-        The others, in order.
     """
-    seen: dict[str, Path] = {}
 
-    def decode(index: int) -> tuple[str, NDArray[np.uint8]] | Skipped:
-        path = photos.paths[index]
+    def decode(path: Path) -> NDArray[np.uint8] | None:
         try:
-            data = preprocess.read(path)
-            return hashlib.sha256(data).hexdigest(), preprocess.decode(data, str(path), size, short_side)
-        except ImageError as error:
-            return Skipped(path, str(error))
+            return preprocess.load(path, size, short_side)
+        except ImageError:
+            return None
 
-    for index, result in _ahead(decode, [int(index) for index in indices]):
-        if isinstance(result, Skipped):
-            skip(result)
-            continue
-        digest, pixels = result
-        first = seen.setdefault(digest, photos.paths[index])
-        if first != photos.paths[index]:
-            skip(Skipped(photos.paths[index], f"{photos.paths[index]} is an exact copy of {first}", is_copy=True))
-            continue
-        yield Picture(index, pixels)
-
-
-def _ahead(work: Callable[[int], Result], items: list[int]) -> Iterator[tuple[int, Result]]:
-    """Each item with its result, in order, while threads work a bounded number of items ahead."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque[tuple[int, Future[Result]]] = deque()
-        try:
-            for item in items:
-                pending.append((item, pool.submit(work, item)))
-                if len(pending) > 4 * workers:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _label(folder: Path) -> str:
-    """A class folder's name as a label."""
-    try:
-        return clean(folder.name)
-    except LabelError as error:
-        raise DatasetError(f"class folder {folder.name[:40]!r}: {error}") from error
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = [pixels for pixels in pool.map(decode, paths) if pixels is not None]
+    return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
 
 
 def _pictures(folder: Path, label: str) -> list[Path]:

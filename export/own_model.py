@@ -58,7 +58,7 @@ def read_own_model(path: Path) -> OwnModel:
     if model_format == "onnx" and path.suffix.lower() != ".onnx":
         raise BundleError(f"{path} is neither an ONNX nor a TFLite file; give --model one of those")
     try:
-        opened = open_backbone(data, find_runtime({model_format}))
+        opened = open_backbone(data, find_runtime({model_format}), threads=1)
     except BundleError as error:
         raise BundleError(f"{path.name}: {error}") from error
     if opened.size > MAX_SIDE or opened.dimension > MAX_DIMENSION:

@@ -8,7 +8,8 @@ PIP := install --quiet --disable-pip-version-check
 .PHONY: demo test test-device check bench clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
-	@$(BIN)/python -m tests.demo
+	@rm -rf demo
+	@$(BIN)/python -m tests.readme
 
 test: $(VENV)/ready $(DEVICE)/ready  ## All tests: the workstation's, then the device half alone
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"

@@ -189,7 +189,7 @@ def rollback(generation: int | None) -> None:
     Without a number, the one before the serving one. The examples stay.
     """
     entry = learner().rollback(generation)
-    answer(entry, lambda: [f"generation {entry.generation} of {entry.created} serves again"])
+    answer(entry, lambda: [f"generation {entry.generation}, made {_when(entry.created)}, serves again"])
 
 
 @cli.command()
@@ -282,6 +282,11 @@ def _answer(result: "Answer") -> str:
     return f"{result.image}: {name} {100 * result.probability:.0f} %" + (f"  ({others})" if others else "")
 
 
+def _when(stored: str) -> str:
+    """Write a stored time, ISO 8601 in UTC, as people read it."""
+    return f"{stored[:16].replace('T', ' ')} UTC"
+
+
 def _accuracy(accuracy: float | None, interval: tuple[float, float] | None) -> str:
     if accuracy is None or interval is None:
         return "not measurable yet"
@@ -336,7 +341,7 @@ def _status(status: "Status") -> list[str]:
     return [
         f"home        {status.home}",
         f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
-        f"generation  {status.generation} of {status.trained}, {status.method}{new}",
+        f"generation  {status.generation}, made {_when(status.trained)} by {status.method}{new}",
         f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out",
         "",
         *table(rows, right=[1, 2]),
@@ -348,7 +353,7 @@ def _history(entry: "HistoryEntry") -> list[str]:
     examples = f"{entry.local_examples}+{entry.factory_examples}"
     labels = ", ".join(entry.labels[:4]) + (f", … ({len(entry.labels)})" if len(entry.labels) > 4 else "")
     accuracy = _accuracy(entry.loo_accuracy, entry.loo_interval)
-    return [str(entry.generation), mark, entry.created, examples, accuracy, labels]
+    return [str(entry.generation), mark, _when(entry.created), examples, accuracy, labels]
 
 
 def _findings(findings: "list[Finding]") -> list[str]:

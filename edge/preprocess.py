@@ -116,7 +116,7 @@ def square(image: Image.Image, size: int, short_side: int) -> Pixels:
     """
     width, height = image.size
     side = min(width, height) * size / short_side
-    left, top = (width - side) / 2, (height - side) / 2
+    left, top = (width - side) // 2, (height - side) // 2  # whole pixels: half of one would blur a picture not resized
     box = (left, top, left + side, top + side)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
 

@@ -221,7 +221,7 @@ class Learner:
         start = time.perf_counter()
         with self.store.transaction():
             result = refit(self)
-        return replace(result, total_milliseconds=1000 * (time.perf_counter() - start))
+        return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
     def evaluate(self, folder: Path) -> Evaluated:
         """Classify a folder of class folders and compare with the folders' names.

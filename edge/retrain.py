@@ -1,7 +1,6 @@
 """`retrain`: from the factory's and the local examples to the next generation, judged, stored and serving."""
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,4 +54,4 @@ def refit(learner: "Learner") -> Retrained:
     figures = {name: getattr(answer, name) for name in FIGURES}
     generation = store.add_head(head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, learner.now())
     store.put("serving", str(generation))
-    return replace(answer, generation=generation)
+    return answer._replace(generation=generation)

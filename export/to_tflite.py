@@ -1,7 +1,6 @@
 """PyTorch → TFLite: uint8 (1, H, W, 3) in, float32 (1, D) out, batch norms folded, channels last throughout.
 
-The batch is fixed at one: a device embeds one picture at a time, and a fixed shape lets XNNPACK plan its memory once
-and run every operator; with a free batch the interpreter would plan again on each change.
+The batch is fixed at one: a device embeds one picture at a time, and the workstation does it the same way.
 """
 
 from __future__ import annotations

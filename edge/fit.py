@@ -1,19 +1,19 @@
 """From examples to a head, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
 
 `fit` sorts the examples (label, then bytes of the embedding, then session) before any sum, so the head depends on
-what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. The
-shrinkage τ and the factory weight minimise the label-balanced log-loss of the local examples' held-out scores; the
-same scores give the temperature, and the probabilities in `Fit.loo`.
+what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ,
+ν and the factory weight minimise the label-balanced log-loss of the local examples' held-out scores, plus a weak prior
+that decides where these are too few to tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
 
-Factory examples (the bundle's) count `factory_weight` each, a number in (0, 1] chosen on the local examples only. The
-smallest weight only keeps those labels alive that no local example has.
+Factory examples (the bundle's) count `factory_weight` each, a number in [0, 1] chosen on the local examples only; those
+of labels that no local example has count fully, since nothing else keeps these labels alive.
 
 Sources: edge/lda.py for the mathematics; Guo et al. 2017 for the temperature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,17 +21,30 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
-from edge.lda import Points, Spectrum, leave_out, spectrum_of_examples, spectrum_of_moments
+from edge.lda import HeldOut, Points, Spectrum, leave_out, spectrum_of_examples, spectrum_of_moments
 from edge.moments import Moments, fixed, indices
 
-SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # τ in units of the spread
-FACTORY_WEIGHTS = (1e-4, 0.01, 0.1, 0.3, 1.0)
-METHODS = ("auto", "lda", "nearest-mean")
-_NEAREST = 1e6  # a τ so large that A is the identity
+FACTORY_WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a fitter may choose from: τ in units of the spread, and ν in examples; the first of each is the prior's."""
+
+    shrinkages: tuple[float, ...]
+    trusts: tuple[float, ...]
+
+
+_METHODS = {
+    "lda": Method((0.3, 0.03, 0.1, 1.0, 3.0, 10.0, 30.0), (4.0, 1.0, 2.0, 8.0, 16.0)),
+    "nearest-mean": Method((1e6,), (0.0,)),  # τ so large that A is the identity
+}
+METHODS = ("auto", *_METHODS)
 _UNMEASURED = 0.25  # temperature where nothing can be left out, in units of the scores' own spread
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,7 @@ class Fit:
         loo: (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given;
             NaN where an example was the last of its label.
         shrinkage: τ in units of the spread.
+        trust: ν, how many examples a label needs until half of its mean is believed.
         factory_weight: what one factory example counts beside a local one; 1.0 if there is none.
     """
 
@@ -80,19 +94,25 @@ class Fit:
     method: str
     loo: NDArray[np.float32]
     shrinkage: float
+    trust: float
     factory_weight: float
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """One choice of shrinkage and factory weight with its held-out scores and their log-loss."""
+class Choice:
+    """One choice of τ and ν with its held-out scores (n, C), their temperature, and its cost in nats."""
 
     spectrum: Spectrum
     scores: Floats
-    shrinkage: float
-    factory_weight: float
-    loss: float
+    tau: float
+    nu: float
     temperature: float
+    cost: float
+
+    def head(self, labels: tuple[str, ...]) -> Head:
+        """Give the head that was chosen."""
+        weights, bias = self.spectrum.weights(self.tau, self.nu), self.spectrum.bias(self.tau, self.nu)
+        return Head(labels, weights.astype(np.float32), bias.astype(np.float32), self.temperature)
 
 
 def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto") -> Fit:
@@ -112,15 +132,16 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     >>> result.head.labels, result.loo.argmax(axis=1).tolist()
     (('a', 'b'), [0, 0, 1, 1])
     """
-    if method not in METHODS:
+    name = "lda" if method == "auto" else method
+    if name not in _METHODS:
         raise NotEnough(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
     parts = [part for part in (local, factory) if part is not None and len(part)]
     if len({part.embeddings.shape[1] for part in parts}) > 1:
         one, other = (part.embeddings.shape[1] for part in parts)
         raise BundleError(f"local examples have {one} features but the factory's {other}; use one backbone for both")
-    names, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
-    if len(names) < 2:
-        raise NotEnough(f"only label {names[0]!r} was taught; a head needs two, teach another")
+    labels, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
+    if len(labels) < 2:
+        raise NotEnough(f"only label {labels[0]!r} was taught; a head needs two, teach another")
     x = fixed(np.concatenate([part.embeddings for part in parts]))
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
@@ -128,36 +149,63 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     x, columns, is_local = x[order], columns[order], is_local[order]
     groups = _groups([sessions[row] for row in order], is_local)
 
-    shrinkages = (_NEAREST,) if method == "nearest-mean" else SHRINKAGES
-    weights = (1.0,) if is_local.all() else FACTORY_WEIGHTS
-    best = min(
-        (c for weight in weights for c in _candidates(x, columns, groups, is_local, weight, shrinkages)),
-        key=lambda c: (c.loss, abs(np.log(c.shrinkage / 0.3)), -c.factory_weight),
-    )
-    tau = best.shrinkage * (best.spectrum.spread or 1.0)
-    directions = best.spectrum.weights(tau)
-    head = Head(
-        names,
-        directions.astype(np.float32),
-        best.spectrum.bias(directions, tau).astype(np.float32),
-        best.temperature,
-    )
-    loo = np.empty((len(x), len(names)), np.float32)
+    at_home = np.isin(columns, columns[is_local])
+    best, factory_weight = None, 1.0
+    for weight in (1.0,) if is_local.all() else FACTORY_WEIGHTS:
+        found = _choose(x, columns, groups, is_local, np.where(is_local | ~at_home, 1.0, weight), _METHODS[name])
+        if best is None or found.cost <= best.cost:
+            best, factory_weight = found, weight
+    assert best is not None
+    loo = np.empty((len(x), len(labels)), np.float32)
     loo[order] = softmax(best.scores / best.temperature)
-    return Fit(head, "nearest-mean" if method == "nearest-mean" else "lda", loo, best.shrinkage, best.factory_weight)
+    return Fit(best.head(labels), name, loo, best.tau / (best.spectrum.spread or 1.0), best.nu, factory_weight)
 
 
-def _candidates(
-    x: Floats, columns: Ints, groups: Ints, is_local: NDArray[np.bool_], weight: float, shrinkages: Sequence[float]
-) -> list[_Candidate]:
-    """All shrinkages for one factory weight; their losses are over local examples only."""
-    spectrum, points = _spectrum(x, columns, np.where(is_local, 1.0, weight))
-    found = []
-    for shrinkage in shrinkages:
-        scores = leave_out(spectrum, points, groups, shrinkage * (spectrum.spread or 1.0))
-        loss, temperature = calibrate(scores[is_local], columns[is_local])
-        found.append(_Candidate(spectrum, scores, shrinkage, weight, loss, temperature))
-    return found
+def _choose(x: Floats, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
+    """Choose τ and ν for examples (n, D) of given weights; their cost is over the local ones only."""
+    kept = weights > 0
+    spectrum, points = _spectrum(x[kept], columns[kept], weights[kept])
+    rows, outside = np.flatnonzero(kept), np.flatnonzero(~kept)
+
+    def scored(tau: float, nu: float, held_out: HeldOut) -> Floats:
+        scores = np.empty((len(x), len(spectrum.counts)))
+        scores[rows] = held_out.scores(nu)
+        scores[outside] = x[outside] @ spectrum.weights(tau, nu) + spectrum.bias(tau, nu)
+        return scores
+
+    def measure(tau: float) -> HeldOut:
+        return leave_out(spectrum, points, groups[kept], tau)
+
+    return choose(spectrum, measure, scored, columns, local, method)
+
+
+def choose(
+    spectrum: Spectrum,
+    measure: Callable[[float], HeldOut],
+    scored: Callable[[float, float, HeldOut], Floats],
+    columns: Ints,
+    local: Bools,
+    method: Method,
+) -> Choice:
+    """Choose first τ, then ν, by the log-loss of the held-out scores and a prior of one nat at a factor e^√2."""
+    unit = spectrum.spread or 1.0
+
+    def choice(shrinkage: float, nu: float, held_out: HeldOut) -> Choice:
+        tau = shrinkage * unit
+        scores = scored(tau, nu, held_out)
+        loss, temperature = calibrate(scores[local], columns[local])
+        far = np.log(shrinkage / method.shrinkages[0]) ** 2 + (np.log(nu / method.trusts[0]) ** 2 if nu else 0.0)
+        return Choice(spectrum, scores, tau, nu, temperature, loss * int(local.sum()) + 0.5 * float(far))
+
+    best, best_held_out = None, None
+    for shrinkage in method.shrinkages:
+        held_out = measure(shrinkage * unit)
+        found = choice(shrinkage, method.trusts[0], held_out)
+        if best is None or found.cost < best.cost:
+            best, best_held_out = found, held_out
+    assert best is not None
+    assert best_held_out is not None
+    return min([best, *(choice(best.tau / unit, nu, best_held_out) for nu in method.trusts[1:])], key=lambda c: c.cost)
 
 
 def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
@@ -175,42 +223,53 @@ def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Poin
 def calibrate(scores: Floats, columns: Ints) -> tuple[float, float]:
     """Find the temperature of the smallest label-balanced log-loss.
 
-    The loss is convex in β = 1 / temperature; Newton steps inside a bracket that only ever shrinks cannot fail.
+    One imagined example is added, as far wrong as the others are right on average: with n examples all right nobody
+    may be surer than about n / (n + 1). The loss is convex in β = 1 / temperature; Newton steps inside a bracket that
+    only ever shrinks cannot fail.
 
     Args:
-        scores: (n, C) held-out scores; rows of NaN do not count.
+        scores: (n, C) held-out scores; rows of NaN count as answered by chance.
         columns: (n,) the true label's column.
 
     Returns:
-        The loss, and the temperature.
+        The loss in nats per example, and the temperature.
     """
+    chance = float(np.log(scores.shape[1]))
     measured = ~np.isnan(scores).any(axis=1)
     if not measured.any():
         finite = scores[np.isfinite(scores)]
-        return float(np.log(scores.shape[1])), _UNMEASURED * (float(finite.std()) if finite.size else 1.0) or 1.0
-    scores, columns = scores[measured], columns[measured]
+        return chance, _UNMEASURED * (float(finite.std()) if finite.size else 1.0) or 1.0
     weights = 1 / np.bincount(columns, minlength=scores.shape[1])[columns]
     weights = weights / weights.sum()
+    lost = float(weights[~measured].sum())
+    scores, columns, weights = scores[measured], columns[measured], weights[measured]
     gaps = scores - scores[np.arange(len(scores)), columns][:, None]
-    present = np.isfinite(gaps)
-    gaps = np.where(present, gaps, 0.0)
-    scale = float(np.abs(gaps).max()) or 1.0
-    gaps = gaps / scale
-    low, high, beta = 1e-3, 1e4, 10.0
-    for _ in range(24):
-        terms = np.where(present, np.exp(np.minimum(beta * gaps, 700)), 0.0)
-        shares = terms / terms.sum(axis=1, keepdims=True)
+    others = gaps.copy()
+    others[np.arange(len(scores)), columns] = -np.inf
+    nearest = np.abs(others.max(axis=1))
+    scale = float(weights @ np.where(np.isfinite(nearest), nearest, 0.0)) / (1 - lost) or 1.0
+    gaps = np.maximum(gaps / scale, -1e4)  # −inf, a label that is gone, has probability 0 at any temperature we allow
+    gaps = np.vstack([gaps, np.array([1.0, 0.0] + [-1e4] * (gaps.shape[1] - 2))])
+    weights = np.append(weights, (1 - lost) / len(scores))
+
+    low, high, beta = 0.01, 100.0, 2.0
+    for _ in range(12):
+        shares = np.exp(beta * gaps - (beta * gaps).max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
         mean = (shares * gaps).sum(axis=1)
         slope = float(weights @ mean)
-        curve = float(weights @ ((shares * gaps**2).sum(axis=1) - mean**2))
+        curve = float(weights @ ((shares * gaps * gaps).sum(axis=1) - mean**2))
         low, high = (low, beta) if slope > 0 else (beta, high)
         step = beta - slope / curve if curve > 0 else 0.0
-        beta = step if low < step < high else float(np.sqrt(low * high))
-    loss = float(weights @ np.log(np.where(present, np.exp(np.minimum(beta * gaps, 700)), 0.0).sum(axis=1)))
-    return loss, scale / beta
+        beta, last = (step if low < step < high else float(np.sqrt(low * high))), beta
+        if abs(beta - last) < 1e-4 * beta:
+            break
+    top = (beta * gaps).max(axis=1)
+    losses = top + np.log(np.exp(beta * gaps - top[:, None]).sum(axis=1))
+    return float(weights[:-1] @ losses[:-1]) + lost * chance, scale / beta
 
 
-def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: NDArray[np.bool_]) -> Ints:
+def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
     keys = [row.tobytes() for row in x.astype(np.float32)]
 
@@ -221,7 +280,7 @@ def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_loca
     return np.array(sorted(range(len(x)), key=key), np.int64)
 
 
-def _groups(sessions: Sequence[str | None], is_local: NDArray[np.bool_]) -> Ints:
+def _groups(sessions: Sequence[str | None], is_local: Bools) -> Ints:
     """Numbers of the groups that are left out together: a session, or an example of no session alone."""
     numbers: dict[object, int] = {}
     keys = [(local, s) if s is not None else row for row, (local, s) in enumerate(zip(is_local, sessions, strict=True))]

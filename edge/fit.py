@@ -8,39 +8,24 @@ that decides where these are too few to tell; the same scores give the temperatu
 Factory examples (the bundle's) count `factory_weight` each, a number in [0, 1] chosen on the local examples only; those
 of labels that no local example has count fully, since nothing else keeps these labels alive.
 
-Sources: edge/lda.py for the mathematics; Guo et al. 2017 for the temperature.
+The mathematics and its sources stand in edge/lda.py and edge/choose.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.choose import METHODS, Choice, Grid, Method, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
-from edge.lda import HeldOut, Points, Spectrum, leave_out, spectrum_of_examples, spectrum_of_moments
+from edge.lda import HeldOut, Points, Spectrum, leave_out, measured, spectrum_of_examples, spectrum_of_moments
 from edge.moments import Moments, fixed, indices
 
-FACTORY_WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a fitter may choose from: τ in units of the spread, and ν in examples; the first of each is the prior's."""
-
-    shrinkages: tuple[float, ...]
-    trusts: tuple[float, ...]
-
-
-_METHODS = {
-    "lda": Method((0.3, 0.03, 0.1, 1.0, 3.0, 10.0, 30.0), (4.0, 1.0, 2.0, 8.0, 16.0)),
-    "nearest-mean": Method((1e6,), (0.0,)),  # τ so large that A is the identity
-}
-METHODS = ("auto", *_METHODS)
-_UNMEASURED = 0.25  # temperature where nothing can be left out, in units of the scores' own spread
+FACTORY_WEIGHTS = Grid((0.0, 0.03, 0.1, 0.3, 1.0), 0.3)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -98,23 +83,6 @@ class Fit:
     factory_weight: float
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One choice of τ and ν with its held-out scores (n, C), their temperature, and its cost in nats."""
-
-    spectrum: Spectrum
-    scores: Floats
-    tau: float
-    nu: float
-    temperature: float
-    cost: float
-
-    def head(self, labels: tuple[str, ...]) -> Head:
-        """Give the head that was chosen."""
-        weights, bias = self.spectrum.weights(self.tau, self.nu), self.spectrum.bias(self.tau, self.nu)
-        return Head(labels, weights.astype(np.float32), bias.astype(np.float32), self.temperature)
-
-
 def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto") -> Fit:
     """Fit the best head, and say how every example would have been answered had it not been taught.
 
@@ -133,8 +101,8 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     (('a', 'b'), [0, 0, 1, 1])
     """
     name = "lda" if method == "auto" else method
-    if name not in _METHODS:
-        raise NotEnough(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
+    if name not in METHODS:
+        raise NotEnough(f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}")
     parts = [part for part in (local, factory) if part is not None and len(part)]
     if len({part.embeddings.shape[1] for part in parts}) > 1:
         one, other = (part.embeddings.shape[1] for part in parts)
@@ -150,62 +118,31 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     groups = _groups([sessions[row] for row in order], is_local)
 
     at_home = np.isin(columns, columns[is_local])
-    best, factory_weight = None, 1.0
-    for weight in (1.0,) if is_local.all() else FACTORY_WEIGHTS:
-        found = _choose(x, columns, groups, is_local, np.where(is_local | ~at_home, 1.0, weight), _METHODS[name])
-        if best is None or found.cost <= best.cost:
-            best, factory_weight = found, weight
-    assert best is not None
+
+    def choice(weight: float) -> Choice:
+        weights = np.where(is_local | ~at_home, 1.0, weight)
+        found = _choose(x, columns, groups, is_local, weights, METHODS[name])
+        return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
+
+    best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
     loo = np.empty((len(x), len(labels)), np.float32)
-    loo[order] = softmax(best.scores / best.temperature)
-    return Fit(best.head(labels), name, loo, best.tau / (best.spectrum.spread or 1.0), best.nu, factory_weight)
+    loo[order] = softmax(best.held_out.scores(best.nu) / best.temperature)
+    return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
 def _choose(x: Floats, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
-    """Choose τ and ν for examples (n, D) of given weights; their cost is over the local ones only."""
+    """Choose τ and ν for examples (n, D) of given weights; those of weight 0 are only measured."""
     kept = weights > 0
-    spectrum, points = _spectrum(x[kept], columns[kept], weights[kept])
-    rows, outside = np.flatnonzero(kept), np.flatnonzero(~kept)
-
-    def scored(tau: float, nu: float, held_out: HeldOut) -> Floats:
-        scores = np.empty((len(x), len(spectrum.counts)))
-        scores[rows] = held_out.scores(nu)
-        scores[outside] = x[outside] @ spectrum.weights(tau, nu) + spectrum.bias(tau, nu)
-        return scores
+    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept])
+    if kept.all():
+        return choose(spectrum, lambda tau: leave_out(spectrum, inside, groups, tau), local, method)
+    outside = spectrum.points(x[~kept], columns[~kept], weights[~kept])
+    back = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
 
     def measure(tau: float) -> HeldOut:
-        return leave_out(spectrum, points, groups[kept], tau)
+        return (leave_out(spectrum, inside, groups[kept], tau) + measured(spectrum, outside, tau)).take(back)
 
-    return choose(spectrum, measure, scored, columns, local, method)
-
-
-def choose(
-    spectrum: Spectrum,
-    measure: Callable[[float], HeldOut],
-    scored: Callable[[float, float, HeldOut], Floats],
-    columns: Ints,
-    local: Bools,
-    method: Method,
-) -> Choice:
-    """Choose first τ, then ν, by the log-loss of the held-out scores and a prior of one nat at a factor e^√2."""
-    unit = spectrum.spread or 1.0
-
-    def choice(shrinkage: float, nu: float, held_out: HeldOut) -> Choice:
-        tau = shrinkage * unit
-        scores = scored(tau, nu, held_out)
-        loss, temperature = calibrate(scores[local], columns[local])
-        far = np.log(shrinkage / method.shrinkages[0]) ** 2 + (np.log(nu / method.trusts[0]) ** 2 if nu else 0.0)
-        return Choice(spectrum, scores, tau, nu, temperature, loss * int(local.sum()) + 0.5 * float(far))
-
-    best, best_held_out = None, None
-    for shrinkage in method.shrinkages:
-        held_out = measure(shrinkage * unit)
-        found = choice(shrinkage, method.trusts[0], held_out)
-        if best is None or found.cost < best.cost:
-            best, best_held_out = found, held_out
-    assert best is not None
-    assert best_held_out is not None
-    return min([best, *(choice(best.tau / unit, nu, best_held_out) for nu in method.trusts[1:])], key=lambda c: c.cost)
+    return choose(spectrum, measure, local, method)
 
 
 def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
@@ -215,58 +152,9 @@ def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Poin
     member = np.zeros((int(columns.max()) + 1, len(x)))
     member[columns, np.arange(len(x))] = weights
     names = tuple(f"{column:06}" for column in range(len(member)))
-    moments = Moments(names, member.sum(axis=1), member @ x, (x * weights[:, None]).T @ x)
-    spectrum = spectrum_of_moments(moments)
-    return spectrum, Points((x - spectrum.origin) @ spectrum.mix, columns, weights)
-
-
-def calibrate(scores: Floats, columns: Ints) -> tuple[float, float]:
-    """Find the temperature of the smallest label-balanced log-loss.
-
-    One imagined example is added, as far wrong as the others are right on average: with n examples all right nobody
-    may be surer than about n / (n + 1). The loss is convex in β = 1 / temperature; Newton steps inside a bracket that
-    only ever shrinks cannot fail.
-
-    Args:
-        scores: (n, C) held-out scores; rows of NaN count as answered by chance.
-        columns: (n,) the true label's column.
-
-    Returns:
-        The loss in nats per example, and the temperature.
-    """
-    chance = float(np.log(scores.shape[1]))
-    measured = ~np.isnan(scores).any(axis=1)
-    if not measured.any():
-        finite = scores[np.isfinite(scores)]
-        return chance, _UNMEASURED * (float(finite.std()) if finite.size else 1.0) or 1.0
-    weights = 1 / np.bincount(columns, minlength=scores.shape[1])[columns]
-    weights = weights / weights.sum()
-    lost = float(weights[~measured].sum())
-    scores, columns, weights = scores[measured], columns[measured], weights[measured]
-    gaps = scores - scores[np.arange(len(scores)), columns][:, None]
-    others = gaps.copy()
-    others[np.arange(len(scores)), columns] = -np.inf
-    nearest = np.abs(others.max(axis=1))
-    scale = float(weights @ np.where(np.isfinite(nearest), nearest, 0.0)) / (1 - lost) or 1.0
-    gaps = np.maximum(gaps / scale, -1e4)  # −inf, a label that is gone, has probability 0 at any temperature we allow
-    gaps = np.vstack([gaps, np.array([1.0, 0.0] + [-1e4] * (gaps.shape[1] - 2))])
-    weights = np.append(weights, (1 - lost) / len(scores))
-
-    low, high, beta = 0.01, 100.0, 2.0
-    for _ in range(12):
-        shares = np.exp(beta * gaps - (beta * gaps).max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        mean = (shares * gaps).sum(axis=1)
-        slope = float(weights @ mean)
-        curve = float(weights @ ((shares * gaps * gaps).sum(axis=1) - mean**2))
-        low, high = (low, beta) if slope > 0 else (beta, high)
-        step = beta - slope / curve if curve > 0 else 0.0
-        beta, last = (step if low < step < high else float(np.sqrt(low * high))), beta
-        if abs(beta - last) < 1e-4 * beta:
-            break
-    top = (beta * gaps).max(axis=1)
-    losses = top + np.log(np.exp(beta * gaps - top[:, None]).sum(axis=1))
-    return float(weights[:-1] @ losses[:-1]) + lost * chance, scale / beta
+    rooted = x * np.sqrt(weights)[:, None]
+    spectrum = spectrum_of_moments(Moments(names, member.sum(axis=1), member @ x, rooted.T @ rooted))
+    return spectrum, spectrum.points(x, columns, weights)
 
 
 def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:

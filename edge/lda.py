@@ -55,8 +55,7 @@ class Spectrum:
     Args:
         origin: (D,) the mean m of all examples.
         values: (R,) eigenvalues e.
-        rows: (r, D) and
-        mix: (r, R), whose product rowsᵀ mix is the basis V (D, R).
+        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis V (D, R); without rows, mix is V.
         counts: (C,) weights n_c of the labels.
         means: (C, R) coordinates of m_c − m.
         spread: mean squared distance of an example from m: the unit in which τ is given.
@@ -64,22 +63,33 @@ class Spectrum:
 
     origin: Floats
     values: Floats
-    rows: Floats
+    rows: Floats | None
     mix: Floats
     counts: Floats
     means: Floats
     spread: float
 
+    @property
+    def unit(self) -> float:
+        """What τ is given in: the spread, or 1 if all examples are the same."""
+        return self.spread or 1.0
+
     def weights(self, tau: float, nu: float) -> Floats:
         """(D, C) the directions ρ_k A⁻¹ (m_k − m)."""
         trusted = self.means * (self.counts / (self.counts + nu))[:, None]
-        return np.asarray(self.rows.T @ (self.mix @ (trusted / (self.values + tau)).T))
+        lifted = self.mix @ (trusted / (self.values + tau)).T
+        return np.asarray(lifted if self.rows is None else self.rows.T @ lifted)
 
     def bias(self, tau: float, nu: float) -> Floats:
         """(C,) what the scores are at x = 0."""
         trusted = self.means * (self.counts / (self.counts + nu))[:, None]
         squares = (trusted**2 / (self.values + tau)).sum(axis=1)
         return np.asarray(-0.5 * squares - self.origin @ self.weights(tau, nu))
+
+    def points(self, x: Floats, columns: Ints, weights: Floats) -> Points:
+        """Give examples x (n, D) in this basis."""
+        centred = x - self.origin
+        return Points(centred @ (self.mix if self.rows is None else self.rows.T @ self.mix), columns, weights)
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,10 @@ class Points:
     weights: Floats
 
     def take(self, rows: Ints) -> Points:
-        """Give some of them."""
+        """Give some of them, without a copy if they are neighbours."""
+        if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            return Points(self.coordinates[part], self.columns[part], self.weights[part])
         return Points(self.coordinates[rows], self.columns[rows], self.weights[rows])
 
 
@@ -110,6 +123,15 @@ class HeldOut:
     squares: Floats
     left: Floats
     columns: Ints
+
+    def __add__(self, other: HeldOut) -> HeldOut:
+        """Give these examples, then the others."""
+        parts = zip(vars(self).values(), vars(other).values(), strict=True)
+        return HeldOut(*(np.concatenate(pair) for pair in parts))
+
+    def take(self, rows: Ints) -> HeldOut:
+        """Give some of them."""
+        return HeldOut(self.cross[rows], self.squares[rows], self.left[rows], self.columns[rows])
 
     def scores(self, nu: float) -> Floats:
         """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
@@ -143,12 +165,11 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float
 
 def spectrum_of_moments(moments: Moments, kappa: float = KAPPA) -> Spectrum:
     """Take moments apart by the D×D matrix: for n ≥ D, or when the examples are elsewhere."""
-    total = moments.total()
-    values, vectors = np.linalg.eigh((1 - kappa) * moments.within() + kappa * total)
+    values, vectors = np.linalg.eigh(moments.scatter(kappa))
     origin = moments.mean
-    spread = float(np.trace(total) / moments.counts.sum())
+    spread = max(0.0, float(np.trace(moments.gram) / moments.counts.sum() - origin @ origin))
     means = (moments.means - origin) @ vectors
-    return Spectrum(origin, np.maximum(values, 0), np.eye(len(origin)), vectors, moments.counts, means, spread)
+    return Spectrum(origin, np.maximum(values, 0), None, vectors, moments.counts, means, spread)
 
 
 def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kappa: float = KAPPA) -> HeldOut:
@@ -170,6 +191,14 @@ def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kapp
         part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between, kappa)
         out.cross[block], out.squares[block], out.left[block] = part.cross, part.squares[:, None], part.left[:, None]
     return out
+
+
+def measured(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
+    """Measure examples that were not taught, so that nothing need be left out."""
+    scaled = spectrum.means / (spectrum.values + tau)
+    cross = points.coordinates @ scaled.T
+    squares, left = np.broadcast_to((scaled * spectrum.means).sum(axis=1), cross.shape), np.ones(cross.shape)
+    return HeldOut(cross, squares, left * spectrum.counts, points.columns)
 
 
 def _blocks(groups: Ints, width: int) -> Iterator[Ints]:
@@ -197,7 +226,7 @@ def _leave_blocks(
     columns, w = points.columns.reshape(g, b), points.weights.reshape(g, b)
     h = points.coordinates.reshape(g, b, -1)
     hm = (points.coordinates @ scaled.T).reshape(g, b, -1)  # (g, b, C)
-    hh = (h * inverse) @ h.transpose(0, 2, 1)  # (g, b, b)
+    hh = (h * inverse) @ h.transpose(0, 2, 1) if b > 1 else (h * h @ inverse)[:, :, None]  # (g, b, b)
     own = hm[np.arange(g)[:, None, None], np.arange(b)[None, :, None], columns[:, None, :]]  # h_i A⁻¹ m_c(j)
     dh = hh - own.transpose(0, 2, 1)
     dd = dh - own + between[columns[:, :, None], columns[:, None, :]]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.choose import METHODS
 from edge.errors import BundleError, EdgeError, LabelError, NotEnough
 from edge.evaluate import evaluate
-from edge.fit import METHODS, Examples, Fit, fit
+from edge.fit import Examples, Fit, fit
 
 every_method = pytest.mark.parametrize("method", METHODS)
 

@@ -1,37 +1,35 @@
 """From examples to a head, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
 
 `fit` sorts the examples (label, then bytes of the embedding, then session) before any sum, so the head depends on
-what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. The
-shrinkage τ and the factory weight minimise the label-balanced log-loss of the local examples' held-out scores; the
-same scores give the temperature, and the probabilities in `Fit.loo`.
+what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ,
+ν and the factory weight minimise the label-balanced log-loss of the local examples' held-out scores, plus a weak prior
+that decides where these are too few to tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
 
-Factory examples (the bundle's) count `factory_weight` each, a number in (0, 1] chosen on the local examples only. The
-smallest weight only keeps those labels alive that no local example has.
+Factory examples (the bundle's) count `factory_weight` each, a number in [0, 1] chosen on the local examples only; those
+of labels that no local example has count fully, since nothing else keeps these labels alive.
 
-Sources: edge/lda.py for the mathematics; Guo et al. 2017 for the temperature.
+The mathematics and its sources stand in edge/lda.py and edge/choose.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.choose import METHODS, Choice, Grid, Method, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
-from edge.lda import Points, Spectrum, leave_out, spectrum_of_examples, spectrum_of_moments
+from edge.lda import HeldOut, Points, Spectrum, leave_out, measured, spectrum_of_examples, spectrum_of_moments
 from edge.moments import Moments, fixed, indices
 
-SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # τ in units of the spread
-FACTORY_WEIGHTS = (1e-4, 0.01, 0.1, 0.3, 1.0)
-METHODS = ("auto", "lda", "nearest-mean")
-_NEAREST = 1e6  # a τ so large that A is the identity
-_UNMEASURED = 0.25  # temperature where nothing can be left out, in units of the scores' own spread
+FACTORY_WEIGHTS = Grid((0.0, 0.03, 0.1, 0.3, 1.0), 0.3)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class Fit:
         loo: (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given;
             NaN where an example was the last of its label.
         shrinkage: τ in units of the spread.
+        trust: ν, how many examples a label needs until half of its mean is believed.
         factory_weight: what one factory example counts beside a local one; 1.0 if there is none.
     """
 
@@ -80,19 +79,8 @@ class Fit:
     method: str
     loo: NDArray[np.float32]
     shrinkage: float
+    trust: float
     factory_weight: float
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """One choice of shrinkage and factory weight with its held-out scores and their log-loss."""
-
-    spectrum: Spectrum
-    scores: Floats
-    shrinkage: float
-    factory_weight: float
-    loss: float
-    temperature: float
 
 
 def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto") -> Fit:
@@ -112,15 +100,16 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     >>> result.head.labels, result.loo.argmax(axis=1).tolist()
     (('a', 'b'), [0, 0, 1, 1])
     """
-    if method not in METHODS:
-        raise NotEnough(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
+    name = "lda" if method == "auto" else method
+    if name not in METHODS:
+        raise NotEnough(f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}")
     parts = [part for part in (local, factory) if part is not None and len(part)]
     if len({part.embeddings.shape[1] for part in parts}) > 1:
         one, other = (part.embeddings.shape[1] for part in parts)
         raise BundleError(f"local examples have {one} features but the factory's {other}; use one backbone for both")
-    names, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
-    if len(names) < 2:
-        raise NotEnough(f"only label {names[0]!r} was taught; a head needs two, teach another")
+    labels, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
+    if len(labels) < 2:
+        raise NotEnough(f"only label {labels[0]!r} was taught; a head needs two, teach another")
     x = fixed(np.concatenate([part.embeddings for part in parts]))
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
@@ -128,36 +117,32 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     x, columns, is_local = x[order], columns[order], is_local[order]
     groups = _groups([sessions[row] for row in order], is_local)
 
-    shrinkages = (_NEAREST,) if method == "nearest-mean" else SHRINKAGES
-    weights = (1.0,) if is_local.all() else FACTORY_WEIGHTS
-    best = min(
-        (c for weight in weights for c in _candidates(x, columns, groups, is_local, weight, shrinkages)),
-        key=lambda c: (c.loss, abs(np.log(c.shrinkage / 0.3)), -c.factory_weight),
-    )
-    tau = best.shrinkage * (best.spectrum.spread or 1.0)
-    directions = best.spectrum.weights(tau)
-    head = Head(
-        names,
-        directions.astype(np.float32),
-        best.spectrum.bias(directions, tau).astype(np.float32),
-        best.temperature,
-    )
-    loo = np.empty((len(x), len(names)), np.float32)
-    loo[order] = softmax(best.scores / best.temperature)
-    return Fit(head, "nearest-mean" if method == "nearest-mean" else "lda", loo, best.shrinkage, best.factory_weight)
+    at_home = np.isin(columns, columns[is_local])
+
+    def choice(weight: float) -> Choice:
+        weights = np.where(is_local | ~at_home, 1.0, weight)
+        found = _choose(x, columns, groups, is_local, weights, METHODS[name])
+        return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
+
+    best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
+    loo = np.empty((len(x), len(labels)), np.float32)
+    loo[order] = softmax(best.held_out.scores(best.nu) / best.temperature)
+    return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
-def _candidates(
-    x: Floats, columns: Ints, groups: Ints, is_local: NDArray[np.bool_], weight: float, shrinkages: Sequence[float]
-) -> list[_Candidate]:
-    """All shrinkages for one factory weight; their losses are over local examples only."""
-    spectrum, points = _spectrum(x, columns, np.where(is_local, 1.0, weight))
-    found = []
-    for shrinkage in shrinkages:
-        scores = leave_out(spectrum, points, groups, shrinkage * (spectrum.spread or 1.0))
-        loss, temperature = calibrate(scores[is_local], columns[is_local])
-        found.append(_Candidate(spectrum, scores, shrinkage, weight, loss, temperature))
-    return found
+def _choose(x: Floats, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
+    """Choose τ and ν for examples (n, D) of given weights; those of weight 0 are only measured."""
+    kept = weights > 0
+    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept])
+    if kept.all():
+        return choose(spectrum, lambda tau: leave_out(spectrum, inside, groups, tau), local, method)
+    outside = spectrum.points(x[~kept], columns[~kept], weights[~kept])
+    back = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
+
+    def measure(tau: float) -> HeldOut:
+        return (leave_out(spectrum, inside, groups[kept], tau) + measured(spectrum, outside, tau)).take(back)
+
+    return choose(spectrum, measure, local, method)
 
 
 def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
@@ -167,50 +152,12 @@ def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Poin
     member = np.zeros((int(columns.max()) + 1, len(x)))
     member[columns, np.arange(len(x))] = weights
     names = tuple(f"{column:06}" for column in range(len(member)))
-    moments = Moments(names, member.sum(axis=1), member @ x, (x * weights[:, None]).T @ x)
-    spectrum = spectrum_of_moments(moments)
-    return spectrum, Points((x - spectrum.origin) @ spectrum.mix, columns, weights)
+    rooted = x * np.sqrt(weights)[:, None]
+    spectrum = spectrum_of_moments(Moments(names, member.sum(axis=1), member @ x, rooted.T @ rooted))
+    return spectrum, spectrum.points(x, columns, weights)
 
 
-def calibrate(scores: Floats, columns: Ints) -> tuple[float, float]:
-    """Find the temperature of the smallest label-balanced log-loss.
-
-    The loss is convex in β = 1 / temperature; Newton steps inside a bracket that only ever shrinks cannot fail.
-
-    Args:
-        scores: (n, C) held-out scores; rows of NaN do not count.
-        columns: (n,) the true label's column.
-
-    Returns:
-        The loss, and the temperature.
-    """
-    measured = ~np.isnan(scores).any(axis=1)
-    if not measured.any():
-        finite = scores[np.isfinite(scores)]
-        return float(np.log(scores.shape[1])), _UNMEASURED * (float(finite.std()) if finite.size else 1.0) or 1.0
-    scores, columns = scores[measured], columns[measured]
-    weights = 1 / np.bincount(columns, minlength=scores.shape[1])[columns]
-    weights = weights / weights.sum()
-    gaps = scores - scores[np.arange(len(scores)), columns][:, None]
-    present = np.isfinite(gaps)
-    gaps = np.where(present, gaps, 0.0)
-    scale = float(np.abs(gaps).max()) or 1.0
-    gaps = gaps / scale
-    low, high, beta = 1e-3, 1e4, 10.0
-    for _ in range(24):
-        terms = np.where(present, np.exp(np.minimum(beta * gaps, 700)), 0.0)
-        shares = terms / terms.sum(axis=1, keepdims=True)
-        mean = (shares * gaps).sum(axis=1)
-        slope = float(weights @ mean)
-        curve = float(weights @ ((shares * gaps**2).sum(axis=1) - mean**2))
-        low, high = (low, beta) if slope > 0 else (beta, high)
-        step = beta - slope / curve if curve > 0 else 0.0
-        beta = step if low < step < high else float(np.sqrt(low * high))
-    loss = float(weights @ np.log(np.where(present, np.exp(np.minimum(beta * gaps, 700)), 0.0).sum(axis=1)))
-    return loss, scale / beta
-
-
-def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: NDArray[np.bool_]) -> Ints:
+def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
     keys = [row.tobytes() for row in x.astype(np.float32)]
 
@@ -221,7 +168,7 @@ def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_loca
     return np.array(sorted(range(len(x)), key=key), np.int64)
 
 
-def _groups(sessions: Sequence[str | None], is_local: NDArray[np.bool_]) -> Ints:
+def _groups(sessions: Sequence[str | None], is_local: Bools) -> Ints:
     """Numbers of the groups that are left out together: a session, or an example of no session alone."""
     numbers: dict[object, int] = {}
     keys = [(local, s) if s is not None else row for row, (local, s) in enumerate(zip(is_local, sessions, strict=True))]

@@ -6,9 +6,11 @@ Examples x_i of label c_i with weights w_i; n_c, m_c weight and mean of label c,
 
 W is the scatter within labels, T the total scatter. τ shrinks towards the identity (Friedman 1989; Ledoit & Wolf
 2004). κ = 0.03 borrows a little of the shape of the scatter *between* labels: it is all there is at one example
-per label, and it is measured to do no harm later. The score of label k is the linear discriminant with equal priors::
+per label, and it is measured to do no harm later. The mean of
+a label with few examples is mostly noise, and noise puts it farther from everything: it is trusted by ρ_k only, drawn
+towards m as the posterior mean of a normal prior would be. The score of label k is the discriminant with equal priors::
 
-    s_k(x) = (x − m)ᵀ A⁻¹ (m_k − m) − ½ (m_k − m)ᵀ A⁻¹ (m_k − m)
+    s_k(x) = ρ_k (x − m)ᵀ A⁻¹ (m_k − m) − ½ ρ_k² (m_k − m)ᵀ A⁻¹ (m_k − m)        ρ_k = n_k / (n_k + ν)
 
 **One eigendecomposition.** A − τI = FᵀF with rows f_i = √w_i (x_i − m_c + √κ (m_c − m)), since the cross terms of a
 label sum to zero. With n < D the n×n matrix FFᵀ = U e Uᵀ is taken apart, else the D×D one, FᵀF = V e Vᵀ. In the
@@ -21,8 +23,7 @@ basis V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to n
     m_c' = m_c − s_c / (n_c − b_c)
 
 a change of rank 2|B| at most, and A'⁻¹ = A⁻¹ + A⁻¹ Eᵀ (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ E A⁻¹ (Sherman & Morrison 1950, Woodbury
-1950), with E the rows d and h, and H the block-diagonal matrix of the brackets. Scores need not be computed
-about the new mean: another origin adds the same number to all labels.
+1950), with E the rows d and h, and H the block-diagonal matrix of the brackets.
 
 Sources: Friedman, "Regularized Discriminant Analysis", JASA 1989; Ledoit & Wolf, "A well-conditioned estimator for
 large-dimensional covariance matrices", J. Multivariate Analysis 2004; Hastie & Tibshirani, "Efficient quadratic
@@ -54,8 +55,7 @@ class Spectrum:
     Args:
         origin: (D,) the mean m of all examples.
         values: (R,) eigenvalues e.
-        rows: (r, D) and
-        mix: (r, R), whose product rowsᵀ mix is the basis V (D, R).
+        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis V (D, R); without rows, mix is V.
         counts: (C,) weights n_c of the labels.
         means: (C, R) coordinates of m_c − m.
         spread: mean squared distance of an example from m: the unit in which τ is given.
@@ -63,19 +63,33 @@ class Spectrum:
 
     origin: Floats
     values: Floats
-    rows: Floats
+    rows: Floats | None
     mix: Floats
     counts: Floats
     means: Floats
     spread: float
 
-    def weights(self, tau: float) -> Floats:
-        """(D, C) the directions A⁻¹ (m_k − m)."""
-        return np.asarray(self.rows.T @ (self.mix @ (self.means / (self.values + tau)).T))
+    @property
+    def unit(self) -> float:
+        """What τ is given in: the spread, or 1 if all examples are the same."""
+        return self.spread or 1.0
 
-    def bias(self, weights: Floats, tau: float) -> Floats:
-        """(C,) what is left of the scores at x = 0."""
-        return np.asarray(-0.5 * (self.means**2 / (self.values + tau)).sum(axis=1) - self.origin @ weights)
+    def weights(self, tau: float, nu: float) -> Floats:
+        """(D, C) the directions ρ_k A⁻¹ (m_k − m)."""
+        trusted = self.means * (self.counts / (self.counts + nu))[:, None]
+        lifted = self.mix @ (trusted / (self.values + tau)).T
+        return np.asarray(lifted if self.rows is None else self.rows.T @ lifted)
+
+    def bias(self, tau: float, nu: float) -> Floats:
+        """(C,) what the scores are at x = 0."""
+        trusted = self.means * (self.counts / (self.counts + nu))[:, None]
+        squares = (trusted**2 / (self.values + tau)).sum(axis=1)
+        return np.asarray(-0.5 * squares - self.origin @ self.weights(tau, nu))
+
+    def points(self, x: Floats, columns: Ints, weights: Floats) -> Points:
+        """Give examples x (n, D) in this basis."""
+        centred = x - self.origin
+        return Points(centred @ (self.mix if self.rows is None else self.rows.T @ self.mix), columns, weights)
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,44 @@ class Points:
     weights: Floats
 
     def take(self, rows: Ints) -> Points:
-        """Give some of them."""
+        """Give some of them, without a copy if they are neighbours."""
+        if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            return Points(self.coordinates[part], self.columns[part], self.weights[part])
         return Points(self.coordinates[rows], self.columns[rows], self.weights[rows])
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Examples measured against the labels as they would be without the examples' own groups.
+
+    Args:
+        cross: (n, C) products (x − m')ᵀ A'⁻¹ (m_k' − m').
+        squares: (n, C) products (m_k' − m')ᵀ A'⁻¹ (m_k' − m').
+        left: (n, C) what is left of the labels' counts n_k'.
+        columns: (n,) the examples' own labels.
+    """
+
+    cross: Floats
+    squares: Floats
+    left: Floats
+    columns: Ints
+
+    def __add__(self, other: HeldOut) -> HeldOut:
+        """Give these examples, then the others."""
+        parts = zip(vars(self).values(), vars(other).values(), strict=True)
+        return HeldOut(*(np.concatenate(pair) for pair in parts))
+
+    def take(self, rows: Ints) -> HeldOut:
+        """Give some of them."""
+        return HeldOut(self.cross[rows], self.squares[rows], self.left[rows], self.columns[rows])
+
+    def scores(self, nu: float) -> Floats:
+        """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
+        trust = self.left / (self.left + nu)
+        scores = np.where(self.left > 0, trust * (self.cross - 0.5 * trust * self.squares), -np.inf)
+        scores[self.left[np.arange(len(scores)), self.columns] <= 0] = np.nan
+        return scores
 
 
 def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float = KAPPA) -> tuple[Spectrum, Points]:
@@ -115,33 +165,40 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float
 
 def spectrum_of_moments(moments: Moments, kappa: float = KAPPA) -> Spectrum:
     """Take moments apart by the D×D matrix: for n ≥ D, or when the examples are elsewhere."""
-    total = moments.total()
-    values, vectors = np.linalg.eigh((1 - kappa) * moments.within() + kappa * total)
+    values, vectors = np.linalg.eigh(moments.scatter(kappa))
     origin = moments.mean
-    spread = float(np.trace(total) / moments.counts.sum())
+    spread = max(0.0, float(np.trace(moments.gram) / moments.counts.sum() - origin @ origin))
     means = (moments.means - origin) @ vectors
-    return Spectrum(origin, np.maximum(values, 0), np.eye(len(origin)), vectors, moments.counts, means, spread)
+    return Spectrum(origin, np.maximum(values, 0), None, vectors, moments.counts, means, spread)
 
 
-def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kappa: float = KAPPA) -> Floats:
-    """Score every example by the head that its group never taught.
+def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kappa: float = KAPPA) -> HeldOut:
+    """Measure every example against the labels as they would be had its group never been taught.
 
     Args:
         spectrum: of all examples; the points must be among them.
         points: n examples.
         groups: (n,) numbers; equal ones are left out together.
         tau: τ > 0.
-
-    Returns:
-        (n, C) scores; −inf for a label that the group takes away, a row of NaN if that is the example's own.
     """
-    out = np.empty((len(groups), len(spectrum.counts)))
+    classes = len(spectrum.counts)
+    shape = (len(groups), classes)
+    out = HeldOut(np.empty(shape), np.empty(shape), np.empty(shape), points.columns)
     inverse = 1 / (spectrum.values + tau)
     scaled = spectrum.means * inverse
     between = scaled @ spectrum.means.T
-    for block in _blocks(groups, len(spectrum.counts) + len(spectrum.values)):
-        out[block] = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between, kappa)
+    for block in _blocks(groups, classes + len(spectrum.values)):
+        part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between, kappa)
+        out.cross[block], out.squares[block], out.left[block] = part.cross, part.squares[:, None], part.left[:, None]
     return out
+
+
+def measured(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
+    """Measure examples that were not taught, so that nothing need be left out."""
+    scaled = spectrum.means / (spectrum.values + tau)
+    cross = points.coordinates @ scaled.T
+    squares, left = np.broadcast_to((scaled * spectrum.means).sum(axis=1), cross.shape), np.ones(cross.shape)
+    return HeldOut(cross, squares, left * spectrum.counts, points.columns)
 
 
 def _blocks(groups: Ints, width: int) -> Iterator[Ints]:
@@ -163,14 +220,14 @@ def _leave_blocks(
     scaled: Floats,
     between: Floats,
     kappa: float,
-) -> Floats:
-    """Scores (g, b, C) of g groups of b examples. A name `dm` is d A⁻¹ m; d = x − m_c comes before h = x − m."""
+) -> HeldOut:
+    """g groups of b examples: cross (g, b, C), squares (g, C), left (g, C). A name `dm` is d A⁻¹ m; E is d, then h."""
     g, b = shape
     columns, w = points.columns.reshape(g, b), points.weights.reshape(g, b)
     h = points.coordinates.reshape(g, b, -1)
     hm = (points.coordinates @ scaled.T).reshape(g, b, -1)  # (g, b, C)
-    hh = (h * inverse) @ h.transpose(0, 2, 1)  # (g, b, b)
-    own = hm[np.arange(g)[:, None, None], np.arange(b)[None, :, None], columns[:, None, :]]  # x_i · m_c(j)
+    hh = (h * inverse) @ h.transpose(0, 2, 1) if b > 1 else (h * h @ inverse)[:, :, None]  # (g, b, b)
+    own = hm[np.arange(g)[:, None, None], np.arange(b)[None, :, None], columns[:, None, :]]  # h_i A⁻¹ m_c(j)
     dh = hh - own.transpose(0, 2, 1)
     dd = dh - own + between[columns[:, :, None], columns[:, None, :]]
     dm = hm - between[columns]
@@ -179,27 +236,29 @@ def _leave_blocks(
 
     # what leaves each label and all, and what stays; a label that goes entirely has s_c = 0
     same = columns[:, :, None] == columns[:, None, :]
-    gone = (same * w[:, None, :]).sum(axis=2)
-    left = spectrum.counts[columns] - gone
-    alive = left > 1e-9 * spectrum.counts[columns]
-    share = np.where(alive, 1 / np.where(alive, left, 1), 0)
-    rest = spectrum.counts.sum() - w.sum(axis=1)
-    rest = np.where(rest > 1e-9 * spectrum.counts.sum(), 1 / np.where(rest > 0, rest, 1), 0)
+    left = np.tile(spectrum.counts, (g, 1))
+    np.subtract.at(left, (np.arange(g)[:, None], columns), w)
+    left = np.where(left > 1e-9 * spectrum.counts, left, 0.0)
+    share = _reciprocal(left)[np.arange(g)[:, None], columns]  # (g, b)
+    rest = _reciprocal(left.sum(axis=1))  # (g,)
     outer, diagonal = w[:, :, None] * w[:, None, :], w[:, :, None] * np.eye(b)
     middle = np.zeros((g, 2 * b, 2 * b))
     middle[:, :b, :b] = (1 - kappa) * (diagonal + same * outer * share[:, :, None])
     middle[:, b:, b:] = kappa * (diagonal + outer * rest[:, None, None])
-    # H (I − E A⁻¹ Eᵀ H)⁻¹: the same as (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ without inverting H
+    # (I − H E A⁻¹ Eᵀ)⁻¹ H: the same as (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ without inverting H
     core = np.linalg.solve(np.eye(2 * b) - middle @ ee, middle)
 
-    # the new means m_k' = m_k − Σ_j moved[k, j] d_j, in every product they take part in
-    moved = np.zeros((g, b, hm.shape[2]))
+    # the new means about the new origin, m_k' − m' = m_k − Eᵀ moved_k, and x_i − m' = Eᵀ moved_x_i
+    moved = np.zeros((g, 2 * b, hm.shape[2]))
     moved[np.arange(g)[:, None], np.arange(b), columns] = w * share
-    em_new = em - ee[:, :, :b] @ moved
-    squares = np.diag(between) - (moved * (2 * dm - ee[:, :b, :b] @ moved)).sum(axis=1)
+    moved[:, b:] = -(w * rest[:, None])[:, :, None]
+    moved_x = np.concatenate([np.zeros((g, b, b)), np.eye(b) + (w * rest[:, None])[:, None, :].repeat(b, 1)], 2)
+    em_new = em - ee @ moved
     half = core @ em_new
-    squares = squares + (em_new * half).sum(axis=1)
-    scores = em_new[:, b:] + ee[:, b:, :] @ half - 0.5 * squares[:, None, :]
-    where, _ = np.nonzero(~alive)
-    scores[where, :, columns[~alive]] = -np.inf
-    return np.asarray(np.where(alive[:, :, None], scores, np.nan))
+    squares = np.diag(between) - (moved * (em + em_new)).sum(axis=1) + (em_new * half).sum(axis=1)
+    return HeldOut(moved_x @ (em_new + ee @ half), squares, left, columns)
+
+
+def _reciprocal(counts: Floats) -> Floats:
+    """1 / n, and 0 where nothing is left."""
+    return np.where(counts > 0, 1 / np.where(counts > 0, counts, 1.0), 0.0)

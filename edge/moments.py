@@ -86,14 +86,12 @@ class Moments:
         """(D,) the mean of all examples."""
         return np.asarray(self.sums.sum(axis=0) / self.counts.sum())
 
-    def total(self) -> Floats:
-        """(D, D) scatter of all examples about their mean."""
-        return np.asarray(self.gram - self.counts.sum() * np.outer(self.mean, self.mean))
-
-    def within(self) -> Floats:
-        """(D, D) scatter of all examples about the mean of their own label."""
-        scaled = self.sums / np.sqrt(self.counts)[:, None]
-        return np.asarray(self.gram - scaled.T @ scaled)
+    def scatter(self, kappa: float) -> Floats:
+        """(D, D) scatter (1 − κ) W + κ T: within the labels for κ = 0, about the mean of all for κ = 1."""
+        own = self.sums * np.sqrt((1 - kappa) / self.counts)[:, None]
+        every = self.mean * np.sqrt(kappa * self.counts.sum())
+        both = np.vstack([own, every])
+        return np.asarray(self.gram - both.T @ both)
 
     def __add__(self, other: Moments) -> Moments:
         """Merge: the moments of both devices' examples together."""

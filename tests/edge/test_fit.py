@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.choose import METHODS
 from edge.errors import BundleError, EdgeError, LabelError, NotEnough
 from edge.evaluate import evaluate
-from edge.fit import METHODS, Examples, Fit, fit
+from edge.fit import Examples, Fit, fit
 
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -129,8 +130,8 @@ def test_a_factory_that_mislabels_everything_is_weighed_down() -> None:
     local, factory = some(60, 10, 2, 5, apart=3.0), some(400, 10, 2, 6, apart=3.0)
     liar = {"label0": "label1", "label1": "label0"}
     wrong = Examples(factory.embeddings, tuple(liar[name] for name in factory.labels))
-    assert fit(local, wrong).factory_weight < 0.02
-    assert fit(local, factory).factory_weight > 0.02
+    assert fit(local, wrong).factory_weight <= 0.03
+    assert fit(local, factory).factory_weight >= 0.1
 
 
 def test_a_factory_alone_is_enough() -> None:

@@ -58,8 +58,8 @@ def test_scatter_is_what_its_name_says(one: tuple[int, int]) -> None:
     moments, rows = Moments.of(x, names), fixed(x)
     about_all = rows - rows.mean(axis=0)
     own = np.stack([rows[[other == name for other in names]].mean(axis=0) for name in names])
-    assert np.allclose(moments.total(), about_all.T @ about_all, atol=1e-9)
-    assert np.allclose(moments.within(), (rows - own).T @ (rows - own), atol=1e-9)
+    assert np.allclose(moments.scatter(1), about_all.T @ about_all, atol=1e-9)
+    assert np.allclose(moments.scatter(0), (rows - own).T @ (rows - own), atol=1e-9)
 
 
 def test_forgetting_what_was_not_taught_is_refused_by_name() -> None:

@@ -5,17 +5,17 @@ DEVICE := .venv-device
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-device check bench clean
+.PHONY: demo test check bench bench-heads clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
 	@$(BIN)/python -m tests.readme
 
-test: $(VENV)/ready $(DEVICE)/ready  ## All tests: the workstation's, then the device half alone
+test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge  ## All tests: the workstation's, then the device half alone
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
-	@$(BIN)/python -m pytest
+	@EDGE_SURFACES=build $(BIN)/python -m pytest tests
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
-	@$(DEVICE)/bin/python -m pytest tests/edge edge
+	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest tests/edge
 
 check: $(VENV)/ready  ## Format, lint, strict types, doctests
 	@$(BIN)/ruff format --check .
@@ -25,6 +25,15 @@ check: $(VENV)/ready  ## Format, lint, strict types, doctests
 
 bench: $(VENV)/ready  ## Speed and memory against the bare runtime, as ratios within one run
 	@$(BIN)/python -m benchmarks.job
+
+bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embeddings
+	@$(BIN)/python -m benchmarks.heads
+
+build/surfaces.edge: $(VENV)/ready $(wildcard export/*.py)
+	@echo "building a bundle of the sample photographs for the tests (1 minute)"
+	@rm -rf build/sample
+	@$(BIN)/edge-export sample build/sample >/dev/null
+	@$(BIN)/edge-export build build/sample/photos -o $@
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(DEVICE) demo build dist

@@ -28,7 +28,7 @@ from edge.errors import BundleError
 ALIGNMENT = 16
 """Bytes to which vectors are aligned: the strictest that schema.fbs asks for (`force_align: 16`)."""
 
-_U32, _I32, _U16, _I8 = (struct.Struct(f"<{code}") for code in "IiHb")
+_U64, _U32, _I32, _U16, _I8 = (struct.Struct(f"<{code}") for code in "QIiHb")
 
 
 class Reader:
@@ -55,6 +55,11 @@ class Reader:
         at = self.slot(table, field)
         return self._read(_I32, at) if at else default
 
+    def long(self, table: int, field: int) -> int:
+        """Return a field of eight bytes, unsigned."""
+        at = self.slot(table, field)
+        return self._read(_U64, at) if at else 0
+
     def byte(self, table: int, field: int) -> int:
         """Return a field of one byte, signed."""
         at = self.slot(table, field)
@@ -79,6 +84,11 @@ class Reader:
         """Return the field's string or vector of bytes; no vector is an empty one."""
         start, length = self._vector(table, field, 1)
         return memoryview(self._data)[start : start + length]
+
+    def span(self, start: int, size: int) -> memoryview:
+        """Return bytes by their place in the file."""
+        self._check(start, size)
+        return memoryview(self._data)[start : start + size]
 
     def _vector(self, table: int, field: int, size: int) -> tuple[int, int]:
         reference = self.reference(table, field)
@@ -114,7 +124,15 @@ class Old:
     position: int
 
 
-Value: TypeAlias = "int | float | str | bytes | NDArray[Any] | Old | list[Any] | dict[int, Any] | None"
+@dataclass(frozen=True)
+class Long:
+    """A field of eight bytes; with `moves` it is a place in the old file, which lies further back behind a prefix."""
+
+    value: int
+    moves: bool = False
+
+
+Value: TypeAlias = "int | float | str | bytes | NDArray[Any] | Old | Long | list[Any] | dict[int, Any] | None"
 """What a field holds: a number, string, vector of bytes, vector of int32, a reference into the old bytes, a vector of
 tables, a table as {field id: value}; None leaves the field out."""
 
@@ -137,6 +155,7 @@ def prefix(root: dict[int, Value], identifier: bytes) -> bytes:
     """
     out = bytearray(_U32.size) + identifier
     onward: list[tuple[int, int]] = []  # where in the prefix the distance stands, and the old position it leads to
+    moved: list[tuple[int, int]] = []  # where in the prefix a place in the file stands, and that place before
 
     def pad(ahead: int, alignment: int) -> None:
         out.extend(bytes(-(len(out) + ahead) % alignment))
@@ -151,15 +170,23 @@ def prefix(root: dict[int, Value], identifier: bytes) -> bytes:
 
     def table(value: dict[int, Value]) -> int:
         fields = {number: item for number, item in sorted(value.items()) if item is not None}
-        places = {number: 4 + 4 * index for index, number in enumerate(fields)}
+        longs = [number for number, item in fields.items() if isinstance(item, Long)]
+        places = {number: 4 + 8 * index for index, number in enumerate(longs)}
+        for number in [n for n in fields if n not in places]:
+            places[number] = 4 + 4 * (len(places) + len(longs))
+        end = 4 + 4 * (len(fields) + len(longs))
         width = 1 + max(fields, default=-1)
-        vtable = [4 + 2 * width, 4 + 4 * len(fields), *(places.get(number, 0) for number in range(width))]
-        pad(2 * len(vtable), 4)
+        vtable = [4 + 2 * width, end, *(places.get(number, 0) for number in range(width))]
+        pad(2 * len(vtable) + 4, 8)  # the fields begin at a multiple of 8
         out.extend(struct.pack(f"<{len(vtable)}Hi", *vtable, 2 * len(vtable)))
         at = len(out) - 4
-        out.extend(bytes(4 * len(fields)))
+        out.extend(bytes(end - 4))
         for number, item in fields.items():
-            if isinstance(item, int | float):
+            if isinstance(item, Long):
+                _U64.pack_into(out, at + places[number], item.value)
+                if item.moves:
+                    moved.append((at + places[number], item.value))
+            elif isinstance(item, int | float):
                 struct.pack_into("<i" if isinstance(item, int) else "<f", out, at + places[number], item)
             else:
                 point(at + places[number], item)
@@ -183,4 +210,6 @@ def prefix(root: dict[int, Value], identifier: bytes) -> bytes:
     pad(0, ALIGNMENT)
     for slot, position in onward:
         _U32.pack_into(out, slot, len(out) + position - slot)
+    for slot, place in moved:
+        _U64.pack_into(out, slot, len(out) + place)
     return bytes(out)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError
-from edge.flatbuffer import Old, Reader, Value, prefix
+from edge.flatbuffer import Long, Old, Reader, Value, prefix
 from edge.graft import OUTPUT, check_dimension
 
 LABELS_FILE = "labels.txt"
@@ -38,7 +38,7 @@ _TENSORS, _INPUTS, _OUTPUTS, _OPERATORS, _GRAPH_NAME = range(5)  # SubGraph
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SHAPE_SIGNATURE, _HAS_RANK = 0, 1, 2, 3, 4, 7, 8  # Tensor
 _SCALE = 2  # QuantizationParameters
 _OPCODE, _OP_INPUTS, _OP_OUTPUTS, _OPTIONS_TYPE, _OPTIONS, _LARGE_OPTIONS = 0, 1, 2, 3, 4, 9  # Operator
-_DATA, _DATA_OFFSET = 0, 1  # Buffer
+_DATA, _DATA_OFFSET, _DATA_SIZE = 0, 1, 2  # Buffer
 _NO_OFFSET = (0, 1)  # the schema: a Buffer's offset of 1 or less is none
 _ENTRY_NAME = 0  # Metadata
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS, _SIGNATURE_KEY, _SIGNATURE_GRAPH = 0, 1, 2, 4  # SignatureDef
@@ -78,10 +78,9 @@ def graft_tflite(
     inputs, outputs = old.integers(graph, _INPUTS), old.integers(graph, _OUTPUTS)
     if len(inputs) != 1 or len(outputs) != 1:
         raise BundleError(f"a backbone has one input and one output, this file {len(inputs)} and {len(outputs)}")
-    outside = any(old.number(buffer, _DATA_OFFSET) not in _NO_OFFSET for buffer in old.tables(old.root, _BUFFERS))
-    outside |= any(old.slot(operator, _LARGE_OPTIONS) for operator in old.tables(graph, _OPERATORS))
+    outside = any(old.slot(operator, _LARGE_OPTIONS) for operator in old.tables(graph, _OPERATORS))
     if outside or old.tables(old.root, _EXTERNAL_BUFFERS):
-        raise BundleError("the backbone keeps data outside its flatbuffer, as files over 2 GB do: build it smaller")
+        raise BundleError("the backbone keeps options or data in other places, as files over 2 GB do: build it smaller")
     _check_whole(old, graph)
     head = _Head(old, graph)
     probabilities = _add_head(head, outputs[0], weights, bias, power)
@@ -116,7 +115,7 @@ class _Head:
         codes = old.tables(old.root, _CODES)
         self._codes = {_op(old, code): index for index, code in enumerate(codes)}
         self.codes: list[Value] = [Old(code) for code in codes]
-        self.buffers: list[Value] = [Old(buffer) for buffer in old.tables(old.root, _BUFFERS)]
+        self.buffers: list[Value] = [_buffer(old, buffer) for buffer in old.tables(old.root, _BUFFERS)]
         self.tensors: list[Value] = [Old(tensor) for tensor in old.tables(graph, _TENSORS)]
         self.operators: list[Value] = [Old(operator) for operator in old.tables(graph, _OPERATORS)]
 
@@ -210,6 +209,15 @@ def _check_whole(old: Reader, graph: int) -> None:
         old.integers(operator, _OP_INPUTS), old.integers(operator, _OP_OUTPUTS)
         if options := old.reference(operator, _OPTIONS):
             old.slot(options.position, 0)
+
+
+def _buffer(old: Reader, buffer: int) -> Value:
+    """Keep a buffer; one whose data lies behind the flatbuffer, as quantizers write it, says where that is from now."""
+    place, size = old.long(buffer, _DATA_OFFSET), old.long(buffer, _DATA_SIZE)
+    if place in _NO_OFFSET:
+        return Old(buffer)
+    old.span(place, size)
+    return {_DATA_OFFSET: Long(place, moves=True), _DATA_SIZE: Long(size)}
 
 
 def _op(old: Reader, code: int) -> _Op:

@@ -22,6 +22,9 @@ INTERRUPTED = 130
 
 def run(command: click.Command, name: str) -> None:
     """Run a command line and leave the process with its exit code."""
+    # Before numpy is loaded: a head's matrices are small, and where other programs keep the cores busy, OpenBLAS's
+    # threads wait for each other a hundred times longer than they calculate.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:

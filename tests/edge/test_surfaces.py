@@ -1,0 +1,105 @@
+"""The real thing: a bundle of the embedded backbone and the sample photographs, on whichever runtimes are here.
+
+`make test` builds both and names their folder in EDGE_SURFACES; the device's environment, without torch, runs this too.
+"""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge import backbone, bundle, preprocess
+from edge.adopt import adopt
+from edge.answers import Answer
+from edge.backbone import RUNTIMES, Runtime
+from edge.learner import Learner
+
+INSTALLED = [runtime for runtime in RUNTIMES if runtime.installed]
+FORMATS = sorted({runtime.format for runtime in INSTALLED})
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    named = os.environ.get("EDGE_SURFACES")
+    if not named:
+        pytest.skip("EDGE_SURFACES names no folder; run make test")
+    return Path(named)
+
+
+@pytest.fixture(scope="module", params=[(f, p) for f in FORMATS for p in ("fp32", "int8")], ids="-".join)
+def taught(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
+    """A home that was taught coins, with each model that can run here."""
+    format, precision = request.param
+    with adopt(tmp_path_factory.mktemp("home"), folder / "surfaces.edge", format, precision) as learner:
+        assert learner.evaluate(folder / "sample" / "test").accuracy <= 0.75
+        learner.teach("coins", [folder / "sample" / "device" / "coins"])
+        learner.retrain()
+        yield learner
+
+
+def test_coins_taught_on_the_device_are_told_from_what_the_factory_taught(taught: Learner, folder: Path) -> None:
+    result = taught.evaluate(folder / "sample" / "test")
+    assert result.examples == 80
+    assert result.accuracy >= 0.97
+    assert all(check.ok for check in _doctor(taught))
+
+
+def _doctor(learner: Learner) -> list[Any]:
+    from edge.doctor import examine
+
+    return [finding for finding in examine(learner.home) if finding.check not in ("storage", "space", "clock")]
+
+
+@pytest.mark.parametrize("runtime", INSTALLED, ids=lambda r: r.name)
+def test_the_same_photo_has_the_workstations_embedding_on_every_runtime(runtime: Runtime, folder: Path) -> None:
+    opened = bundle.read(folder / "surfaces.edge")
+    info = opened.manifest.backbone
+    network = backbone.open_backbone(opened.entry(f"backbone.{runtime.format}"), runtime)
+    photos = sorted((folder / "sample" / "photos" / "brick").iterdir())[:5]
+    images = np.stack([preprocess.load(photo, info.input_size, info.short_side) for photo in photos])
+    reference = opened.examples().embeddings[:5]  # brick comes first; stored in 16 bits, which is half of the tolerance
+    assert backbone.measure_parity(network.embed(images), reference).error < 1e-3
+    golden = opened.golden()
+    assert backbone.measure_parity(network.embed(golden.images), golden.embeddings).error < 1e-5
+
+
+def test_the_exported_classifier_runs_in_the_bare_runtime_and_answers_alike(
+    taught: Learner, folder: Path, tmp_path: Path
+) -> None:
+    format = taught.model.format
+    file = tmp_path / f"whole.{format}"
+    taught.export(file)
+    labels, run = _bare_onnx(file) if format == "onnx" else _bare_tflite(file)
+    photos = sorted((folder / "sample" / "test").rglob("*.jpg"))[::8]
+    info = taught.info
+    for photo, answer in zip(photos, taught.classify(photos), strict=True):
+        assert isinstance(answer, Answer)
+        image = preprocess.load(photo, info.input_size, info.short_side)[None]
+        probabilities = np.asarray(run(image)).reshape(-1)
+        for guess in answer.top:
+            assert probabilities[labels.index(guess.label)] == pytest.approx(guess.probability, abs=2e-5)
+
+
+def _bare_onnx(file: Path) -> tuple[list[str], Any]:
+    import json
+
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file)
+    labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    return labels, lambda image: session.run(["probabilities"], {session.get_inputs()[0].name: image})[0]
+
+
+def _bare_tflite(file: Path) -> tuple[list[str], Any]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
+    labels = zipfile.ZipFile(file).read("labels.txt").decode().splitlines()
+    runner = Interpreter(str(file)).get_signature_runner()
+    (name,) = runner.get_input_details()
+    return labels, lambda image: runner(**{name: image})["probabilities"]

@@ -15,6 +15,7 @@ Source: sqlite.org on WAL, `PRAGMA synchronous` and `PRAGMA secure_delete`.
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -322,13 +323,28 @@ def open_store(home: Path, create: bool = False) -> Store:
     elif not path.exists():
         raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
     with _explained(path):
-        connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
         try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return Store(connection, path)
+            return Store(_connect(path), path)
+        except sqlite3.OperationalError as error:
+            if _primary(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+                raise
+        # Processes share an index of the log in a file of its own. Where a read-only disk has none, nobody writes and
+        # none is needed; where a full disk has no room for it, we keep it in memory, alone.
+        if os.statvfs(home).f_flag & os.ST_RDONLY:
+            return Store(_connect(path, "?immutable=1"), path)
+        return Store(_connect(path, first="PRAGMA locking_mode = EXCLUSIVE"), path)
+
+
+def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}{options}"
+    connection = sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None)
+    try:
+        connection.execute(first)
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
@@ -361,7 +377,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
+        code = _primary(error)
+        if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
+            code = sqlite3.SQLITE_FULL
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise HomeBusy(f"{path} has been locked by another process for {WAIT:.0f} s; try again") from error
         advice = {
@@ -373,3 +391,8 @@ def _explained(path: Path) -> Iterator[None]:
             sqlite3.SQLITE_NOTADB: "it is no database of edge; move it away and run edge init again",
         }.get(code, str(error))
         raise HomeError(f"{path}: {advice}") from error
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """Return the primary result code, which is the low byte of the extended one."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

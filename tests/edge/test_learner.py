@@ -82,11 +82,14 @@ def test_a_label_taught_here_is_known_after_retraining(learner: Learner, coins: 
 
 
 def test_the_factorys_labels_are_never_forgotten_by_teaching(learner: Learner, coins: Path, held_out: Path) -> None:
+    def right(label: str) -> int:
+        return labels_of(learner, *sorted((held_out / label).iterdir())).count(label)
+
+    before = {label: right(label) for label in ("brick", "grass", "gravel")}
     learner.teach("coins", [coins])
     learner.retrain()
-    for label in ("brick", "grass", "gravel"):
-        files = sorted((held_out / label).iterdir())
-        assert labels_of(learner, *files).count(label) >= len(files) - 1
+    assert learner.serving().head.labels == ("brick", "coins", "grass", "gravel")
+    assert all(right(label) >= count - 1 for label, count in before.items())
 
 
 def test_a_picture_taught_twice_is_stored_once_and_said_so(learner: Learner, coins: Path, tmp_path: Path) -> None:
@@ -349,3 +352,68 @@ def test_pictures_of_one_session_are_left_out_together(learner: Learner, tmp_pat
     result = learner.retrain()
     assert result.scope == "all"
     assert [s.session for s in learner.store.examples()] == ["one burst"] * 7
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left"), (disk / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+
+
+def test_a_full_disk_refuses_to_learn_and_goes_on_answering(
+    small_disk: Path, tiny_bundle: Path, coins: Path, tmp_path: Path
+) -> None:
+    home = small_disk / "home"
+    adopt(home, tiny_bundle).store.close()
+    fill(small_disk)
+    with Learner.open(home) as learner:
+        with pytest.raises(HomeError, match="disk is full; free some space"):
+            learner.teach("coins", [coins])
+        assert len(labels_of(learner, *sorted(coins.iterdir()))) == 8
+    (small_disk / "fill").unlink()
+    with Learner.open(home) as learner:
+        assert learner.store.count() == 0
+        assert len(learner.teach("coins", [coins]).examples) == 8
+
+
+def test_a_read_only_disk_refuses_to_learn_and_goes_on_answering(
+    small_disk: Path, tiny_bundle: Path, coins: Path
+) -> None:
+    home = small_disk / "home"
+    adopt(home, tiny_bundle).store.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with Learner.open(home) as learner:
+        with pytest.raises(HomeError, match="read-only"):
+            learner.teach("coins", [coins])
+        assert len(labels_of(learner, *sorted(coins.iterdir()))) == 8
+    with pytest.raises(HomeError, match="cannot be used as home"):
+        adopt(home, tiny_bundle)
+
+
+def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_and_leaves_no_half(
+    small_disk: Path, tiny_bundle: Path
+) -> None:
+    home = small_disk / "home"
+    adopt(home, tiny_bundle).store.close()
+    before = sorted(p.name for p in home.iterdir())
+    other = tiny_bundle.with_name("larger.edge")
+    opened = bundle.read(tiny_bundle)
+    models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
+    golden = bundle.Golden(np.repeat(opened.golden().images, 500, 0), np.repeat(opened.golden().embeddings, 500, 0))
+    bundle.write(other, opened.manifest, models, golden, opened.examples())
+    with pytest.raises(HomeError, match="cannot be copied .*No space left"):
+        adopt(home, other)
+    assert sorted(p.name for p in home.iterdir()) == before
+    with Learner.open(home) as learner:
+        assert learner.serving().generation == 1

@@ -35,7 +35,7 @@ def chunks(n: int, d: int, classes: int) -> Iterator[Examples]:
 
 
 def one(n: int, d: int, classes: int) -> dict[str, float]:
-    """Seconds of CPU of one fit, less what making the chunks up costs, and MiB at the peak above the bare interpreter."""
+    """Seconds of CPU of one fit, less the making up of its chunks, and MiB at the peak above the bare interpreter."""
     bare = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     for _ in chunks(n, d, classes):

@@ -109,7 +109,7 @@ def test_shrinkage_lda_of_scikit_learn_is_the_same_objective() -> None:
     x, columns, w = some(60, 8, 3, 0, False)
     s = 0.4
     model = discriminant.LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s, priors=[1 / 3] * 3)
-    # there Σ = (1 − s) S + s tr(S)/D I, S the within scatter with labels weighted by their priors: same for equal counts
+    # there Σ = (1 − s) S + s tr(S)/D I, S the within scatter, labels weighted by their priors: equal counts here
     keep = np.concatenate([np.flatnonzero(columns == k)[: np.bincount(columns).min()] for k in range(3)])
     x, columns, w = x[keep], columns[keep], w[keep]
     model = model.fit(x, columns)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", choices=("accuracy", "honesty", "time", "site"))
     parser.add_argument("--peers", choices=("fast", "all"), default="all")
+    warnings.simplefilter("ignore", FutureWarning)
     options = parser.parse_args()
     sets = features()
     if not sets:

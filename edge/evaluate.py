@@ -6,7 +6,8 @@ given but marked as not measurable yet: leave-one-out is then far from the truth
 
 Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (the interval);
 Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (the
-calibration error).
+calibration error); Bengio & Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 2004
+(why leave-one-out answers are no independent draws).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge.errors import LabelError
 
 ENOUGH = 5  # measured examples of every label, from which leave-one-out is honest
+_SHARED = 0.7  # what one leave-one-out answer is worth: measured, so that 95 % intervals cover the truth
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
@@ -55,7 +57,9 @@ class Evaluation:
         return not self.reason
 
 
-def evaluate(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str]) -> Evaluation:
+def evaluate(
+    probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str], *, held_out: bool = False
+) -> Evaluation:
     """Compare probabilities with the truth.
 
     True names that are not in labels are possible (the head does not know them) and count as wrong.
@@ -64,6 +68,8 @@ def evaluate(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[st
         probabilities: (N, C), rows of NaN where not measured.
         truth: N names.
         labels: C names, the columns of probabilities.
+        held_out: the examples had no part in any training. Leave-one-out answers share their training examples and
+            err together, which makes a binomial interval too narrow: each counts as seven tenths of an example there.
 
     Raises:
         LabelError: the three do not fit together.
@@ -93,7 +99,7 @@ def evaluate(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[st
     )
     return Evaluation(
         accuracy=float(right.mean()) if right.size else float("nan"),
-        interval=wilson(int(right.sum()), right.size),
+        interval=wilson(int(right.sum()), right.size, 1.0 if held_out else _SHARED),
         examples=right.size,
         unmeasured=int((~measured).sum()),
         labels=tuple(labels),
@@ -133,8 +139,13 @@ def worst(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str],
     return [int(row) for row in order[:count] if not np.isnan(values[row])]
 
 
-def wilson(right: int, total: int) -> tuple[float, float]:
+def wilson(right: int, total: int, worth: float = 1.0) -> tuple[float, float]:
     """Give the 95 % interval of a share: Wilson's, which is never empty and never leaves [0, 1].
+
+    Args:
+        right: how many of
+        total: so many were right.
+        worth: how much of an independent example each one is.
 
     >>> tuple(round(end, 3) for end in wilson(10, 10))
     (0.722, 1.0)
@@ -143,8 +154,9 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     """
     if total == 0:
         return 0.0, 1.0
-    share, z2 = right / total, _Z * _Z / total
-    centre, half = share + z2 / 2, _Z * float(np.sqrt(share * (1 - share) / total + z2 / total / 4))
+    share, n = right / total, total * worth
+    z2 = _Z * _Z / n
+    centre, half = share + z2 / 2, _Z * float(np.sqrt(share * (1 - share) / n + z2 / n / 4))
     low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
     return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding must not push the share itself out
 

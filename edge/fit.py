@@ -115,7 +115,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     is_local = np.arange(len(x)) < (len(local) or len(x))
     order = _canonical(x, columns, sessions, is_local)
     x, columns, is_local = x[order], columns[order], is_local[order]
-    groups = _groups([sessions[row] for row in order], is_local)
+    groups = groups_of([sessions[row] for row in order], is_local.tolist())
 
     at_home = np.isin(columns, columns[is_local])
 
@@ -168,8 +168,13 @@ def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_loca
     return np.array(sorted(range(len(x)), key=key), np.int64)
 
 
-def _groups(sessions: Sequence[str | None], is_local: Bools) -> Ints:
-    """Numbers of the groups that are left out together: a session, or an example of no session alone."""
+def groups_of(sessions: Sequence[str | None], is_local: Sequence[bool] = ()) -> Ints:
+    """Number the groups that are left out together: a session, or an example of no session alone.
+
+    >>> groups_of(["night", None, "night", None]).tolist()
+    [0, 1, 0, 2]
+    """
     numbers: dict[object, int] = {}
-    keys = [(local, s) if s is not None else row for row, (local, s) in enumerate(zip(is_local, sessions, strict=True))]
+    sides = is_local if len(is_local) else (True,) * len(sessions)
+    keys = [(side, s) if s is not None else row for row, (side, s) in enumerate(zip(sides, sessions, strict=True))]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)

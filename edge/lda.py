@@ -135,7 +135,7 @@ class HeldOut:
 
     def scores(self, nu: float) -> Floats:
         """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
-        trust = self.left / (self.left + nu)
+        trust = self.left / np.where(self.left > 0, self.left + nu, 1.0)
         scores = np.where(self.left > 0, trust * (self.cross - 0.5 * trust * self.squares), -np.inf)
         scores[self.left[np.arange(len(scores)), self.columns] <= 0] = np.nan
         return scores

@@ -1,0 +1,124 @@
+"""The closed forms against brute force and against scikit-learn on the same objective."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.lda import KAPPA, Points, Spectrum, leave_out, measured, spectrum_of_examples, spectrum_of_moments
+from edge.moments import Moments, fixed
+
+NU = 2.5
+
+
+def some(n: int, d: int, classes: int, seed: int, weighted: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    columns = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
+    x = fixed(rng.normal(size=(n, d)) + 0.5 * rng.normal(size=(classes, d))[columns])
+    return x, columns, np.where(rng.random(n) < 0.5, 0.3, 1.0) if weighted else np.ones(n)
+
+
+def both(x: np.ndarray, columns: np.ndarray, w: np.ndarray) -> list[tuple[Spectrum, Points]]:
+    """By the n×n and by the D×D matrix."""
+    member = np.zeros((columns.max() + 1, len(x)))
+    member[columns, np.arange(len(x))] = w
+    names = tuple(f"{k:03}" for k in range(len(member)))
+    dual = spectrum_of_moments(Moments(names, member.sum(axis=1), member @ x, (x * w[:, None]).T @ x))
+    return [spectrum_of_examples(x, columns, w), (dual, dual.points(x, columns, w))]
+
+
+def refit(x: np.ndarray, columns: np.ndarray, w: np.ndarray, tau: float, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (D, C) and bias (C,) straight from the definition; NaN for a label without examples."""
+    counts = np.array([w[columns == k].sum() for k in range(classes)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.stack([w[columns == k] @ x[columns == k] for k in range(classes)]) / counts[:, None]
+    origin = w @ x / w.sum()
+    d, h = x - means[columns], x - origin
+    a = (1 - KAPPA) * (d.T * w) @ d + KAPPA * (h.T * w) @ h + tau * np.eye(x.shape[1])
+    trusted = (means - origin) * (counts / (counts + NU))[:, None]
+    weights = np.linalg.solve(a, trusted.T)
+    return weights, -0.5 * (trusted * weights.T).sum(axis=1) - origin @ weights
+
+
+cases = st.tuples(
+    st.integers(6, 25), st.sampled_from([4, 12, 50]), st.integers(2, 4), st.integers(0, 10_000), st.booleans()
+)
+taus = st.sampled_from([0.01, 0.3, 10.0])
+
+
+@given(cases, taus)
+@settings(max_examples=40, deadline=None)
+def test_the_head_is_what_the_definition_says_by_either_matrix(
+    case: tuple[int, int, int, int, bool], tau: float
+) -> None:
+    x, columns, w = some(*case)
+    weights, bias = refit(x, columns, w, tau, case[2])
+    for spectrum, _ in both(x, columns, w):
+        assert np.allclose(spectrum.weights(tau, NU), weights, atol=1e-8 * np.abs(weights).max())
+        assert np.allclose(spectrum.bias(tau, NU), bias, atol=1e-8 * np.abs(bias).max())
+
+
+@given(cases, taus, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_held_out_scores_are_those_of_a_refit_without_the_group(
+    case: tuple[int, int, int, int, bool], tau: float, sessions: bool
+) -> None:
+    x, columns, w = some(*case)
+    rng = np.random.default_rng(case[3])
+    alone = np.arange(len(x)) + 100
+    groups = np.where(rng.random(len(x)) < 0.6, rng.integers(0, 4, len(x)), alone) if sessions else alone
+    expected = np.full((len(x), case[2]), np.nan)
+    for group in np.unique(groups):
+        out = groups == group
+        if out.all():
+            continue
+        weights, bias = refit(x[~out], columns[~out], w[~out], tau, case[2])
+        scores = x[out] @ weights + bias
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        scores[np.isinf(scores[np.arange(len(scores)), columns[out]])] = np.nan
+        expected[out] = scores
+    seen = np.isfinite(expected)
+
+    # a refit's scores are given about its own mean: only their differences between labels mean anything
+    def differences(scores: np.ndarray) -> np.ndarray:
+        return scores - np.mean(scores, axis=1, where=np.isfinite(scores), keepdims=True)
+
+    seen &= ~np.isnan(expected).any(axis=1)[:, None]
+    for spectrum, points in both(x, columns, w):
+        scores = leave_out(spectrum, points, groups, tau).scores(NU)
+        assert (np.isnan(scores).any(axis=1) == np.isnan(expected).any(axis=1)).all()
+        if seen.any():
+            with np.errstate(invalid="ignore"):
+                gap = np.abs(differences(scores) - differences(expected))[seen].max()
+            assert gap <= 1e-8 * max(1.0, np.abs(expected[seen]).max())
+
+
+def test_what_was_not_taught_is_measured_by_the_whole_head() -> None:
+    x, columns, w = some(20, 12, 3, 0, False)
+    other, _, _ = some(7, 12, 3, 1, False)
+    for spectrum, _ in both(x, columns, w):
+        scores = measured(spectrum, spectrum.points(other, columns[:7], w[:7]), 0.3).scores(NU)
+        whole = other @ spectrum.weights(0.3, NU) + spectrum.bias(0.3, NU)
+        assert np.allclose(scores - scores[:, :1], whole - whole[:, :1], atol=1e-9)
+
+
+def test_shrinkage_lda_of_scikit_learn_is_the_same_objective() -> None:
+    discriminant = pytest.importorskip("sklearn.discriminant_analysis")
+    x, columns, w = some(60, 8, 3, 0, False)
+    s = 0.4
+    model = discriminant.LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s, priors=[1 / 3] * 3)
+    # there Σ = (1 − s) S + s tr(S)/D I, S the within scatter, labels weighted by their priors: equal counts here
+    keep = np.concatenate([np.flatnonzero(columns == k)[: np.bincount(columns).min()] for k in range(3)])
+    x, columns, w = x[keep], columns[keep], w[keep]
+    model = model.fit(x, columns)
+    member = np.eye(3)[columns].T
+    moments = Moments(("a", "b", "c"), member.sum(axis=1), member @ x, x.T @ x)
+    within, n = moments.scatter(0), len(x)
+    spectrum = spectrum_of_moments(moments, kappa=0.0)
+    factor = n / (1 - s)
+    tau = s * np.trace(within) / n / x.shape[1] * factor
+    ours = (x @ spectrum.weights(tau, 0.0) + spectrum.bias(tau, 0.0)) * factor
+    theirs = model.decision_function(x)
+    assert np.allclose(ours - ours[:, :1], theirs - theirs[:, :1], atol=1e-6 * np.abs(theirs).max())

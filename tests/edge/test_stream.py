@@ -1,0 +1,64 @@
+"""A head from chunks: the same answers in bounded memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edge.errors import NotEnough
+from edge.fit import Examples, fit
+from edge.stream import fit_chunks
+
+
+def chunks(n: int, d: int, classes: int, size: int, sessions: bool = False) -> Iterator[Examples]:
+    means = np.random.default_rng(9).normal(size=(classes, d))
+    for at in range(0, n, size):
+        rng = np.random.default_rng(at)
+        columns = rng.integers(0, classes, min(size, n - at))
+        bursts = tuple(f"{at}-{i // 3}" for i in range(len(columns))) if sessions else ()
+        x = (rng.normal(size=(len(columns), d)) + 0.3 * means[columns]).astype(np.float32)
+        yield Examples(x, tuple(f"{k:03}" for k in columns), bursts)
+
+
+def pooled(parts: list[Examples]) -> Examples:
+    return Examples(
+        np.concatenate([part.embeddings for part in parts]),
+        tuple(label for part in parts for label in part.labels),
+        tuple(name for part in parts for name in part.sessions),
+    )
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+@pytest.mark.parametrize("n", [20, 300])
+def test_chunks_give_the_head_of_the_whole(n: int, sessions: bool) -> None:
+    whole = fit(pooled(list(chunks(n, 24, 3, 64, sessions))))
+    parts = fit_chunks(lambda: chunks(n, 24, 3, 64, sessions))
+    assert (parts.shrinkage, parts.trust) == (whole.shrinkage, whole.trust)
+    assert np.allclose(parts.head.weights, whole.head.weights, rtol=1e-5, atol=1e-6)
+    assert np.allclose(parts.loo, whole.loo, atol=1e-5, equal_nan=True)
+
+
+def test_a_sample_is_enough_to_choose() -> None:
+    parts = fit_chunks(lambda: chunks(3000, 24, 3, 500), sample=300)
+    whole = fit_chunks(lambda: chunks(3000, 24, 3, 500))
+    assert np.allclose(parts.head.temperature, whole.head.temperature, rtol=0.3)
+    assert len(parts.loo) == 3000
+
+
+def test_memory_does_not_grow_with_the_examples() -> None:
+    peaks = []
+    for n in (4_000, 16_000):
+        tracemalloc.start()
+        fit_chunks(lambda n=n: chunks(n, 64, 5, 500), sample=500)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    answer = 12_000 * 5 * 4  # the held-out probabilities themselves
+    assert peaks[1] < peaks[0] + 2 * answer
+
+
+def test_no_chunk_is_refused_by_name() -> None:
+    with pytest.raises(NotEnough, match="no example"):
+        fit_chunks(lambda: [])

@@ -60,10 +60,14 @@ def embed(
     from concurrent.futures import Future, ThreadPoolExecutor  # 8 ms that one picture does not need
 
     mine = threading.local()
+    spare = [backbone]  # one worker takes it, the others copies
 
     def work(file: Path) -> Photo:
         if not hasattr(mine, "backbone"):
-            mine.backbone = backbone.copy()
+            try:
+                mine.backbone = spare.pop()
+            except IndexError:
+                mine.backbone = backbone.copy()
         return _embed(file, mine.backbone, info, known)
 
     with ThreadPoolExecutor(workers) as pool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from edge import backbone, bundle
 from edge.errors import BundleError, HomeError
 from edge.files import replacing
-from edge.learner import Clock, Learner, utc_now
+from edge.home import Clock, utc_now
+from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile
 from edge.retrain import refit
 from edge.store import open_store

@@ -10,23 +10,23 @@ from edge.fit import Examples
 from edge.judge import fit_and_judge, mistakes
 
 if TYPE_CHECKING:
-    from edge.learner import Learner
+    from edge.home import Home
 
 DOUBTS = 5  # examples listed in the answer
 FIGURES = ("loo_accuracy", "loo_interval", "scope", "local_examples", "factory_examples", "milliseconds")  # stored
 
 
-def refit(learner: "Learner") -> Retrained:
+def refit(home: "Home") -> Retrained:
     """Fit a head to everything taught, judge it, store it and let it serve: inside a transaction of the store.
 
     Raises:
         NotEnough: there are fewer than two labels.
     """
-    store, info = learner.store, learner.info
+    store, info = home.store, home.info
     taught = store.examples()
     embeddings = store.embeddings(info.dimension)
     local = Examples(embeddings, tuple(e.label for e in taught), tuple(e.session for e in taught))
-    examples, names = learner.factory()
+    examples, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
     factory = Examples(examples.embeddings[kept], tuple(name for name in names if name is not None))
 
@@ -52,6 +52,6 @@ def refit(learner: "Learner") -> Retrained:
         total_milliseconds=0.0,
     )
     figures = {name: getattr(answer, name) for name in FIGURES}
-    generation = store.add_head(head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, learner.now())
+    generation = store.add_head(head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, home.now())
     store.put("serving", str(generation))
     return answer._replace(generation=generation)

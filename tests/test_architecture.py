@@ -9,8 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
-PURE = {"moments", "head", "lda", "fit", "evaluate", "judge", "labels", "errors", "answers"}
-DISK = {"bundle", "store", "preprocess", "files", "adopt", "learner", "doctor", "photos", "cli", "terminal", "backbone"}
+PURE = {"answers", "choose", "errors", "evaluate", "fit", "head", "judge", "labels", "lda", "moments", "stream"}
+DISK = {
+    "bundle",
+    "store",
+    "preprocess",
+    "files",
+    "adopt",
+    "home",
+    "learner",
+    "doctor",
+    "photos",
+    "cli",
+    "terminal",
+    "backbone",
+}
 
 
 def imports(file: Path) -> set[str]:

@@ -1,0 +1,323 @@
+"""A home: an adopted bundle and everything taught since, in one folder. What it holds, and every change of it.
+
+All that needs no network: the head in use, retraining it, its history, the examples' bookkeeping. `learner` adds the
+network. Every change is one transaction of `store`; what a method returns has been stored.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn, Self
+
+from edge import bundle, photos
+from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status
+from edge.bundle import FactoryExamples
+from edge.errors import BundleError, HomeError, LabelError
+from edge.head import Head
+from edge.labels import clean
+from edge.manifest import BackboneInfo, ModelFile
+from edge.store import Example, Generation, Store, open_store
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock used unless another is given."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The head in use, with the names that its labels have today."""
+
+    generation: int
+    head: Head
+
+
+class Home:
+    """An open home.
+
+    Args:
+        home: the folder.
+        store: its open database.
+        clock: tells the time for what is stored.
+    """
+
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
+        self.home = home
+        self.store = store
+        self._clock = clock
+        self._serving: tuple[int, Serving] | None = None
+
+    @classmethod
+    def open(cls, home: Path, clock: Clock = utc_now) -> Self:
+        """Open an existing home.
+
+        Raises:
+            HomeMissing, HomeBusy, HomeError: as `open_store`; or init was cut off before it adopted a bundle.
+        """
+        store = open_store(home)
+        if store.get("serving") is None:
+            store.close()
+            raise HomeError(f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+        return cls(home, store, clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    @cached_property
+    def bundle(self) -> bundle.Bundle:
+        """The adopted bundle, opened."""
+        return bundle.read(self.home / self.meta("bundle"))
+
+    @property
+    def info(self) -> BackboneInfo:
+        """The adopted backbone."""
+        return self.bundle.manifest.backbone
+
+    @property
+    def model(self) -> ModelFile:
+        """Which of the bundle's files runs here."""
+        wanted = (self.meta("format"), self.meta("precision"))
+        for model in self.bundle.manifest.models:
+            if (model.format, model.precision) == wanted:
+                return model
+        raise BundleError(f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again")
+
+    def serving(self) -> Serving:
+        """The head in use; read again only after the home has changed, by us or another process.
+
+        Raises:
+            HomeError: it is damaged or was scrubbed.
+        """
+        version = self.store.version()
+        if self._serving is None or self._serving[0] != version:
+            self._serving = version, self._load(int(self.meta("serving")))
+        return self._serving[1]
+
+    def retrain(self) -> Retrained:
+        """Fit a new head to the factory's and the local examples, and let it serve.
+
+        Raises:
+            NotEnough: there are fewer than two labels.
+        """
+        from edge.retrain import refit
+
+        start = time.perf_counter()
+        with self.store.transaction():
+            result = refit(self)
+        return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
+
+    def status(self) -> Status:
+        """The home at a glance."""
+        number = int(self.meta("serving"))
+        serving = self._generation(number)
+        local = Counter(e.label for e in self.store.examples())
+        factory = Counter(name for name in self.factory()[1] if name is not None)
+        return Status(
+            home=str(self.home),
+            bundle=self.bundle.manifest.name,
+            backbone=self.info.name,
+            format=self.model.format,
+            precision=self.model.precision,
+            generation=number,
+            trained=serving.created,
+            method=serving.method,
+            loo_accuracy=serving.figures["loo_accuracy"],
+            loo_interval=_pair(serving.figures["loo_interval"]),
+            labels=tuple(LabelCount(label, local[label], factory[label]) for label in sorted({*local, *factory})),
+            untrained_examples=self.store.count_after(number),
+        )
+
+    def history(self) -> list[HistoryEntry]:
+        """Every generation, oldest first."""
+        serving = int(self.meta("serving"))
+        return [
+            HistoryEntry(
+                generation=g.generation,
+                created=g.created,
+                method=g.method,
+                labels=g.labels,
+                local_examples=g.figures["local_examples"],
+                factory_examples=g.figures["factory_examples"],
+                loo_accuracy=g.figures["loo_accuracy"],
+                loo_interval=_pair(g.figures["loo_interval"]),
+                serving=g.generation == serving,
+                usable=g.head is not None and g.backbone == self.info.fingerprint,
+            )
+            for g in self.store.generations()
+        ]
+
+    def rollback(self, generation: int | None = None) -> HistoryEntry:
+        """Let an earlier head serve again; the examples stay.
+
+        Args:
+            generation: its number; None: the newest usable one before the serving one.
+
+        Raises:
+            HomeError: there is none, or its head was overwritten.
+        """
+        with self.store.transaction():
+            entries = self.history()
+            serving = int(self.meta("serving"))
+            if generation is None:
+                earlier = [e.generation for e in entries if e.generation < serving and e.usable]
+                if not earlier:
+                    raise HomeError(f"generation {serving} is the first usable one; there is nothing to go back to")
+                generation = earlier[-1]
+            chosen = next((e for e in entries if e.generation == generation), None)
+            if chosen is None:
+                raise HomeError(f"there is no generation {generation}; see: edge history")
+            if not chosen.usable:
+                raise HomeError(
+                    f"generation {generation} cannot serve: it had learned from something forgotten since, or belongs "
+                    "to another backbone; see: edge history"
+                )
+            self._load(generation)
+            self.store.put("serving", str(generation))
+        return next(e for e in self.history() if e.serving)
+
+    def find_examples(
+        self, names: Sequence[str] = (), session: str | None = None, label: str | None = None
+    ) -> list[Example]:
+        """Find local examples by number or picture file, by session, or by label.
+
+        Raises:
+            LabelError: nothing fits one of them.
+        """
+        found: list[Example] = []
+        for name in names:
+            if name.isdecimal() and not Path(name).exists():
+                matches = self.store.examples("examples.id = ?", int(name))
+            else:
+                matches = self.store.examples("image = ?", photos.digest(Path(name)))
+            if not matches:
+                raise LabelError(f"'{name}' is no example here: give an example's number or a picture that was taught")
+            found += matches
+        if session is not None:
+            found += self.store.examples("session = ?", session) or _nothing("session", session)
+        if label is not None:
+            found += self.store.examples("labels.name = ?", clean(label))
+        return sorted(set(found), key=lambda e: e.id)
+
+    def forget(self, names: Sequence[str] = (), session: str | None = None, label: str | None = None) -> Forgotten:
+        """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
+
+        The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
+        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach.
+
+        Args:
+            names: example numbers or picture files.
+            session: all of a session.
+            label: the label itself and all of its examples, the factory's included.
+
+        Raises:
+            LabelError: nothing fits.
+            NotEnough: fewer than two labels would be left.
+        """
+        from edge.retrain import refit
+
+        with self.store.transaction():
+            doomed = self.find_examples(names, session, label)
+            labels: tuple[str, ...] = ()
+            if label is not None:
+                if self.store.label_id(clean(label)) is None:
+                    _nothing("label", label)
+                labels = (clean(label),)
+            usable = {e.generation for e in self.history() if e.usable}
+            if doomed:
+                self.store.remove_examples([e.id for e in doomed])
+            for name in labels:
+                factory = [None if known == name else known for known in self.factory_labels()]
+                self.put_factory_labels(factory)
+                self.store.remove_label(name)
+            generation = refit(self).generation
+            overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
+        self.store.scrub()
+        return Forgotten(len(doomed), labels, generation, tuple(overwritten))
+
+    def relabel(self, names: Sequence[str], label: str) -> list[Example]:
+        """Give examples another label, old or new; retrain to use it. Returns them as they are now.
+
+        Raises:
+            LabelError: one of them is no example here, or the label is no name.
+        """
+        label = clean(label)
+        with self.store.transaction():
+            found = self.find_examples(names)
+            self.store.relabel_examples([e.id for e in found], label)
+        ids = {e.id for e in found}
+        return [e for e in self.store.examples() if e.id in ids]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a label another name, at once and everywhere; nothing is retrained.
+
+        Raises:
+            LabelError: the old name is not known, or the new one is taken or no name.
+        """
+        old, new = clean(old), clean(new)
+        with self.store.transaction():
+            if self.store.label_id(old) is None:
+                _nothing("label", old)
+            self.store.rename_label(old, new)
+
+    def now(self) -> str:
+        """The time, as it is stored: ISO 8601, to the second."""
+        return self._clock().isoformat(timespec="seconds")
+
+    def factory(self) -> tuple[FactoryExamples, list[str | None]]:
+        """The factory's examples, and each one's label by its name here today; None for a forgotten one."""
+        examples = self.bundle.examples()
+        names = self.factory_labels()
+        return examples, [names[i] for i in examples.labels]
+
+    def factory_labels(self) -> list[str | None]:
+        """The manifest's labels by the names they have here today; None for a forgotten one."""
+        names = self.store.labels()
+        return [None if i is None else names[i] for i in json.loads(self.meta("factory_labels"))]
+
+    def put_factory_labels(self, labels: Sequence[str | None]) -> None:
+        ids = [None if name is None else self.store.add_label(name) for name in labels]
+        self.store.put("factory_labels", json.dumps(ids))
+
+    def meta(self, key: str) -> str:
+        """Return a value that every home has.
+
+        Raises:
+            HomeError: it is missing; the database is damaged.
+        """
+        value = self.store.get(key)
+        if value is None:
+            raise HomeError(f"{self.store.path} is damaged (no {key}); restore a copy, or run edge init again")
+        return value
+
+    def _generation(self, number: int) -> Generation:
+        found = self.store.generation(number)
+        if found is None:
+            raise HomeError(f"generation {number} is missing; run: edge retrain")
+        return found
+
+    def _load(self, number: int) -> Serving:
+        stored = self._generation(number)
+        if stored.head is None:
+            raise HomeError(f"generation {number} was overwritten; run: edge retrain")
+        head = Head.from_bytes(stored.head)
+        order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
+        names = tuple(stored.labels[i] for i in order)
+        return Serving(number, replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order]))
+
+
+def _nothing(kind: str, name: str) -> NoReturn:
+    raise LabelError(f"no {kind} '{name}' here; see: edge status")
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])

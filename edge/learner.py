@@ -147,7 +147,7 @@ class Learner(Home):
         untaught = tuple(sorted(set(truths) - set(labels)))
         probabilities = serving.head.probabilities(np.stack(embeddings))
         never = np.zeros((len(truths), len(untaught)))  # a head cannot answer with a label that it does not have
-        judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught))
+        judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught), held_out=True)
         seen = [i for i, label in enumerate(judged.labels) if label in truths]
         return Evaluated(
             accuracy=judged.accuracy,

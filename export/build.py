@@ -282,7 +282,7 @@ def _measure(work: _Work, examples: FactoryExamples) -> Accuracy | None:
     with _Stage(work, "fitting the head"):
         names = np.array(work.photos.labels, np.object_)[examples.labels]
         head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]))).head
-        figure = evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels)
+        figure = evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels, held_out=True)
     return Accuracy(figure.accuracy, *figure.interval, figure.examples)
 
 

@@ -13,6 +13,7 @@ The mathematics and its sources stand in edge/lda.py and edge/choose.py.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,17 @@ from numpy.typing import NDArray
 from edge.choose import METHODS, Choice, Grid, Method, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
-from edge.lda import HeldOut, Points, Spectrum, leave_out, measured, spectrum_of_examples, spectrum_of_moments
+from edge.lda import (
+    HeldOut,
+    Points,
+    Rows,
+    Spectrum,
+    chunks,
+    leave_out,
+    measured,
+    spectrum_of_examples,
+    spectrum_of_moments,
+)
 from edge.moments import Moments, fixed, indices
 
 FACTORY_WEIGHTS = Grid((0.0, 0.03, 0.1, 0.3, 1.0), 0.3)
@@ -110,7 +121,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     labels, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
     if len(labels) < 2:
         raise NotEnough(f"only label {labels[0]!r} was taught; a head needs two, teach another")
-    x = fixed(np.concatenate([part.embeddings for part in parts]))
+    x = _fixed(parts)
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
     order = _canonical(x, columns, sessions, is_local)
@@ -130,12 +141,13 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
-def _choose(x: Floats, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
+def _choose(x: Rows, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
     """Choose τ and ν for examples (n, D) of given weights; those of weight 0 are only measured."""
     kept = weights > 0
-    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept])
     if kept.all():
-        return choose(spectrum, lambda tau: leave_out(spectrum, inside, groups, tau), local, method)
+        spectrum, points = _spectrum(x, columns, weights)
+        return choose(spectrum, lambda tau: leave_out(spectrum, points, groups, tau), local, method)
+    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept])
     outside = spectrum.points(x[~kept], columns[~kept], weights[~kept])
     back = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
 
@@ -145,21 +157,39 @@ def _choose(x: Floats, columns: Ints, groups: Ints, local: Bools, weights: Float
     return choose(spectrum, measure, local, method)
 
 
-def _spectrum(x: Floats, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
+def _spectrum(x: Rows, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
     """Take the smaller of the two matrices apart."""
     if len(x) < x.shape[1]:
-        return spectrum_of_examples(x, columns, weights)
-    member = np.zeros((int(columns.max()) + 1, len(x)))
-    member[columns, np.arange(len(x))] = weights
-    names = tuple(f"{column:06}" for column in range(len(member)))
-    rooted = x * np.sqrt(weights)[:, None]
-    spectrum = spectrum_of_moments(Moments(names, member.sum(axis=1), member @ x, rooted.T @ rooted))
+        return spectrum_of_examples(x.astype(np.float64), columns, weights)
+    spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights))
     return spectrum, spectrum.points(x, columns, weights)
 
 
-def _canonical(x: Floats, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:
+def _weighted_moments(x: Rows, columns: Ints, weights: Floats) -> Moments:
+    classes, features = int(columns.max()) + 1, x.shape[1]
+    names = tuple(f"{column:06}" for column in range(classes))
+    sums, gram = np.zeros((classes, features)), np.zeros((features, features))
+    for part in chunks(len(x)):
+        rows = x[part].astype(np.float64) * np.sqrt(weights[part])[:, None]
+        gram += rows.T @ rows
+        np.add.at(sums, columns[part], rows * np.sqrt(weights[part])[:, None])
+    return Moments(names, np.bincount(columns, weights, classes).astype(np.float64), sums, gram)
+
+
+def _fixed(parts: Sequence[Examples]) -> Rows:
+    """All examples on the grid, in float32, which holds it exactly in half the memory."""
+    x = np.empty((sum(map(len, parts)), parts[0].embeddings.shape[1]), np.float32)
+    at = 0
+    for part in parts:
+        for rows in chunks(len(part)):
+            x[at + rows.start : at + rows.stop] = fixed(part.embeddings[rows])
+        at += len(part)
+    return x
+
+
+def _canonical(x: Rows, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
-    keys = [row.tobytes() for row in x.astype(np.float32)]
+    keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in x]
 
     def key(row: int) -> tuple[bool, int, bytes, str]:
         session = sessions[row]

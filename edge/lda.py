@@ -42,8 +42,10 @@ from numpy.typing import NDArray
 from edge.moments import Moments
 
 KAPPA = 0.03
-_BATCH = 1 << 21  # floats in the largest intermediate array
+_BATCH = 1 << 18  # floats in the largest intermediate array
+_CHUNK = 256  # examples that are calculated with at a time: a board's memory is small
 
+Rows = NDArray[np.float32] | NDArray[np.float64]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -86,10 +88,13 @@ class Spectrum:
         squares = (trusted**2 / (self.values + tau)).sum(axis=1)
         return np.asarray(-0.5 * squares - self.origin @ self.weights(tau, nu))
 
-    def points(self, x: Floats, columns: Ints, weights: Floats) -> Points:
+    def points(self, x: Rows, columns: Ints, weights: Floats) -> Points:
         """Give examples x (n, D) in this basis."""
-        centred = x - self.origin
-        return Points(centred @ (self.mix if self.rows is None else self.rows.T @ self.mix), columns, weights)
+        basis = self.mix if self.rows is None else self.rows.T @ self.mix
+        coordinates = np.empty((len(x), basis.shape[1]))
+        for part in chunks(len(x)):
+            coordinates[part] = (x[part] - self.origin) @ basis
+        return Points(coordinates, columns, weights)
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,15 @@ def measured(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
     cross = points.coordinates @ scaled.T
     squares, left = np.broadcast_to((scaled * spectrum.means).sum(axis=1), cross.shape), np.ones(cross.shape)
     return HeldOut(cross, squares, left * spectrum.counts, points.columns)
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """Cut 0…count into pieces of bounded length.
+
+    >>> list(chunks(300))
+    [slice(0, 256, None), slice(256, 300, None)]
+    """
+    return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
 
 
 def _blocks(groups: Ints, width: int) -> Iterator[Ints]:

@@ -200,11 +200,14 @@ class _TfliteBackbone:
     def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
         self._made_of = (model, runtime, threads)
         interpreter = _import(runtime)
+        from edge.graft_tflite import check_model
+
         try:
+            check_model(model)
             with _quiet():
                 self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError) as error:  # a BundleError is a ValueError
             raise BundleError(
                 f"{runtime.name} refuses the model ({_first_line(error)}); build the bundle again"
             ) from None

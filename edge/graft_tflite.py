@@ -197,6 +197,17 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
     return head.add(_SOFTMAX, x, shape=rows(len(bias)), name=OUTPUT, options={_SOFTMAX_BETA: 1.0})
 
 
+def check_model(model: bytes) -> None:
+    """Refuse a damaged TFLite file before a runtime sees it: tflite-runtime dies of one that is cut short.
+
+    Raises:
+        BundleError: it points beyond its own end.
+    """
+    old = Reader(model, _IDENTIFIER, "TFLite")
+    for graph in old.tables(old.root, _SUBGRAPHS):
+        _check_whole(old, graph)
+
+
 def _check_whole(old: Reader, graph: int) -> None:
     """Reach for the end of all that lies in tensors, operators and buffers: a runtime would, without looking first."""
     for buffer in old.tables(old.root, _BUFFERS):

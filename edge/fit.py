@@ -13,7 +13,6 @@ The mathematics and its sources stand in edge/lda.py and edge/choose.py.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -111,9 +110,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     >>> result.head.labels, result.loo.argmax(axis=1).tolist()
     (('a', 'b'), [0, 0, 1, 1])
     """
-    name = "lda" if method == "auto" else method
-    if name not in METHODS:
-        raise NotEnough(f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}")
+    name = named(method)
     parts = [part for part in (local, factory) if part is not None and len(part)]
     if len({part.embeddings.shape[1] for part in parts}) > 1:
         one, other = (part.embeddings.shape[1] for part in parts)
@@ -139,6 +136,14 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     loo = np.empty((len(x), len(labels)), np.float32)
     loo[order] = softmax(best.held_out.scores(best.nu) / best.temperature)
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
+
+
+def named(method: str) -> str:
+    """Give the fitter's own name; raise NotEnough if there is none."""
+    name = "lda" if method == "auto" else method
+    if name not in METHODS:
+        raise NotEnough(f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}")
+    return name
 
 
 def _choose(x: Rows, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
@@ -170,9 +175,12 @@ def _weighted_moments(x: Rows, columns: Ints, weights: Floats) -> Moments:
     names = tuple(f"{column:06}" for column in range(classes))
     sums, gram = np.zeros((classes, features)), np.zeros((features, features))
     for part in chunks(len(x)):
-        rows = x[part].astype(np.float64) * np.sqrt(weights[part])[:, None]
+        rows, own = x[part].astype(np.float64), weights[part]
+        member = np.zeros((classes, len(rows)))
+        member[columns[part], np.arange(len(rows))] = own
+        sums += member @ rows
+        rows *= np.sqrt(own)[:, None]
         gram += rows.T @ rows
-        np.add.at(sums, columns[part], rows * np.sqrt(weights[part])[:, None])
     return Moments(names, np.bincount(columns, weights, classes).astype(np.float64), sums, gram)
 
 
@@ -189,13 +197,10 @@ def _fixed(parts: Sequence[Examples]) -> Rows:
 
 def _canonical(x: Rows, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
-    keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in x]
-
-    def key(row: int) -> tuple[bool, int, bytes, str]:
-        session = sessions[row]
-        return not is_local[row], int(columns[row]), keys[row], "" if session is None else f"={session}"
-
-    return np.array(sorted(range(len(x)), key=key), np.int64)
+    _, rank = np.unique(np.ascontiguousarray(x).view(f"V{x.itemsize * x.shape[1]}"), return_inverse=True)
+    names = {name: place for place, name in enumerate(sorted({s for s in sessions if s is not None}))}
+    session = np.array([-1 if s is None else names[s] for s in sessions], np.int64)
+    return np.lexsort(np.stack([session, rank.ravel(), columns, ~is_local]))
 
 
 def groups_of(sessions: Sequence[str | None], is_local: Sequence[bool] = ()) -> Ints:

@@ -1,4 +1,4 @@
-"""Fit a head and judge it by the examples it was fitted to, each left out in its turn. Pure.
+"""Judge a head by the examples it was fitted to, each left out in its turn. Pure.
 
 Whose examples count: those taught on the device alone, as soon as there are two labels of them with enough each; until
 then the factory's as well, except the ones that its backbone was adapted on, which would flatter.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.evaluate import ENOUGH, Evaluation, evaluate
-from edge.fit import Examples, Fit, fit
+from edge.fit import Fit
 
 SCOPES = {"local": "the examples taught here", "all": "all examples"}
 
@@ -40,24 +40,20 @@ class Mistake:
     probability: float
 
 
-def fit_and_judge(local: Examples, factory: Examples, countable: NDArray[np.bool_]) -> Judged:
-    """Fit a head to local and factory examples and evaluate its leave-one-out answers.
+def judge(result: Fit, local: Sequence[str], factory: Sequence[str], countable: NDArray[np.bool_]) -> Judged:
+    """Evaluate the leave-one-out answers of a fit to local, then factory examples.
 
     Args:
-        local: taught on the device; may be empty.
-        factory: the bundle's; may be empty.
+        result: the fit.
+        local: labels of the examples taught on the device; may be empty.
+        factory: labels of the bundle's; may be empty.
         countable: (F,) which of the factory's may count in figures.
-
-    Raises:
-        NotEnough: fewer than two labels, or no example at all.
     """
-    result = fit(local, factory) if local.labels else fit(factory)
-    n = len(local.labels)
-    counts = Counter(local.labels)
+    n, counts = len(local), Counter(local)
     if len(counts) >= 2 and min(counts.values()) >= ENOUGH:
-        return Judged(result, evaluate(result.loo[:n], local.labels, result.head.labels), "local")
+        return Judged(result, evaluate(result.loo[:n], local, result.head.labels), "local")
     counted = np.concatenate([np.ones(n, bool), countable])
-    truths = [t for t, counts in zip((*local.labels, *factory.labels), counted, strict=True) if counts]
+    truths = [truth for truth, counts in zip((*local, *factory), counted, strict=True) if counts]
     return Judged(result, evaluate(result.loo[counted], truths, result.head.labels), "all")
 
 

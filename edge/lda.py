@@ -43,7 +43,7 @@ from edge.moments import Moments
 
 KAPPA = 0.03
 _BATCH = 1 << 18  # floats in the largest intermediate array
-_CHUNK = 256  # examples that are calculated with at a time: a board's memory is small
+_CHUNK = 512  # examples that are calculated with at a time: a board's memory is small
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
 Floats = NDArray[np.float64]
@@ -209,8 +209,8 @@ def measured(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
 def chunks(count: int) -> Iterator[slice]:
     """Cut 0…count into pieces of bounded length.
 
-    >>> list(chunks(300))
-    [slice(0, 256, None), slice(256, 300, None)]
+    >>> list(chunks(600))
+    [slice(0, 512, None), slice(512, 600, None)]
     """
     return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
 

@@ -1,13 +1,15 @@
 """`retrain`: from the factory's and the local examples to the next generation, judged, stored and serving."""
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge.answers import Doubt, Retrained, rows
 from edge.fit import Examples
-from edge.judge import fit_and_judge, mistakes
+from edge.judge import judge, mistakes
+from edge.stream import fit_chunks, whole_sessions
 
 if TYPE_CHECKING:
     from edge.home import Home
@@ -23,18 +25,22 @@ def refit(home: "Home") -> Retrained:
         NotEnough: there are fewer than two labels.
     """
     store, info = home.store, home.info
-    taught = store.examples()
-    embeddings = store.embeddings(info.dimension)
-    local = Examples(embeddings, tuple(e.label for e in taught), tuple(e.session for e in taught))
+    taught = store.taught()
     examples, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
     factory = Examples(examples.embeddings[kept], tuple(name for name in names if name is not None))
 
+    def read() -> Iterator[Examples]:
+        for part in whole_sessions([example.session for example in taught]):
+            ids, labels, sessions = zip(*taught[part], strict=True)
+            yield Examples(store.embeddings(ids, info.dimension), labels, sessions)
+
     start = time.perf_counter()
-    judged = fit_and_judge(local, factory, ~examples.trained_on[kept])
+    judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, ~examples.trained_on[kept])
     milliseconds = 1000 * (time.perf_counter() - start)
     head, evaluation = judged.fit.head, judged.evaluation
-    doubts = [(taught[m.row], m) for m in mistakes(judged.fit, local.labels, DOUBTS)]
+    found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
+    doubts = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
     answer = Retrained(
         generation=0,
         promoted=True,
@@ -45,7 +51,7 @@ def refit(home: "Home") -> Retrained:
         scope=judged.scope,
         labels=head.labels,
         confusion=rows(evaluation.confusion),
-        local_examples=len(local),
+        local_examples=len(taught),
         factory_examples=len(factory),
         doubts=tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubts),
         milliseconds=milliseconds,

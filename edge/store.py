@@ -20,7 +20,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,14 @@ class Example:
     session: str | None
     source: str  # the path it was taught from
     created: str
+
+
+class Taught(NamedTuple):
+    """What a head is fitted to: the example of this id was named so, in this session."""
+
+    id: int
+    label: str
+    session: str | None
 
 
 @dataclass(frozen=True)
@@ -197,17 +205,25 @@ class Store:
         )
         return [Example(*row) for row in rows]
 
-    def embeddings(self, dimension: int) -> NDArray[np.float32]:
-        """Return all embeddings (N, D), in the order of `examples()`.
+    def taught(self) -> list[Taught]:
+        """List what heads are fitted to, in an order that depends on what was taught and not on when."""
+        rows = self._all(
+            "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
+            " ORDER BY session, labels.name, image"
+        )
+        known: dict[str, str] = {}  # one string object for each label and session
+        return [Taught(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in rows]
+
+    def embeddings(self, ids: Sequence[int], dimension: int) -> NDArray[np.float32]:
+        """Return these examples' embeddings (N, D), in this order.
 
         Raises:
             HomeError: one has another length; the database is damaged.
         """
-        count = self.count()
-        result = np.empty((count, dimension), np.float32)
+        result = np.empty((len(ids), dimension), np.float32)
         with _explained(self.path):
-            rows = self._db.execute("SELECT id, embedding FROM examples ORDER BY id")
-            for row, (example, blob) in zip(result, rows, strict=True):
+            for row, example in zip(result, ids, strict=True):
+                (blob,) = self._db.execute("SELECT embedding FROM examples WHERE id = ?", (example,)).fetchone()
                 if len(blob) == row.nbytes:
                     row[:] = np.frombuffer(blob, "<f4")
                 if len(blob) != row.nbytes or not np.isfinite(row).all():

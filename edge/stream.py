@@ -1,38 +1,46 @@
-"""A head from more examples than fit in memory: three passes over chunks, and no more than D×D numbers kept.
+"""A head from more examples than fit in memory: passes over chunks, and no more than D×D numbers kept.
 
-The first pass sums the moments. The second takes an even sample of the groups that are left out together and chooses τ,
-ν and the temperature on it. The third gives every example its held-out probabilities. What is kept is the Gram matrix
-(D, D), its eigenvectors, the sample, one chunk, and the answer (N, C) float32.
+The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it τ, ν,
+the temperature and the factory weight are chosen, each weight by adding the moments anew. The third gives every example
+its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, the factory's
+examples, one chunk, and the answer (N, C) float32.
 
 The head depends on the chunks' order only through which examples are sampled: read them in an order of their own (by
-label, then embedding, as SQLite can) and it depends on what was taught alone.
+label, then picture, as a database can) and it depends on what was taught alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.choose import METHODS, choose
-from edge.errors import NotEnough
-from edge.fit import Examples, Fit, fit, groups_of
+from edge.choose import METHODS, Choice, choose, far, walk
+from edge.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
 from edge.head import softmax
-from edge.lda import Floats, Ints, Points, leave_out, spectrum_of_moments
+from edge.lda import Floats, HeldOut, Ints, leave_out, measured, spectrum_of_moments
 from edge.moments import Moments, fixed
 
-SAMPLE = 4096  # groups on which τ, ν and the temperature are chosen
+SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
+CHUNK = 2048
+
+Read = Callable[[], Iterable[Examples]]
 
 
-def fit_chunks(read: Callable[[], Iterable[Examples]], *, method: str = "auto", sample: int = SAMPLE) -> Fit:
-    """Fit a head to examples that come in chunks.
+def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "auto", sample: int = SAMPLE) -> Fit:
+    """Fit a head to local examples that come in chunks; up to `sample` of them this is `fit`.
 
-    Examples of one session must come in one chunk. With no more examples than features this is `fit`.
+    Examples of one session must come in one chunk.
 
     Args:
         read: gives the same chunks in the same order each time it is called.
+        factory: the bundle's own examples, in memory.
         method: as in `fit`.
-        sample: how many groups to choose on.
+        sample: how many examples to choose on, at least.
 
     Raises:
         NotEnough: no example, or fewer than two labels.
@@ -42,55 +50,112 @@ def fit_chunks(read: Callable[[], Iterable[Examples]], *, method: str = "auto", 
     >>> result.head.labels, result.loo.argmax(axis=1).tolist()
     (('a', 'b'), [0, 0, 1, 1, 0, 0, 1, 1])
     """
-    moments: Moments | None = None
-    singles = 0
-    for chunk in read():
-        if len(chunk):
-            part = Moments.of(chunk.embeddings, chunk.labels)
-            moments = part if moments is None else moments + part
-            singles += len(set(groups_of(chunk.sessions or (None,) * len(chunk)).tolist()))
-    if moments is None:
-        raise NotEnough("there is no example; teach some")
-    if moments.examples <= len(moments.gram) or len(moments.labels) < 2:
-        chunks = [chunk for chunk in read() if len(chunk)]
-        return fit(
-            Examples(
-                np.concatenate([chunk.embeddings for chunk in chunks]),
-                tuple(label for chunk in chunks for label in chunk.labels),
-                tuple(name for chunk in chunks for name in (chunk.sessions or (None,) * len(chunk))),
-            ),
-            method=method,
+    few = _if_few(read(), sample)
+    if few is not None:
+        return fit(few, factory, method=method)
+    name = named(method)
+    local = _sums(read())
+    shared = np.isin((factory.labels if factory else ()), local.labels)
+    parts = [local, *(_moments(factory, mask) for mask in (shared, ~shared))] if factory else [local, None, None]
+    labels = tuple(sorted({label for part in parts if part for label in part.labels}))
+    column = {label: place for place, label in enumerate(labels)}
+    x, columns, numbers = _sample(read(), column, local.examples // sample)
+
+    def choice(weight: float) -> Choice:
+        weights = (1.0, weight, 1.0)
+        moments = [_scaled(part, w) for part, w in zip(parts, weights, strict=True) if part and w > 0]
+        spectrum = spectrum_of_moments(sum(moments[1:], moments[0]))
+        points = spectrum.points(x, columns, np.ones(len(x)))
+        every = np.ones(len(x), np.bool_)
+        found = choose(spectrum, lambda tau: leave_out(spectrum, points, numbers, tau), every, METHODS[name])
+        return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
+
+    best = walk(FACTORY_WEIGHTS, choice) if shared.any() else choice(1.0)
+    spectrum, tau = best.spectrum, best.shrinkage * best.spectrum.unit
+
+    def probabilities(part: Examples, weights: Floats) -> NDArray[np.float64]:
+        own = np.array([column[label] for label in part.labels], np.int64)
+        points = spectrum.points(fixed(part.embeddings), own, weights)
+        held_out: HeldOut = (
+            leave_out(spectrum, points, _groups(part), tau) if weights[0] else measured(spectrum, points, tau)
         )
-    name = "lda" if method == "auto" else method
-    spectrum = spectrum_of_moments(moments)
-    columns = {label: column for column, label in enumerate(moments.labels)}
+        return softmax(held_out.scores(best.nu) / best.temperature)
 
-    def points(chunk: Examples) -> Points:
-        own = np.array([columns[label] for label in chunk.labels], np.int64)
-        return spectrum.points(fixed(chunk.embeddings), own, np.ones(len(own)))
-
-    step, seen = max(1, -(-singles // sample)), 0
-    parts: list[Points] = []
-    numbers: list[Ints] = []
-    for chunk in read():
-        groups = groups_of(chunk.sessions or (None,) * len(chunk)) + seen
-        seen = int(groups.max(initial=seen - 1)) + 1
-        rows = np.flatnonzero(groups % step == 0)
-        if rows.size:
-            parts.append(points(chunk).take(rows))
-            numbers.append(groups[rows])
-    sampled = Points(*(np.concatenate([vars(part)[field] for part in parts]) for field in vars(parts[0])))
-    drawn = np.concatenate(numbers)
-    every = np.ones(len(drawn), np.bool_)
-    best = choose(spectrum, lambda tau: leave_out(spectrum, sampled, drawn, tau), every, METHODS[name])
-
-    tau = best.shrinkage * spectrum.unit
-    loo = np.empty((moments.examples, len(columns)), np.float32)
+    loo = np.empty((local.examples + len(factory or ()), len(labels)), np.float32)
     at = 0
     for chunk in read():
-        if len(chunk):
-            groups = groups_of(chunk.sessions or (None,) * len(chunk))
-            scores: Floats = leave_out(spectrum, points(chunk), groups, tau).scores(best.nu)
-            loo[at : at + len(chunk)] = softmax(scores / best.temperature)
-            at += len(chunk)
-    return Fit(best.head(moments.labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
+        loo[at : at + len(chunk)] = probabilities(chunk, np.ones(len(chunk)))
+        at += len(chunk)
+    for mask, weight in ((shared, best.factory_weight), (~shared, 1.0)):
+        if factory and mask.any():
+            loo[at + np.flatnonzero(mask)] = probabilities(_only(factory, mask), np.full(mask.sum(), weight))
+    return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
+
+
+def whole_sessions(sessions: Sequence[str | None], size: int = CHUNK) -> Iterator[slice]:
+    """Cut examples, sorted by session, into chunks of about `size`, none through a session.
+
+    >>> list(whole_sessions([None, None, None, "a", "a", "b"], 2))
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 6, None)]
+    """
+    start = 0
+    for end in range(1, len(sessions) + 1):
+        if end == len(sessions) or (
+            end - start >= size and (sessions[end] is None or sessions[end] != sessions[end - 1])
+        ):
+            yield slice(start, end)
+            start = end
+
+
+def _if_few(chunks: Iterable[Examples], most: int) -> Examples | None:
+    """All examples together, if they are no more than that."""
+    kept: list[Examples] = []
+    for chunk in chunks:
+        kept.append(chunk)
+        if sum(map(len, kept)) > most:
+            return None
+    return Examples(
+        np.concatenate([chunk.embeddings for chunk in kept]) if kept else np.empty((0, 0), np.float32),
+        tuple(label for chunk in kept for label in chunk.labels),
+        tuple(session for chunk in kept for session in chunk.sessions or (None,) * len(chunk)),
+    )
+
+
+def _groups(part: Examples) -> Ints:
+    return groups_of(part.sessions or (None,) * len(part))
+
+
+def _sums(chunks: Iterable[Examples]) -> Moments:
+    """The moments of all."""
+    parts = (Moments.of(chunk.embeddings, chunk.labels) for chunk in chunks)
+    return functools.reduce(operator.add, parts)
+
+
+def _sample(chunks: Iterable[Examples], column: dict[str, int], step: int) -> tuple[NDArray[np.float32], Ints, Ints]:
+    """Every step-th group: embeddings (n, D) on the grid, which float32 holds exactly; columns; numbers of groups."""
+    parts: list[tuple[NDArray[np.float32], Ints, Ints]] = []
+    seen = 0
+    for chunk in chunks:
+        numbers = _groups(chunk) + seen
+        seen = int(numbers.max()) + 1
+        rows = np.flatnonzero(numbers % step == 0)
+        own = np.array([column[chunk.labels[row]] for row in rows], np.int64)
+        parts.append((fixed(chunk.embeddings[rows]).astype(np.float32), own, numbers[rows]))
+    x, columns, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return x, columns, groups
+
+
+def _only(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
+    rows = np.flatnonzero(mask)
+    sessions = tuple(examples.sessions[row] for row in rows) if examples.sessions else ()
+    return Examples(examples.embeddings[rows], tuple(examples.labels[row] for row in rows), sessions)
+
+
+def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
+    part = _only(examples, mask)
+    return Moments.of(part.embeddings, part.labels) if len(part) else None
+
+
+def _scaled(moments: Moments, weight: float) -> Moments:
+    """The moments as if every example counted `weight`."""
+    return replace(moments, counts=weight * moments.counts, sums=weight * moments.sums, gram=weight * moments.gram)

@@ -33,7 +33,7 @@ def test_what_is_stored_is_there_after_reopening(home: Store) -> None:
     with open_store(home.path.parent) as again:
         assert [e.id for e in again.examples()] == ids
         assert [e.session for e in again.examples()] == ["burst", "burst"]
-        np.testing.assert_array_equal(again.embeddings(4), np.ones((2, 4), np.float32))
+        np.testing.assert_array_equal(again.embeddings(ids, 4), np.ones((2, 4), np.float32))
 
 
 def test_a_failed_transaction_changes_nothing(home: Store) -> None:
@@ -97,7 +97,7 @@ def test_a_damaged_embedding_is_named(home: Store) -> None:
     with home.transaction():
         home._db.execute("UPDATE examples SET embedding = x'00'")
     with pytest.raises(HomeError, match="example 1 is damaged .* edge forget 1"):
-        home.embeddings(4)
+        home.embeddings([1], 4)
 
 
 def test_a_home_that_is_none_is_refused_by_what_it_is(tmp_path: Path) -> None:

@@ -32,18 +32,26 @@ def pooled(parts: list[Examples]) -> Examples:
 
 
 @pytest.mark.parametrize("sessions", [False, True])
-@pytest.mark.parametrize("n", [20, 300])
-def test_chunks_give_the_head_of_the_whole(n: int, sessions: bool) -> None:
-    whole = fit(pooled(list(chunks(n, 24, 3, 64, sessions))))
-    parts = fit_chunks(lambda: chunks(n, 24, 3, 64, sessions))
-    assert (parts.shrinkage, parts.trust) == (whole.shrinkage, whole.trust)
+@pytest.mark.parametrize("factory_labels", [0, 2, 5])
+def test_chunks_give_the_head_of_the_whole(factory_labels: int, sessions: bool) -> None:
+    factory = next(chunks(80, 24, factory_labels, 80)) if factory_labels else None
+    whole = fit(pooled(list(chunks(300, 24, 3, 64, sessions))), factory)
+    parts = fit_chunks(lambda: chunks(300, 24, 3, 64, sessions), factory, sample=200)  # all are sampled up to 400
+    assert parts.head.labels == whole.head.labels
+    assert (parts.shrinkage, parts.trust, parts.factory_weight) == (whole.shrinkage, whole.trust, whole.factory_weight)
     assert np.allclose(parts.head.weights, whole.head.weights, rtol=1e-5, atol=1e-6)
     assert np.allclose(parts.loo, whole.loo, atol=1e-5, equal_nan=True)
 
 
+def test_few_examples_are_fitted_in_memory_to_the_byte() -> None:
+    factory = next(chunks(80, 24, 5, 80))
+    whole, parts = fit(pooled(list(chunks(90, 24, 3, 64))), factory), fit_chunks(lambda: chunks(90, 24, 3, 64), factory)
+    assert parts.head.to_bytes() == whole.head.to_bytes()
+
+
 def test_a_sample_is_enough_to_choose() -> None:
     parts = fit_chunks(lambda: chunks(3000, 24, 3, 500), sample=300)
-    whole = fit_chunks(lambda: chunks(3000, 24, 3, 500))
+    whole = fit(pooled(list(chunks(3000, 24, 3, 500))))
     assert np.allclose(parts.head.temperature, whole.head.temperature, rtol=0.3)
     assert len(parts.loo) == 3000
 

@@ -25,7 +25,7 @@ def refit(home: "Home") -> Retrained:
         NotEnough: there are fewer than two labels.
     """
     store, info = home.store, home.info
-    taught = store.taught()
+    taught = store.labelled()
     examples, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
     factory = Examples(examples.embeddings[kept], tuple(name for name in names if name is not None))

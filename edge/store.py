@@ -74,7 +74,7 @@ class Example:
     created: str
 
 
-class Taught(NamedTuple):
+class Labelled(NamedTuple):
     """What a head is fitted to: the example of this id was named so, in this session."""
 
     id: int
@@ -205,14 +205,14 @@ class Store:
         )
         return [Example(*row) for row in rows]
 
-    def taught(self) -> list[Taught]:
+    def labelled(self) -> list[Labelled]:
         """List what heads are fitted to, in an order that depends on what was taught and not on when."""
         rows = self._all(
             "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
             " ORDER BY session, labels.name, image"
         )
         known: dict[str, str] = {}  # one string object for each label and session
-        return [Taught(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in rows]
+        return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in rows]
 
     def embeddings(self, ids: Sequence[int], dimension: int) -> NDArray[np.float32]:
         """Return these examples' embeddings (N, D), in this order.

@@ -17,8 +17,10 @@ from edge.adopt import adopt
 from edge.answers import Answer, Skipped
 from edge.backbone import RUNTIMES, Backbone
 from edge.errors import BundleError, DatasetError, HomeError, HomeMissing, LabelError, NotEnough, ParityError
+from edge.head import Head
 from edge.learner import Learner
 from edge.manifest import BackboneInfo
+from edge.store import Embedded
 
 from .conftest import INFO, picture, write_bundle, write_pictures
 
@@ -322,6 +324,7 @@ def test_a_teacher_killed_half_way_loses_nothing_acknowledged(learner: Learner, 
     script = f"""
 import os, sys
 from pathlib import Path
+from edge.head import Head
 from edge.learner import Learner
 from edge import learner
 learner.BATCH = 16
@@ -417,3 +420,21 @@ def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_and_leaves_no_half(
     assert sorted(p.name for p in home.iterdir()) == before
     with Learner.open(home) as learner:
         assert learner.serving().generation == 1
+
+
+def test_more_examples_than_memory_should_hold_are_learned_in_chunks(learner: Learner) -> None:
+    rng, colours = np.random.default_rng(0), ("coins", "grass", "gravel")
+    means = rng.normal(size=(3, INFO.dimension))
+    columns = rng.integers(0, 3, 5000)
+    x = (means[columns] + rng.normal(size=(5000, INFO.dimension))).astype(np.float32)
+    with learner.store.transaction():
+        for number, (row, column) in enumerate(zip(x, columns, strict=True)):
+            item = Embedded(colours[column], row, f"{number:064}", "camera")
+            learner.store.add_example(item, INFO.fingerprint, f"burst {number // 3}" if number % 2 else None, "now")
+    answer = learner.retrain()
+    assert (answer.local_examples, answer.scope) == (5000, "local")
+    head = Head.from_bytes(head_bytes(learner) or b"")
+    names = np.array(head.labels)[head.scores(x).argmax(axis=1)]
+    right = np.mean(names == np.array(colours)[columns])
+    assert answer.loo_accuracy is not None
+    assert abs(answer.loo_accuracy - right) < 0.02

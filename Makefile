@@ -27,7 +27,7 @@ bench: $(VENV)/ready  ## Speed and memory against the bare runtime, as ratios wi
 	@$(BIN)/python -m benchmarks.job
 
 bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embeddings
-	@$(BIN)/python -m benchmarks.heads
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.heads
 
 build/surfaces.edge: $(VENV)/ready $(wildcard export/*.py)
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"

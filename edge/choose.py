@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.head import Head
-from edge.lda import HeldOut, Spectrum
+from edge.lda import BETA, HeldOut, Spectrum
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,15 +43,17 @@ class Method:
     Args:
         shrinkages: τ in units of the spread.
         trusts: ν in examples.
+        beta: β, how far what is shrunk towards differs from the identity.
     """
 
     shrinkages: Grid
     trusts: Grid
+    beta: float
 
 
 METHODS = {
-    "lda": Method(Grid((0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 0.3), Grid((1.0, 2.0, 4.0, 8.0, 16.0), 4.0)),
-    "nearest-mean": Method(Grid((1e6,), 1e6), Grid((0.0,), 0.0)),  # τ so large that A is the identity
+    "lda": Method(Grid((0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 0.3), Grid((1.0, 2.0, 4.0, 8.0, 16.0), 4.0), BETA),
+    "nearest-mean": Method(Grid((1e6,), 1e6), Grid((0.0,), 0.0), 0.0),  # τ so large that A is the identity
 }
 
 
@@ -69,8 +71,7 @@ class Choice:
 
     def head(self, labels: tuple[str, ...]) -> Head:
         """Give the head that was chosen."""
-        tau = self.shrinkage * self.spectrum.unit
-        weights, bias = self.spectrum.weights(tau, self.nu), self.spectrum.bias(tau, self.nu)
+        weights, bias = self.spectrum.layer(self.shrinkage * self.spectrum.unit, self.nu)
         return Head(labels, weights.astype(np.float32), bias.astype(np.float32), self.temperature)
 
 

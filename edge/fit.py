@@ -150,9 +150,9 @@ def _choose(x: Rows, columns: Ints, groups: Ints, local: Bools, weights: Floats,
     """Choose τ and ν for examples (n, D) of given weights; those of weight 0 are only measured."""
     kept = weights > 0
     if kept.all():
-        spectrum, points = _spectrum(x, columns, weights)
+        spectrum, points = _spectrum(x, columns, weights, method.beta)
         return choose(spectrum, lambda tau: leave_out(spectrum, points, groups, tau), local, method)
-    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept])
+    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept], method.beta)
     outside = spectrum.points(x[~kept], columns[~kept], weights[~kept])
     back = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
 
@@ -162,11 +162,11 @@ def _choose(x: Rows, columns: Ints, groups: Ints, local: Bools, weights: Floats,
     return choose(spectrum, measure, local, method)
 
 
-def _spectrum(x: Rows, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
+def _spectrum(x: Rows, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
     """Take the smaller of the two matrices apart."""
     if len(x) < x.shape[1]:
-        return spectrum_of_examples(x.astype(np.float64), columns, weights)
-    spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights))
+        return spectrum_of_examples(x.astype(np.float64), columns, weights, beta)
+    spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights), beta)
     return spectrum, spectrum.points(x, columns, weights)
 
 

@@ -2,21 +2,24 @@
 
 Examples x_i of label c_i with weights w_i; n_c, m_c weight and mean of label c, N and m those of all. One matrix::
 
-    A = (1 − κ) W + κ T + τ I
+    A = (1 − κ) W + κ T + τ diag(δ)        δ_j = 1 − β + β r_j / mean(r)        r_j² = Σ_i w_i x_ij² / N
 
-W is the scatter within labels, T the total scatter. τ shrinks towards the identity (Friedman 1989; Ledoit & Wolf
-2004). κ = 0.03 borrows a little of the shape of the scatter *between* labels: it is all there is at one example
-per label, and it is measured to do no harm later. The mean of
-a label with few examples is mostly noise, and noise puts it farther from everything: it is trusted by ρ_k only, drawn
-towards m as the posterior mean of a normal prior would be. The score of label k is the discriminant with equal priors::
+W is the scatter within labels, T the total scatter. τ shrinks towards a diagonal (Friedman 1989; Ledoit & Wolf 2004),
+not quite the identity: features that are large everywhere also vary more within a label, which few examples cannot yet
+show, so β = 0.7 of it is in proportion to their size r. κ = 0.003 is there for one example per label, where W is empty.
+The mean of a label with few examples is mostly noise, and noise puts it farther from everything: it is trusted by ρ_k
+only, drawn towards m as the posterior mean of a normal prior would be. docs/head.md says what each of these is worth.
+The score of label k is the discriminant with equal priors::
 
     s_k(x) = ρ_k (x − m)ᵀ A⁻¹ (m_k − m) − ½ ρ_k² (m_k − m)ᵀ A⁻¹ (m_k − m)        ρ_k = n_k / (n_k + ν)
 
-**One eigendecomposition.** A − τI = FᵀF with rows f_i = √w_i (x_i − m_c + √κ (m_c − m)), since the cross terms of a
-label sum to zero. With n < D the n×n matrix FFᵀ = U e Uᵀ is taken apart, else the D×D one, FᵀF = V e Vᵀ. In the
-basis V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to nothing. All x_i − m lie in its span.
+**One eigendecomposition.** A − τ diag(δ) = FᵀF with rows f_i = √w_i (x_i − m_c + √κ (m_c − m)), since the cross terms
+of a label sum to zero. With Δ = diag(δ)^−½ and n < D the n×n matrix F Δ² Fᵀ = U e Uᵀ is taken apart, else the D×D one,
+Δ FᵀF Δ = V e Vᵀ. In the basis B = Δ V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to nothing. All
+x_i − m lie in its span.
 
-**Leaving out.** Let a group B of examples (one example, or one session) of weight b, b_c of it in label c, go. Then ::
+**Leaving out.** Let a group B of examples (one example, or one session) of weight b, b_c of it in label c, go. δ, which
+knows no label, stays. Then ::
 
     W' = W − Σ_c [ Σ_{B∩c} w d dᵀ + s_c s_cᵀ / (n_c − b_c) ]    d = x − m_c, s_c = Σ_{B∩c} w d
     T' = T − [ Σ_B w h hᵀ + s sᵀ / (N − b) ]                    h = x − m,   s = Σ_B w h
@@ -41,8 +44,9 @@ from numpy.typing import NDArray
 
 from edge.moments import Moments
 
-KAPPA = 0.03
-_BATCH = 1 << 18  # floats in the largest intermediate array
+KAPPA = 0.003
+BETA = 0.7
+_BATCH = 1 << 19  # floats in the largest intermediate array
 _CHUNK = 512  # examples that are calculated with at a time: a board's memory is small
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
@@ -52,15 +56,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A − τI taken apart, and the labels' means in its basis.
+    """A − τ diag(δ) taken apart, and the labels' means in its basis.
 
     Args:
         origin: (D,) the mean m of all examples.
         values: (R,) eigenvalues e.
-        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis V (D, R); without rows, mix is V.
+        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis B (D, R); without rows, mix is B.
         counts: (C,) weights n_c of the labels.
         means: (C, R) coordinates of m_c − m.
-        spread: mean squared distance of an example from m: the unit in which τ is given.
+        spread: mean squared length of Δ (x_i − m): the unit in which τ is given.
     """
 
     origin: Floats
@@ -76,24 +80,21 @@ class Spectrum:
         """What τ is given in: the spread, or 1 if all examples are the same."""
         return self.spread or 1.0
 
-    def weights(self, tau: float, nu: float) -> Floats:
-        """(D, C) the directions ρ_k A⁻¹ (m_k − m)."""
+    def layer(self, tau: float, nu: float) -> tuple[Floats, Floats]:
+        """(D, C) the directions ρ_k A⁻¹ (m_k − m), and (C,) what the scores are at x = 0."""
         trusted = self.means * (self.counts / (self.counts + nu))[:, None]
-        lifted = self.mix @ (trusted / (self.values + tau)).T
-        return np.asarray(lifted if self.rows is None else self.rows.T @ lifted)
-
-    def bias(self, tau: float, nu: float) -> Floats:
-        """(C,) what the scores are at x = 0."""
-        trusted = self.means * (self.counts / (self.counts + nu))[:, None]
-        squares = (trusted**2 / (self.values + tau)).sum(axis=1)
-        return np.asarray(-0.5 * squares - self.origin @ self.weights(tau, nu))
+        scaled = trusted / (self.values + tau)
+        lifted = self.mix @ scaled.T
+        weights = lifted if self.rows is None else self.rows.T @ lifted
+        return weights, np.asarray(-0.5 * (trusted * scaled).sum(axis=1) - self.origin @ weights)
 
     def points(self, x: Rows, columns: Ints, weights: Floats) -> Points:
-        """Give examples x (n, D) in this basis."""
+        """Give examples x (n, D) in this basis, calculated in the precision they come in."""
         basis = self.mix if self.rows is None else self.rows.T @ self.mix
+        origin, basis = self.origin @ basis, basis.astype(x.dtype, copy=False)
         coordinates = np.empty((len(x), basis.shape[1]))
         for part in chunks(len(x)):
-            coordinates[part] = (x[part] - self.origin) @ basis
+            np.subtract(x[part] @ basis, origin, out=coordinates[part])
         return Points(coordinates, columns, weights)
 
 
@@ -146,7 +147,7 @@ class HeldOut:
         return scores
 
 
-def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float = KAPPA) -> tuple[Spectrum, Points]:
+def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, beta: float = BETA) -> tuple[Spectrum, Points]:
     """Take n examples apart by the n×n matrix: for n < D. x (n, D), columns (n,) in 0…C−1, weights (n,) positive."""
     classes = int(columns.max()) + 1
     member = np.zeros((classes, len(x)))
@@ -154,8 +155,9 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float
     counts = member.sum(axis=1)
     means = member @ x / counts[:, None]
     origin = counts @ means / counts.sum()
-    root, shrink = np.sqrt(weights)[:, None], np.sqrt(kappa)
-    rows = root * (x - (1 - shrink) * means[columns] - shrink * origin)
+    root, shrink = np.sqrt(weights)[:, None], np.sqrt(KAPPA)
+    scale = np.sqrt(_target(weights @ x**2 / counts.sum(), beta))
+    rows = root * (x - (1 - shrink) * means[columns] - shrink * origin) / scale
     values, vectors = np.linalg.eigh(rows @ rows.T)
     kept = values > 1e-10 * max(values[-1], 1e-300)
     values, vectors = values[kept], vectors[:, kept]
@@ -164,20 +166,25 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float
     shrunk = member @ coordinates / counts[:, None]
     coordinates = coordinates + (1 / shrink - 1) * shrunk[columns]
     spread = float(weights @ (coordinates**2).sum(axis=1) / counts.sum())
-    spectrum = Spectrum(origin, values, rows, vectors / np.sqrt(values), counts, shrunk / shrink, spread)
+    spectrum = Spectrum(origin, values, rows / scale, vectors / np.sqrt(values), counts, shrunk / shrink, spread)
     return spectrum, Points(coordinates, columns, weights)
 
 
-def spectrum_of_moments(moments: Moments, kappa: float = KAPPA) -> Spectrum:
+def spectrum_of_moments(moments: Moments, beta: float = BETA, kappa: float = KAPPA) -> Spectrum:
     """Take moments apart by the D×D matrix: for n ≥ D, or when the examples are elsewhere."""
-    values, vectors = np.linalg.eigh(moments.scatter(kappa))
-    origin = moments.mean
-    spread = max(0.0, float(np.trace(moments.gram) / moments.counts.sum() - origin @ origin))
-    means = (moments.means - origin) @ vectors
-    return Spectrum(origin, np.maximum(values, 0), None, vectors, moments.counts, means, spread)
+    squares, origin = np.diag(moments.gram) / moments.counts.sum(), moments.mean
+    scale = np.sqrt(_target(squares, beta))
+    scatter = moments.scatter(kappa)
+    scatter /= scale
+    scatter /= scale[:, None]
+    values, basis = np.linalg.eigh(scatter)
+    basis /= scale[:, None]
+    spread = max(0.0, float(((squares - origin**2) / scale**2).sum()))
+    means = (moments.means - origin) @ basis
+    return Spectrum(origin, np.maximum(values, 0), None, basis, moments.counts, means, spread)
 
 
-def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kappa: float = KAPPA) -> HeldOut:
+def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float) -> HeldOut:
     """Measure every example against the labels as they would be had its group never been taught.
 
     Args:
@@ -193,7 +200,7 @@ def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kapp
     scaled = spectrum.means * inverse
     between = scaled @ spectrum.means.T
     for block in _blocks(groups, classes + len(spectrum.values)):
-        part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between, kappa)
+        part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between)
         out.cross[block], out.squares[block], out.left[block] = part.cross, part.squares[:, None], part.left[:, None]
     return out
 
@@ -215,6 +222,12 @@ def chunks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
 
 
+def _target(squares: Floats, beta: float) -> Floats:
+    """δ (D,): what is shrunk towards, from the features' mean squares (D,)."""
+    sizes = np.sqrt(squares)
+    return 1 - beta + beta * sizes / (sizes.mean() or 1.0)
+
+
 def _blocks(groups: Ints, width: int) -> Iterator[Ints]:
     """Groups of equal size b together, as (g, b) row numbers, so many that the arrays stay small."""
     order = np.argsort(groups, kind="stable")
@@ -233,7 +246,6 @@ def _leave_blocks(
     inverse: Floats,
     scaled: Floats,
     between: Floats,
-    kappa: float,
 ) -> HeldOut:
     """g groups of b examples: cross (g, b, C), squares (g, C), left (g, C). A name `dm` is d A⁻¹ m; E is d, then h."""
     g, b = shape
@@ -257,8 +269,8 @@ def _leave_blocks(
     rest = _reciprocal(left.sum(axis=1))  # (g,)
     outer, diagonal = w[:, :, None] * w[:, None, :], w[:, :, None] * np.eye(b)
     middle = np.zeros((g, 2 * b, 2 * b))
-    middle[:, :b, :b] = (1 - kappa) * (diagonal + same * outer * share[:, :, None])
-    middle[:, b:, b:] = kappa * (diagonal + outer * rest[:, None, None])
+    middle[:, :b, :b] = (1 - KAPPA) * (diagonal + same * outer * share[:, :, None])
+    middle[:, b:, b:] = KAPPA * (diagonal + outer * rest[:, None, None])
     # (I − H E A⁻¹ Eᵀ)⁻¹ H: the same as (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ without inverting H
     core = np.linalg.solve(np.eye(2 * b) - middle @ ee, middle)
 

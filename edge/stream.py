@@ -64,7 +64,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     def choice(weight: float) -> Choice:
         weights = (1.0, weight, 1.0)
         moments = [_scaled(part, w) for part, w in zip(parts, weights, strict=True) if part and w > 0]
-        spectrum = spectrum_of_moments(sum(moments[1:], moments[0]))
+        spectrum = spectrum_of_moments(sum(moments[1:], moments[0]), METHODS[name].beta)
         points = spectrum.points(x, columns, np.ones(len(x)))
         every = np.ones(len(x), np.bool_)
         found = choose(spectrum, lambda tau: leave_out(spectrum, points, numbers, tau), every, METHODS[name])

@@ -130,15 +130,6 @@ class HeldOut:
     left: Floats
     columns: Ints
 
-    def __add__(self, other: HeldOut) -> HeldOut:
-        """Give these examples, then the others."""
-        parts = zip(vars(self).values(), vars(other).values(), strict=True)
-        return HeldOut(*(np.concatenate(pair) for pair in parts))
-
-    def take(self, rows: Ints) -> HeldOut:
-        """Give some of them."""
-        return HeldOut(self.cross[rows], self.squares[rows], self.left[rows], self.columns[rows])
-
     def scores(self, nu: float) -> Floats:
         """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
         trust = self.left / np.where(self.left > 0, self.left + nu, 1.0)
@@ -188,8 +179,8 @@ def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float) -> H
     """Measure every example against the labels as they would be had its group never been taught.
 
     Args:
-        spectrum: of all examples; the points must be among them.
-        points: n examples.
+        spectrum: of all examples; the points must be among them, or weigh nothing.
+        points: n examples; those of weight 0 were not taught, so that nothing is left out for them.
         groups: (n,) numbers; equal ones are left out together.
         tau: τ > 0.
     """
@@ -203,14 +194,6 @@ def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float) -> H
         part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between)
         out.cross[block], out.squares[block], out.left[block] = part.cross, part.squares[:, None], part.left[:, None]
     return out
-
-
-def measured(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
-    """Measure examples that were not taught, so that nothing need be left out."""
-    scaled = spectrum.means / (spectrum.values + tau)
-    cross = points.coordinates @ scaled.T
-    squares, left = np.broadcast_to((scaled * spectrum.means).sum(axis=1), cross.shape), np.ones(cross.shape)
-    return HeldOut(cross, squares, left * spectrum.counts, points.columns)
 
 
 def chunks(count: int) -> Iterator[slice]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edge.choose import METHODS, Choice, choose, far, walk
 from edge.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
 from edge.head import softmax
-from edge.lda import Floats, HeldOut, Ints, leave_out, measured, spectrum_of_moments
+from edge.lda import Floats, Ints, leave_out, spectrum_of_moments
 from edge.moments import Moments, fixed
 
 SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
@@ -59,36 +59,37 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     parts = [local, *(_moments(factory, mask) for mask in (shared, ~shared))] if factory else [local, None, None]
     labels = tuple(sorted({label for part in parts if part for label in part.labels}))
     column = {label: place for place, label in enumerate(labels)}
-    x, columns, numbers = _sample(read(), column, local.examples // sample)
+    x, columns, groups = _sample(read(), column, local.examples // sample)
+    taught, in_sample = factory or Examples(np.empty((0, x.shape[1]), np.float32), ()), len(x)
+    x = np.concatenate([x, fixed(taught.embeddings).astype(np.float32)])
+    columns = np.concatenate([columns, _columns(taught, column)])
+    groups = np.concatenate([groups, groups.max() + 1 + _groups(taught)])
 
     def choice(weight: float) -> Choice:
-        weights = (1.0, weight, 1.0)
-        moments = [_scaled(part, w) for part, w in zip(parts, weights, strict=True) if part and w > 0]
+        moments = [_scaled(part, w) for part, w in zip(parts, (1.0, weight, 1.0), strict=True) if part and w > 0]
         spectrum = spectrum_of_moments(sum(moments[1:], moments[0]), METHODS[name].beta)
-        points = spectrum.points(x, columns, np.ones(len(x)))
-        every = np.ones(len(x), np.bool_)
-        found = choose(spectrum, lambda tau: leave_out(spectrum, points, numbers, tau), every, METHODS[name])
+        weights = np.concatenate([np.ones(in_sample), np.where(shared, weight, 1.0)])
+        ours = np.zeros(len(x))
+        ours[:in_sample] = local.examples / in_sample
+        points = spectrum.points(x, columns, weights)
+        counts = np.where(ours > 0, ours, weights)
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, METHODS[name])
         return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
 
     best = walk(FACTORY_WEIGHTS, choice) if shared.any() else choice(1.0)
     spectrum, tau = best.spectrum, best.shrinkage * best.spectrum.unit
 
     def probabilities(part: Examples, weights: Floats) -> NDArray[np.float64]:
-        own = np.array([column[label] for label in part.labels], np.int64)
-        points = spectrum.points(fixed(part.embeddings), own, weights)
-        held_out: HeldOut = (
-            leave_out(spectrum, points, _groups(part), tau) if weights[0] else measured(spectrum, points, tau)
-        )
-        return softmax(held_out.scores(best.nu) / best.temperature)
+        points = spectrum.points(fixed(part.embeddings), _columns(part, column), weights)
+        return softmax(leave_out(spectrum, points, _groups(part), tau).scores(best.nu) / best.temperature)
 
     loo = np.empty((local.examples + len(factory or ()), len(labels)), np.float32)
     at = 0
     for chunk in read():
         loo[at : at + len(chunk)] = probabilities(chunk, np.ones(len(chunk)))
         at += len(chunk)
-    for mask, weight in ((shared, best.factory_weight), (~shared, 1.0)):
-        if factory and mask.any():
-            loo[at + np.flatnonzero(mask)] = probabilities(_only(factory, mask), np.full(mask.sum(), weight))
+    if factory:
+        loo[at:] = probabilities(factory, np.where(shared, best.factory_weight, 1.0))
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
@@ -125,6 +126,10 @@ def _groups(part: Examples) -> Ints:
     return groups_of(part.sessions or (None,) * len(part))
 
 
+def _columns(part: Examples, column: dict[str, int]) -> Ints:
+    return np.array([column[label] for label in part.labels], np.int64)
+
+
 def _sums(chunks: Iterable[Examples]) -> Moments:
     """The moments of all."""
     parts = (Moments.of(chunk.embeddings, chunk.labels) for chunk in chunks)
@@ -139,7 +144,7 @@ def _sample(chunks: Iterable[Examples], column: dict[str, int], step: int) -> tu
         numbers = _groups(chunk) + seen
         seen = int(numbers.max()) + 1
         rows = np.flatnonzero(numbers % step == 0)
-        own = np.array([column[chunk.labels[row]] for row in rows], np.int64)
+        own = _columns(chunk, column)[rows]
         parts.append((fixed(chunk.embeddings[rows]).astype(np.float32), own, numbers[rows]))
     x, columns, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return x, columns, groups

@@ -147,17 +147,21 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, beta: float 
     means = member @ x / counts[:, None]
     origin = counts @ means / counts.sum()
     root, shrink = np.sqrt(weights)[:, None], np.sqrt(KAPPA)
-    scale = np.sqrt(_target(weights @ x**2 / counts.sum(), beta))
-    rows = root * (x - (1 - shrink) * means[columns] - shrink * origin) / scale
+    scale = np.sqrt(_target(np.einsum("i,ij,ij->j", weights, x, x) / counts.sum(), beta))
+    rows = x - ((1 - shrink) * means + shrink * origin)[columns]
+    rows *= root
+    rows /= scale
     values, vectors = np.linalg.eigh(rows @ rows.T)
-    kept = values > 1e-10 * max(values[-1], 1e-300)
-    values, vectors = values[kept], vectors[:, kept]
+    rows /= scale
+    first = int(np.searchsorted(values, 1e-10 * max(values[-1], 1e-300), side="right"))
+    values, vectors = values[first:], vectors[:, first:]
     # f_i has coordinates U_i √e; the label's mean of f/√w is √κ (m_c − m), and f/√w less that is x − m_c
-    coordinates = vectors * np.sqrt(values) / root
+    coordinates = vectors * np.sqrt(values)
+    coordinates /= root
     shrunk = member @ coordinates / counts[:, None]
-    coordinates = coordinates + (1 / shrink - 1) * shrunk[columns]
-    spread = float(weights @ (coordinates**2).sum(axis=1) / counts.sum())
-    spectrum = Spectrum(origin, values, rows / scale, vectors / np.sqrt(values), counts, shrunk / shrink, spread)
+    coordinates += ((1 / shrink - 1) * shrunk)[columns]
+    spread = float(np.einsum("i,ij,ij->", weights, coordinates, coordinates) / counts.sum())
+    spectrum = Spectrum(origin, values, rows, vectors / np.sqrt(values), counts, shrunk / shrink, spread)
     return spectrum, Points(coordinates, columns, weights)
 
 

@@ -195,8 +195,17 @@ def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float) -> H
     scaled = spectrum.means * inverse
     between = scaled @ spectrum.means.T
     for block in _blocks(groups, classes + len(spectrum.values)):
-        part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between)
-        out.cross[block], out.squares[block], out.left[block] = part.cross, part.squares[:, None], part.left[:, None]
+        if 2 * block.shape[1] < len(spectrum.values):
+            part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between)
+            out.cross[block], out.squares[block], out.left[block] = (
+                part.cross,
+                part.squares[:, None],
+                part.left[:, None],
+            )
+            continue
+        for rows in block:
+            part = _leave_many(spectrum, points.take(rows), tau)
+            out.cross[rows], out.squares[rows], out.left[rows] = part.cross, part.squares, part.left
     return out
 
 
@@ -270,6 +279,24 @@ def _leave_blocks(
     half = core @ em_new
     squares = np.diag(between) - (moved * (em + em_new)).sum(axis=1) + (em_new * half).sum(axis=1)
     return HeldOut(moved_x @ (em_new + ee @ half), squares, left, columns)
+
+
+def _leave_many(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
+    """One group of so many examples that A' itself (R, R) is smaller than the matrix of what changes."""
+    h, columns, w = points.coordinates, points.columns, points.weights
+    member = np.zeros(spectrum.counts.shape + w.shape)
+    member[columns, np.arange(len(w))] = w
+    left = spectrum.counts - member.sum(axis=1)
+    left = np.where(left > 1e-9 * spectrum.counts, left, 0.0)
+    share, rest = _reciprocal(left)[:, None], _reciprocal(left.sum())
+    d = h - spectrum.means[columns]
+    s, total = member @ d, w @ h
+    within = (d.T * w) @ d + (s * share).T @ s
+    every = (h.T * w) @ h + rest * np.outer(total, total)
+    a = np.diag(spectrum.values + tau) - (1 - KAPPA) * within - KAPPA * every
+    moved = spectrum.means - s * share + rest * total
+    solved = np.linalg.solve(a, moved.T)
+    return HeldOut((h + rest * total) @ solved, (moved.T * solved).sum(axis=0), left, columns)
 
 
 def _reciprocal(counts: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,3 +134,27 @@ def test_shrinkage_lda_of_scikit_learn_is_the_same_objective() -> None:
     ours = (x @ weights + bias) * factor
     theirs = model.decision_function(x)
     assert np.allclose(ours - ours[:, :1], theirs - theirs[:, :1], atol=1e-6 * np.abs(theirs).max())
+
+
+@given(cases)
+@settings(max_examples=20, deadline=None)
+def test_moments_of_two_devices_give_the_head_of_the_pooled_data_to_the_byte(
+    case: tuple[int, int, int, int, bool],
+) -> None:
+    x, columns, _ = some(*case)
+    names, cut = [f"{column:03}" for column in columns], len(x) // 2
+    here, there = Moments.of(x[:cut], names[:cut]), Moments.of(x[cut:], names[cut:])
+    merged, pooled = spectrum_of_moments(there + here), spectrum_of_moments(Moments.of(x, names))
+    for one, other in zip(merged.layer(0.3, NU), pooled.layer(0.3, NU), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_a_session_of_thousands_is_left_out_in_little_memory() -> None:
+    x, columns, w = some(4000, 16, 3, 0, False)
+    _, (spectrum, points) = both(x[:50], columns[:50], w[:50])
+    burst = Points(np.tile(points.coordinates, (80, 1)), np.tile(points.columns, 80), np.full(4000, 1 / 160))
+    tracemalloc.start()
+    leave_out(spectrum, burst, np.zeros(4000, np.int64), 0.3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * burst.coordinates.nbytes

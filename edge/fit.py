@@ -1,12 +1,13 @@
 """From examples to a head, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
 
 `fit` sorts the examples (label, then bytes of the embedding, then session) before any sum, so the head depends on
-what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ,
-ν and the factory weight minimise the label-balanced log-loss of the local examples' held-out scores, plus a weak prior
-that decides where these are too few to tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
+what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ and ν
+minimise the label-balanced log-loss of the held-out scores, plus a weak prior that decides where there are too few to
+tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
 
-Factory examples (the bundle's) count `factory_weight` each, a number in [0, 1] chosen on the local examples only; those
-of labels that no local example has count fully, since nothing else keeps these labels alive.
+Factory examples (the bundle's) count `factory_weight` each, in the sums and in the choice of τ and ν. That number in
+[0, 1] and the temperature are chosen on the local examples alone. Those of labels that no local example has count
+fully, since nothing else keeps these labels alive.
 
 The mathematics and its sources stand in edge/lda.py and edge/choose.py.
 """

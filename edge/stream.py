@@ -1,8 +1,8 @@
 """A head from more examples than fit in memory: passes over chunks, and no more than D×D numbers kept.
 
-The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it τ, ν,
-the temperature and the factory weight are chosen, each weight by adding the moments anew. The third gives every example
-its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, the factory's
+The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it and
+the factory's examples all choices are made, each factory weight by adding the moments anew. The third gives every
+example its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, the factory's
 examples, one chunk, and the answer (N, C) float32.
 
 The head depends on the chunks' order only through which examples are sampled: read them in an order of their own (by
@@ -55,22 +55,23 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
         return fit(few, factory, method=method)
     name = named(method)
     local = _sums(read())
-    shared = np.isin((factory.labels if factory else ()), local.labels)
-    parts = [local, *(_moments(factory, mask) for mask in (shared, ~shared))] if factory else [local, None, None]
-    labels = tuple(sorted({label for part in parts if part for label in part.labels}))
+    factory = factory or Examples(np.empty((0, len(local.gram)), np.float32), ())
+    shared = np.isin(factory.labels, local.labels)
+    parts = [local, _moments(factory, shared), _moments(factory, ~shared)]
+    labels = _pooled(parts, (1.0, 1.0, 1.0)).labels
     column = {label: place for place, label in enumerate(labels)}
     x, columns, groups = _sample(read(), column, local.examples // sample)
-    taught, in_sample = factory or Examples(np.empty((0, x.shape[1]), np.float32), ()), len(x)
-    x = np.concatenate([x, fixed(taught.embeddings).astype(np.float32)])
-    columns = np.concatenate([columns, _columns(taught, column)])
-    groups = np.concatenate([groups, groups.max() + 1 + _groups(taught)])
+    ours = np.concatenate(
+        [np.full(len(x), local.examples / len(x)), np.zeros(len(factory))]
+    )  # the sample speaks for all
+    x = np.concatenate([x, fixed(factory.embeddings).astype(np.float32)])
+    columns = np.concatenate([columns, _columns(factory, column)])
+    groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
 
     def choice(weight: float) -> Choice:
-        moments = [_scaled(part, w) for part, w in zip(parts, (1.0, weight, 1.0), strict=True) if part and w > 0]
-        spectrum = spectrum_of_moments(sum(moments[1:], moments[0]), METHODS[name].beta)
-        weights = np.concatenate([np.ones(in_sample), np.where(shared, weight, 1.0)])
-        ours = np.zeros(len(x))
-        ours[:in_sample] = local.examples / in_sample
+        spectrum = spectrum_of_moments(_pooled(parts, (1.0, weight, 1.0)), METHODS[name].beta)
+        weights = np.ones(len(x))
+        weights[len(x) - len(factory) :] = np.where(shared, weight, 1.0)
         points = spectrum.points(x, columns, weights)
         counts = np.where(ours > 0, ours, weights)
         found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, METHODS[name])
@@ -83,12 +84,12 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
         points = spectrum.points(fixed(part.embeddings), _columns(part, column), weights)
         return softmax(leave_out(spectrum, points, _groups(part), tau).scores(best.nu) / best.temperature)
 
-    loo = np.empty((local.examples + len(factory or ()), len(labels)), np.float32)
+    loo = np.empty((local.examples + len(factory), len(labels)), np.float32)
     at = 0
     for chunk in read():
         loo[at : at + len(chunk)] = probabilities(chunk, np.ones(len(chunk)))
         at += len(chunk)
-    if factory:
+    if len(factory):
         loo[at:] = probabilities(factory, np.where(shared, best.factory_weight, 1.0))
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
@@ -161,6 +162,13 @@ def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
     return Moments.of(part.embeddings, part.labels) if len(part) else None
 
 
-def _scaled(moments: Moments, weight: float) -> Moments:
-    """The moments as if every example counted `weight`."""
-    return replace(moments, counts=weight * moments.counts, sums=weight * moments.sums, gram=weight * moments.gram)
+def _pooled(parts: Sequence[Moments | None], weights: Sequence[float]) -> Moments:
+    """The moments of all, as if every example of a part counted its weight."""
+    return functools.reduce(
+        operator.add,
+        (
+            replace(part, counts=weight * part.counts, sums=weight * part.sums, gram=weight * part.gram)
+            for part, weight in zip(parts, weights, strict=True)
+            if part and weight > 0
+        ),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge.errors import NotEnough
+from edge.errors import BundleError, NotEnough
 from edge.fit import Examples, fit
 from edge.stream import fit_chunks
 
@@ -70,3 +70,8 @@ def test_memory_does_not_grow_with_the_examples() -> None:
 def test_no_chunk_is_refused_by_name() -> None:
     with pytest.raises(NotEnough, match="no example"):
         fit_chunks(lambda: [])
+
+
+def test_a_factory_of_another_backbone_is_refused_by_name() -> None:
+    with pytest.raises(BundleError, match="24 and 16 features"):
+        fit_chunks(lambda: chunks(300, 24, 3, 64), next(chunks(20, 16, 3, 20)), sample=100)

@@ -26,6 +26,7 @@ from edge.lda import Floats, Ints, leave_out, spectrum_of_moments
 from edge.moments import Moments, fixed
 
 SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
+TABLE = 1 << 20  # scores in the sample: of many labels, fewer examples are enough to choose on
 CHUNK = 2048
 
 Read = Callable[[], Iterable[Examples]]
@@ -60,7 +61,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     parts = [local, _moments(factory, shared), _moments(factory, ~shared)]
     labels = _pooled(parts, (1.0, 1.0, 1.0)).labels
     column = {label: place for place, label in enumerate(labels)}
-    x, columns, groups = _sample(read(), column, local.examples // sample)
+    x, columns, groups = _sample(read(), column, local.examples // min(sample, TABLE // len(labels)))
     ours = np.concatenate(
         [np.full(len(x), local.examples / len(x)), np.zeros(len(factory))]
     )  # the sample speaks for all

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.head import Head
-from edge.lda import BETA, HeldOut, Spectrum
+from edge.held_out import HeldOut
+from edge.lda import BETA, Spectrum
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

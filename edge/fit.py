@@ -9,7 +9,7 @@ Factory examples (the bundle's) count `factory_weight` each, in the sums and in 
 [0, 1] and the temperature are chosen on the local examples alone. Those of labels that no local example has count
 fully, since nothing else keeps these labels alive.
 
-The mathematics and its sources stand in edge/lda.py and edge/choose.py.
+The mathematics and its sources stand in edge/lda.py, edge/held_out.py and edge/choose.py.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from edge.choose import METHODS, Choice, Grid, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
+from edge.held_out import leave_out
 from edge.lda import (
     Points,
     Rows,
     Spectrum,
     chunks,
-    leave_out,
     spectrum_of_examples,
     spectrum_of_moments,
 )

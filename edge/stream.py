@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from edge.choose import METHODS, Choice, choose, far, walk
 from edge.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
 from edge.head import softmax
-from edge.lda import Floats, Ints, leave_out, spectrum_of_moments
+from edge.held_out import leave_out
+from edge.lda import Floats, Ints, spectrum_of_moments
 from edge.moments import Moments, fixed
 
 SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many

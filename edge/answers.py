@@ -120,6 +120,7 @@ class Status(NamedTuple):
     loo_interval: tuple[float, float] | None
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught after the serving head was made
+    region: str | None  # the part of each picture that is looked at; None: the whole
 
 
 class HistoryEntry(NamedTuple):

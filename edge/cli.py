@@ -266,6 +266,11 @@ def doctor() -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
+def add(command: click.Command) -> None:
+    """Give the group a command that another module defines."""
+    cli.add_command(command)
+
+
 def main() -> None:
     """Entry point of `edge` and `python -m edge`."""
     run(cli, "edge")
@@ -343,6 +348,7 @@ def _status(status: "Status") -> list[str]:
         f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
         f"generation  {status.generation}, made {_when(status.trained)} by {status.method}{new}",
         f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out",
+        *([f"region      {status.region} (left,top,width,height) of each picture"] if status.region else []),
         "",
         *table(rows, right=[1, 2]),
     ]
@@ -363,3 +369,6 @@ def _findings(findings: "list[Finding]") -> list[str]:
         if not finding.ok:
             lines.append(f"    → {finding.remedy}")
     return lines
+
+
+from edge import cli_camera  # noqa: E402, F401  # its commands need the group above

@@ -21,6 +21,7 @@ from edge.errors import BundleError, HomeError, LabelError
 from edge.head import Head
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
+from edge.region import Region
 from edge.store import Example, Generation, Store, open_store
 
 Clock = Callable[[], datetime]
@@ -92,6 +93,19 @@ class Home:
                 return model
         raise BundleError(f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again")
 
+    @property
+    def region(self) -> Region | None:
+        """The part of each picture that is looked at; None: the whole."""
+        kept = self.store.get("region")
+        return Region.parse(kept) if kept else None
+
+    def put_region(self, region: Region | None) -> int:
+        """Look at this part of each picture from now on; returns how many examples were taught on another."""
+        with self.store.transaction():
+            changed = region != self.region
+            self.store.put("region", "" if region is None else str(region))
+        return self.store.count() if changed else 0
+
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
@@ -135,6 +149,7 @@ class Home:
             loo_interval=_pair(serving.figures["loo_interval"]),
             labels=tuple(LabelCount(label, local[label], factory[label]) for label in sorted({*local, *factory})),
             untrained_examples=self.store.count_after(number),
+            region=str(self.region) if self.region else None,
         )
 
     def history(self) -> list[HistoryEntry]:

@@ -53,8 +53,8 @@ class Learner(Home):
             self._backbones[threads] = backbone.open_backbone(self.bundle.entry(self.model.file), runtime, threads)
         return self._backbones[threads]
 
-    def classify(self, files: Sequence[Path]) -> Iterator[Answer | Skipped]:
-        """Name pictures, in their order; a file that cannot be read gives a `Skipped`."""
+    def classify(self, files: Sequence[photos.Picture]) -> Iterator[Answer | Skipped]:
+        """Name pictures, files or frames, in their order; one that cannot be read gives a `Skipped`."""
         serving = self.serving()
         for photo in self._embed(files):
             if photo.embedding is None:
@@ -70,7 +70,7 @@ class Learner(Home):
     def teach(
         self,
         label: str,
-        paths: Sequence[Path],
+        paths: Sequence[photos.Picture],
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Taught:
@@ -78,7 +78,7 @@ class Learner(Home):
 
         Args:
             label: its name.
-            paths: picture files and folders of them.
+            paths: picture files and folders of them, or a camera's frames.
             session: name shared by pictures that are nearly the same (a burst); they are left out together when the
                 head is judged. None: each picture stands for itself.
             progress: called with (done, total) after each file.
@@ -94,7 +94,7 @@ class Learner(Home):
         """
         start = time.perf_counter()
         label = clean(label)
-        files = [file for path in paths for file in preprocess.find(path)]
+        files = [file for path in paths for file in _pictures(path)]
         first_of = {e.image: e for e in self.store.examples()}
         taught: list[int] = []
         known: list[Skipped] = []
@@ -108,7 +108,7 @@ class Learner(Home):
             elif any(item.image == photo.image for item in batch):
                 known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
             else:
-                batch.append(Embedded(label, photo.embedding, photo.image, str(photo.path.absolute())))
+                batch.append(Embedded(label, photo.embedding, photo.image, _source(files[done - 1])))
             if len(batch) == BATCH:
                 taught += self._store(batch, session)
                 batch.clear()
@@ -200,8 +200,16 @@ class Learner(Home):
         with self.store.transaction():
             return [self.store.add_example(item, self.info.fingerprint, session, self.now()) for item in batch]
 
-    def _embed(self, files: Sequence[Path], known: Collection[str] = frozenset()) -> Iterator[photos.Photo]:
-        return photos.embed(files, self.backbone(len(files)), self.info, known)
+    def _embed(self, files: Sequence[photos.Picture], known: Collection[str] = frozenset()) -> Iterator[photos.Photo]:
+        return photos.embed(files, self.backbone(len(files)), self.info, known, self.region)
+
+
+def _pictures(path: photos.Picture) -> Sequence[photos.Picture]:
+    return [path] if isinstance(path, photos.Frame) else preprocess.find(path)
+
+
+def _source(path: photos.Picture) -> str:
+    return path.name if isinstance(path, photos.Frame) else str(path.absolute())
 
 
 def _known(example: Example, label: str) -> str:

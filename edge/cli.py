@@ -142,10 +142,15 @@ def teach(label: str, pictures: tuple[Path, ...], session: str | None) -> int:
 
 
 @cli.command()
+@click.option("--if-taught", is_flag=True, help="Do nothing unless examples were taught since the serving head was made.")
 @shared
-def retrain() -> None:
+def retrain(if_taught: bool) -> None:
     """Fit a new head to everything taught, and let it serve."""
-    result = learner().retrain()
+    opened = learner()
+    if if_taught and not opened.status().untrained_examples:
+        complain("nothing was taught since the serving head was made")
+        return
+    result = opened.retrain()
     answer(result, lambda: _retrained(result))
 
 

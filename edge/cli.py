@@ -142,7 +142,9 @@ def teach(label: str, pictures: tuple[Path, ...], session: str | None) -> int:
 
 
 @cli.command()
-@click.option("--if-taught", is_flag=True, help="Do nothing unless examples were taught since the serving head was made.")
+@click.option(
+    "--if-taught", is_flag=True, help="Do nothing unless examples were taught since the serving head was made."
+)
 @shared
 def retrain(if_taught: bool) -> None:
     """Fit a new head to everything taught, and let it serve."""

@@ -1,6 +1,7 @@
 """The commands that look through a camera: `watch`, `capture`, `review`. Like `cli`, they parse, call, and print."""
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -173,9 +174,9 @@ def capture(
 @click.option("--retrain/--no-retrain", default=True, help="Fit a new head at the end; yes unless you say so.")
 @cli.shared
 def review(folder: Path, retrain: bool) -> None:
-    """Label the frames that `watch --save-uncertain FOLDER` kept, one key each.
+    """Label the frames that watch kept, one key each; then retrain.
 
-    Then a new head is fitted. Labelled frames are moved to FOLDER/labelled/LABEL.
+    FOLDER is where `edge watch --save-uncertain FOLDER` put them; labelled, they are moved to FOLDER/labelled/LABEL.
     """
     from edge.errors import SourceError
     from edge.review import Review, Reviewed
@@ -238,10 +239,23 @@ def _show(session: "Review", path: Path, count: str, choices: dict[str, str]) ->
 
 
 def _key() -> str:
-    key = click.getchar()
-    if key in ("\x03", "\x04"):
+    """Read one key at once; keys typed ahead are not lost, as they are to `click.getchar`."""
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSADRAIN)
+        key = os.read(terminal, 1)
+        if key == b"\x1b":  # an arrow or the like: the rest of it is no key of its own
+            if select.select([terminal], [], [], 0.05)[0]:
+                os.read(terminal, 16)
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    if key in (b"", b"\x04"):
         raise KeyboardInterrupt
-    return key.lower()
+    return key.decode("ascii", "replace").lower()
 
 
 def _reviewed(result: "Reviewed") -> list[str]:

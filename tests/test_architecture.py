@@ -9,7 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
-PURE = {"answers", "choose", "errors", "evaluate", "fit", "head", "judge", "labels", "lda", "moments", "stream"}
+PURE = {
+    "answers",
+    "choose",
+    "errors",
+    "evaluate",
+    "fit",
+    "head",
+    "judge",
+    "labels",
+    "lda",
+    "moments",
+    "region",
+    "smooth",
+    "stream",
+}
 DISK = {
     "bundle",
     "store",
@@ -23,6 +37,12 @@ DISK = {
     "cli",
     "terminal",
     "backbone",
+    "camera",
+    "cli_camera",
+    "folder",
+    "hooks",
+    "review",
+    "uncertain",
 }
 
 

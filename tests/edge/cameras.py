@@ -28,7 +28,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 class Camera(ThreadingHTTPServer):
-    """Motion JPEG at /stream, one picture at /still; `cut` breaks every connection, and refuses new ones till `mend`."""
+    """Motion JPEG at /stream, one picture at /still; while `up` is False, connections break and are refused."""
 
     daemon_threads = True
 

@@ -120,7 +120,7 @@ def test_a_broker_that_comes_late_or_goes_is_waited_for_and_told_the_latest(tmp_
     assert news == [f"broker 127.0.0.1:{port} cannot be reached; waiting for it"]
     for label in ("open", "shut"):
         with broker(tmp_path, port), Listener(port) as listener:
-            listener.waits("edge/pi/state", lambda text, label=label: json.loads(text)["label"] == label)  # type: ignore[misc]
+            listener.waits("edge/pi/state", lambda text, label=label: json.loads(text)["label"] == label)
         wait_for(lambda: bool(news.extend(mqtt.news()) or "is gone" in news[-1]))
         mqtt.tell(seen("shut"), ["open", "shut"])
     mqtt.close()

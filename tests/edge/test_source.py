@@ -169,7 +169,8 @@ def test_motion_jpeg_is_split_at_pictures_wherever_the_bytes_are_cut() -> None:
     for joint in (b"", b"\r\n--frame\r\nContent-Length: 7\r\n\r\n", b"\x00" * 100):
         stream = joint + joint.join(pictures) + joint + pictures[0][:200]
         for size in (1, 7, 4096):
-            assert list(mjpeg.split(lambda _, s=io.BytesIO(stream), n=size: s.read(n))) == pictures  # type: ignore[misc]
+            pieces = iter([stream[at : at + size] for at in range(0, len(stream), size)])
+            assert list(mjpeg.split(lambda _, pieces=pieces: next(pieces, b""))) == pictures
 
 
 def test_an_endless_picture_is_no_motion_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +286,9 @@ def test_a_virtual_environment_that_hides_picamera2_is_seen_through(
 def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "film.mjpeg").write_bytes(b"".join(jpeg(picture("brick", seed)) for seed in range(5)))
     program = tmp_path / "rpicam-vid"
-    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/args\ncat {tmp_path}/film.mjpeg\necho no camera >&2\nexit 1\n')
+    program.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/args\ncat {tmp_path}/film.mjpeg\necho no camera >&2\nexit 1\n'
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setitem(sys.modules, "picamera2", None)

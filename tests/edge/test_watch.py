@@ -92,7 +92,7 @@ def test_no_picture_is_missed_or_answered_twice_across_a_retrain_and_kills(home:
         process = start(home, "watch", folder, "--json", "--every", 0.02, out=stdout)
         writer.start()
         for kills in range(1, 4):
-            wait_for(lambda least=kills * 100: len(answered()) >= least)  # type: ignore[misc]
+            wait_for(lambda least=kills * 100: len(answered()) >= least)
             process.send_signal(signal.SIGKILL)
             process.wait()
             process = start(home, "watch", folder, "--json", "--every", 0.02, out=stdout)
@@ -123,9 +123,7 @@ def test_sigterm_ends_in_peace_and_is_ready_and_alive_before(home: Path, tmp_pat
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
-        process = start(
-            home, "watch", tmp_path / "in", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000"
-        )
+        process = start(home, "watch", tmp_path / "in", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
         said = [systemd.recv(100) for _ in range(4)]
         assert said == [b"READY=1", *[b"WATCHDOG=1"] * 3]
         process.terminate()
@@ -270,7 +268,9 @@ def test_a_turned_photo_is_cut_as_it_is_seen(learner: Learner, tmp_path: Path) -
     assert a.top == b.top
 
 
-@pytest.mark.parametrize("text", ["0.2,0.1,0.3", "a,b,c,d", "0.8,0,0.3,1", "-0.1,0,0.5,0.5", "0,0,0,1", "nan,0,1,1", ""])
+@pytest.mark.parametrize(
+    "text", ["0.2,0.1,0.3", "a,b,c,d", "0.8,0,0.3,1", "-0.1,0,0.5,0.5", "0,0,0,1", "nan,0,1,1", ""]
+)
 def test_a_region_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SourceError):
         Region.parse(text)

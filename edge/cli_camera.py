@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,9 @@ def watch(
     """Name what SOURCE shows, again and again, until stopped.
 
     SOURCE is a folder that pictures arrive in, picamera, /dev/video0, http://… or rtsp://…, or a video file. With
-    --json each frame is a line; without it, each change of what is settled on.
+    --json each frame is a line; without it, a camera's changes alone.
     """
-    from edge.folder import Folder, Journal, Notice
+    from edge.folder import Journal, Notice
     from edge.hooks import Hook, Hooks
     from edge.mqtt import Mqtt
     from edge.notify import Notifier
@@ -90,7 +91,6 @@ def watch(
         broker = Mqtt(mqtt, socket.gethostname()) if mqtt else None
         if broker:
             closing.callback(broker.close)
-        each = isinstance(opened, Folder)
         learner.backbone()  # before saying that we are ready
         notifier.tell("READY=1")
         complain(f"watching {opened.name}; end with Ctrl-C")
@@ -106,7 +106,7 @@ def watch(
                 complain(event.text)
             elif isinstance(event, Sight):
                 answered += event.frame is not None
-                _tell(event, each)
+                _tell(event, opened.live)
                 if broker:
                     broker.tell(event.seen, event.labels)
                 for problem in runner.run(event.seen):
@@ -152,6 +152,7 @@ def capture(
     stop = _stopped_by_signals()
     progress = Progress("capturing")
     result = capturing(learner, label, opened, session, count, seconds, every, stop, progress, complain)
+    bursts = len({example.session for example in learner.store.examples("labels.name = ?", label)})
     for skipped in result.unreadable[:5]:
         complain(f"skipped: {skipped.reason}")
 
@@ -163,6 +164,8 @@ def capture(
             return [f"{opened.name} gave no frame in {seconds:g} s; nothing was taught"]
         if len(result.examples) < min(count, 5):
             lines.append("that is few: move the thing or the light while capturing")
+        if result.examples and bursts == 1:
+            lines.append("one burst alone cannot be judged: capture another, later or in other light")
         return [*lines, "now run: edge retrain"] if result.examples else lines
 
     cli.answer(result, lines)
@@ -248,9 +251,8 @@ def _key() -> str:
     try:
         tty.setcbreak(terminal, termios.TCSADRAIN)
         key = os.read(terminal, 1)
-        if key == b"\x1b":  # an arrow or the like: the rest of it is no key of its own
-            if select.select([terminal], [], [], 0.05)[0]:
-                os.read(terminal, 16)
+        if key == b"\x1b" and select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 16)  # an arrow or the like: the rest of it is no key of its own
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
     if key in (b"", b"\x04"):
@@ -278,17 +280,18 @@ def _put_region(learner: "Learner", text: str | None) -> None:
         )
 
 
-def _tell(sight: "Sight", each: bool) -> None:
-    """Print an answer: every one for programs; for people, each picture of a folder, or each change."""
+def _tell(sight: "Sight", live: bool) -> None:
+    """Print an answer: every one for programs; for people, each picture of a folder or film, or a camera's changes."""
     from edge.answers import to_json
 
     seen = sight.seen
     if cli.as_json():
         say_json(to_json(seen))
         sys.stdout.flush()
-    elif each or seen.changed:
+    elif seen.changed or not live:
+        when = f"{datetime.fromisoformat(seen.time).astimezone():%Y-%m-%d %H:%M:%S}"
         name = "unknown" if seen.label is None else f"{seen.label} {100 * seen.probability:.0f} %"
-        say(f"{seen.image}: {name}")
+        say(f"{when if live else seen.image}: {name}")
         sys.stdout.flush()
 
 

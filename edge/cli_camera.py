@@ -60,6 +60,7 @@ def watch(
     SOURCE is a folder that pictures arrive in, picamera, /dev/video0, http://… or rtsp://…, or a video file. With
     --json each frame is a line; without it, a camera's changes alone.
     """
+    from edge.answers import Skipped
     from edge.folder import Journal, Notice
     from edge.hooks import Hook, Hooks
     from edge.mqtt import Mqtt
@@ -95,6 +96,7 @@ def watch(
         notifier.tell("READY=1")
         complain(f"watching {opened.name}; end with Ctrl-C")
         answered = skipped = 0
+        broken = False
         events = watching(
             learner, opened, rule or Rule(*((3, 5) if opened.live else (1, 1))), every, stop, *journals[:1]
         )
@@ -114,8 +116,11 @@ def watch(
                 if keep and event.frame:
                     _keep(keep, event)
             elif event is not None:
+                if not (opened.live and broken):  # a camera with a fault has it in every frame
+                    complain(f"skipped: {event.reason}")
                 skipped += 1
-                complain(f"skipped: {event.reason}")
+            if event is not None:
+                broken = isinstance(event, Skipped)
         notifier.tell("STOPPING=1")
     complain(f"stopped; {plural(answered, 'frame')} answered")
     return PARTLY if skipped and not stop.is_set() else 0

@@ -63,6 +63,7 @@ def watch(
     from edge.answers import Skipped
     from edge.folder import Journal, Notice
     from edge.hooks import Hook, Hooks
+    from edge.labels import RESERVED
     from edge.mqtt import Mqtt
     from edge.notify import Notifier
     from edge.smooth import Rule
@@ -76,6 +77,8 @@ def watch(
     notifier = Notifier(os.environ)
     runner = Hooks([Hook.parse(*hook) for hook in hooks], learner.home)
     rule = Rule.parse(smooth) if smooth else None
+    for label in {label for label, _ in hooks} - {*learner.serving().head.labels, RESERVED}:
+        complain(f"careful: --on {label}: no such label yet; there are {', '.join(learner.serving().head.labels)}")
     _put_region(learner, region)
     with ExitStack() as closing:
         journals: list[Journal] = []

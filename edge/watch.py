@@ -6,6 +6,7 @@ adopted bundle does so too, for which the home is opened again.
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -104,7 +105,7 @@ class _Opened:
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self._given = learner
+        self._ours = ExitStack()  # a learner that was opened here
         self._adopted = self._adopts()
 
     def answer(self, frame: Frame) -> Answer | Skipped:
@@ -117,17 +118,15 @@ class _Opened:
             else:
                 if self._adopts() == self._adopted:
                     return answer
-            learner = Learner.open(self.learner.home)
             self.close()
-            self.learner, self._adopted = learner, self._adopts(learner)
+            self.learner = self._ours.enter_context(Learner.open(self.learner.home))
+            self._adopted = self._adopts()
 
     def close(self) -> None:
-        if self.learner is not self._given:
-            self.learner.store.close()
+        self._ours.close()
 
-    def _adopts(self, learner: Learner | None = None) -> tuple[str | None, ...]:
-        store = (learner or self.learner).store
-        return tuple(store.get(key) for key in ("bundle", "format", "precision"))
+    def _adopts(self) -> tuple[str | None, ...]:
+        return tuple(self.learner.store.get(key) for key in ("bundle", "format", "precision"))
 
 
 def _sight(frame: Frame, answer: Answer, smoother: Smoother, opened: _Opened) -> Sight:

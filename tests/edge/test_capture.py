@@ -92,3 +92,18 @@ def test_frames_are_taught_as_files_are(tmp_path: Path, tiny_bundle: Path) -> No
         again = learner.teach("coins", [path])
         assert (len(first.examples), len(again.known)) == (1, 1)
         assert learner.store.examples()[0].source == "camera"
+
+
+def test_a_nightly_retrain_makes_a_generation_only_of_something_new(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    code, out, err = ready("retrain", "--if-taught")
+    assert (code, out, err) == (0, "", "nothing was taught since the serving head was made\n")
+    picture("coins", 5).save(tmp_path / "a.png")
+    ready("teach", "coins", tmp_path / "a.png")
+    assert "generation 2 serves" in ready("retrain", "--if-taught")[1]
+    assert ready("retrain", "--if-taught")[1] == ""
+
+
+def test_a_label_that_nobody_taught_is_pointed_at(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    code, _, err = ready("watch", tmp_path / "nowhere", "--on", "gras", "true")
+    assert code == 1
+    assert "careful: --on gras: no such label yet; there are brick, grass, gravel" in err

@@ -13,7 +13,6 @@ copy. Everything here blocks, and gives up by itself after `TIMEOUT` without a f
 """
 
 import contextlib
-import io
 import os
 import select
 import shutil
@@ -22,6 +21,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,6 +156,7 @@ def opencv() -> Any:
     Raises:
         SourceError: it is not installed, or does not load; the message says what to install.
     """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is said by us, in one line
     try:
         import cv2
     except ImportError as error:
@@ -163,7 +164,7 @@ def opencv() -> Any:
         raise SourceError(
             f"this source is read by OpenCV, which is not here{why}; run: pip install 'edge-transfer[camera]'"
         ) from None
-    cv2.utils.logging.setLogLevel(0)  # what is wrong is said by us, in one line
+    cv2.utils.logging.setLogLevel(0)
     return cv2
 
 
@@ -204,7 +205,7 @@ def _picamera2(library: Any, number: int) -> Iterator[bytes]:
 def _rpicam(program: str, number: int) -> Iterator[bytes]:
     command = [program, "--camera", str(number), "--nopreview", "--timeout", "0", "--codec", "mjpeg", "--flush"]
     command += ["--width", str(WIDTH), "--height", str(HEIGHT), "--framerate", str(RATE), "--output", "-"]
-    complaints = io.BytesIO()
+    complaints = deque[bytes](maxlen=20)
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     ) as process:
@@ -222,15 +223,14 @@ def _rpicam(program: str, number: int) -> Iterator[bytes]:
                 said = os.read(err, size)
                 if not said:  # it ended
                     return os.read(out, size)
-                complaints.seek(0)
-                complaints.write(said)
-                complaints.truncate()
+                complaints.append(said)
 
         try:
             yield from mjpeg.split(read)
         finally:
             process.kill()
-    lines = complaints.getvalue().decode(errors="replace").strip().splitlines()
+        complaints.append(process.stderr.read())
+    lines = b"".join(complaints).decode(errors="replace").strip().splitlines()
     raise SourceError(f"{program} ended" + (f": {lines[-1]}" if lines else ""))
 
 

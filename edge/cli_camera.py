@@ -313,11 +313,14 @@ def _keep(keep: Any, sight: "Sight") -> None:
 
 
 def _stopped_by_signals() -> threading.Event:
-    """Return what SIGTERM and Ctrl-C set: the frame in work is finished, and nothing is cut in the middle."""
+    """Return what SIGTERM and Ctrl-C set: the frame in work is finished, and nothing is cut in the middle.
+
+    A second Ctrl-C cuts all the same. A second SIGTERM does not: timeout(1), for one, always sends two.
+    """
     stop = threading.Event()
 
-    def end(*_: object) -> None:
-        if stop.is_set():
+    def end(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 

@@ -89,7 +89,7 @@ class Live:
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
         """As `Source.frames`; it ends only by `stop`."""
-        wait, lost = 1.0, False
+        wait, lost, there = 1.0, False, False
         while not stop.is_set():
             newest = _Newest(self._stream, every)
             try:
@@ -103,7 +103,7 @@ class Live:
                         continue
                     if lost:
                         yield Notice(f"{self.name} is back")
-                    wait, lost = 1.0, False
+                    wait, lost, there = 1.0, False, True
                     now = time.time()
                     yield Frame(f"{self.name} {_written(now)}", data, now)
                     yield from pause(every - (time.monotonic() - start), stop)
@@ -111,7 +111,8 @@ class Live:
                 newest.close()
             if not lost and not stop.is_set():
                 lost = True
-                yield Notice(f"{self.name} is gone: {newest.ended}; waiting for it")
+                what = "is gone" if there else "gives no picture"
+                yield Notice(f"{self.name} {what}: {newest.ended}; waiting for it")
             yield from pause(wait, stop)
             wait = min(2 * wait, LONGEST_WAIT)
 

@@ -1,5 +1,6 @@
 """Real sources for tests: a camera that serves motion JPEG on loopback, and a film."""
 
+import contextlib
 import io
 import threading
 import time
@@ -28,7 +29,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 class Camera(ThreadingHTTPServer):
-    """Motion JPEG at /stream, one picture at /still; while `up` is False, connections break and are refused."""
+    """Motion JPEG at /stream, one picture at /still, a film at /film; unless `up`, connections break."""
 
     daemon_threads = True
 
@@ -37,6 +38,7 @@ class Camera(ThreadingHTTPServer):
         self.number = 0
         self.up = True
         self.password: str | None = None
+        self.film = b""  # what /film gives
         super().__init__(("127.0.0.1", port), _Handler)
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -65,6 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "image/jpeg")
             self.end_headers()
             self.wfile.write(self.server.frame())
+            return
+        if self.path == "/film":
+            self.send_header("Content-Type", "video/x-msvideo")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(self.server.film)
             return
         if self.path == "/page":
             self.send_header("Content-Type", "text/html")

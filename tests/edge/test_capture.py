@@ -45,7 +45,7 @@ def test_a_camera_that_is_not_there_is_said(ready: Run) -> None:  # noqa: F811
         code, out, err = ready("capture", "coins", camera.url(), "--seconds", 0.5)
     assert code == 3
     assert "gave no frame in 0.5 s" in out
-    assert "is gone: it answers 503" in err
+    assert "gives no picture: it answers 503" in err
 
 
 def test_a_film_teaches_too_and_a_folder_is_sent_to_teach(ready: Run, tmp_path: Path) -> None:  # noqa: F811

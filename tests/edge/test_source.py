@@ -254,6 +254,21 @@ def test_a_film_gives_frames_by_its_own_time(tmp_path: Path) -> None:
     assert pixel[0] > pixel[2] + 40, "brick is red: colours are in their order"
 
 
+def test_video_of_another_kind_is_streamed_by_opencv(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.avi", ["brick"] * 30)
+    with filming(lambda n: picture("brick", n)) as server:
+        server.film = film.read_bytes()
+        stop, seen = threading.Event(), list[Event]()
+        for event in open_source(server.url("film"), _none).frames(0.01, stop):
+            seen.append(event)
+            if isinstance(event, Notice):
+                stop.set()
+    frames = [event for event in seen if isinstance(event, Frame)]
+    assert frames
+    assert Image.open(io.BytesIO(frames[-1].data)).size == (80, 80)
+    assert any(isinstance(event, Notice) and "is gone: it ended" in event.text for event in seen)
+
+
 def test_what_is_no_film_is_said_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     (tmp_path / "film.mp4").write_text("no film")

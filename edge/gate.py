@@ -29,7 +29,7 @@ from edge.head import unit
 COVERAGE = 0.95
 RANK = 128
 SHRINKAGE = 1.0  # s
-KNOTS = 101  # left-out similarities are kept as that many quantiles, for the drift
+KNOTS = 21  # left-out similarities of each label are kept as that many quantiles, for the drift
 
 _MAGIC = b"EDGEGATE"
 _HEADER = struct.Struct("<8sIIId16s")  # magic, prototypes, features, labels, coverage, background
@@ -65,7 +65,7 @@ class Background:
         rank = min(rank, len(values) - 1)
         basis = vectors.T[len(values) - rank :]
         basis = basis * np.where(basis[np.arange(rank), np.abs(basis).argmax(axis=1)] < 0, -1, 1)[:, None]
-        rest = float(max(values[: len(values) - rank].mean(), 0))
+        rest = float(np.float32(max(values[: len(values) - rank].mean(), 0)))  # as a bundle holds it
         return cls(
             mean.astype(np.float32), basis.astype(np.float16), np.maximum(values[-rank:], 0).astype(np.float32), rest
         )
@@ -114,7 +114,7 @@ class Gate:
     Args:
         prototypes: (P, D) float16, unit means of z.
         measured: (C,) whether each label of the head, in its order, has enough examples to be judged.
-        quantiles: (KNOTS,) float32, ascending, of the left-out similarities.
+        quantiles: (C, KNOTS) float32, ascending, of each label's left-out similarities.
         threshold: similarities below it are unknown; −inf keeps all.
         coverage: the share of known pictures that is meant to be kept.
         background: digest of the background it was fitted with.
@@ -129,7 +129,7 @@ class Gate:
 
     def reordered(self, order: Sequence[int]) -> Gate:
         """Follow a head whose labels came into another order."""
-        return replace(self, measured=self.measured[list(order)])
+        return replace(self, measured=self.measured[list(order)], quantiles=self.quantiles[list(order)])
 
     def to_bytes(self) -> bytes:
         """Write it as one little-endian block."""
@@ -149,13 +149,13 @@ class Gate:
             raise BundleError(f"{len(blob)} bytes are no gate; run: edge retrain")
         _, count, features, labels, coverage, background = _HEADER.unpack_from(blob)
         at = _HEADER.size + 8
-        expected = at + labels + 4 * KNOTS + 2 * count * features
+        expected = at + labels * (1 + 4 * KNOTS) + 2 * count * features
         if max(count, features, labels) > _LARGEST or len(blob) != expected:
             raise BundleError(f"a gate of {len(blob)} bytes, its header needs {expected}; run: edge retrain")
         (threshold,) = struct.unpack_from("<d", blob, _HEADER.size)
         measured = np.frombuffer(blob, "u1", labels, at).astype(np.bool_)
-        quantiles = np.frombuffer(blob, "<f4", KNOTS, at + labels).astype(np.float32)
-        prototypes = np.frombuffer(blob, "<f2", count * features, at + labels + 4 * KNOTS)
+        quantiles = np.frombuffer(blob, "<f4", labels * KNOTS, at + labels).astype(np.float32).reshape(labels, KNOTS)
+        prototypes = np.frombuffer(blob, "<f2", count * features, at + labels * (1 + 4 * KNOTS))
         return cls(prototypes.reshape(count, features), measured, quantiles, threshold, coverage, background)
 
 
@@ -182,6 +182,6 @@ class Judge:
         """Say whether a picture is unknown; None where the label that the head gives it has too few examples."""
         return bool(similarity < self.gate.threshold) if self.gate.measured[column] else None
 
-    def rank(self, similarity: float) -> float:
-        """Give the share of taught pictures that, left out, were less similar: 0.5 is usual."""
-        return float(np.interp(similarity, self.gate.quantiles, np.linspace(0, 1, KNOTS)))
+    def rank(self, similarity: float, column: int) -> float:
+        """Give the share of taught pictures of a label that, left out, were less similar: 0.5 is usual."""
+        return float(np.interp(similarity, self.gate.quantiles[column], np.linspace(0, 1, KNOTS)))

@@ -6,7 +6,11 @@ not taught it, nor the rest of its session.
 **Few examples.** A mean of n − 1 examples is noisier than one of n, and a cosine with it lower: with ρ the mean cosine
 of two examples of a label, cos(x, mean of n) is proportional to √(n / (1 + (n − 1) ρ)), so that left-out cosines are
 multiplied by the ratio of the two. The threshold is the conformal quantile, the ⌊α (n + 1)⌋-th smallest of n; below
-twice the n for which there is one, it is the one-sided prediction bound of a normal variable, mean − t σ √(1 + 1/n).
+twice the n for which there is one, it is the one-sided prediction bound of a normal variable, mean − t σ √(1 + 1/n),
+with the n that they are worth.
+
+**Bursts.** Frames of one scene taught as if each stood for itself leave each other out in vain: their similarities are
+near 1, and their quantile is a threshold that no other day's picture reaches. It is therefore never above `ALIKE`.
 
 Sources: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005 (the quantile); Abramowitz & Stegun
 26.7.5 (Student's t from the normal quantile).
@@ -20,12 +24,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.evaluate import ENOUGH
 from edge.fit import Examples, groups_of
 from edge.gate import COVERAGE, KNOTS, Background, Gate
 
 FEWEST = 4  # left-out examples: two labels of two
+ALIKE = 0.6  # a whitened similarity that is never called unknown; random pictures reach 0.3
 
 Floats = NDArray[np.float64]
+Knots = NDArray[np.float32]
 Read = Callable[[], Iterable[Examples]]
 
 
@@ -83,30 +90,39 @@ def fit_gate(
     return Gate(
         unit_means.astype(np.float16),
         measured,
-        np.quantile(scores, np.linspace(0, 1, KNOTS)).astype(np.float32),
-        lower_bound(scores, coverage),
+        _quantiles(every, owner % len(labels), able & counted, len(labels)),
+        min(
+            lower_bound(scores, coverage, len(np.unique(owner[able & counted]))),
+            ALIKE if len(background.basis) else 1.0,
+        ),
         coverage,
         background.digest(),
     )
 
 
-def lower_bound(scores: Floats, coverage: float) -> float:
+def lower_bound(scores: Floats, coverage: float, means: int = 1) -> float:
     """Give the value that the next score of n like these exceeds with probability `coverage`.
+
+    Args:
+        scores: (n,) of examples, each left out.
+        coverage: in (0, 1).
+        means: how many means the examples were left out of. What is left out moves the rest the other way, so that n
+            scores are worth n − means: two examples of a label have one and the same.
 
     >>> lower_bound(np.arange(100.0), 0.95)
     4.0
     >>> round(lower_bound(np.array([1.0, 2.0, 3.0, 4.0]), 0.95), 2)
     -0.84
     """
-    n, miss = len(scores), 1 - coverage
-    rank = int(miss * (n + 1) + 1e-9)
+    rank = int((1 - coverage) * (len(scores) + 1) + 1e-9)
     if rank >= 2:
         return float(np.sort(scores)[rank - 1])
     from statistics import NormalDist  # 5 ms that only retraining needs
 
+    n = max(len(scores) - means, 1) + 1
     z, dof = NormalDist().inv_cdf(coverage), n - 1
     t = z + (z**3 + z) / (4 * dof) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
-    return float(scores.mean() - t * scores.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return float(scores.mean() - t * scores.std() * np.sqrt(n / dof * (1 + 1 / n)))
 
 
 def _both(read: Read, factory: Examples | None) -> Iterator[Chunk]:
@@ -124,6 +140,17 @@ def _likeness(sums: Floats, counts: Floats) -> float:
     return float(np.clip(inside / pairs, 0.01, 1)) if pairs else 1.0
 
 
+def _quantiles(similarities: Floats, columns: NDArray[np.int64], used: NDArray[np.bool_], labels: int) -> Knots:
+    """(labels, KNOTS) of each label's own similarities, or of all where it has fewer than `ENOUGH`."""
+    steps = np.linspace(0, 1, KNOTS)
+    table = np.tile(np.quantile(similarities[used], steps), (labels, 1))
+    for column in range(labels):
+        own = similarities[used & (columns == column)]
+        if len(own) >= ENOUGH:
+            table[column] = np.quantile(own, steps)
+    return table.astype(np.float32)
+
+
 def _leave_out(
     z: NDArray[np.float32],
     own: NDArray[np.int64],
@@ -134,7 +161,7 @@ def _leave_out(
     likeness: float,
 ) -> Floats:
     """(n,) similarities of examples z (n, D), their groups left out; NaN where nothing of their own is left."""
-    strength = np.sqrt(counts / (1 + (counts - 1) * likeness))  # of a mean of so many
+    strength = np.sqrt(counts / (1 + np.maximum(counts - 1, 0) * likeness))  # of a mean of so many
     lengths = np.maximum(np.linalg.norm(sums, axis=1), 1e-12)
     cosines = np.full((len(z), len(sums)), -np.inf)
     cosines[:, used] = z @ (sums[used] / lengths[used][:, None]).T

@@ -256,7 +256,7 @@ class Learner(Home):
             if self._ranks is None or self._ranks[0] is not serving:
                 self._note_ranks()
                 self._ranks = serving, []
-            self._ranks[1].append(-1 if unknown else round(100 * serving.judge.rank(similarity)))
+            self._ranks[1].append(-1 if unknown else round(100 * serving.judge.rank(similarity, column)))
             if len(self._ranks[1]) >= FLUSH:
                 self._note_ranks()
         return unknown

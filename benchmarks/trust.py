@@ -1,12 +1,12 @@
 """`make bench-trust`: does it know what it does not know, and see a wrong picture? In one run, against the usual gates.
 
-    python benchmarks/trust.py [--cache DIR] [--seeds 10] [--generic FILE] [--only unknown|coverage|domain|cost]
+    python -m benchmarks.trust [--cache DIR] [--seeds 10] [--generic FILE] [--only unknown|coverage|domain|cost]
 
-Unknown: heads are taught 20 examples of all labels but one; of that one's photos, and of random pictures, the
-share that is taken for known. Our threshold comes from the taught examples alone; every rival is given the threshold that keeps
-exactly as many of the *test* photos of known labels as ours does, which no device could know. The two-label sets have
-no label to spare: there, photos of the other sets are the unknown. Coverage: what share of known photos is kept, by
-number of examples. Domain: test photos as they are and spoilt, words by a domain of training photos. Cost: a warm
+Unknown: heads are taught 20 examples of all labels but one; of that one's photos, and of random pictures, the share
+that is taken for known. Our threshold comes from the taught examples alone; every rival is given the threshold that
+keeps exactly as many of the *test* photos of known labels as ours does, which no device could know. The two-label sets
+have no label to spare: there, photos of the other sets are the unknown. Coverage: what share of known photos is kept,
+by number of examples. Domain: test photos as they are and spoilt, words by a domain of training photos. Cost: a warm
 classification with the gate over one without, as the median of paired ratios.
 
 `--generic` names an npz file of `images` uint8 (N, S, S, 3), generic photos for MobileNetV2's background; it is kept in
@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from embeddings import SHARED, Set, embedded, features
-from peers import peers
 
+from benchmarks.embeddings import SHARED, Set, embedded, features
+from benchmarks.peers import peers
 from edge import preprocess
 from edge.domain import Domain, complaints, look
 from edge.fit import Examples, fit

@@ -10,7 +10,8 @@ twice the n for which there is one, it is the one-sided prediction bound of a no
 with the n that they are worth.
 
 **Bursts.** Frames of one scene taught as if each stood for itself leave each other out in vain: their similarities are
-near 1, and their quantile is a threshold that no other day's picture reaches. It is therefore never above `ALIKE`.
+near 1, and their quantile is a threshold that no other day's picture reaches. Where
+their median is above `BURST`, the threshold is therefore at most `ALIKE`.
 
 Sources: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005 (the quantile); Abramowitz & Stegun
 26.7.5 (Student's t from the normal quantile).
@@ -29,7 +30,8 @@ from edge.fit import Examples, groups_of
 from edge.gate import COVERAGE, KNOTS, Background, Gate
 
 FEWEST = 4  # left-out examples: two labels of two
-ALIKE = 0.6  # a whitened similarity that is never called unknown; random pictures reach 0.3
+BURST = 0.9  # median similarity above which the pictures are frames of one scene; those of a sign language reach 0.85
+ALIKE = 0.6  # a similarity that is then never called unknown; random pictures reach 0.3
 
 Floats = NDArray[np.float64]
 Knots = NDArray[np.float32]
@@ -86,15 +88,14 @@ def fit_gate(
     scores = every[able & counted]
     if len(scores) < FEWEST:
         return None
+    bound = lower_bound(scores, coverage, len(np.unique(owner[able & counted])))
+    bursts = len(background.basis) > 0 and float(np.median(scores)) > BURST
     unit_means = sums[used] / np.maximum(np.linalg.norm(sums[used], axis=1, keepdims=True), 1e-12)
     return Gate(
         unit_means.astype(np.float16),
         measured,
         _quantiles(every, owner % len(labels), able & counted, len(labels)),
-        min(
-            lower_bound(scores, coverage, len(np.unique(owner[able & counted]))),
-            ALIKE if len(background.basis) else 1.0,
-        ),
+        min(bound, ALIKE) if bursts else bound,
         coverage,
         background.digest(),
     )

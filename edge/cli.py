@@ -262,7 +262,11 @@ def export(file: Path) -> None:
     result = learner().export(file)
     size = f"{result.bytes / 1e6:.1f} MB"
     answer(
-        result, lambda: [f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"]
+        result,
+        lambda: [
+            f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"
+            "; it never says unknown, that is for edge classify alone"
+        ],
     )
 
 
@@ -396,7 +400,7 @@ def _lately(status: "Status") -> list[str]:
         return []
     seen = (
         f"{100 * drift.unknown:.0f} % of the last {drift.frames} frames were unknown ({100 * drift.expected:.0f} % is "
-        f"usual), the typical one was nearer to what was taught than {100 * drift.typical:.0f} % of the examples"
+        f"usual); the typical one resembles it more than {100 * drift.typical:.0f} % of the taught ones do (50 % is usual)"
     )
     if not drift.drifted:
         return [f"lately      {seen}"]

@@ -44,6 +44,7 @@ Score = Callable[[Array], Array]  # embeddings (N, D) → (N,), larger is more s
 SOFTMAX = ("Coral SGD softmax", "Teachable Machine", "Frigate", "logistic C=10")
 V2 = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
 KNOWN, RANDOM = 20, 500  # examples a label; random pictures
+GENERIC = 5000  # generic photos that are enough
 
 
 @dataclass(frozen=True)
@@ -329,7 +330,9 @@ def benches(cache: Path, generic: Path | None) -> Iterator[Bench]:
         path = cache / f"mobilenet_v2_{made_by}_generic.npz"
         background = Background.none(photos.shape[1])
         if generic or path.exists():
-            background = Background.of(cached(path, lambda: embed(network(), images(generic))))
+            labels = path.with_name(path.name.replace("generic", "kinds"))
+            kinds = cached(labels, lambda: np.array(generic_kinds(generic)))
+            background = Background.of(cached(path, lambda: embed(network(), images(generic))), kinds)
         else:
             print("mobilenet_v2: no --generic photos, so gated by the plain embedding", file=sys.stderr)
         yield Bench("mobilenet_v2, ImageNet", features(), photos, background)
@@ -351,15 +354,23 @@ def cached(path: Path, make: Callable[[], Array]) -> Array:
         return file["X"].astype(np.float32)
 
 
-def images(generic: Path | None, most: int = 5000) -> list[Array]:
+def images(generic: Path | None) -> list[Array]:
     """Generic photos from an npz file, cut to the network's input."""
     from PIL import Image
 
     assert generic is not None
     with np.load(generic) as file:
         found = file["images"]
-    step = -(-len(found) // most)
-    return [preprocess.square(Image.fromarray(image), 224, 256) for image in found[::step]]
+    return [preprocess.square(Image.fromarray(image), 224, 256) for image in found[:: -(-len(found) // GENERIC)]]
+
+
+def generic_kinds(generic: Path | None) -> Array:
+    """What they show: their `labels`, or all the same."""
+    assert generic is not None
+    with np.load(generic) as file:
+        count = len(file["images"])
+        found = file["labels"] if "labels" in file.files else np.zeros(count)
+    return found[:: -(-count // GENERIC)]
 
 
 def embed(network: Any, pictures: list[Any]) -> Array:

@@ -400,7 +400,7 @@ def _lately(status: "Status") -> list[str]:
         return []
     seen = (
         f"{100 * drift.unknown:.0f} % of the last {drift.frames} frames were unknown ({100 * drift.expected:.0f} % is "
-        f"usual); the typical one resembles it more than {100 * drift.typical:.0f} % of the taught ones do (50 % is usual)"
+        f"usual); the typical one fits it better than {100 * drift.typical:.0f} % of the examples (50 % is)"
     )
     if not drift.drifted:
         return [f"lately      {seen}"]

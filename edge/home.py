@@ -17,7 +17,9 @@ from typing import NoReturn, Self
 from edge import bundle, photos
 from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status
 from edge.bundle import FactoryExamples
+from edge.drift import drift_of
 from edge.errors import BundleError, HomeError, LabelError
+from edge.gate import COVERAGE, Background, Gate, Judge
 from edge.head import Head
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
@@ -34,10 +36,11 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Serving:
-    """The head in use, with the names that its labels have today."""
+    """The head in use, with the names that its labels have today, and what judges whether a picture is unknown."""
 
     generation: int
     head: Head
+    judge: Judge | None
 
 
 class Home:
@@ -72,12 +75,21 @@ class Home:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
         self.store.close()
 
     @cached_property
     def bundle(self) -> bundle.Bundle:
         """The adopted bundle, opened."""
         return bundle.read(self.home / self.meta("bundle"))
+
+    @cached_property
+    def background(self) -> Background:
+        """What generic pictures' embeddings are like, as far as the bundle says."""
+        return self.bundle.background() or Background.none(self.info.dimension)
 
     @property
     def info(self) -> BackboneInfo:
@@ -117,8 +129,15 @@ class Home:
             self._serving = version, self._load(int(self.meta("serving")))
         return self._serving[1]
 
-    def retrain(self) -> Retrained:
+    def known_coverage(self) -> float:
+        """The share of known pictures that is not to be called unknown, as `retrain` was told last."""
+        return float(self.store.get("known_coverage") or COVERAGE)
+
+    def retrain(self, known_coverage: float | None = None) -> Retrained:
         """Fit a new head to the factory's and the local examples, and let it serve.
+
+        Args:
+            known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
 
         Raises:
             NotEnough: there are fewer than two labels.
@@ -127,6 +146,8 @@ class Home:
 
         start = time.perf_counter()
         with self.store.transaction():
+            if known_coverage is not None:
+                self.store.put("known_coverage", repr(known_coverage))
             result = refit(self)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
@@ -150,6 +171,8 @@ class Home:
             labels=tuple(LabelCount(label, local[label], factory[label]) for label in sorted({*local, *factory})),
             untrained_examples=self.store.count_after(number),
             region=str(self.region) if self.region else None,
+            known_coverage=Gate.from_bytes(serving.gate).coverage if serving.gate else None,
+            drift=drift_of(self.store.get("recent"), number),
         )
 
     def history(self) -> list[HistoryEntry]:
@@ -327,7 +350,13 @@ class Home:
         head = Head.from_bytes(stored.head)
         order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
         names = tuple(stored.labels[i] for i in order)
-        return Serving(number, replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order]))
+        head = replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order])
+        return Serving(number, head, self._judge(stored.gate, order))
+
+    def _judge(self, blob: bytes | None, order: Sequence[int]) -> Judge | None:
+        """The gate of a generation, unless a bundle adopted since brought another background."""
+        gate = None if blob is None else Gate.from_bytes(blob).reordered(order)
+        return Judge(gate, self.background) if gate and gate.background == self.background.digest() else None
 
 
 def _nothing(kind: str, name: str) -> NoReturn:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import preprocess
+from edge import domain, preprocess
 from edge.backbone import Backbone
 from edge.errors import DatasetError, ImageError
 from edge.labels import clean
@@ -54,6 +54,7 @@ class Photo:
     embedding: NDArray[np.float32] | None
     error: ImageError | None
     milliseconds: float  # reading, decoding and embedding it
+    look: domain.Look | None = None  # where it was asked for
 
 
 def embed(
@@ -61,6 +62,7 @@ def embed(
     backbone: Backbone,
     info: BackboneInfo,
     known: Collection[str] = frozenset(),
+    look: bool = False,
     region: Region | None = None,
 ) -> Iterator[Photo]:
     """Embed picture files or frames, in their order.
@@ -73,6 +75,7 @@ def embed(
         backbone: the network.
         info: how pictures are cut for it.
         known: SHA-256 of pictures that need no embedding; looked at as each file is read.
+        look: measure the pictures as well.
         region: the part of each picture to look at; None: the whole.
 
     Yields:
@@ -80,7 +83,7 @@ def embed(
     """
     workers = min(os.cpu_count() or 1, len(files))
     if workers <= 1:
-        yield from (_embed(file, backbone, info, known, region) for file in files)
+        yield from (_embed(file, backbone, info, known, look, region) for file in files)
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # 8 ms that one picture does not need
 
@@ -93,7 +96,7 @@ def embed(
                 mine.backbone = spare.pop()
             except IndexError:
                 mine.backbone = backbone.copy()
-        return _embed(file, mine.backbone, info, known, region)
+        return _embed(file, mine.backbone, info, known, look, region)
 
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[Photo]] = deque()
@@ -138,16 +141,22 @@ def digest(file: Path) -> str:
 
 
 def _embed(
-    picture: Picture, backbone: Backbone, info: BackboneInfo, known: Collection[str], region: Region | None
+    picture: Picture,
+    backbone: Backbone,
+    info: BackboneInfo,
+    known: Collection[str],
+    look: bool,
+    region: Region | None,
 ) -> Photo:
     start = time.perf_counter()
-    image, embedding, problem = "", None, None
+    image, embedding, problem, looked = "", None, None, None
     try:
         data = picture.data if isinstance(picture, Frame) else preprocess.read(picture)
         image = hashlib.sha256(data).hexdigest()
         if image not in known:
             pixels = preprocess.decode(data, str(picture), info.input_size, info.short_side, region)
             embedding = backbone.embed(pixels[None])[0]
+            looked = domain.look(pixels) if look else None
     except ImageError as error:
         problem = error
-    return Photo(Path(str(picture)), image, embedding, problem, 1000 * (time.perf_counter() - start))
+    return Photo(Path(str(picture)), image, embedding, problem, 1000 * (time.perf_counter() - start), looked)

@@ -12,9 +12,13 @@ FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "t
 PURE = {
     "answers",
     "choose",
+    "domain",
+    "drift",
     "errors",
     "evaluate",
     "fit",
+    "gate",
+    "gate_fit",
     "head",
     "judge",
     "labels",

@@ -17,10 +17,20 @@ class Guess(NamedTuple):
     probability: float
 
 
+class Neighbour(NamedTuple):
+    """A taught example near a picture: its number here (None: one of the factory's), and how similar, at most 1."""
+
+    example: int | None
+    source: str
+    label: str
+    similarity: float
+
+
 class Answer(NamedTuple):
     """What `classify` says of one picture.
 
-    `unknown` is None where this home cannot judge it (the bundle brought no background statistics).
+    `unknown` is None where it cannot be judged yet (too few examples) or is switched off; `label` is None if it is
+    True. `nearest` is filled where it was asked for.
     """
 
     image: str
@@ -30,6 +40,7 @@ class Answer(NamedTuple):
     top: tuple[Guess, ...]
     generation: int
     milliseconds: float
+    nearest: tuple[Neighbour, ...] = ()
 
 
 class Skipped(NamedTuple):
@@ -47,6 +58,7 @@ class Taught(NamedTuple):
     known: tuple[Skipped, ...]
     unreadable: tuple[Skipped, ...]
     milliseconds: float
+    complaints: tuple[str, ...] = ()  # how the pictures differ from the factory's, a line each
 
 
 class Doubt(NamedTuple):
@@ -78,6 +90,10 @@ class Retrained(NamedTuple):
     local_examples: int
     factory_examples: int
     doubts: tuple[Doubt, ...]
+    known_coverage: float | None  # the share of known pictures that is not to be called unknown; None: none is
+    unknown_note: str  # why none is called unknown, or not all that could be; else ""
+    pixel_accuracy: float | None  # `loo_accuracy` of the same fitter on 8 × 8 pixels instead of the backbone
+    advice: str  # what follows from it, or ""
     milliseconds: float  # of fitting, everything included
     total_milliseconds: float  # with reading the examples and storing the head
 
@@ -91,7 +107,8 @@ class Evaluated(NamedTuple):
     labels: tuple[str, ...]
     truths: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    unknown: int | None
+    unknown: int | None  # pictures that `classify` calls unknown, whatever `confusion` counts them as
+    unknown_by_truth: tuple[int, ...]  # of each of `truths`
     untaught: tuple[str, ...]  # truths that the head has no label for: their photos cannot be right
     unreadable: tuple[Skipped, ...]
     generation: int
@@ -103,6 +120,19 @@ class LabelCount(NamedTuple):
     label: str
     local: int
     factory: int
+
+
+class Drift(NamedTuple):
+    """How the frames classified lately sit against the taught ones.
+
+    `typical` is the share of taught pictures that were less similar, left out, than the median frame: 0.5 is usual.
+    """
+
+    frames: int
+    unknown: float  # share
+    expected: float  # share of known pictures that are called unknown
+    typical: float
+    drifted: bool
 
 
 class Status(NamedTuple):
@@ -120,6 +150,9 @@ class Status(NamedTuple):
     loo_interval: tuple[float, float] | None
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught after the serving head was made
+    region: str | None  # the part of each picture that is looked at; None: the whole
+    known_coverage: float | None  # None: nothing is called unknown
+    drift: Drift | None  # None: too few frames since the head was made
 
 
 class HistoryEntry(NamedTuple):

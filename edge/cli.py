@@ -53,7 +53,7 @@ def learner() -> "Learner":
     from edge.learner import Learner
 
     opened = Learner.open(home())
-    click.get_current_context().call_on_close(opened.store.close)
+    click.get_current_context().call_on_close(opened.close)
     return opened
 
 
@@ -97,22 +97,27 @@ def init(bundle: Path, format: str | None, precision: str | None) -> None:
 
 @cli.command()
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
+@click.option("--explain", is_flag=True, help="Name the taught examples nearest to each picture.")
 @shared
-def classify(pictures: tuple[Path, ...]) -> int:
-    """Name what is on PICTURES: files, or folders of them."""
+def classify(pictures: tuple[Path, ...], explain: bool) -> int:
+    """Name what is on PICTURES: files, or folders of them.
+
+    A picture unlike everything taught is called unknown.
+    """
     from edge.answers import Skipped, to_json
     from edge.preprocess import find
 
     opened = learner()
     partly = False
-    for result in opened.classify([file for path in pictures for file in find(path)]):
+    for result in opened.classify([file for path in pictures for file in find(path)], explain):
         if isinstance(result, Skipped):
             partly = True
             complain(f"skipped: {result.reason}")
         elif as_json():
-            say_json(to_json(result))
+            say_json({k: v for k, v in to_json(result).items() if explain or k != "nearest"})
         else:
-            say(_answer(result))
+            for line in _answer(result):
+                say(line)
     return PARTLY if partly else 0
 
 
@@ -135,17 +140,30 @@ def teach(label: str, pictures: tuple[Path, ...], session: str | None) -> int:
         known = [f"  {s.image}: {s.reason}" for s in taught.known[:5]]
         more = [f"  … and {len(taught.known) - 5} more"] if len(taught.known) > 5 else []
         head = [f"{plural(len(taught.known), 'picture')} not stored again:"] if taught.known else []
-        return [new, *head, *known, *more, *(["now run: edge retrain"] if taught.examples else [])]
+        differ = [f"careful: {line}" for line in taught.complaints]
+        return [new, *head, *known, *more, *differ, *(["now run: edge retrain"] if taught.examples else [])]
 
     answer(taught, lines)
     return PARTLY if taught.unreadable else 0
 
 
 @cli.command()
+@click.option(
+    "--known-coverage",
+    type=click.FloatRange(0.5, 1),
+    help="Share of known pictures that is not to be called unknown, from now on; 1 calls none unknown.",
+)
+@click.option(
+    "--if-taught", is_flag=True, help="Do nothing unless examples were taught since the serving head was made."
+)
 @shared
-def retrain() -> None:
+def retrain(known_coverage: float | None, if_taught: bool) -> None:
     """Fit a new head to everything taught, and let it serve."""
-    result = learner().retrain()
+    opened = learner()
+    if if_taught and not opened.status().untrained_examples:
+        complain("nothing was taught since the serving head was made")
+        return
+    result = opened.retrain(known_coverage)
     answer(result, lambda: _retrained(result))
 
 
@@ -251,19 +269,33 @@ def export(file: Path) -> None:
     result = learner().export(file)
     size = f"{result.bytes / 1e6:.1f} MB"
     answer(
-        result, lambda: [f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"]
+        result,
+        lambda: [
+            f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"
+            "; it never says unknown, that is for edge classify alone"
+        ],
     )
 
 
 @cli.command()
+@click.argument("pictures", nargs=-1, type=_PATH)
 @shared
-def doctor() -> int:
-    """Check this machine and the home, and say how to mend them."""
+def doctor(pictures: tuple[Path, ...]) -> int:
+    """Check this machine and the home, and say how to mend them.
+
+    PICTURES of the camera here, files or folders, are compared with those of the bundle: too dark, blurred, another
+    scene?
+    """
     from edge.doctor import examine
 
-    findings = examine(home())
+    findings = examine(home(), pictures)
     answer(findings, lambda: _findings(findings))
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def add(command: click.Command) -> None:
+    """Give the group a command that another module defines."""
+    cli.add_command(command)
 
 
 def main() -> None:
@@ -276,10 +308,18 @@ def main() -> None:
 _HISTORY = ("generation", "", "made", "examples", "right, each left out", "labels")
 
 
-def _answer(result: "Answer") -> str:
+def _answer(result: "Answer") -> list[str]:
     others = ", ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in result.top[1:3])
-    name = "unknown" if result.unknown else str(result.label)
-    return f"{result.image}: {name} {100 * result.probability:.0f} %" + (f"  ({others})" if others else "")
+    if result.unknown:
+        line = f"{result.image}: unknown  (unlike everything taught; of the labels, {result.top[0].label} is nearest)"
+    else:
+        line = f"{result.image}: {result.label} {100 * result.probability:.0f} %" + (f"  ({others})" if others else "")
+    near = [
+        [f"  {n.similarity:.2f}", n.label, n.source if n.example is None else f"example {n.example}", n.source]
+        for n in result.nearest
+    ]
+    near = [row[: 3 if row[2] == row[3] else 4] for row in near]
+    return [line, *(["  nearest of the taught examples (1 is the same):", *table(near)] if near else [])]
 
 
 def _when(stored: str) -> str:
@@ -308,6 +348,13 @@ def _retrained(result: "Retrained") -> list[str]:
         f"accuracy: {_accuracy(result.loo_accuracy, result.loo_interval)}, the 95 % interval in brackets, measured on "
         f"{SCOPES[result.scope]}, each named by a head that was not taught it"
     )
+    if result.known_coverage is not None:
+        kept = f"{100 * result.known_coverage:.0f} of 100 known pictures are kept"
+        lines.append(f"unlike everything taught is called unknown: set so that {kept}")
+    if result.unknown_note:
+        lines.append(f"calling pictures unknown: {result.unknown_note}")
+    if result.advice:
+        lines.append(f"careful: {result.advice}")
     if len(result.labels) <= 12:
         lines += ["", "what it is (rows) and what it was called (columns):"]
         lines += confusion_table(result.labels, result.labels, result.confusion)
@@ -328,6 +375,13 @@ def _evaluated(result: "Evaluated") -> list[str]:
     ]
     if result.untaught:
         lines.append(f"never taught, so never right: {', '.join(result.untaught)}; teach it: edge teach LABEL PICTURES")
+    if result.unknown:
+        found = [
+            f"{u} of {sum(row)} {t}"
+            for t, u, row in zip(result.truths, result.unknown_by_truth, result.confusion, strict=True)
+            if u
+        ]
+        lines.append(f"classify calls unknown: {', '.join(found)}")
     if len(result.labels) <= 12:
         lines += ["", "what it is (rows) and what it was called (columns):"]
         lines += confusion_table(result.truths, result.labels, result.confusion)
@@ -343,9 +397,27 @@ def _status(status: "Status") -> list[str]:
         f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
         f"generation  {status.generation}, made {_when(status.trained)} by {status.method}{new}",
         f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out",
+        *([f"region      {status.region} (left,top,width,height) of each picture"] if status.region else []),
+        *_lately(status),
         "",
         *table(rows, right=[1, 2]),
     ]
+
+
+def _lately(status: "Status") -> list[str]:
+    """What `classify` saw lately."""
+    if status.known_coverage is None:
+        return ["unknown     no picture is called so: too few examples, or switched off"]
+    drift = status.drift
+    if drift is None:
+        return []
+    seen = (
+        f"{100 * drift.unknown:.0f} % of the last {drift.frames} frames were unknown ({100 * drift.expected:.0f} % is "
+        f"usual); the typical one fits it better than {100 * drift.typical:.0f} % of the examples (50 % is)"
+    )
+    if not drift.drifted:
+        return [f"lately      {seen}"]
+    return [f"lately      DRIFT: {seen}", "            → look at the frames, or compare them: edge doctor FRAMES"]
 
 
 def _history(entry: "HistoryEntry") -> list[str]:
@@ -363,3 +435,6 @@ def _findings(findings: "list[Finding]") -> list[str]:
         if not finding.ok:
             lines.append(f"    → {finding.remedy}")
     return lines
+
+
+from edge import cli_camera  # noqa: E402, F401  # its commands need the group above

@@ -17,10 +17,13 @@ from typing import NoReturn, Self
 from edge import bundle, photos
 from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status
 from edge.bundle import FactoryExamples
+from edge.drift import drift_of
 from edge.errors import BundleError, HomeError, LabelError
+from edge.gate import COVERAGE, Background, Gate, Judge
 from edge.head import Head
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
+from edge.region import Region
 from edge.store import Example, Generation, Store, open_store
 
 Clock = Callable[[], datetime]
@@ -33,10 +36,11 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Serving:
-    """The head in use, with the names that its labels have today."""
+    """The head in use, with the names that its labels have today, and what judges whether a picture is unknown."""
 
     generation: int
     head: Head
+    judge: Judge | None
 
 
 class Home:
@@ -71,12 +75,21 @@ class Home:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
         self.store.close()
 
     @cached_property
     def bundle(self) -> bundle.Bundle:
         """The adopted bundle, opened."""
         return bundle.read(self.home / self.meta("bundle"))
+
+    @cached_property
+    def background(self) -> Background:
+        """What generic pictures' embeddings are like, as far as the bundle says."""
+        return self.bundle.background() or Background.none(self.info.dimension)
 
     @property
     def info(self) -> BackboneInfo:
@@ -92,6 +105,19 @@ class Home:
                 return model
         raise BundleError(f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again")
 
+    @property
+    def region(self) -> Region | None:
+        """The part of each picture that is looked at; None: the whole."""
+        kept = self.store.get("region")
+        return Region.parse(kept) if kept else None
+
+    def put_region(self, region: Region | None) -> int:
+        """Look at this part of each picture from now on; returns how many examples were taught on another."""
+        with self.store.transaction():
+            changed = region != self.region
+            self.store.put("region", "" if region is None else str(region))
+        return self.store.count() if changed else 0
+
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
@@ -103,8 +129,15 @@ class Home:
             self._serving = version, self._load(int(self.meta("serving")))
         return self._serving[1]
 
-    def retrain(self) -> Retrained:
+    def known_coverage(self) -> float:
+        """The share of known pictures that is not to be called unknown, as `retrain` was told last."""
+        return float(self.store.get("known_coverage") or COVERAGE)
+
+    def retrain(self, known_coverage: float | None = None) -> Retrained:
         """Fit a new head to the factory's and the local examples, and let it serve.
+
+        Args:
+            known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
 
         Raises:
             NotEnough: there are fewer than two labels.
@@ -113,6 +146,8 @@ class Home:
 
         start = time.perf_counter()
         with self.store.transaction():
+            if known_coverage is not None:
+                self.store.put("known_coverage", repr(known_coverage))
             result = refit(self)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
@@ -135,6 +170,9 @@ class Home:
             loo_interval=_pair(serving.figures["loo_interval"]),
             labels=tuple(LabelCount(label, local[label], factory[label]) for label in sorted({*local, *factory})),
             untrained_examples=self.store.count_after(number),
+            region=str(self.region) if self.region else None,
+            known_coverage=Gate.from_bytes(serving.gate).coverage if serving.gate else None,
+            drift=drift_of(self.store.get("recent"), number),
         )
 
     def history(self) -> list[HistoryEntry]:
@@ -312,7 +350,13 @@ class Home:
         head = Head.from_bytes(stored.head)
         order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
         names = tuple(stored.labels[i] for i in order)
-        return Serving(number, replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order]))
+        head = replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order])
+        return Serving(number, head, self._judge(stored.gate, order))
+
+    def _judge(self, blob: bytes | None, order: Sequence[int]) -> Judge | None:
+        """The gate of a generation, unless a bundle adopted since brought another background."""
+        gate = None if blob is None else Gate.from_bytes(blob).reordered(order)
+        return Judge(gate, self.background) if gate and gate.background == self.background.digest() else None
 
 
 def _nothing(kind: str, name: str) -> NoReturn:

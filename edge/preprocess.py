@@ -9,6 +9,7 @@ power, from the web, and from strangers.
 """
 
 import io
+import math
 import stat
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
+from edge.region import Region
 
 Pixels = NDArray[np.uint8]
 
@@ -75,10 +77,10 @@ def read(path: Path | str) -> bytes:
         raise ImageError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
 
 
-def decode(data: bytes, name: str, size: int, short_side: int) -> Pixels:
+def decode(data: bytes, name: str, size: int, short_side: int, region: Region | None = None) -> Pixels:
     """Decode a picture's bytes as network input; `name` is only for the error's text.
 
-    Args, Returns, Raises: as `load`.
+    The upright picture is cut to `region` first, if there is one. Args, Returns, Raises: as `load`.
 
     >>> import io
     >>> from PIL import Image
@@ -91,7 +93,11 @@ def decode(data: bytes, name: str, size: int, short_side: int) -> Pixels:
         raise ImageError(f"{name} is empty (0 bytes); take the picture again or delete it")
     try:
         with _open(data) as image:
-            return square(_upright(image, name, short_side), size, short_side)
+            if region is None:
+                return square(_upright(image, name, short_side), size, short_side)
+            side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
+            upright = _upright(image, name, side)
+            return square(upright.crop(region.box(*upright.size)), size, short_side)
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):

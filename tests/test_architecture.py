@@ -12,15 +12,21 @@ FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "t
 PURE = {
     "answers",
     "choose",
+    "domain",
+    "drift",
     "errors",
     "evaluate",
     "fit",
+    "gate",
+    "gate_fit",
     "head",
     "held_out",
     "judge",
     "labels",
     "lda",
     "moments",
+    "region",
+    "smooth",
     "stream",
 }
 DISK = {
@@ -36,6 +42,12 @@ DISK = {
     "cli",
     "terminal",
     "backbone",
+    "camera",
+    "cli_camera",
+    "folder",
+    "hooks",
+    "review",
+    "uncertain",
 }
 
 

@@ -211,6 +211,7 @@ Options:
   -h, --help   Show this message and exit.
 
 Commands:
+  capture   Teach LABEL from what SOURCE shows: a burst of frames.
   classify  Name what is on PICTURES: files, or folders of them.
   doctor    Check this machine and the home, and say how to mend them.
   evaluate  Count how often the class folders in FOLDER are named rightly.
@@ -221,9 +222,11 @@ Commands:
   relabel   Give EXAMPLES another LABEL, old or new.
   rename    Rename label OLD to NEW, at once and everywhere.
   retrain   Fit a new head to everything taught, and let it serve.
+  review    Label the frames that watch kept, one key each; then retrain.
   rollback  Let an earlier GENERATION serve again.
   status    Show the home at a glance.
   teach     Store PICTURES as examples of LABEL, old or new.
+  watch     Name what SOURCE shows, again and again, until stopped.
 """
 
 

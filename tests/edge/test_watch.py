@@ -1,6 +1,7 @@
 """Watching: each picture is answered once whatever happens, and what is settled on is told to whoever wants to know."""
 
 import io
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge import camera as films
 from edge.adopt import adopt
 from edge.alike import Alike
 from edge.answers import Answer, Skipped
@@ -137,15 +139,26 @@ def test_sigterm_ends_in_peace_and_is_ready_and_alive_before(home: Path, tmp_pat
     assert b"Traceback" not in err
 
 
+def name_of(home: Path, data: bytes) -> str:
+    """What a picture is called, "unknown" included."""
+    with Learner.open(home) as learner:
+        (answer,) = learner.classify([Frame("x", data, 0.0)])
+    assert isinstance(answer, Answer)
+    return answer.label or "unknown"
+
+
 def test_a_camera_is_watched_through_its_death(home: Path) -> None:
-    with filming(lambda n: picture("brick" if n < 60 else "grass", 3)) as camera:
+    scenes = [picture("brick", 3), picture("grass", 3)]
+    names = [name_of(home, jpeg(scene)) for scene in scenes]
+    assert names[0] != names[1]
+    with filming(lambda n: scenes[n >= 60]) as camera:
         process = start(home, "watch", camera.url(), "--json", "--every", 0.02)
         lines: list[Any] = []
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(json.loads(line))
             camera.up = len(lines) != 20
-            if lines[-1]["settled"] == "grass":
+            if lines[-1]["settled"] == names[1]:
                 break
             if not camera.up:
                 time.sleep(0.2)
@@ -156,18 +169,26 @@ def test_a_camera_is_watched_through_its_death(home: Path) -> None:
     assert b" is gone: it ended; waiting for it" in err
     assert b" is back" in err
     assert {"image", "time", "label", "unknown", "probability", "top", "generation", "milliseconds"} <= lines[0].keys()
-    assert [x["settled"] for x in lines if x["changed"]] == ["brick", "grass"]
+    assert [x["settled"] for x in lines if x["changed"]] == names
     assert re.search(r"127.0.0.1:\d+/stream 20\d\d-\d\d-\d\dT", lines[0]["image"])
 
 
 def test_a_film_ends_by_itself(home: Path, tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.avi", ["brick"] * 5 + ["grass"] * 5)
+    names = [name_of(home, shot.data) for shot in films.film(film, 0.1)]
     process = start(home, "watch", film, "--json", "--every", 0.1, "--smooth", "2/3")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert len(lines) == 10
-    assert [at for at, line in enumerate(lines) if line["changed"]] == [1, 6]
+    assert [line["label"] or "unknown" for line in lines] == names
+    settled = [lines[0]["settled"]]
+    for before, line in itertools.pairwise(lines):
+        settled.append(line["settled"])
+        assert line["changed"] == (line["settled"] != before["settled"])
+    assert settled[0] is None, "one answer is not two of three"
+    for at, name in enumerate(settled[1:], 1):
+        assert name == (names[at] if names[max(0, at - 2) : at + 1].count(names[at]) >= 2 else settled[at - 1])
 
 
 def test_a_bundle_adopted_meanwhile_serves(learner: Learner, tmp_path: Path, network: Any) -> None:

@@ -44,6 +44,7 @@ class Taught(NamedTuple):
 
     label: str
     examples: tuple[int, ...]
+    held_out: bool
     known: tuple[Skipped, ...]
     unreadable: tuple[Skipped, ...]
     milliseconds: float
@@ -59,15 +60,29 @@ class Doubt(NamedTuple):
     probability: float
 
 
+class Compared(NamedTuple):
+    """How the new head and the serving one name the same pictures, of labels that both know."""
+
+    examples: int
+    right: int
+    serving_right: int
+
+
 class Retrained(NamedTuple):
     """What `retrain` made.
 
     `loo_accuracy` is the share of examples named rightly by a head that was not taught them; None where there are too
-    few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all".
+    few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all". Where `promoted` is
+    False the head stays a candidate, and `refusal` says why: it did clearly worse than the `serving` generation on the
+    pictures `held_out`, or on those `shared`, which both were taught. None: there is nothing to compare.
     """
 
     generation: int
     promoted: bool
+    refusal: str
+    serving: int
+    held_out: Compared | None
+    shared: Compared | None
     method: str
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
@@ -103,6 +118,7 @@ class LabelCount(NamedTuple):
     label: str
     local: int
     factory: int
+    held_out: int
 
 
 class Status(NamedTuple):
@@ -120,10 +136,16 @@ class Status(NamedTuple):
     loo_interval: tuple[float, float] | None
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught after the serving head was made
+    candidate: int | None  # the newest generation, if it was made since and may not serve
+    keeps_crops: bool
 
 
 class HistoryEntry(NamedTuple):
-    """One generation. `usable` is False once its head was overwritten: it had learned what was forgotten since."""
+    """One generation.
+
+    `usable` is False once its head was overwritten: it had learned what was forgotten since. `promoted` is False for a
+    candidate that was not let serve, `refusal` says why. `held_out_accuracy`: of pictures that no head is fitted to.
+    """
 
     generation: int
     created: str
@@ -133,16 +155,24 @@ class HistoryEntry(NamedTuple):
     factory_examples: int
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
+    held_out_accuracy: float | None
+    held_out_examples: int
     serving: bool
     usable: bool
+    promoted: bool
+    refusal: str
 
 
 class Forgotten(NamedTuple):
-    """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten."""
+    """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten.
+
+    `refitted` is False where the serving head had never seen what was forgotten, and a newer one did clearly worse.
+    """
 
     examples: int
     labels: tuple[str, ...]
     generation: int
+    refitted: bool
     overwritten: tuple[int, ...]
 
 

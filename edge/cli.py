@@ -83,12 +83,17 @@ def cli() -> None:
 @click.argument("bundle", type=_PATH)
 @click.option("--runtime", "format", type=click.Choice(["onnx", "tflite"]), help="Which model of the bundle to run.")
 @click.option("--precision", type=click.Choice(["fp32", "int8"]), help="At which precision; fp32 unless it is missing.")
+@click.option(
+    "--keep-crops/--no-keep-crops",
+    default=None,
+    help="Keep a small JPEG (at most 32 KB) of each picture taught, to look at later; not kept unless you say so.",
+)
 @shared
-def init(bundle: Path, format: str | None, precision: str | None) -> None:
+def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bool | None) -> None:
     """Adopt BUNDLE: check it, prove it here, and let it serve."""
     from edge.adopt import adopt
 
-    with adopt(home(), bundle, format, precision) as made:
+    with adopt(home(), bundle, format, precision, keep_crops) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
         proof = f"proved on {made.backbone().runtime}: {golden} golden pictures give the workstation's embeddings"
@@ -120,32 +125,40 @@ def classify(pictures: tuple[Path, ...]) -> int:
 @click.argument("label")
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
 @click.option("--session", help="Name shared by pictures that are nearly the same, such as one burst of a camera.")
+@click.option(
+    "--holdout", is_flag=True, help="Never fit a head to them; ask each new head about them before it serves."
+)
 @shared
-def teach(label: str, pictures: tuple[Path, ...], session: str | None) -> int:
+def teach(label: str, pictures: tuple[Path, ...], session: str | None, holdout: bool) -> int:
     """Store PICTURES as examples of LABEL, old or new.
 
     PICTURES are files or folders of them. What is known already is not stored again. Then: edge retrain.
     """
-    taught = learner().teach(label, list(pictures), session, Progress("teaching"))
+    taught = learner().teach(label, list(pictures), session, Progress("teaching"), holdout)
     for skipped in taught.unreadable:
         complain(f"skipped: {skipped.reason}")
 
     def lines() -> list[str]:
-        new = f"{plural(len(taught.examples), 'new example')} of '{taught.label}' in {taught.milliseconds / 1000:.1f} s"
+        kind, kept = ("new picture", " held out") if holdout else ("new example", "")
+        new = f"{plural(len(taught.examples), kind)} of '{taught.label}'{kept} in {taught.milliseconds / 1000:.1f} s"
         known = [f"  {s.image}: {s.reason}" for s in taught.known[:5]]
         more = [f"  … and {len(taught.known) - 5} more"] if len(taught.known) > 5 else []
         head = [f"{plural(len(taught.known), 'picture')} not stored again:"] if taught.known else []
-        return [new, *head, *known, *more, *(["now run: edge retrain"] if taught.examples else [])]
+        return [new, *head, *known, *more, *(["now run: edge retrain"] if taught.examples and not holdout else [])]
 
     answer(taught, lines)
     return PARTLY if taught.unreadable else 0
 
 
 @cli.command()
+@click.option("--force", is_flag=True, help="Let the new head serve even if it is clearly worse.")
 @shared
-def retrain() -> None:
-    """Fit a new head to everything taught, and let it serve."""
-    result = learner().retrain()
+def retrain(force: bool) -> None:
+    """Fit a new head to everything taught, and let it serve.
+
+    One that is clearly worse than the serving head, on the same pictures, stays a candidate.
+    """
+    result = learner().retrain(force)
     answer(result, lambda: _retrained(result))
 
 

@@ -73,6 +73,7 @@ class Learner(Home):
         paths: Sequence[Path],
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
+        held_out: bool = False,
     ) -> Taught:
         """Store pictures as examples of a label, old or new. Retrain to use them.
 
@@ -82,6 +83,7 @@ class Learner(Home):
             session: name shared by pictures that are nearly the same (a burst); they are left out together when the
                 head is judged. None: each picture stands for itself.
             progress: called with (done, total) after each file.
+            held_out: no head is ever fitted to them; each is asked about them before it may serve.
 
         Returns:
             What was stored, and which files were not, with the reason. A picture is known by the SHA-256 of its file:
@@ -100,7 +102,7 @@ class Learner(Home):
         known: list[Skipped] = []
         unreadable: list[Skipped] = []
         batch: list[Embedded] = []
-        for done, photo in enumerate(self._embed(files, first_of.keys()), 1):
+        for done, photo in enumerate(self._embed(files, first_of.keys(), self.keeps_crops), 1):
             if photo.error is not None:
                 unreadable.append(Skipped(str(photo.path), str(photo.error)))
             elif photo.embedding is None:
@@ -108,14 +110,15 @@ class Learner(Home):
             elif any(item.image == photo.image for item in batch):
                 known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
             else:
-                batch.append(Embedded(label, photo.embedding, photo.image, str(photo.path.absolute())))
+                batch.append(Embedded(label, photo.embedding, photo.image, str(photo.path.absolute()), photo.crop))
             if len(batch) == BATCH:
-                taught += self._store(batch, session)
+                taught += self._store(batch, session, held_out)
                 batch.clear()
             if progress is not None:
                 progress(done, len(files))
-        taught += self._store(batch, session)
-        return Taught(label, tuple(taught), tuple(known), tuple(unreadable), 1000 * (time.perf_counter() - start))
+        taught += self._store(batch, session, held_out)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        return Taught(label, tuple(taught), held_out, tuple(known), tuple(unreadable), milliseconds)
 
     def evaluate(self, folder: Path) -> Evaluated:
         """Classify a folder of class folders and compare with the folders' names.
@@ -194,14 +197,17 @@ class Learner(Home):
             partial.write_bytes(data)
         return Exported(str(path), kind, len(data), head.labels, serving.generation)
 
-    def _store(self, batch: Sequence[Embedded], session: str | None) -> list[int]:
+    def _store(self, batch: Sequence[Embedded], session: str | None, held_out: bool) -> list[int]:
         if not batch:
             return []
         with self.store.transaction():
-            return [self.store.add_example(item, self.info.fingerprint, session, self.now()) for item in batch]
+            fingerprint, now = self.info.fingerprint, self.now()
+            return [self.store.add_example(item, fingerprint, session, now, held_out) for item in batch]
 
-    def _embed(self, files: Sequence[Path], known: Collection[str] = frozenset()) -> Iterator[photos.Photo]:
-        return photos.embed(files, self.backbone(len(files)), self.info, known)
+    def _embed(
+        self, files: Sequence[Path], known: Collection[str] = frozenset(), crops: bool = False
+    ) -> Iterator[photos.Photo]:
+        return photos.embed(files, self.backbone(len(files)), self.info, known, crops)
 
 
 def _known(example: Example, label: str) -> str:

@@ -34,10 +34,15 @@ class Photo:
     embedding: NDArray[np.float32] | None
     error: ImageError | None
     milliseconds: float  # reading, decoding and embedding it
+    crop: bytes | None = None  # what the network saw of it, as JPEG, where that was asked for
 
 
 def embed(
-    files: Sequence[Path], backbone: Backbone, info: BackboneInfo, known: Collection[str] = frozenset()
+    files: Sequence[Path],
+    backbone: Backbone,
+    info: BackboneInfo,
+    known: Collection[str] = frozenset(),
+    crops: bool = False,
 ) -> Iterator[Photo]:
     """Embed picture files, in their order.
 
@@ -49,13 +54,14 @@ def embed(
         backbone: the network.
         info: how pictures are cut for it.
         known: SHA-256 of pictures that need no embedding; looked at as each file is read.
+        crops: give what the network saw as well.
 
     Yields:
         One `Photo` a file.
     """
     workers = min(os.cpu_count() or 1, len(files))
     if workers <= 1:
-        yield from (_embed(file, backbone, info, known) for file in files)
+        yield from (_embed(file, backbone, info, known, crops) for file in files)
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # 8 ms that one picture does not need
 
@@ -68,7 +74,7 @@ def embed(
                 mine.backbone = spare.pop()
             except IndexError:
                 mine.backbone = backbone.copy()
-        return _embed(file, mine.backbone, info, known)
+        return _embed(file, mine.backbone, info, known, crops)
 
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[Photo]] = deque()
@@ -112,15 +118,16 @@ def digest(file: Path) -> str:
     return hashlib.sha256(preprocess.read(file)).hexdigest()
 
 
-def _embed(path: Path, backbone: Backbone, info: BackboneInfo, known: Collection[str]) -> Photo:
+def _embed(path: Path, backbone: Backbone, info: BackboneInfo, known: Collection[str], crops: bool) -> Photo:
     start = time.perf_counter()
-    image, embedding, problem = "", None, None
+    image, embedding, problem, crop = "", None, None, None
     try:
         data = preprocess.read(path)
         image = hashlib.sha256(data).hexdigest()
         if image not in known:
             pixels = preprocess.decode(data, str(path), info.input_size, info.short_side)
             embedding = backbone.embed(pixels[None])[0]
+            crop = preprocess.jpeg(pixels) if crops else None
     except ImageError as error:
         problem = error
-    return Photo(path, image, embedding, problem, 1000 * (time.perf_counter() - start))
+    return Photo(path, image, embedding, problem, 1000 * (time.perf_counter() - start), crop)

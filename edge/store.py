@@ -90,6 +90,7 @@ class Embedded:
     embedding: NDArray[np.float32]  # (D,)
     image: str
     source: str
+    crop: bytes | None = None  # what the network saw of it, as JPEG
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Generation:
     labels: tuple[str, ...]
     head: bytes | None
     figures: Mapping[str, Any]
+    last_example: int  # the newest one that there was
 
 
 class Store:
@@ -184,13 +186,16 @@ class Store:
 
     # examples -----------------------------------------------------------------------------------------------------
 
-    def add_example(self, item: Embedded, backbone: str, session: str | None, created: str) -> int:
+    def add_example(
+        self, item: Embedded, backbone: str, session: str | None, created: str, held_out: bool = False
+    ) -> int:
         """Store one example, unless its picture is known already, and return the id of the one that is there."""
         label = self.add_label(item.label)
+        blob = _to_blob(item.embedding)
         self._db.execute(
-            "INSERT INTO examples(label, embedding, backbone, image, session, source, created) VALUES (?,?,?,?,?,?,?)"
-            " ON CONFLICT DO NOTHING",
-            (label, _to_blob(item.embedding), backbone, item.image, session, item.source, created),
+            "INSERT INTO examples(label, embedding, backbone, image, session, source, created, held_out, crop)"
+            " VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            (label, blob, backbone, item.image, session, item.source, created, held_out, item.crop),
         )
         row = self._one("SELECT id FROM examples WHERE image = ?", item.image)
         assert row is not None
@@ -205,11 +210,12 @@ class Store:
         )
         return [Example(*row) for row in rows]
 
-    def labelled(self) -> list[Labelled]:
-        """List what heads are fitted to, in an order that depends on what was taught and not on when."""
+    def labelled(self, held_out: bool = False) -> list[Labelled]:
+        """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
         rows = self._all(
             "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
-            " ORDER BY session, labels.name, image"
+            " WHERE held_out = ? ORDER BY session, labels.name, image",
+            held_out,
         )
         known: dict[str, str] = {}  # one string object for each label and session
         return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in rows]
@@ -233,6 +239,11 @@ class Store:
                     )
         return result
 
+    def crop(self, example: int) -> bytes | None:
+        """Return what the network saw of an example, as JPEG, if it was kept."""
+        row = self._one("SELECT crop FROM examples WHERE id = ?", example)
+        return None if row is None else row[0]
+
     def known_images(self) -> frozenset[str]:
         """Return the SHA-256 of every taught picture."""
         return frozenset(str(row[0]) for row in self._all("SELECT image FROM examples"))
@@ -246,15 +257,18 @@ class Store:
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught since a generation was made."""
         row = self._one(
-            "SELECT count(*) FROM examples WHERE id > (SELECT last_example FROM heads WHERE generation = ?)", generation
+            "SELECT count(*) FROM examples WHERE NOT held_out"
+            " AND id > (SELECT last_example FROM heads WHERE generation = ?)",
+            generation,
         )
         assert row is not None
         return int(row[0])
 
     def remove_examples(self, ids: Sequence[int]) -> None:
         """Delete examples, and overwrite every head that may have learned from one of them."""
+        taught = "SELECT min(id) FROM examples WHERE NOT held_out AND id IN (SELECT value FROM json_each(?))"
+        self._db.execute(f"UPDATE heads SET head = NULL WHERE last_example >= ({taught})", (json.dumps(ids),))
         self._db.executemany("DELETE FROM examples WHERE id = ?", [(i,) for i in ids])
-        self._db.execute("UPDATE heads SET head = NULL WHERE last_example >= ?", (min(ids),))
 
     def relabel_examples(self, ids: Sequence[int], name: str) -> None:
         """Give examples another label."""
@@ -304,9 +318,9 @@ class Store:
         return [self._generation(row, names) for row in self._all("SELECT * FROM heads ORDER BY generation")]
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
-        number, created, method, backbone, labels, head, figures, _ = row
+        number, created, method, backbone, labels, head, figures, last = row
         columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
-        return Generation(number, created, method, backbone, columns, head, json.loads(figures))
+        return Generation(number, created, method, backbone, columns, head, json.loads(figures), last)
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with _explained(self.path):

@@ -176,6 +176,87 @@ class Forgotten(NamedTuple):
     overwritten: tuple[int, ...]
 
 
+class Suspect(NamedTuple):
+    """An example that the head, with it left out, names otherwise; its label is `likely` wrong, or the picture hard."""
+
+    example: int
+    source: str
+    label: str
+    guess: str
+    probability: float
+    likely: bool
+    remedy: str  # the command that mends it, here and below
+
+
+class Repeated(NamedTuple):
+    """Examples that are nearly the same picture, and the least cosine between the first one and another."""
+
+    examples: tuple[int, ...]
+    labels: tuple[str, ...]
+    similarity: float
+    remedy: str
+
+
+class Thin(NamedTuple):
+    """A label with too few examples to judge; those of one session count once."""
+
+    label: str
+    examples: int
+    independent: int
+    remedy: str
+
+
+class Advice(NamedTuple):
+    """What to teach next: `more` examples of a label (None: of all) would add `gain` to the accuracy, as a fraction."""
+
+    label: str | None
+    more: int
+    gain: float
+    interval: tuple[float, float]
+    remedy: str
+
+
+class Unsure(NamedTuple):
+    """A picture not taught yet of which the serving head is least sure."""
+
+    image: str
+    top: tuple[Guess, ...]
+    remedy: str
+
+
+class LearningCurve(NamedTuple):
+    """Accuracy by examples per label taught here, with the 95 % interval; the last one is today's."""
+
+    sizes: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class Audited(NamedTuple):
+    """What `audit` found in the examples taught here, of which it looked at the newest `examples`."""
+
+    examples: int
+    not_looked_at: int
+    factory_examples: int
+    loo_accuracy: float | None
+    loo_interval: tuple[float, float] | None
+    note: str
+    scope: str
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as
+    suspects: tuple[Suspect, ...]
+    contradictions: tuple[Repeated, ...]
+    repeated: tuple[Repeated, ...]
+    thin: tuple[Thin, ...]
+    curve: LearningCurve | None
+    advice: tuple[Advice, ...]
+    unsure: tuple[Unsure, ...]
+    unreadable: tuple[Skipped, ...]
+    page: str | None  # where it was written to
+    milliseconds: float
+
+
 class Exported(NamedTuple):
     """The file that `export` wrote."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import backbone, photos, preprocess
-from edge.answers import Answer, Evaluated, Exported, Guess, Skipped, Taught, rows
+from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
 from edge.home import Clock, Home, utc_now
@@ -164,6 +164,39 @@ class Learner(Home):
             unreadable=tuple(unreadable),
             generation=serving.generation,
         )
+
+    def audit(self, pictures: Sequence[Path] = (), html: Path | None = None) -> Audited:
+        """Look for what is wrong with the examples taught here, and for what to teach next. Changes nothing.
+
+        Args:
+            pictures: files and folders, not taught yet, to choose from what to teach next.
+            html: where to write it as one self-contained page; None: nowhere.
+
+        Raises:
+            NotEnough: nothing was taught here yet.
+            ImageError: a path does not exist or a folder holds no picture.
+            OSError: the page cannot be written.
+        """
+        from edge.audit import audit, least_sure
+
+        files = [file for path in pictures for file in preprocess.find(path)]
+        known = {e.image for e in self.store.examples()}
+        seen: list[photos.Photo] = list(self._embed(files, known)) if files else []
+        fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
+        unsure = []
+        if fresh:
+            head, embeddings = self.serving().head, np.stack([embedding for _, embedding in fresh])
+            unsure = least_sure([path for path, _ in fresh], embeddings, head.probabilities(embeddings), head.labels)
+        unreadable = [Skipped(str(photo.path), str(photo.error)) for photo in seen if photo.error is not None]
+        found = audit(self, unsure, unreadable)
+        if html is None:
+            return found.answer
+        from edge.page import page
+
+        text = page(self, found, self.now())
+        with replacing(html) as partial:
+            partial.write_text(text, encoding="utf-8")
+        return found.answer._replace(page=str(html))
 
     def export(self, path: Path) -> Exported:
         """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.

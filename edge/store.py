@@ -4,7 +4,8 @@
 |---|---|
 | labels | id, name: the only place where a label is a number |
 | examples | a label with an embedding (float32, little-endian), the backbone it came from, the picture's SHA-256 |
-| heads | every generation: the head's bytes, its columns' label ids, its figures, the last example it had seen |
+| heads | every generation: the head's bytes, its columns' label ids, its figures, the last example it had seen,
+  what it gave its examples' labels |
 | meta | the adopted bundle, the serving generation, the label ids of the factory's examples |
 
 A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
@@ -59,6 +60,7 @@ _MIGRATIONS = (
         last_example INTEGER NOT NULL
     ) STRICT;
     """,
+    "ALTER TABLE heads ADD COLUMN own BLOB;",
 )
 
 
@@ -105,6 +107,7 @@ class Generation:
     head: bytes | None
     figures: Mapping[str, Any]
     last_example: int  # the newest one that there was
+    own: bytes | None  # what it gave its examples' labels, each left out: see edge/versus.py
 
 
 class Store:
@@ -267,7 +270,9 @@ class Store:
     def remove_examples(self, ids: Sequence[int]) -> None:
         """Delete examples, and overwrite every head that may have learned from one of them."""
         taught = "SELECT min(id) FROM examples WHERE NOT held_out AND id IN (SELECT value FROM json_each(?))"
-        self._db.execute(f"UPDATE heads SET head = NULL WHERE last_example >= ({taught})", (json.dumps(ids),))
+        self._db.execute(
+            f"UPDATE heads SET head = NULL, own = NULL WHERE last_example >= ({taught})", (json.dumps(ids),)
+        )
         self._db.executemany("DELETE FROM examples WHERE id = ?", [(i,) for i in ids])
 
     def relabel_examples(self, ids: Sequence[int], name: str) -> None:
@@ -279,7 +284,7 @@ class Store:
         """Forget a label's name and overwrite every head that has a column for it; its examples must be gone."""
         label = self.label_id(name)
         heads = "SELECT generation FROM heads, json_each(heads.labels) WHERE json_each.value = ?"
-        self._db.execute(f"UPDATE heads SET head = NULL WHERE generation IN ({heads})", (label,))
+        self._db.execute(f"UPDATE heads SET head = NULL, own = NULL WHERE generation IN ({heads})", (label,))
         self._db.execute("DELETE FROM labels WHERE id = ?", (label,))
 
     def damage(self) -> str:
@@ -295,14 +300,21 @@ class Store:
     # heads --------------------------------------------------------------------------------------------------------
 
     def add_head(
-        self, head: bytes, labels: Sequence[str], method: str, backbone: str, figures: Mapping[str, Any], created: str
+        self,
+        head: bytes,
+        labels: Sequence[str],
+        method: str,
+        backbone: str,
+        figures: Mapping[str, Any],
+        created: str,
+        own: bytes | None = None,
     ) -> int:
         """Store a head as the next generation and return its number."""
         ids = [self.add_label(name) for name in labels]
         cursor = self._db.execute(
-            "INSERT INTO heads(created, method, backbone, labels, head, figures, last_example)"
-            " VALUES (?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
-            (created, method, backbone, json.dumps(ids), head, json.dumps(figures)),
+            "INSERT INTO heads(created, method, backbone, labels, head, figures, own, last_example)"
+            " VALUES (?,?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
+            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), own),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -318,9 +330,9 @@ class Store:
         return [self._generation(row, names) for row in self._all("SELECT * FROM heads ORDER BY generation")]
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
-        number, created, method, backbone, labels, head, figures, last = row
+        number, created, method, backbone, labels, head, figures, last, own = row
         columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
-        return Generation(number, created, method, backbone, columns, head, json.loads(figures), last)
+        return Generation(number, created, method, backbone, columns, head, json.loads(figures), last, own)
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with _explained(self.path):

@@ -9,8 +9,8 @@ own label, on its margin and on both calibrated per label, with one to four roun
 twentieth of the median distance between any two of them, and never more than 0.05. A picture saved again as JPEG or
 moved by 2 % lies inside, two photos of one kind outside, with flowers as with hands.
 
-Source: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021 (out-of-sample
-probabilities of the own label, pruning before the refit).
+Source: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021
+(out-of-sample probabilities of the own label, pruning before the refit).
 """
 
 from __future__ import annotations
@@ -96,13 +96,17 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
     return Suspicions(first, probabilities, own, tuple(_ascending(own)))
 
 
-def near_duplicates(embeddings: NDArray[np.float32]) -> list[Alike]:
-    """Group examples (n, D) that are nearly the same picture; each is in one group at most, led by its first.
+def near_duplicates(embeddings: NDArray[np.float32], labels: Sequence[str]) -> list[Alike]:
+    """Group examples of one label that are nearly the same picture; each is in one group at most, led by its first.
 
-    >>> near_duplicates(np.array([[1, 0], [0, 1], [1, 0.01], [0.7, 0.7]], np.float32))[0].rows
+    Args:
+        embeddings: (n, D), raw.
+        labels: n names.
+
+    >>> near_duplicates(np.array([[1, 0], [0, 1], [1, 0.01], [0.7, 0.7]], np.float32), ["a", "b", "a", "b"])[0].rows
     (0, 2)
     """
-    x = unit(embeddings)
+    x, names = unit(embeddings), np.array(labels)
     nearest = 1 - nearness(x)
     free = np.ones(len(x), bool)
     found = []
@@ -110,7 +114,8 @@ def near_duplicates(embeddings: NDArray[np.float32]) -> list[Alike]:
         if not free[row]:
             continue
         cosines = x[row:] @ x[row]
-        others = row + 1 + np.flatnonzero((cosines[1:] >= nearest) & free[row + 1 :])
+        near = (cosines[1:] >= nearest) & free[row + 1 :] & (names[row + 1 :] == names[row])
+        others = row + 1 + np.flatnonzero(near)
         if len(others):
             free[others] = False
             found.append(Alike((row, *others.tolist()), float(cosines[others - row].min())))

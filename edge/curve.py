@@ -26,7 +26,8 @@ from edge.fit import Examples, Fit, fit, groups_of
 NEEDED = 8  # independent examples of every label
 POINTS = 4  # parts that are taught, before the whole
 DRAWS = 100  # of the bootstrap
-WIDER = 1.6  # what an interval of the bootstrap must be widened by: measured
+WIDER = 2.5  # what the bootstrap's interval of a gain must be widened by: measured
+SHARED = 1.2  # and of an accuracy: leave-one-out answers share their examples, as in edge/evaluate.py
 _WORK = 1200  # examples in the refits of one part, all draws of it together
 _MOST = 4  # draws of one part
 _RATES = np.linspace(0.15, 1.2, 12)
@@ -80,7 +81,7 @@ class Curve:
     @property
     def interval(self) -> Floats:
         """(2, S) 95 % interval of `accuracy`."""
-        return _widened(self.accuracy, 1 - self.drawn)
+        return _widened(self.accuracy, 1 - self.drawn, SHARED)
 
     def at(self, shares: Floats) -> Floats:
         """The fitted accuracy at shares, those beyond 1 included."""
@@ -170,7 +171,7 @@ def _redrawn(parts: Sequence[Floats], rng: np.random.Generator) -> Floats:
 def _worth(shares: Floats, errors: Floats, drawn: Floats, more: int, scale: float) -> Worth:
     """What doubling is worth by the law fitted to (S,) errors, and to (DRAWS, S) drawn anew."""
     gain = scale * _gain(_law(shares, errors[None]))[0]
-    low, high = _widened(np.array([gain]), scale * _gain(_law(shares, drawn))[:, None])[:, 0]
+    low, high = _widened(np.array([gain]), scale * _gain(_law(shares, drawn))[:, None], WIDER)[:, 0]
     return Worth(more, float(gain), (float(low), float(high)))
 
 
@@ -194,8 +195,8 @@ def _law(shares: Floats, errors: Floats) -> Floats:
     return laws
 
 
-def _widened(middle: Floats, drawn: Floats) -> Floats:
-    """(2, S) interval about (S,) values from (DRAWS, S) drawn ones."""
+def _widened(middle: Floats, drawn: Floats, factor: float) -> Floats:
+    """(2, S) 95 % interval about (S,) values from (DRAWS, S) drawn ones."""
     ends = np.percentile(drawn, [2.5, 97.5], axis=0)
-    wide = middle + WIDER * (ends - middle)
+    wide = middle + factor * (ends - middle)
     return np.stack([np.minimum(wide[0], middle), np.maximum(wide[1], middle)])

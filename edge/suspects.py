@@ -3,7 +3,8 @@
 **Mislabelled.** Every example is named by a head that was not taught it; the less probability its own label gets, the
 more suspicious it is. Wrong labels bend the head that judges them, so it is fitted twice: the second time without the
 most suspicious tenth, whose answers then are those of a head that never saw them. Measured on the probability of the
-own label, on its margin and on both calibrated per label, with one to four rounds: docs/trust.md.
+own label, on its margin and on both calibrated per label, with one to four rounds: docs/trust.md. Among over a thousand
+examples a few wrong ones bend nothing, and one fit is measured to do as well.
 
 **Near-duplicates.** Embeddings of length one, at a distance 1 − cosine that is small *for these pictures*: at most a
 twentieth of the median distance between any two of them, and never more than 0.05. A picture saved again as JPEG or
@@ -27,6 +28,7 @@ from edge.head import unit
 
 DOUBTED = 0.1  # the share left out of the second fit
 LEAST = 3  # examples of a label that stay in it
+REFITTED = 1000  # examples up to which it is fitted twice
 ALIKE = 0.05  # of the median distance
 CLOSE = 0.05  # 1 − cosine beyond which nothing is a near-duplicate
 _SAMPLE = 512  # examples that the median is taken on
@@ -82,7 +84,8 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
 
     left = Counter(local.labels)
     kept = np.ones(len(local), bool)
-    for row in order[: int(np.ceil(DOUBTED * len(local)))]:
+    doubted = int(np.ceil(DOUBTED * len(local))) if len(local) <= REFITTED else 0
+    for row in order[:doubted]:
         if left[local.labels[row]] > LEAST:
             left[local.labels[row]] -= 1
             kept[row] = False
@@ -110,15 +113,15 @@ def near_duplicates(embeddings: NDArray[np.float32], labels: Sequence[str]) -> l
     nearest = 1 - nearness(x)
     free = np.ones(len(x), bool)
     found = []
-    for row in range(len(x)):
-        if not free[row]:
-            continue
-        cosines = x[row:] @ x[row]
-        near = (cosines[1:] >= nearest) & free[row + 1 :] & (names[row + 1 :] == names[row])
-        others = row + 1 + np.flatnonzero(near)
-        if len(others):
-            free[others] = False
-            found.append(Alike((row, *others.tolist()), float(cosines[others - row].min())))
+    for start in range(0, len(x), _SAMPLE):
+        cosines = x[start : start + _SAMPLE] @ x.T
+        near = (cosines >= nearest) & (names[start : start + _SAMPLE, None] == names[None, :])
+        for place in np.flatnonzero(near.sum(axis=1) > 1):  # one is the row itself
+            row = start + int(place)
+            others = row + 1 + np.flatnonzero(near[place, row + 1 :] & free[row + 1 :])
+            if free[row] and len(others):
+                free[others] = False
+                found.append(Alike((row, *others.tolist()), float(cosines[place, others].min())))
     return found
 
 

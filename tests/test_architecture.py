@@ -9,7 +9,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
-PURE = {"answers", "choose", "errors", "evaluate", "fit", "head", "judge", "labels", "lda", "moments", "stream"}
+PURE = {
+    "answers",
+    "choose",
+    "curve",
+    "errors",
+    "evaluate",
+    "fit",
+    "head",
+    "judge",
+    "labels",
+    "lda",
+    "moments",
+    "promote",
+    "stream",
+    "suspects",
+}
 DISK = {
     "bundle",
     "store",

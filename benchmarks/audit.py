@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -159,17 +160,18 @@ class Box:
 
 
 @contextmanager
-def box(one: Set) -> Iterator[Box]:
-    """An empty home for a set's embeddings."""
+def box(one: Set, factory: Array = ()) -> Iterator[Box]:
+    """A home for a set's embeddings, in which nothing is taught; these rows are the bundle's examples."""
     d, labels = one.train.shape[1], named(range(int(one.train_labels.max()) + 1))
     info = BackboneInfo("bench", "0" * 64, "none", "none", 16, 18, d)
     model = ModelFile("backbone.onnx", "onnx", "fp32", "none", 0.0, 1.0)
     manifest = Manifest("bench", "2026-11-24T00:00:00+00:00", info, labels, (model,), None)
     golden = Golden(np.zeros((1, 16, 16, 3), np.uint8), np.zeros((1, d), np.float32))
-    none = FactoryExamples(np.zeros((0, d), np.float32), np.zeros(0, np.int32), np.zeros(0, np.bool_))
+    rows = np.array(factory, np.int64)
+    held = FactoryExamples(one.train[rows], one.train_labels[rows].astype(np.int32), np.zeros(len(rows), np.bool_))
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        bundle.write(home / "bench.edge", manifest, {"backbone.onnx": b"none"}, golden, none)
+        bundle.write(home / "bench.edge", manifest, {"backbone.onnx": b"none"}, golden, held)
         with Learner(home, open_store(home, create=True), lambda: datetime.now(UTC)) as learner:
             with learner.store.transaction():
                 for key, value in (("bundle", "bench.edge"), ("format", "onnx"), ("precision", "fp32")):
@@ -181,12 +183,14 @@ def box(one: Set) -> Iterator[Box]:
 Scenario = Callable[[Box, Set, np.random.Generator], None]
 
 
-def wrong_later(share: float) -> Scenario:
+def wrong_later(share: float, canaries: int = 0) -> Scenario:
     """The very examples that are served get wrong labels."""
 
     def play(home: Box, one: Set, rng: np.random.Generator) -> None:
-        rows = drawn(one, K, rng).ravel()
+        drawing = drawn(one, K + canaries, rng)
+        rows, held = drawing[:, :K].ravel(), drawing[:, K:].ravel()
         ids = home.teach(one.train[rows], one.train_labels[rows])
+        home.teach(one.train[held], one.train_labels[held], held_out=True)
         home.learner.retrain()
         home.relabel(ids, flipped(one.train_labels[rows], share, rng))
 
@@ -243,6 +247,7 @@ def gate(sets: list[Set], sites: dict[str, Set], seeds: int) -> None:
         "10 % of the labels turned wrong": wrong_later(0.1),
         "20 % of the labels turned wrong": wrong_later(0.2),
         "40 % of the labels turned wrong": wrong_later(0.4),
+        "20 % of the labels turned wrong, 10 held out": wrong_later(0.2, canaries=10),
         "10 % wrong labels mended": mended(0.1),
         "20 % wrong labels mended": mended(0.2),
         "nothing new": batch(0.0, new=0),
@@ -257,11 +262,18 @@ def gate(sets: list[Set], sites: dict[str, Set], seeds: int) -> None:
         "20 more, 10 held out": batch(0.0, canaries=10),
         "a new label": new_label,
     }
+    with_factory: dict[str, Scenario] = {
+        "60 per label from the factory, 10 taught here": batch(0.0, before=0, new=10),
+        "60 per label from the factory, 10 here, 50 % wrong": batch(0.5, before=0, new=10),
+        "60 per label from the factory, 10 here, two swapped": batch(0.0, before=0, new=10, swap=True),
+    }
     print(f"\nthe gate, {K} per label at first, {seeds} seeds, {len(sets)} sets; points: true change in accuracy\n")
     print("| what changed | let serve | of these, points | stopped, points | worst let serve | best stopped |")
     print("|---|---|---|---|---|---|")
     for name, play in scenarios.items():
         report(name, play, sets, seeds)
+    for name, play in with_factory.items():
+        report(name, play, sets, seeds, factory=60)
     if sites:
 
         def moved(home: Box, one: Set, rng: np.random.Generator) -> None:
@@ -271,16 +283,29 @@ def gate(sets: list[Set], sites: dict[str, Set], seeds: int) -> None:
             home.learner.retrain()
             home.teach(there.train[more], there.train_labels[more])
 
-        report("20 more from a camera moved", moved, [s for s in sets if s.name in sites], seeds, sites)
+        def elsewhere(home: Box, one: Set, rng: np.random.Generator) -> None:
+            home.learner.retrain()
+            there = sites[one.name]
+            more = drawn(there, 10, rng).ravel()
+            home.teach(there.train[more], there.train_labels[more])
+
+        here = [s for s in sets if s.name in sites]
+        report("20 more from a camera moved", moved, here, seeds, sites)
+        report("60 per label from the factory, 10 from a moved camera", elsewhere, here, seeds, sites, factory=60)
 
 
-def report(name: str, play: Scenario, sets: list[Set], seeds: int, sites: dict[str, Set] | None = None) -> None:
+def report(
+    name: str, play: Scenario, sets: list[Set], seeds: int, sites: dict[str, Set] | None = None, factory: int = 0
+) -> None:
     change: dict[bool, list[float]] = {True: [], False: []}
     for one in sets:
         test = sites[one.name].test if sites else None
         for seed in range(seeds):
-            with box(one) as home:
-                play(home, one, np.random.default_rng(seed))
+            rng = np.random.default_rng(seed)
+            bundled = drawn(one, factory, rng).ravel() if factory else np.zeros(0, np.int64)
+            rest = np.setdiff1d(np.arange(len(one.train)), bundled)
+            with box(one, bundled) as home:
+                play(home, replace(one, train=one.train[rest], train_labels=one.train_labels[rest]), rng)
                 if not home.learner.store.generations():
                     continue
                 before = home.truth(test)

@@ -74,7 +74,7 @@ class Retrained(NamedTuple):
     `loo_accuracy` is the share of examples named rightly by a head that was not taught them; None where there are too
     few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all". Where `promoted` is
     False the head stays a candidate, and `refusal` says why: it did clearly worse than the `serving` generation on the
-    pictures `held_out`, or on those `shared`, which both were taught. None: there is nothing to compare.
+    pictures `held_out`, on those taught here that both share, or on the factory's. None: there is nothing to compare.
     """
 
     generation: int
@@ -83,6 +83,7 @@ class Retrained(NamedTuple):
     serving: int
     held_out: Compared | None
     shared: Compared | None
+    factory: Compared | None
     method: str
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge.store import Example
 
 MOST = 4096  # examples looked at: the newest
-SURE, UNLIKELY = 0.5, 0.2  # probabilities of the guess and of the label, between which the label is likely wrong
+ODDS = 3.0  # how much more probable another label must be for the taught one to be likely wrong: half of these are
 ADVICE = 3  # labels that are worth most
 UNSURE = 12  # pictures proposed to be taught
 ENOUGH_SURE = 0.9  # probability from which a picture is not worth teaching
@@ -169,7 +169,7 @@ def _suspects(taught: "Sequence[Example]", found: Suspicions) -> list[Suspect]:
             continue
         remedy = f"edge relabel {shlex.quote(labels[guess])} {taught[row].id}"
         probability, e = float(found.probabilities[row, guess]), taught[row]
-        likely = probability >= SURE and found.own[row] < UNLIKELY
+        likely = probability >= ODDS * found.own[row]
         result.append(Suspect(e.id, e.source, e.label, labels[guess], probability, bool(likely), remedy))
     return result
 

@@ -443,9 +443,15 @@ def _audited(result: "Audited") -> list[str]:
             for s in likely
         ],
     )
-    hard = len(result.suspects) - len(likely)
-    if hard:
-        lines += ["", f"{plural(hard, 'picture')} named otherwise but not surely, so hard: teach more like these"]
+    hard = [s for s in result.suspects if not s.likely]
+    section(
+        f"{plural(len(hard), 'picture')} named otherwise, but not surely: a wrong label, or a hard picture:",
+        [
+            [f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}"]
+            for s in hard
+        ],
+        most=5,
+    )
     if not result.suspects:
         lines += ["", "no label looks wrong"]
     section(

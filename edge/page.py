@@ -131,8 +131,8 @@ def _suspects(answer: Audited, shown: Sequence[Suspect], pictures: Mapping[int, 
     if hard:
         total = len(answer.suspects) - sum(s.likely for s in answer.suspects)
         text += (
-            f"<h2>Hard pictures</h2><p class='soft'>{total} named otherwise, but not surely: where the label is right, "
-            f"more pictures like these are worth teaching.</p>{_cards(hard, pictures)}"
+            f"<h2>Hard pictures</h2><p class='soft'>{total} named otherwise, but not surely: a wrong label, or a "
+            f"picture of which more are worth teaching.</p>{_cards(hard, pictures)}"
         )
     return text
 

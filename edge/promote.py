@@ -3,20 +3,21 @@
 | pictures | how the serving head answers | how the new one does |
 |---|---|---|
 | *held out* (`teach --holdout`) | as it is | as it is: no head is ever fitted to them |
-| *shared*: both were fitted to them | leave-one-out, kept since it was made | leave-one-out |
+| *shared*: taught here, both were fitted to them | leave-one-out, kept since it was made | leave-one-out |
+| *factory*: the bundle's examples | the same | the same |
 
 Each shared picture is judged under the label that the head was taught, so labels turned wrong count against the head
-that learned them, and mended ones for it. What was taught since is no evidence: were its labels wrong, the new head
-would be praised for believing them. Of a label taught on this device the bundle's examples do not count: they tell of
-another place, and a head that fits this one may well be worse there. Only labels that both know are compared, with the
-answers among these. A new label makes the task harder: its own pictures that the new head names rightly, left out, make
-up for as many others that it loses.
+that learned them, and mended ones for it. What was taught since is no evidence against the serving head: were its
+labels wrong, the new one would be praised for believing them. But the bundle's examples tell of another place, and a
+head that fits this one may be worse there: what the new head wins on pictures taught since, left out, makes up for as
+many of the factory's that it loses. Only labels that both know are compared, with the answers among these; a new label
+makes the task harder, so its own pictures that the new head names rightly make up for losses, too.
 
 A head is *clearly worse* if it gives the right labels less probability (Student's t-test of the paired differences,
 one-sided at 5 %) and names over a point fewer rightly, with at most one chance in four that the losses and wins are a
 coin's (exact sign test); the pictures of a session count once, together. The first is sharp but also sees what only
 makes a head more careful, the second is blunt: measured together in docs/trust.md. What is held out decides if it is
-clear, for better or worse; else what is shared. A head that is clearly worse stays a candidate.
+clear, for better or worse; else what is shared, then the factory's. A head that is clearly worse stays a candidate.
 
 Sources: Dietterich, "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural
 Computation 1998 (paired tests); Abramowitz & Stegun, "Handbook of Mathematical Functions", 1964, 26.7.5 (the expansion
@@ -47,7 +48,7 @@ class Comparison:
         examples: how many pictures.
         right: how many the new head names rightly.
         serving_right: how many the serving one does.
-        gained: how many of labels that the serving head does not know the new one names rightly; not in `examples`.
+        gained: pictures, not among these, on which the new head is better, and which make up for as many that it loses.
         lost, won: groups of pictures on which the new head is right less often, and more often.
         independent: how many groups of pictures.
         t: Student's t of what the new head gives the right labels more; negative: less.
@@ -121,11 +122,11 @@ def critical(freedom: int) -> float:
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
-def refusal(held_out: Comparison | None, shared: Comparison | None, serving: int) -> str:
+def refusal(held_out: Comparison | None, shared: Comparison | None, factory: Comparison | None, serving: int) -> str:
     """Say why the new head must not serve; "" if it may.
 
     Args:
-        held_out, shared: the comparisons; None where there is nothing to compare.
+        held_out, shared, factory: the comparisons; None where there is nothing to compare.
         serving: the serving generation's number.
     """
     if held_out is not None and held_out.clearly_worse:
@@ -134,6 +135,8 @@ def refusal(held_out: Comparison | None, shared: Comparison | None, serving: int
         return ""
     if shared is not None and shared.clearly_worse:
         return _reason(shared, "pictures that both were taught, each left out,", serving)
+    if factory is not None and factory.clearly_worse:
+        return _reason(factory, "pictures from the factory, each left out,", serving)
     return ""
 
 

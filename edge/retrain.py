@@ -50,7 +50,7 @@ def refit(home: "Home", force: bool = False) -> Retrained:
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
     doubts = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
     contest = Contest(home, head, judged.fit.loo, taught)
-    refused = "" if force else refusal(contest.held_out, contest.shared, contest.serving)
+    refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
         generation=0,
         promoted=not refused,
@@ -58,6 +58,7 @@ def refit(home: "Home", force: bool = False) -> Retrained:
         serving=0,
         held_out=_compared(contest.held_out),
         shared=_compared(contest.shared),
+        factory=_compared(contest.factory),
         method=judged.fit.method,
         loo_accuracy=None if judged.reason else evaluation.accuracy,
         loo_interval=None if judged.reason else evaluation.interval,

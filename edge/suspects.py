@@ -94,7 +94,10 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
         sessions = tuple(s for s, keep in zip(local.sessions, kept, strict=True) if keep) if local.sessions else ()
         second = fit(Examples(local.embeddings[kept], names, sessions), factory)
         probabilities[kept] = second.loo[: len(names)]
-        probabilities[~kept] = second.head.probabilities(local.embeddings[~kept])
+        taught = {session for session in sessions if session is not None}
+        unseen = ~kept & np.array([s not in taught for s in local.sessions or (None,) * len(local)], bool)
+        if unseen.any():  # the rest of its session was taught: what was said with all of it left out stands
+            probabilities[unseen] = second.head.probabilities(local.embeddings[unseen])
     own = probabilities[rows, columns]
     return Suspicions(first, probabilities, own, tuple(_ascending(own)))
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge.fit import groups_of
 from edge.head import Head
 from edge.promote import Comparison, compare
+from edge.stream import CHUNK
 
 if TYPE_CHECKING:
     from edge.home import Home
@@ -69,54 +70,84 @@ class Contest:
     @cached_property
     def held_out(self) -> Comparison | None:
         """Both on the pictures that no head is fitted to."""
-        if self._serving is None:
-            return None
-        other = self._home.serving().head
-        common = [label for label in self._head.labels if label in other.labels]
-        known = [e for e in self._canaries if e.label in common]
+        known = [e for e in self._canaries if e.label in self._common]
         if not known:
             return None
-        new, old = (self._asked(head, known, common) for head in (self._head, other))
-        unknown = [e for e in self._canaries if e.label in self._head.labels and e.label not in common]
+        new, old = (self._asked(head, known, self._common) for head in (self._head, self._home.serving().head))
+        unknown = [e for e in self._canaries if e.label in self._head.labels and e.label not in self._common]
         gained = int((self._asked(self._head, unknown, self._head.labels) > 0).sum())
         return compare(new, old, groups_of([e.session for e in known]), gained)
 
     @cached_property
     def shared(self) -> Comparison | None:
-        """Both on the examples that both were fitted to, each left out."""
-        if self._serving is None or self._serving.own is None:
-            return None  # an older program made it
-        numbers = np.array([example.id for example in self._taught], np.int64)
-        had = self._order[numbers[self._order] <= self._serving.last_example]  # in the order of `own`
-        kept = np.frombuffer(self._serving.own, "<f2").astype(np.float64)
-        n = len(self._taught)
-        old = np.full(len(self._labels), np.nan)
-        old[had] = kept[: len(had)]
-        if self._serving.figures["bundle"] == self._home.meta("bundle"):
-            here = {example.label for example in self._taught}
-            elsewhere = np.array([name not in here for name in self._names], bool) & ~self._bundled.trained_on
-            old[n:] = np.where(elsewhere, kept[len(had) :], np.nan)
-        common = [label for label in self._head.labels if label in self._serving.labels]
-        new = _own(self._loo, self._labels, common, self._head.labels)
-        both = np.flatnonzero(~np.isnan(old) & ~np.isnan(new))
-        if not len(both):
+        """Both on the local examples that both were fitted to, each left out."""
+        if self._kept is None:
             return None
-        sessions = [*(example.session for example in self._taught), *[None] * len(self._names)]
-        every = _own(self._loo, self._labels, self._head.labels, self._head.labels)
-        unknown = np.array([label not in self._serving.labels for label in self._labels], bool)
-        gained = int((every[unknown] > 0).sum())
-        return compare(new[both], old[both], groups_of([sessions[row] for row in both]), gained)
+        old, new = self._kept[: len(self._had)], self._new[self._had]
+        both = ~np.isnan(old) & ~np.isnan(new)
+        if not both.any():
+            return None
+        groups = groups_of([self._taught[row].session for row in self._had[both]])
+        return compare(new[both], old[both], groups, self._of_new_labels)
+
+    @cached_property
+    def factory(self) -> Comparison | None:
+        """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
+        if self._kept is None or self._serving is None:
+            return None
+        if self._serving.figures["bundle"] != self._home.meta("bundle"):
+            return None
+        old, new = self._kept[len(self._had) :], self._new[len(self._taught) :]
+        both = ~np.isnan(old) & ~np.isnan(new) & ~self._bundled.trained_on
+        if not both.any():
+            return None
+        since = [row for row in np.setdiff1d(np.arange(len(self._taught)), self._had) if not np.isnan(self._new[row])]
+        served = self._asked(self._home.serving().head, [self._taught[row] for row in since], self._common)
+        won = int((self._new[since] > 0).sum()) - int((served > 0).sum())
+        return compare(new[both], old[both], np.arange(both.sum()), self._of_new_labels + max(0, won))
+
+    @cached_property
+    def _common(self) -> list[str]:
+        """Labels that both know."""
+        return [label for label in self._head.labels if self._serving and label in self._serving.labels]
+
+    @cached_property
+    def _new(self) -> Floats:
+        """What the new head gives all its examples' labels, if only those that both know are answers."""
+        return _own(self._loo, self._labels, self._common, self._head.labels)
+
+    @cached_property
+    def _had(self) -> NDArray[np.int64]:
+        """Rows of the local examples that the serving head was fitted to, by number."""
+        last = self._serving.last_example if self._serving else 0
+        return np.array([row for row in self._order if self._taught[row].id <= last], np.int64)
+
+    @cached_property
+    def _kept(self) -> Floats | None:
+        """What the serving head gave its examples' labels; None where an older program made it."""
+        if self._serving is None or self._serving.own is None:
+            return None
+        return np.frombuffer(self._serving.own, "<f2").astype(np.float64)
+
+    @cached_property
+    def _of_new_labels(self) -> int:
+        """How many local examples of labels that the serving head does not know the new one names rightly."""
+        labels = [example.label for example in self._taught]
+        own = _own(self._loo[: len(labels)], labels, self._head.labels, self._head.labels)
+        return sum(label not in self._common and mine > 0 for label, mine in zip(labels, own, strict=True))
 
     @cached_property
     def _canaries(self) -> "Sequence[Labelled]":
         return self._home.store.labelled(held_out=True)
 
-    def _asked(self, head: Head, canaries: "Sequence[Labelled]", among: Sequence[str]) -> Floats:
-        """What a head gives held-out pictures' labels."""
-        if not canaries:
-            return np.zeros(0)
-        embeddings = self._home.store.embeddings([e.id for e in canaries], self._home.info.dimension)
-        return _own(head.probabilities(embeddings), [e.label for e in canaries], among, head.labels)
+    def _asked(self, head: Head, pictures: "Sequence[Labelled]", among: Sequence[str]) -> Floats:
+        """What a head gives the labels of pictures that it was not fitted to."""
+        answers = [np.zeros(0)]
+        for start in range(0, len(pictures), CHUNK):
+            part = pictures[start : start + CHUNK]
+            embeddings = self._home.store.embeddings([e.id for e in part], self._home.info.dimension)
+            answers.append(_own(head.probabilities(embeddings), [e.label for e in part], among, head.labels))
+        return np.concatenate(answers)
 
 
 def _own(

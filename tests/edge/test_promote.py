@@ -17,7 +17,7 @@ def heads(n: int, wrong: int, serving_wrong: int, sure: float = 0.9) -> Comparis
 
 
 def test_a_head_that_loses_many_pictures_may_not_serve() -> None:
-    reason = refusal(None, heads(100, 20, 2), 7)
+    reason = refusal(None, heads(100, 20, 2), None, 7)
     assert reason == (
         "of 100 pictures that both were taught, each left out, it names 80 rightly (80.0 %), "
         "generation 7 named 98 (98.0 %)"
@@ -25,19 +25,20 @@ def test_a_head_that_loses_many_pictures_may_not_serve() -> None:
 
 
 def test_a_head_that_wins_as_many_as_it_loses_may() -> None:
-    assert refusal(None, heads(100, 8, 8), 1) == ""
-    assert refusal(heads(100, 8, 8), None, 1) == ""
+    assert refusal(None, heads(100, 8, 8), None, 1) == ""
+    assert refusal(heads(100, 8, 8), None, None, 1) == ""
 
 
 def test_where_there_is_nothing_to_compare_it_may() -> None:
-    assert refusal(None, None, 0) == ""
+    assert refusal(None, None, None, 0) == ""
 
 
 def test_what_is_held_out_decides_where_it_is_clear() -> None:
     worse, better, even = heads(40, 15, 1), heads(40, 1, 15), heads(40, 2, 2)
-    assert refusal(better, worse, 1) == ""
-    assert "held out" in refusal(worse, better, 1)
-    assert "left out" in refusal(even, worse, 1)
+    assert refusal(better, worse, worse, 1) == ""
+    assert "held out" in refusal(worse, better, better, 1)
+    assert "both were taught" in refusal(even, worse, even, 1)
+    assert "from the factory" in refusal(even, even, worse, 1)
 
 
 def test_less_sure_is_not_worse() -> None:

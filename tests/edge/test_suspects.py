@@ -56,6 +56,16 @@ def test_no_label_loses_its_last_three_examples_to_the_second_fit() -> None:
     assert "coins" in suspicions(Examples(examples.embeddings, labels)).result.head.labels
 
 
+def test_the_rest_of_a_burst_does_not_vouch_for_its_label() -> None:
+    examples = clouds(12)
+    burst = [0, 1, 2, 3, 4]
+    sessions = tuple("burst" if row in burst else None for row in range(36))
+    labels = tuple("gravel" if row in burst else label for row, label in enumerate(examples.labels))
+    found = suspicions(Examples(examples.embeddings, labels, sessions))
+    assert set(found.order[:5]) == set(burst)
+    assert (found.own[burst] < 0.3).all()
+
+
 def test_examples_of_the_factory_are_no_suspects() -> None:
     local, factory = clouds(6), clouds(10, seed=1)
     assert sorted(suspicions(local, factory).order) == list(range(18))

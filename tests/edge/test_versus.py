@@ -143,8 +143,9 @@ def test_a_new_label_is_not_stopped_because_the_task_is_harder(
         learner.teach("coins", [pictures / "coins"])
         result = learner.retrain()
     assert result.promoted
-    assert result.shared is not None
-    assert result.shared.examples == 30  # the factory's, of labels that nobody taught here
+    assert result.shared is None
+    assert result.factory is not None
+    assert result.factory.examples == 30
 
 
 def test_forgetting_what_the_serving_head_never_saw_lets_it_go_on_if_the_new_one_is_worse(

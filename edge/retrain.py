@@ -49,7 +49,7 @@ def refit(home: "Home", force: bool = False) -> Retrained:
     head, evaluation = judged.fit.head, judged.evaluation
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
     doubts = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
-    contest = Contest(home, head, judged.fit.loo, taught)
+    contest = Contest(home, head, judged.fit.loo, taught, examples, names)
     refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
         generation=0,

@@ -62,6 +62,7 @@ _MIGRATIONS = (
     """,
     "ALTER TABLE heads ADD COLUMN own BLOB;",
 )
+_HEAD = "generation, created, method, backbone, labels, head, figures, last_example, own"
 
 
 @dataclass(frozen=True)
@@ -321,13 +322,13 @@ class Store:
 
     def generation(self, number: int) -> Generation | None:
         """Return one generation, or None."""
-        row = self._one("SELECT * FROM heads WHERE generation = ?", number)
+        row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
         return None if row is None else self._generation(row, self.labels())
 
     def generations(self) -> list[Generation]:
         """Return every generation, oldest first."""
         names = self.labels()
-        return [self._generation(row, names) for row in self._all("SELECT * FROM heads ORDER BY generation")]
+        return [self._generation(row, names) for row in self._all(f"SELECT {_HEAD} FROM heads ORDER BY generation")]
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
         number, created, method, backbone, labels, head, figures, last, own = row

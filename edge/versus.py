@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle import FactoryExamples
 from edge.fit import groups_of
 from edge.head import Head
 from edge.promote import Comparison, compare
@@ -33,11 +34,20 @@ class Contest:
         head: the new head.
         loo: (N, C) its leave-one-out answers to the local examples, then the factory's that have a label.
         taught: the local examples, in the same order.
+        factory: the bundle's examples, those without a label today as well.
+        names: the factory's labels; None for a forgotten one.
     """
 
-    def __init__(self, home: "Home", head: Head, loo: NDArray[np.float32], taught: "Sequence[Labelled]") -> None:
-        self._home, self._head, self._taught = home, head, taught
-        self._bundled, self._names = home.factory()
+    def __init__(
+        self,
+        home: "Home",
+        head: Head,
+        loo: NDArray[np.float32],
+        taught: "Sequence[Labelled]",
+        factory: FactoryExamples,
+        names: Sequence[str | None],
+    ) -> None:
+        self._home, self._head, self._taught, self._bundled, self._names = home, head, taught, factory, names
         self._serving = home.serving_generation()
         self._loo = np.full((len(taught) + len(self._names), loo.shape[1]), np.nan)  # forgotten labels: not measured
         named = np.array([name is not None for name in self._names], bool)

@@ -29,8 +29,9 @@ bench: $(VENV)/ready  ## Speed and memory against the bare runtime, as ratios wi
 bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embeddings
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.heads
 
-bench-trust: $(VENV)/ready  ## Does it know what it does not know, and see a wrong picture
+bench-trust: $(VENV)/ready  ## Does it know what it does not know, see wrong pictures and labels, stop worse heads
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.audit
 
 bench-backbones: $(VENV)/ready  ## The embedded backbone beside others: accuracy on photos it never saw, size, speed
 	@$(BIN)/python -m benchmarks.backbones

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import backbone, drift, photos, preprocess
-from edge.answers import Answer, Evaluated, Exported, Guess, Skipped, Taught, rows
+from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
@@ -96,6 +96,7 @@ class Learner(Home):
         paths: Sequence[photos.Picture],
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
+        held_out: bool = False,
     ) -> Taught:
         """Store pictures as examples of a label, old or new. Retrain to use them.
 
@@ -105,6 +106,7 @@ class Learner(Home):
             session: name shared by pictures that are nearly the same (a burst); they are left out together when the
                 head is judged. None: each picture stands for itself.
             progress: called with (done, total) after each file.
+            held_out: no head is ever fitted to them; each is asked about them before it may serve.
 
         Returns:
             What was stored, and which files were not, with the reason. A picture is known by the SHA-256 of its file:
@@ -124,7 +126,7 @@ class Learner(Home):
         unreadable: list[Skipped] = []
         batch: list[Embedded] = []
         check = DomainCheck(self, label)
-        for done, photo in enumerate(self._embed(files, first_of.keys(), look=True), 1):
+        for done, photo in enumerate(self._embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
             check.add(photo)
             if photo.error is not None:
                 unreadable.append(Skipped(str(photo.path), str(photo.error)))
@@ -133,16 +135,18 @@ class Learner(Home):
             elif any(item.image == photo.image for item in batch):
                 known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
             else:
-                thumb = photo.look.thumb if photo.look else None
-                batch.append(Embedded(label, photo.embedding, photo.image, _source(files[done - 1]), thumb))
+                thumb, source = photo.look.thumb if photo.look else None, _source(files[done - 1])
+                batch.append(Embedded(label, photo.embedding, photo.image, source, thumb, photo.crop))
             if len(batch) == BATCH:
-                taught += self._store(batch, session)
+                taught += self._store(batch, session, held_out)
                 batch.clear()
             if progress is not None:
                 progress(done, len(files))
-        taught += self._store(batch, session)
+        taught += self._store(batch, session, held_out)
         milliseconds = 1000 * (time.perf_counter() - start)
-        return Taught(label, tuple(taught), tuple(known), tuple(unreadable), milliseconds, tuple(check.lines()))
+        return Taught(
+            label, tuple(taught), held_out, tuple(known), tuple(unreadable), milliseconds, tuple(check.lines())
+        )
 
     def evaluate(self, folder: Path) -> Evaluated:
         """Classify a folder of class folders and compare with the folders' names.
@@ -203,6 +207,39 @@ class Learner(Home):
             generation=serving.generation,
         )
 
+    def audit(self, pictures: Sequence[Path] = (), html: Path | None = None) -> Audited:
+        """Look for what is wrong with the examples taught here, and for what to teach next. Changes nothing.
+
+        Args:
+            pictures: files and folders, not taught yet, to choose from what to teach next.
+            html: where to write it as one self-contained page; None: nowhere.
+
+        Raises:
+            NotEnough: nothing was taught here yet.
+            ImageError: a path does not exist or a folder holds no picture.
+            OSError: the page cannot be written.
+        """
+        from edge.audit import audit, least_sure
+
+        files = [file for path in pictures for file in preprocess.find(path)]
+        known = {e.image for e in self.store.examples()}
+        seen: list[photos.Photo] = list(self._embed(files, known)) if files else []
+        fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
+        unsure = []
+        if fresh:
+            head, embeddings = self.serving().head, np.stack([embedding for _, embedding in fresh])
+            unsure = least_sure([path for path, _ in fresh], embeddings, head.probabilities(embeddings), head.labels)
+        unreadable = [Skipped(str(photo.path), str(photo.error)) for photo in seen if photo.error is not None]
+        found = audit(self, unsure, unreadable)
+        if html is None:
+            return found.answer
+        from edge.page import page
+
+        text = page(self, found, self.now())
+        with replacing(html) as partial:
+            partial.write_text(text, encoding="utf-8")
+        return found.answer._replace(page=str(html))
+
     def export(self, path: Path) -> Exported:
         """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
 
@@ -235,16 +272,21 @@ class Learner(Home):
             partial.write_bytes(data)
         return Exported(str(path), kind, len(data), head.labels, serving.generation)
 
-    def _store(self, batch: Sequence[Embedded], session: str | None) -> list[int]:
+    def _store(self, batch: Sequence[Embedded], session: str | None, held_out: bool) -> list[int]:
         if not batch:
             return []
         with self.store.transaction():
-            return [self.store.add_example(item, self.info.fingerprint, session, self.now()) for item in batch]
+            fingerprint, now = self.info.fingerprint, self.now()
+            return [self.store.add_example(item, fingerprint, session, now, held_out) for item in batch]
 
     def _embed(
-        self, files: Sequence[photos.Picture], known: Collection[str] = frozenset(), look: bool = False
+        self,
+        files: Sequence[photos.Picture],
+        known: Collection[str] = frozenset(),
+        look: bool = False,
+        crops: bool = False,
     ) -> Iterator[photos.Photo]:
-        return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region)
+        return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
 
     def _unknown(self, serving: Serving, embedding: NDArray[np.float32], column: int, note: bool = True) -> bool | None:
         """Whether a picture, which the head would name by `column`, is unknown; noted for the drift."""

@@ -55,6 +55,7 @@ class Photo:
     error: ImageError | None
     milliseconds: float  # reading, decoding and embedding it
     look: domain.Look | None = None  # where it was asked for
+    crop: bytes | None = None  # what the network saw of it, as JPEG, where that was asked for
 
 
 def embed(
@@ -64,6 +65,7 @@ def embed(
     known: Collection[str] = frozenset(),
     look: bool = False,
     region: Region | None = None,
+    crops: bool = False,
 ) -> Iterator[Photo]:
     """Embed picture files or frames, in their order.
 
@@ -77,13 +79,14 @@ def embed(
         known: SHA-256 of pictures that need no embedding; looked at as each file is read.
         look: measure the pictures as well.
         region: the part of each picture to look at; None: the whole.
+        crops: give what the network saw as well.
 
     Yields:
         One `Photo` a file.
     """
     workers = min(os.cpu_count() or 1, len(files))
     if workers <= 1:
-        yield from (_embed(file, backbone, info, known, look, region) for file in files)
+        yield from (_embed(file, backbone, info, known, look, region, crops) for file in files)
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # 8 ms that one picture does not need
 
@@ -96,7 +99,7 @@ def embed(
                 mine.backbone = spare.pop()
             except IndexError:
                 mine.backbone = backbone.copy()
-        return _embed(file, mine.backbone, info, known, look, region)
+        return _embed(file, mine.backbone, info, known, look, region, crops)
 
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[Photo]] = deque()
@@ -147,9 +150,10 @@ def _embed(
     known: Collection[str],
     look: bool,
     region: Region | None,
+    crops: bool,
 ) -> Photo:
     start = time.perf_counter()
-    image, embedding, problem, looked = "", None, None, None
+    image, embedding, problem, looked, crop = "", None, None, None, None
     try:
         data = picture.data if isinstance(picture, Frame) else preprocess.read(picture)
         image = hashlib.sha256(data).hexdigest()
@@ -157,6 +161,7 @@ def _embed(
             pixels = preprocess.decode(data, str(picture), info.input_size, info.short_side, region)
             embedding = backbone.embed(pixels[None])[0]
             looked = domain.look(pixels) if look else None
+            crop = preprocess.jpeg(pixels) if crops else None
     except ImageError as error:
         problem = error
-    return Photo(Path(str(picture)), image, embedding, problem, 1000 * (time.perf_counter() - start), looked)
+    return Photo(Path(str(picture)), image, embedding, problem, 1000 * (time.perf_counter() - start), looked, crop)

@@ -1,4 +1,4 @@
-"""`retrain`: from the factory's and the local examples to the next generation, judged, stored and serving.
+"""`retrain`: from the factory's and the local examples to the next generation, judged, compared and stored.
 
 Head and gate are fitted to the same examples and stored in one row. Beside them the same fitter is tried on 8 × 8
 pixels: a backbone that does no better knows nothing that helps here.
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.answers import Doubt, Retrained, rows
+from edge.answers import Compared, Doubt, Retrained, rows
 from edge.fit import Examples, fit
 from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
+from edge.promote import Comparison, refusal
 from edge.stream import fit_chunks, whole_sessions
+from edge.versus import Contest
 
 if TYPE_CHECKING:
     from edge.gate import Gate
@@ -28,8 +30,14 @@ PIXELS = 600  # examples, at most, for the baseline
 GOOD = 0.97  # accuracy above which nobody needs another backbone
 
 
-def refit(home: "Home") -> Retrained:
-    """Fit a head to everything taught, judge it, store it and let it serve: inside a transaction of the store.
+def refit(home: "Home", force: bool = False) -> Retrained:
+    """Fit a head to everything taught, judge and store it: inside a transaction of the store.
+
+    It serves unless it is clearly worse than the one that does.
+
+    Args:
+        home: the home.
+        force: let it serve in any case.
 
     Raises:
         NotEnough: there are fewer than two labels.
@@ -58,9 +66,16 @@ def refit(home: "Home") -> Retrained:
     pixels = None if judged.reason else _pixel_accuracy(home, judged, taught, factory.labels, kept)
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
     doubts = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
+    contest = Contest(home, head, judged.fit.loo, taught, examples, names)
+    refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
         generation=0,
-        promoted=True,
+        promoted=not refused,
+        refusal=refused,
+        serving=0,
+        held_out=_compared(contest.held_out),
+        shared=_compared(contest.shared),
+        factory=_compared(contest.factory),
         method=judged.fit.method,
         loo_accuracy=None if judged.reason else evaluation.accuracy,
         loo_interval=None if judged.reason else evaluation.interval,
@@ -78,13 +93,14 @@ def refit(home: "Home") -> Retrained:
         milliseconds=milliseconds,
         total_milliseconds=0.0,
     )
-    figures = {name: getattr(answer, name) for name in FIGURES}
+    figures = {name: getattr(answer, name) for name in (*FIGURES, "promoted", "refusal")} | contest.figures
     blob = gate.to_bytes() if gate else None
     generation = store.add_head(
-        head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, home.now(), blob
+        head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, home.now(), blob, contest.own
     )
-    store.put("serving", str(generation))
-    return answer._replace(generation=generation)
+    if answer.promoted:
+        store.put("serving", str(generation))
+    return answer._replace(generation=generation, serving=int(home.meta("serving")))
 
 
 def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float) -> str:
@@ -131,3 +147,7 @@ def _advice(accuracy: float, pixels: float | None) -> str:
         f"8 × 8 pixels alone are named rightly as often ({100 * pixels:.1f} %): what this backbone knows does not help "
         "here; on the workstation, adapt one to such photos: edge-export adapt"
     )
+
+
+def _compared(comparison: Comparison | None) -> Compared | None:
+    return None if comparison is None else Compared(comparison.examples, comparison.right, comparison.serving_right)

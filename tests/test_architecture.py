@@ -12,6 +12,7 @@ FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "t
 PURE = {
     "answers",
     "choose",
+    "curve",
     "domain",
     "drift",
     "errors",
@@ -25,9 +26,11 @@ PURE = {
     "labels",
     "lda",
     "moments",
+    "promote",
     "region",
     "smooth",
     "stream",
+    "suspects",
 }
 DISK = {
     "bundle",

@@ -30,7 +30,6 @@ from edge.errors import HomeBusy, HomeError, HomeMissing, LabelError
 
 FILE = "learner.db"
 WAIT = 30.0  # seconds for another process's lock
-_HEAD = "generation, created, method, backbone, labels, head, figures, gate"
 
 # Each entry takes the schema one version up; only ever append.
 _MIGRATIONS = (

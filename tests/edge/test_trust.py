@@ -164,7 +164,8 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(learner: Learner, new:
     learner.close()
     old = sqlite3.connect(tmp_path / "home" / FILE)
     old.executescript(
-        "ALTER TABLE heads DROP COLUMN gate; ALTER TABLE examples DROP COLUMN thumb; PRAGMA user_version = 1"
+        "ALTER TABLE heads DROP COLUMN gate; ALTER TABLE heads DROP COLUMN own;"
+        "ALTER TABLE examples DROP COLUMN thumb; PRAGMA user_version = 1"
     )
     old.close()
     with Learner.open(tmp_path / "home") as again:

@@ -1,0 +1,117 @@
+"""Training spread over processes and machines by `torchrun`, or by none: the same program does both.
+
+Every process goes through the same batches in the same order and takes its own rows of each; gradients are averaged by
+DistributedDataParallel. As the rows of one batch are independent here (norms use frozen statistics), any number of
+processes gives the result of one, up to the rounding of sums.
+
+A GPU is used where there is one (NCCL between processes), else the processor (gloo).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Spread:
+    """This process among all.
+
+    Args:
+        rank: Its number, 0 ≤ rank < world.
+        world: How many there are.
+        device: Where its tensors live, as torch names it.
+    """
+
+    rank: int
+    world: int
+    device: str
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """The rows of a batch of `count` that are this process's: a contiguous part, as equal as can be.
+
+        Example:
+            >>> [Spread(rank, 2, "cpu").share(5) for rank in range(2)]
+            [slice(0, 2, None), slice(2, 5, None)]
+        """
+        return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Let backward passes average gradients over all processes; alone, the module itself."""
+        if self.world == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        devices = [self.device] if self.device != "cpu" else None
+        return DistributedDataParallel(module, device_ids=devices)
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Add up a tensor over all processes, in place, and return it."""
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor)
+        return tensor
+
+    def first_says(self, value: float) -> float:
+        """The first process's number for everybody: decisions that hang on a clock must be one decision."""
+        if self.world == 1:
+            return value
+        import torch
+        import torch.distributed as dist
+
+        said = torch.tensor([value], dtype=torch.float32 if self.device == "mps" else torch.float64, device=self.device)
+        dist.broadcast(said, 0)
+        return float(said)
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def spread() -> Iterator[Spread]:
+    """Join the other processes if `torchrun` started this one; leave them at the end.
+
+    Yields:
+        Who this process is. Without torchrun: the only one.
+
+    Raises:
+        RuntimeError: The others cannot be reached (from torch).
+
+    Example:
+        >>> with spread() as alone:
+        ...     alone.world, alone.is_first
+        (1, True)
+    """
+    import torch
+
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    if "WORLD_SIZE" not in os.environ:
+        yield Spread(0, 1, device)
+        return
+    import torch.distributed as dist
+
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    dist.init_process_group("gloo" if device == "cpu" else "nccl")
+    try:
+        yield Spread(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()

@@ -161,11 +161,21 @@ def build(
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder to write, for `edge-export build`.")
 @click.option("--backbone", default="embedded", show_default=True, help="A name of `edge-export backbones`.")
 @click.option("--weights", default="", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
-@click.option("--size", default=0, type=click.IntRange(32, 1024), help="Pixels per side.  [default: the network's]")
+@click.option("--size", type=click.IntRange(32, 1024), help="Pixels per side.  [default: the network's]")
 @click.option(
-    "--strategy", default="auto", show_default=True, help="auto, head, norm-bias, last-stage or full: what may change."
+    "--strategy",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "head", "norm-bias", "last-stage", "full"]),
+    help="What may change; auto tries all.",
 )
-@click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True), help="For it all.")
+@click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="For everything together.",
+)
 @click.option("--group-by", type=click.Choice(["prefix", "folder", "session"]), help="Keep such photos on one side.")
 @click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
@@ -175,7 +185,7 @@ def adapt(
     output: Path,
     backbone: str,
     weights: str,
-    size: int,
+    size: int | None,
     strategy: str,
     minutes: float,
     group_by: str | None,
@@ -193,9 +203,19 @@ def adapt(
     from export.spread import spread
 
     plan = Plan(
-        photos, output, datetime.now(UTC).isoformat(timespec="seconds"), backbone, weights, size, strategy, minutes, seed,
-        group_by, flip, sys.stderr.isatty(),
-    )  # fmt: skip
+        photos=photos,
+        output=output,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=backbone,
+        weights=weights,
+        size=size or 0,
+        strategy=strategy,
+        minutes=minutes,
+        seed=seed,
+        group_by=group_by,
+        flip=flip,
+        progress=sys.stderr.isatty(),
+    )
     with spread() as processes:
         watcher = _Terminal() if processes.is_first else _Silent()
         try:
@@ -244,7 +264,11 @@ def adapt(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
 @as_json
 def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], picture: Path | None, seed: int) -> int:
-    """Rank networks on PHOTOS, one folder per label, before any training."""
+    """Rank networks on PHOTOS before any training.
+
+    PHOTOS holds one folder per label. Every network embeds them as the device would; the share named rightly, each
+    photo left out in its turn, stands beside the time and the size that it costs.
+    """
     from export import compare as comparing
     from export.backbones import BACKBONES
 
@@ -265,7 +289,8 @@ def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], pictur
         comparing.plot(found).savefig(picture, dpi=150)
     if _for_programs():
         say_json({
-            "photos": found.photos, "take": {"backbone": found.take.candidate.backbone, "size": found.take.candidate.size},
+            "photos": found.photos,
+            "take": {"backbone": found.take.candidate.backbone, "size": found.take.candidate.size},
             "advice": found.advice, "warning": found.baselines.warning or None,
             "baselines": {"pretrained": found.baselines.pretrained, "random": found.baselines.random,
                           "pixels": found.baselines.pixels, "photos": found.baselines.photos},

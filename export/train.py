@@ -171,8 +171,11 @@ class _Run:
             total += self._step(batch, step)
             done = progress.epoch * self.steps + step + 1
             self.task.step(done, max(progress.planned, progress.epoch + 1) * self.steps)
-            spent = spread.first_says(progress.seconds + self.task.clock() - began)
-            if spent > self.task.seconds or (step == 2 and progress.epoch == 0 and self._hopeless(spent)):
+            now = self.task.clock()
+            spent = spread.first_says(progress.seconds + now - began)
+            rest = spread.first_says((now - prepared) / (step + 1) * (LADDER[0] * self.steps - step - 1))
+            hopeless = progress.epoch == 0 and step == 2 and spent + rest > self.task.seconds
+            if spent > self.task.seconds or hopeless:
                 progress.ended = "its time was over"
                 progress.seconds = spent
                 return
@@ -240,10 +243,6 @@ class _Run:
         if passed < 1:
             return passed + 0.5 / self.steps
         return 0.5 * (1 + math.cos(math.pi * (passed - 1) / max(self.progress.planned - 1, 1)))
-
-    def _hopeless(self, spent: float) -> bool:
-        """After three batches: whether two epochs will not fit."""
-        return spent / 3 * self.steps * LADDER[0] > self.task.seconds
 
     def _plan(self, preparing: float, training: float, measuring: float) -> None:
         """Settle the number of epochs by what the first took, in seconds."""

@@ -39,9 +39,11 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
+  adapt      Adapt a network to PHOTOS, one folder per label.
   backbones  List the networks that can be adapted.
   build      Build a bundle from PHOTOS, one folder per label.
   check      Verify BUNDLE, prove it here, and say what is in it.
+  compare    Rank networks on PHOTOS before any training.
   sample     Write a small set of real photographs into FOLDER.
 """
 

@@ -1,0 +1,275 @@
+"""Adapting keeps what pays, never more; goes on where it was killed; and marks what it was trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.errors import BundleError, DatasetError
+from export import adapted
+from export.adapt import Adapted, Outcome, Plan, adapt, choose
+from export.material import Measured
+from export.spread import Spread
+from export.strategies import STRATEGIES
+from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
+from tests.export.conftest import Listener
+
+CREATED = "2026-01-01T00:00:00+00:00"
+ALONE = Spread(0, 1, "cpu")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def tiny_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter_tiny(monkeypatch)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    photos, weights = striped_photos(tmp_path / "photos"), tiny_weights(tmp_path / "tiny.pth")
+    return Plan(photos, tmp_path / "adapted", CREATED, "tiny", str(weights), strategy="full", flip=False)
+
+
+class Killed(Exception):
+    """What a run of the tests dies of."""
+
+
+class Killer(Listener):
+    """A watcher that ends the run after so many batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    def step(self, done: int, total: int) -> None:
+        if self.stages[-1].startswith("full"):
+            self._left -= 1
+            if not self._left:
+                raise Killed
+
+
+def stopped_clock() -> float:
+    return 0.0
+
+
+def run(plan: Plan, watcher: Any = None) -> Adapted:
+    return adapt(plan, watcher or Listener(), ALONE, stopped_clock)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return dict(load_file(folder / adapted.WEIGHTS))
+
+
+def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bytes(plan: Plan, tmp_path: Path) -> None:
+    run(plan)
+    whole = (plan.output / adapted.WEIGHTS).read_bytes()
+    trained = weights(plan.output)
+    assert any((trained[name] != tensor.numpy()).any() for name, tensor in tiny_start().items() if name in trained)
+    for after in (1, 6):
+        again = replace(plan, output=tmp_path / f"killed{after}")
+        with pytest.raises(Killed):
+            run(again, Killer(after))
+        assert not (again.output / adapted.JSON).exists()
+        run(again)
+        assert (again.output / adapted.WEIGHTS).read_bytes() == whole
+        assert sorted(path.name for path in again.output.iterdir()) == sorted(
+            [adapted.JSON, adapted.REPORT, adapted.WEIGHTS]
+        )
+
+
+@pytest.mark.parametrize("name", ["norm-bias", "last-stage", "full"])
+def test_a_strategy_changes_what_it_says_and_nothing_else(plan: Plan, name: str) -> None:
+    import torch
+
+    before = torch.load(plan.weights, weights_only=True)
+    run(replace(plan, strategy=name))
+    after = weights(plan.output)
+    changed = {key for key in after if (after[key] != before[key].numpy()).any()}
+    allowed = {
+        "norm-bias": {"0.1.weight", "0.1.bias", "1.0.bias", "2.0.bias", "2.1.weight", "2.1.bias"},
+        "last-stage": {"2.0.weight", "2.0.bias", "2.1.weight", "2.1.bias"},
+        "full": {key for key in before if "running" not in key and "tracked" not in key},
+    }[name]
+    assert changed == allowed
+
+
+def test_training_beats_random_features_where_there_is_something_to_learn(plan: Plan) -> None:
+    result = run(replace(plan, strategy="auto"))
+    head = result.outcomes[0].measured
+    assert head is not None
+    assert result.kept != "head"
+    assert result.evaluation.accuracy > head.accuracy
+    assert [outcome.strategy.name for outcome in result.outcomes] == list(STRATEGIES)
+
+
+def test_time_is_kept_and_what_did_not_fit_is_said(plan: Plan) -> None:
+    ticks = iter(range(10**9))
+    result = adapt(replace(plan, strategy="auto", minutes=1.0), Listener(), ALONE, lambda: float(next(ticks)))
+    assert result.seconds <= 90  # a tick a call: whoever asks the clock most, waits longest
+    assert any(outcome.measured is None and "time" in outcome.note + " time" for outcome in result.outcomes)
+    report = (plan.output / adapted.REPORT).read_text()
+    assert "There was no time for" in report
+
+
+def outcome(name: str, right: str, loss: float = 0.5) -> Outcome:
+    answers = np.array([answer == "1" for answer in right])
+    measured = Measured(None, np.zeros((len(right), 2), np.float32), answers, loss)  # type: ignore[arg-type]
+    return Outcome(STRATEGIES[name], measured, 1.0, 1, (), "")
+
+
+@pytest.mark.parametrize(
+    ("dear", "loss", "kept"),
+    [
+        ("1111100000", 0.4, "head"),  # the same answers
+        ("1111110000", 0.4, "head"),  # one more: luck
+        ("1111111000", 0.4, "full"),  # two more and none lost
+        ("0111111100", 0.4, "head"),  # three won, one lost: 2 is not more than √4
+        ("1111111000", 0.6, "head"),  # more right, but less sure of the truth
+    ],
+)
+def test_the_dearer_is_kept_only_where_chance_does_not_explain_it(dear: str, loss: float, kept: str) -> None:
+    name, why = choose([outcome("head", "1111100000"), outcome("full", dear, loss)])
+    assert name == kept
+    assert why
+
+
+def test_of_two_that_are_as_good_the_cheaper_is_kept() -> None:
+    tried = [outcome("head", "10000000"), outcome("norm-bias", "11111110", 0.3), outcome("full", "11111111", 0.1)]
+    assert choose(tried)[0] == "norm-bias"
+
+
+def test_what_was_asked_for_is_kept_and_blamed() -> None:
+    name, why = choose([outcome("head", "1111"), outcome("full", "1110", 0.9)], forced=True)
+    assert name == "full"
+    assert "-1 of 4" in why
+    assert "take --strategy head" in why
+
+
+def test_the_bundle_marks_what_was_trained_on_and_promises_the_same(plan: Plan, listener: Any) -> None:
+    from export import build
+
+    result = run(plan)
+    bundle = build.Plan(
+        plan.photos, plan.output.with_suffix(".edge"), CREATED, adapted=plan.output, runtimes=("onnx",),
+        precisions=("fp32",),
+    )  # fmt: skip
+    built = build.build(bundle, listener).bundle
+    examples = built.examples()
+    assert examples.trained_on.tolist() == [not held for held in result.held]
+    assert built.manifest.accuracy is not None
+    assert built.manifest.accuracy.accuracy == pytest.approx(result.evaluation.accuracy, abs=0.07)
+    assert built.manifest.accuracy.photos == int(result.held.sum())
+    assert "adapted (full)" in built.manifest.backbone.weights
+
+
+def test_the_device_counts_only_what_was_held_out(plan: Plan, listener: Any, tmp_path: Path) -> None:
+    from edge.adopt import adopt
+    from export import build
+
+    result = run(plan)
+    bundle = build.Plan(
+        plan.photos, plan.output.with_suffix(".edge"), CREATED, adapted=plan.output, runtimes=("onnx",),
+        precisions=("fp32",),
+    )  # fmt: skip
+    build.build(bundle, listener)
+    with adopt(tmp_path / "home", bundle.output) as learner:
+        retrained = learner.retrain()
+    assert sum(map(sum, retrained.confusion)) == int(result.held.sum())
+
+
+def test_where_nothing_was_trained_nothing_is_marked(plan: Plan) -> None:
+    result = run(replace(plan, strategy="head"))
+    said = adapted.read(plan.output)
+    assert said.trained == ()
+    assert len(said.held_out) == int(result.held.sum())
+    assert said.strategy == "head"
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(plan: Plan) -> None:
+    result = run(replace(plan, strategy="auto"))
+    page = (plan.output / adapted.REPORT).read_text()
+    assert page.count("<svg") >= 4
+    for foreign in ('src="http', 'href="http', "<script", "<link"):
+        assert foreign not in page
+    for outcome in result.outcomes:
+        assert outcome.strategy.summary in page
+    assert f"{100 * result.evaluation.accuracy:.1f} %" in page
+
+
+def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
+    photos = striped_photos(tmp_path / "photos", 12)
+    (photos / "left").rename(photos / "<b>left")
+    plan = Plan(photos, tmp_path / "out", CREATED, "tiny", str(tiny_weights(tmp_path / "tiny.pth")), strategy="head")
+    run(plan)
+    assert "<b>left" not in (tmp_path / "out" / adapted.REPORT).read_text()
+
+
+def test_a_folder_of_other_things_is_left_alone(plan: Plan) -> None:
+    plan.output.mkdir()
+    (plan.output / "diary.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"holds other files \(diary\.txt\)"):
+        run(plan)
+    assert (plan.output / "diary.txt").read_text() == "mine"
+
+
+def test_a_strategy_that_does_not_exist_is_refused(plan: Plan) -> None:
+    with pytest.raises(DatasetError, match="no strategy 'magic'; choose one of auto, head, norm-bias"):
+        run(replace(plan, strategy="magic"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw.pop("size"), "is damaged"),
+        (lambda raw: raw.update(size="large"), "size is 'large'"),
+        (lambda raw: raw.update(format=9), "format 9, this program reads 1"),
+    ],
+)
+def test_a_damaged_adapted_json_is_refused_by_name(plan: Plan, change: Any, message: str) -> None:
+    run(replace(plan, strategy="head"))
+    path = plan.output / adapted.JSON
+    raw = json.loads(path.read_text())
+    change(raw)
+    path.write_text(json.dumps(raw))
+    with pytest.raises(BundleError, match=message):
+        adapted.read(plan.output)
+
+
+@pytest.mark.parametrize("strategy", ["full", "last-stage"])
+def test_two_processes_train_as_one_does(tmp_path: Path, strategy: str) -> None:
+    import torch
+
+    photos = striped_photos(tmp_path / "photos")
+    worker = [str(Path(__file__).with_name("spread_worker.py")), str(photos)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = {}
+    for name, command in (("one", [sys.executable]), ("two", several)):
+        output = tmp_path / f"{name}.pt"
+        arguments = [*command, *worker, str(output), strategy]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found[name] = torch.load(output, weights_only=True)
+    assert (found["one"]["world"], found["two"]["world"]) == (1, 2)
+    assert found["one"]["epochs"] == found["two"]["epochs"] > 2
+    start = tiny_start()
+    for name, tensor in found["one"]["state"].items():
+        torch.testing.assert_close(found["two"]["state"][name], tensor, rtol=1e-2, atol=2e-4)
+        assert not torch.equal(tensor, start[name])
+
+
+def tiny_start() -> dict[str, Any]:
+    import torch
+
+    torch.manual_seed(0)
+    return dict(tiny_trunk().state_dict())  # type: ignore[attr-defined]

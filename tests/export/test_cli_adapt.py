@@ -55,7 +55,7 @@ def test_adapting_tells_programs_everything(capfd: Capture, monkeypatch: Patch, 
     photos, weights = striped_photos(tmp_path / "photos", 15), tiny_weights(tmp_path / "tiny.pth")
     (photos / "left" / "bad.png").write_text("no picture")
     arguments = ["adapt", photos, "-o", tmp_path / "out", "--backbone", "tiny", "--weights", weights]
-    code, out, err = run(capfd, monkeypatch, *arguments, "--strategy", "head", "--json")
+    code, out, _err = run(capfd, monkeypatch, *arguments, "--strategy", "head", "--json")
     result = json.loads(out)
     assert code == 3
     assert result["strategy"] == "head"
@@ -74,7 +74,7 @@ def test_networks_are_ranked_and_drawn(capfd: Capture, monkeypatch: Patch, tmp_p
     assert "← take this" in out
     assert "16 × 16 pixels without one" in out
     assert plot.stat().st_size > 5000
-    code, out, err = run(capfd, monkeypatch, "compare", photos, *network, "--backbone", "tiny=no.pth", "--json")
+    code, out, _err = run(capfd, monkeypatch, "compare", photos, *network, "--backbone", "tiny=no.pth", "--json")
     result = json.loads(out)
     assert code == 3
     assert result["take"] == {"backbone": "tiny", "size": 32}

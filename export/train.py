@@ -267,8 +267,9 @@ class _Run:
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.source.seen, every)
         found = measure(embeddings, task.material.names, task.held)
-        p.curve.append(Point(p.epoch, training_loss, found.accuracy, found.loss))
-        if found.loss < p.curve[p.best].loss:
+        accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
+        p.curve.append(Point(p.epoch, training_loss, accuracy, loss))
+        if loss < p.curve[p.best].loss:
             p.best = len(p.curve) - 1
             self.best = {name: parameter.detach().clone() for name, parameter in self.changing.items()}
         elif len(p.curve) - 1 - p.best >= PATIENCE:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.adopt import adopt
 from edge.errors import BundleError, DatasetError
-from export import adapted
+from export import adapted, build
 from export.adapt import Adapted, Outcome, Plan, adapt, choose
+from export.build import Built
 from export.material import Measured
 from export.spread import Spread
 from export.strategies import STRATEGIES
@@ -36,6 +38,27 @@ def tiny_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan(tmp_path: Path) -> Plan:
     photos, weights = striped_photos(tmp_path / "photos"), tiny_weights(tmp_path / "tiny.pth")
     return Plan(photos, tmp_path / "adapted", CREATED, "tiny", str(weights), strategy="full", flip=False)
+
+
+@pytest.fixture(scope="module")
+def auto(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+    """All strategies, once, on photos where there is something to learn."""
+    folder = tmp_path_factory.mktemp("auto")
+    weights = str(tiny_weights(folder / "tiny.pth"))
+    with pytest.MonkeyPatch.context() as patch:
+        enter_tiny(patch)
+        plan = Plan(striped_photos(folder / "photos"), folder / "adapted", CREATED, "tiny", weights, flip=False)
+        return run(plan)
+
+
+@pytest.fixture(scope="module")
+def bundled(auto: Adapted) -> Built:
+    """The bundle of that."""
+    with pytest.MonkeyPatch.context() as patch:
+        enter_tiny(patch)
+        output, photos = auto.folder.with_suffix(".edge"), Path(auto.adaptation.photos)
+        plan = build.Plan(photos, output, CREATED, adapted=auto.folder, runtimes=("onnx",), precisions=("fp32",))
+        return build.build(plan, Listener())
 
 
 class Killed(Exception):
@@ -103,13 +126,12 @@ def test_a_strategy_changes_what_it_says_and_nothing_else(plan: Plan, name: str)
     assert changed == allowed
 
 
-def test_training_beats_random_features_where_there_is_something_to_learn(plan: Plan) -> None:
-    result = run(replace(plan, strategy="auto"))
-    head = result.outcomes[0].measured
+def test_training_beats_random_features_where_there_is_something_to_learn(auto: Adapted) -> None:
+    head = auto.outcomes[0].measured
     assert head is not None
-    assert result.kept != "head"
-    assert result.evaluation.accuracy > head.accuracy
-    assert [outcome.strategy.name for outcome in result.outcomes] == list(STRATEGIES)
+    assert auto.kept != "head"
+    assert auto.evaluation.accuracy > head.accuracy
+    assert [outcome.strategy.name for outcome in auto.outcomes] == list(STRATEGIES)
 
 
 def test_time_is_kept_and_what_did_not_fit_is_said(plan: Plan) -> None:
@@ -155,36 +177,20 @@ def test_what_was_asked_for_is_kept_and_blamed() -> None:
     assert "take --strategy head" in why
 
 
-def test_the_bundle_marks_what_was_trained_on_and_promises_the_same(plan: Plan, listener: Any) -> None:
-    from export import build
-
-    result = run(plan)
-    bundle = build.Plan(
-        plan.photos, plan.output.with_suffix(".edge"), CREATED, adapted=plan.output, runtimes=("onnx",),
-        precisions=("fp32",),
-    )  # fmt: skip
-    built = build.build(bundle, listener).bundle
-    examples = built.examples()
-    assert examples.trained_on.tolist() == [not held for held in result.held]
-    assert built.manifest.accuracy is not None
-    assert built.manifest.accuracy.accuracy == pytest.approx(result.evaluation.accuracy, abs=0.07)
-    assert built.manifest.accuracy.photos == int(result.held.sum())
-    assert "adapted (full)" in built.manifest.backbone.weights
+def test_the_bundle_marks_what_was_trained_on_and_promises_the_same(auto: Adapted, bundled: Built) -> None:
+    examples, manifest = bundled.bundle.examples(), bundled.bundle.manifest
+    assert examples.trained_on.tolist() == [not held for held in auto.held]
+    assert manifest.accuracy is not None
+    assert manifest.accuracy.accuracy == pytest.approx(auto.evaluation.accuracy, abs=0.07)  # one photo: float16
+    assert manifest.accuracy.photos == int(auto.held.sum())
+    assert f"adapted ({auto.kept})" in manifest.backbone.weights
 
 
-def test_the_device_counts_only_what_was_held_out(plan: Plan, listener: Any, tmp_path: Path) -> None:
-    from edge.adopt import adopt
-    from export import build
-
-    result = run(plan)
-    bundle = build.Plan(
-        plan.photos, plan.output.with_suffix(".edge"), CREATED, adapted=plan.output, runtimes=("onnx",),
-        precisions=("fp32",),
-    )  # fmt: skip
-    build.build(bundle, listener)
-    with adopt(tmp_path / "home", bundle.output) as learner:
+def test_the_device_counts_only_what_was_held_out(auto: Adapted, bundled: Built, tmp_path: Path) -> None:
+    with adopt(tmp_path / "home", bundled.bundle.path) as learner:
         retrained = learner.retrain()
-    assert sum(map(sum, retrained.confusion)) == int(result.held.sum())
+    assert retrained.factory_examples == len(auto.held)
+    assert sum(map(sum, retrained.confusion)) == int(auto.held.sum())
 
 
 def test_where_nothing_was_trained_nothing_is_marked(plan: Plan) -> None:
@@ -195,15 +201,14 @@ def test_where_nothing_was_trained_nothing_is_marked(plan: Plan) -> None:
     assert said.strategy == "head"
 
 
-def test_the_report_is_one_page_that_needs_nothing_else(plan: Plan) -> None:
-    result = run(replace(plan, strategy="auto"))
-    page = (plan.output / adapted.REPORT).read_text()
+def test_the_report_is_one_page_that_needs_nothing_else(auto: Adapted) -> None:
+    page = (auto.folder / adapted.REPORT).read_text()
     assert page.count("<svg") >= 4
     for foreign in ('src="http', 'href="http', "<script", "<link"):
         assert foreign not in page
-    for outcome in result.outcomes:
+    for outcome in auto.outcomes:
         assert outcome.strategy.summary in page
-    assert f"{100 * result.evaluation.accuracy:.1f} %" in page
+    assert f"{100 * auto.evaluation.accuracy:.1f} %" in page
 
 
 def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
@@ -235,14 +240,12 @@ def test_a_strategy_that_does_not_exist_is_refused(plan: Plan) -> None:
         (lambda raw: raw.update(format=9), "format 9, this program reads 1"),
     ],
 )
-def test_a_damaged_adapted_json_is_refused_by_name(plan: Plan, change: Any, message: str) -> None:
-    run(replace(plan, strategy="head"))
-    path = plan.output / adapted.JSON
-    raw = json.loads(path.read_text())
+def test_a_damaged_adapted_json_is_refused_by_name(auto: Adapted, tmp_path: Path, change: Any, message: str) -> None:
+    raw = json.loads((auto.folder / adapted.JSON).read_text())
     change(raw)
-    path.write_text(json.dumps(raw))
+    (tmp_path / adapted.JSON).write_text(json.dumps(raw))
     with pytest.raises(BundleError, match=message):
-        adapted.read(plan.output)
+        adapted.read(tmp_path)
 
 
 @pytest.mark.parametrize("strategy", ["full", "last-stage"])

@@ -237,7 +237,7 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
     if best is head:
         tried = len(measured) - 1
         if not tried:
-            return "head", "nothing else was tried"
+            return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
         return "head", "no strategy that changes the network named more held-out photos rightly than chance explains"
     gain = _right(best) - _right(head)
     return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"

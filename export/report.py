@@ -34,7 +34,8 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin: 2.2
 table { border-collapse: collapse; width: 100%; font-size: .92rem; } th { text-align: left; font-weight: 600; }
 th, td { padding: .35rem .6rem .35rem 0; border-bottom: 1px solid #e5e8eb; vertical-align: top; }
 td.n, th.n { text-align: right; white-space: nowrap; } tr.kept { font-weight: 600; }
-svg { max-width: 100%; height: auto; } code { background: #f0f2f4; padding: .1rem .3rem; border-radius: 3px; }
+td:first-child, code { white-space: nowrap; } svg { max-width: 100%; height: auto; }
+code { background: #f0f2f4; padding: .1rem .3rem; border-radius: 3px; }
 .photos { display: flex; flex-wrap: wrap; gap: 14px; }
 figure { margin: 0; width: 132px; font-size: .82rem; line-height: 1.3; }
 figure img { border-radius: 4px; display: block; margin-bottom: .3rem; } figcaption { overflow-wrap: anywhere; }
@@ -54,8 +55,7 @@ def report(result: Adapted) -> str:
         f'<div class="verdict"><div class="figure">{percent(evaluation.accuracy)}</div>'
         f"of the {evaluation.examples} photos held out are named rightly (95 % interval {low} to {high}).<br>"
         f"Kept: <b>{_e(result.kept)}</b>; {_e(what)}.</div>",
-        f"<p>Why: {_e(result.why)}. The photos held out were never trained on, but they decided what to keep, so "
-        "expect slightly less on new ones.</p>",
+        f"<p>Why: {_e(result.why)}.{_caveat(result)}</p>",
         *_warnings(result),
         "<h2>What was tried</h2>",
         plots.bars(_bars(result)),
@@ -101,7 +101,7 @@ def _bars(result: Adapted) -> list[plots.Bar]:
 
 def _table(result: Adapted) -> str:
     rows = [
-        "<table><tr><th>strategy<th>what changes<th class=n>held out, rightly named<th class=n>minutes"
+        "<table><tr><th>strategy<th>what changes<th class=n>right<th class=n>minutes"
         "<th class=n>changed<th>how it went</tr>"
     ]
     for outcome in result.outcomes:
@@ -113,6 +113,12 @@ def _table(result: Adapted) -> str:
             f"<td class=n>{outcome.seconds / 60:.1f}<td class=n>{size}<td>{_e(outcome.note)}</tr>"
         )
     return "".join([*rows, "</table>"])
+
+
+def _caveat(result: Adapted) -> str:
+    if sum(outcome.measured is not None for outcome in result.outcomes) < 2:
+        return ""
+    return " The photos held out were never trained on, but they decided what to keep, so expect slightly less on new ones."
 
 
 def _line(outcome: Outcome) -> plots.Line:
@@ -182,7 +188,7 @@ def _next_steps(result: Adapted) -> list[str]:
         )
     late = [outcome.strategy.name for outcome in result.outcomes if outcome.measured is None]
     if late:
-        steps.append(f"There was no time for {_e(' and '.join(late))}: run again with more <code>--minutes</code>.")
+        steps.append(f"There was no time for {_e(', '.join(late))}: run again with more <code>--minutes</code>.")
     low, high = result.evaluation.interval
     if high - low > 0.1:
         steps.append(

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.errors import BundleError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -36,3 +38,21 @@ def replacing(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_output(path: Path, example: str) -> None:
+    """Refuse before long work what could not be written after it.
+
+    Args:
+        path: where the file shall be.
+        example: a file name for the error's text.
+
+    Raises:
+        BundleError: it is a folder, or lies in one that is missing or cannot be written.
+    """
+    if path.is_dir():
+        raise BundleError(f"{path} is a folder; name the file, for example {path / example}")
+    if not path.parent.is_dir():
+        raise BundleError(f"folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise BundleError(f"folder {path.parent} cannot be written; name another path")

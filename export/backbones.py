@@ -115,6 +115,11 @@ class Loaded:
     origin: str
     licence: str
 
+    @property
+    def trunk(self) -> nn.Module:
+        """The network alone: float32 (N, 3, H, W), normalised → float32 (N, D, h, w)."""
+        return self.embedder.trunk  # type: ignore[return-value]
+
 
 def load(name: str, weights: str = "", progress: bool = False) -> Loaded:
     """Build a backbone and fill it with weights.

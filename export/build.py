@@ -12,7 +12,6 @@ the examples that it was trained on are marked, so that no figure, here or on a 
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.bundle import Bundle, FactoryExamples, Golden
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import evaluate
+from edge.files import check_output
 from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.photos import embed
 from export import adapted, backbones
@@ -139,7 +139,7 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         ParityError: If an exported file answers otherwise than PyTorch; the message says by how much.
         RuntimeMissing: If a format's runtime is not installed here, so that nothing can be proved.
     """
-    _check_output(plan.output)
+    check_output(plan.output, "kitchen.edge")
     work = _Work(plan, find_photos(plan.photos), watcher, adapted.read(plan.adapted) if plan.adapted else None)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
     shipped = _embed_photos(work, network)
@@ -325,13 +325,3 @@ class _Stage:
 
     def __exit__(self, *_: object) -> None:
         self._work.seconds[self._name] = time.perf_counter() - self._start
-
-
-def _check_output(path: Path) -> None:
-    """Refuse before the long work what could not be written after it."""
-    if path.is_dir():
-        raise BundleError(f"{path} is a folder; name the bundle file, for example {path / 'kitchen.edge'}")
-    if not path.parent.is_dir():
-        raise BundleError(f"folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise BundleError(f"folder {path.parent} cannot be written; name another path")

@@ -6,8 +6,10 @@ Results go to stdout, progress to stderr (a bar only on a terminal). Exit codes:
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import edge
-from edge.errors import DatasetError
+from edge.errors import BundleError, DatasetError
+from edge.files import check_output
 from edge.terminal import PARTLY, Progress, complain, percent, plural, run, say, say_json, table
 
 if TYPE_CHECKING:
@@ -384,6 +387,70 @@ def sample(folder: Path) -> None:
         say(f"{folder / name}: {count} photos")
     say(f"{folder / 'SOURCE.txt'}: where they come from, and their licences")
     say(f"next: edge-export build {folder / 'photos'} -o surfaces.edge")
+
+
+@cli.command()
+@click.argument("data", nargs=-1, required=True, type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="The weights, NAME.safetensors.")
+@click.option("--arch", default="mobilenet_v3_small", show_default=True, help="A name of `edge-export backbones`.")
+@click.option("--size", default=160, show_default=True, type=click.IntRange(32, 512), help="Pixels per side.")
+@click.option("--steps", default=10_000, show_default=True, type=click.IntRange(1), help="Batches to learn from.")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(2), help="Pictures in each.")
+@click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Of learning.")
+@click.option("--teacher", type=_PATH, help="A state dict with its classifier, to learn from instead of labels.")
+@click.option("--teacher-arch", default="mobilenet_v2", show_default=True, help="What network that is.")
+@click.option("--start", type=_PATH, help="Weights to begin with instead of random ones.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
+@click.option("--resume", is_flag=True, help="Go on where a run that was stopped stands.")
+@as_json
+def pretrain(
+    data: tuple[Path, ...],
+    output: Path,
+    arch: str,
+    size: int,
+    steps: int,
+    batch: int,
+    rate: float,
+    teacher: Path | None,
+    teacher_arch: str,
+    start: Path | None,
+    seed: int,
+    resume: bool,
+) -> None:
+    """Train a backbone from nothing on DATA: folders of class folders, or packed arrays (.npz).
+
+    Spread it over processes or machines with `torchrun --nproc-per-node N -m export pretrain …`.
+    """
+    from export.pictures import Pictures
+    from export.pretrain import Recipe, Report, Teacher, save_weights
+    from export.pretrain import pretrain as train
+    from export.spread import spread
+
+    saved, log = (output.with_name(output.name + end) for end in (".run", ".log"))
+    check_output(output, "weights.safetensors")
+    if saved.exists() and not resume:
+        raise BundleError(f"{saved} holds a run that was stopped; give --resume to go on, or delete it to begin anew")
+    recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
+    with spread() as here:
+        progress = Progress("pretraining")
+
+        def tell(report: Report) -> None:
+            if here.is_first:
+                with log.open("a") as file:
+                    file.write(json.dumps(asdict(report)) + "\n")
+                progress(report.step, report.steps)
+
+        master = Teacher(teacher_arch, teacher, here.device) if teacher else None
+        weights = train(recipe, [Pictures.read(path) for path in data], master, saved, here, tell, start)
+        if not here.is_first:
+            return
+        save_weights(output, weights)
+        saved.unlink()
+    if _for_programs():
+        say_json({"weights": str(output), "bytes": output.stat().st_size, "log": str(log), "recipe": asdict(recipe)})
+    else:
+        say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; what happened on the way is in {log}")
+        say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ flatter the figure.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,12 @@ def read_pixels(paths: Sequence[Path], size: int, short_side: int) -> NDArray[np
         paths: Which.
         size, short_side: Pixels, as `edge.preprocess.load` takes them.
     """
+    read = [pixels for pixels in decoded(paths, size, short_side) if pixels is not None]
+    return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
+
+
+def decoded(paths: Sequence[Path], size: int, short_side: int) -> Iterator[NDArray[np.uint8] | None]:
+    """Decode photos on all cores, in order: uint8 (size, size, 3) of each, None of those that cannot be read."""
 
     def decode(path: Path) -> NDArray[np.uint8] | None:
         try:
@@ -132,8 +138,7 @@ def read_pixels(paths: Sequence[Path], size: int, short_side: int) -> NDArray[np
             return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = [pixels for pixels in pool.map(decode, paths) if pixels is not None]
-    return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
+        yield from pool.map(decode, paths)
 
 
 def _pictures(folder: Path, label: str) -> list[Path]:

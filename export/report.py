@@ -118,7 +118,7 @@ def _table(result: Adapted) -> str:
 def _caveat(result: Adapted) -> str:
     if sum(outcome.measured is not None for outcome in result.outcomes) < 2:
         return ""
-    return " The photos held out were never trained on, but they decided what to keep, so expect slightly less on new ones."
+    return " The photos held out were never trained on, but they decided what to keep: expect a bit less on new ones."
 
 
 def _line(outcome: Outcome) -> plots.Line:

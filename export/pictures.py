@@ -1,0 +1,160 @@
+"""Pictures to pretrain on, held in memory as one array a source, and the random views of them that make a batch.
+
+A view is a crop of random place, size and shape, perhaps mirrored, in slightly other light. A source whose pictures
+are smaller than the views wanted would only be shown enlarged, without sharp detail; so every other view of it is cut
+from a mosaic of k × k pictures, which keeps them as sharp as they are.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional
+
+from edge.errors import DatasetError
+from export.backbones import MEAN, STD
+from export.dataset import decoded, find_photos
+
+LARGEST = 256  # pixels per side that photos from folders are kept at; they are kept smaller where most are smaller
+AREA = 0.25, 1.0  # of the picture that a view shows
+SHAPE = 3 / 4, 4 / 3  # width : height of what a view shows
+LIGHT = 0.6, 1.4  # factors of brightness, contrast and saturation
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One source.
+
+    Args:
+        images: uint8 (N, S, S, 3), RGB.
+        labels: int (N,), or None.
+        classes: How many labels there are; 0 without.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    classes: int
+
+    @classmethod
+    def read(cls, path: Path) -> Pictures:
+        """Read class folders of photos, or a packed array: `.npz` with `images` (N, S, S, 3) and perhaps `labels` (N,).
+
+        Photos that cannot be read are passed over.
+
+        Raises:
+            DatasetError: It is neither.
+        """
+        if path.is_dir():
+            return cls._read_folder(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                images = file["images"]
+                labels = file["labels"].astype(np.int64) if "labels" in file else None
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DatasetError(
+                f"{path} is neither a folder of class folders nor an .npz with an array 'images' ({error})"
+            ) from error
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+            raise DatasetError(f"{path}: images are {images.dtype} {images.shape} but uint8 (N, S, S, 3) is needed")
+        if labels is not None and (labels.shape != images.shape[:1] or not len(labels) or labels.min() < 0):
+            raise DatasetError(f"{path}: {len(images)} images came with labels {labels.shape}; give one ≥ 0 for each")
+        return cls(images, labels, 0 if labels is None else int(labels.max()) + 1)
+
+    @classmethod
+    def _read_folder(cls, path: Path) -> Pictures:
+        photos = find_photos(path)
+        side = min(LARGEST, _usual_side(photos.paths))
+        images = np.empty((len(photos.paths), side, side, 3), np.uint8)
+        kept = np.zeros(len(images), np.bool_)
+        for row, pixels in enumerate(decoded(photos.paths, side, side)):
+            if pixels is not None:
+                images[row], kept[row] = pixels, True
+        if not kept.any():
+            raise DatasetError(f"not one photo in {path} can be read; put readable ones there")
+        return cls(images[kept], photos.targets[kept].astype(np.int64), len(photos.labels))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N views: pixels float32 (N, 3, H, H), normalised as every backbone wants them; labels int64 (N,)."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+
+
+def draw(sources: Sequence[Pictures], count: int, size: int, random: torch.Generator, mosaics: bool = True) -> Batch:
+    """Draw random views, the sources in turn; the labels of the second source follow those of the first.
+
+    Args:
+        sources: At least one.
+        count: How many views.
+        size: Pixels per side.
+        random: The only source of chance.
+        mosaics: Whether to cut every other view of small pictures from a mosaic, which has no label.
+
+    Returns:
+        `count` views; the label is −1 where there is none.
+    """
+    pixels, labels, offset = [], [], 0
+    for place, source in enumerate(sources):
+        wanted = len(range(place, count, len(sources)))
+        tiles = -(-size // source.images.shape[1])
+        mixed = wanted // 2 if mosaics and tiles > 1 else 0
+        for views, side in ((wanted - mixed, 1), (mixed, tiles)):
+            if not views:
+                continue
+            rows = torch.randint(len(source.images), (views, side * side), generator=random).numpy()
+            pixels.append(_views(source.images[rows], size, random))
+            if source.labels is None or side > 1:
+                labels.append(torch.full((views,), NO_LABEL))
+            else:
+                labels.append(torch.from_numpy(source.labels[rows[:, 0]] + offset))
+        offset += source.classes
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    order = torch.randperm(count, generator=random)  # so that each process gets some of everything
+    together = ((torch.cat(pixels) - mean) / std)[order]
+    return Batch(together.contiguous(memory_format=torch.channels_last), torch.cat(labels)[order])
+
+
+def _usual_side(paths: Sequence[Path]) -> int:
+    """Pixels on the short side of the middle one of a hundred photos."""
+    sides = []
+    for path in paths[:: max(1, len(paths) // 100)]:
+        try:
+            with Image.open(path) as image:
+                sides.append(min(image.size))
+        except (OSError, Image.DecompressionBombError):
+            continue
+    return int(np.median(sides)) if sides else LARGEST
+
+
+def _views(tiles: NDArray[np.uint8], size: int, random: torch.Generator) -> torch.Tensor:
+    """One view of every canvas: uint8 (n, k², S, S, 3) → float32 (n, 3, size, size), 0 to 1."""
+    n, squares, side = tiles.shape[:3]
+    k = round(squares**0.5)
+    canvas = tiles.reshape(n, k, k, side, side, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, k * side, k * side, 3)
+    pictures = torch.from_numpy(canvas).permute(0, 3, 1, 2).float() / 255
+
+    def between(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(n, generator=random)
+
+    area, shape = between(*AREA), torch.exp(between(*(float(np.log(s)) for s in SHAPE)))
+    width, height = (area * shape).sqrt().clamp(max=1), (area / shape).sqrt().clamp(max=1)
+    mirror = torch.where(torch.rand(n, generator=random) < 0.5, -1.0, 1.0)
+    zero = torch.zeros(n)
+    across = torch.stack([width * mirror, zero, (1 - width) * between(-1, 1)], 1)
+    down = torch.stack([zero, height, (1 - height) * between(-1, 1)], 1)
+    grid = functional.affine_grid(torch.stack([across, down], 1), [n, 3, size, size], align_corners=False)
+    seen = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    brightness, contrast, saturation = (between(*LIGHT).view(n, 1, 1, 1) for _ in range(3))
+    seen = seen * brightness
+    seen = torch.lerp(seen.mean((1, 2, 3), keepdim=True), seen, contrast)
+    return torch.lerp(seen.mean(1, keepdim=True), seen, saturation).clamp(0, 1)

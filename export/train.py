@@ -159,10 +159,11 @@ class _Run:
         counts = np.bincount(task.material.targets[self.rows], minlength=len(task.material.labels))
         self.balance = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
         self.progress = _Progress(curve=[Point(0, math.nan, task.probe.accuracy, task.probe.loss)])
+        self.counted = task.clock()  # up to here all time is in the progress
 
     def epoch(self) -> None:
         """Go once over the training photos, measure, and say where the run stands."""
-        began, progress, spread = self.task.clock(), self.progress, self.task.spread
+        began, progress, spread = self.counted, self.progress, self.task.spread
         self.source.prepare(progress.epoch)
         prepared = self.task.clock()
         total = 0.0
@@ -183,7 +184,7 @@ class _Run:
         trained = self.task.clock()
         if self._measured_now():
             self._measure(total / self.steps)
-        now = self.task.clock()
+        self.counted = now = self.task.clock()
         progress.seconds = spread.first_says(progress.seconds + now - began)
         if not progress.planned:
             self._plan(*(spread.first_says(s) for s in (prepared - began, trained - prepared, now - trained)))
@@ -245,12 +246,12 @@ class _Run:
         return 0.5 * (1 + math.cos(math.pi * (passed - 1) / max(self.progress.planned - 1, 1)))
 
     def _plan(self, preparing: float, training: float, measuring: float) -> None:
-        """Settle the number of epochs by what the first took, in seconds."""
+        """Settle the number of epochs by what the first took, in seconds: it prepared two views, others prepare one."""
         left = 0.95 * self.task.seconds - preparing - training - measuring
         fitting = [LADDER[0]]
         for epochs in (e for e in LADDER if e <= self.strategy.epochs):
             views, measurements = min(epochs, self.source.views), min(epochs, MEASUREMENTS)
-            if (epochs - 1) * training + (views - 1) * preparing + measurements * measuring <= left:
+            if (epochs - 1) * training + (views - 1) * preparing / 2 + measurements * measuring <= left:
                 fitting.append(epochs)
         self.progress.planned = fitting[-1]
 
@@ -349,6 +350,8 @@ class _Maps:
         self.views = VIEWS
 
     def prepare(self, epoch: int) -> None:
+        if -1 not in self._views:
+            self._views[-1] = self._compute(self._pictures.seen, np.arange(len(self._task.held)))
         view = epoch % self.views
         if view not in self._views:
             trained_on = np.flatnonzero(~self._task.held)
@@ -360,8 +363,6 @@ class _Maps:
         return self._take(self._views[epoch % self.views], photos)
 
     def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
-        if -1 not in self._views:
-            self._views[-1] = self._compute(self._pictures.seen, np.arange(len(self._task.held)))
         return self._take(self._views[-1], photos)
 
     def _take(self, maps: torch.Tensor, photos: NDArray[np.intp]) -> torch.Tensor:

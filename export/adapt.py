@@ -177,9 +177,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     material = read_material(find_photos(plan.photos), loaded.backbone.size, watcher.step)
     groups = group_photos(material.paths, plan.group_by)
     held = split_groups(material.targets, groups, material.labels, HOLD_OUT, plan.seed)
-    watcher.said(
-        f"{len(held)} photos of {len(material.labels)} labels: {held.sum()} held out, the others to learn from"
-    )
+    watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them held out")
 
     before = clock()
     pretrained = _embed(loaded.embedder, material, watcher)

@@ -33,7 +33,7 @@ class Strategy:
     Args:
         name: What `--strategy` takes.
         summary: What changes, for people.
-        rate: Largest learning rate of the network's parameters (AdamW).
+        rate: Largest learning rate of the network's parameters (Adam), in units of their own size.
         epochs: Most passes over the photos.
         share: Of the time left when its turn comes.
     """
@@ -49,9 +49,9 @@ STRATEGIES = {
     row.name: row
     for row in (
         Strategy("head", "the last layer only"),
-        Strategy("norm-bias", "norms and biases", rate=2e-3, epochs=16, share=0.25),
-        Strategy("last-stage", "the last stage", rate=1e-3, epochs=30, share=0.3),
-        Strategy("full", "the whole network", rate=3e-4, epochs=16, share=1.0),
+        Strategy("norm-bias", "norms and biases", rate=5e-3, epochs=16, share=0.25),
+        Strategy("last-stage", "the last stage", rate=5e-3, epochs=30, share=0.3),
+        Strategy("full", "the whole network", rate=3e-3, epochs=16, share=1.0),
     )
 }  # the cheap first: of two that are equally good the first is taken
 

@@ -6,8 +6,12 @@ features)::
 
     logits = u @ (W/T) + b/T         loss = Σ_i c(y_i) · −log softmax(logits_i)[y_i] / Σ_i c(y_i)      c ~ 1/count
 
-Network and W/T, b/T then learn together by AdamW under a warm-up of one epoch and a cosine to zero. L2-SP: after each
-step a parameter p is drawn back to its pretrained value p₀, p ← p + λ·(rate/largest rate)·(p₀ − p).
+Network and W/T, b/T then learn together by Adam under a warm-up of one epoch and a cosine to zero. Adam moves every
+number by about the rate, whatever its size; where norms were folded into weights, channels differ in size a
+hundredfold, and the small ones would be wiped out. So its step is multiplied by the size s of what it moves (root mean
+square over the channel), as if w/s were learned, p₀ being the pretrained value and λ L2-SP's pull back to it::
+
+    p ← p + s·Adam(∇p)        p ← p + λ·(rate/largest rate)·(p₀ − p)
 
 Each measurement fits the device's head anew to the embeddings of the training photos, and asks it about the held-out
 ones. The parameters of the smallest held-out loss are kept; training ends early when it has not fallen for long. The
@@ -37,7 +41,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-HEAD_RATE = 1e-2  # of W/T and b/T, which are large beside the network's parameters
+HEAD_RATE = 5e-3  # of W/T and b/T, in units of their size, as all rates
+SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, below which it is not taken for smaller
 L2_SP = 1e-3
 SMOOTHING = 0.05  # of the targets
 MEASUREMENTS = 12  # at most so many a strategy
@@ -153,7 +158,9 @@ class _Run:
         self.network = _with_head(body, task.probe).to(task.spread.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
         groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+        self.optimizer = torch.optim.Adam(groups)
+        self.learning = [*self.changing.values(), *head]
+        self.scales = [_scale(parameter.detach()) for parameter in self.learning]
         self.largest = [group["lr"] for group in self.optimizer.param_groups]
         self.wrapped = task.spread.wrap(self.network)
         counts = np.bincount(task.material.targets[self.rows], minlength=len(task.material.labels))
@@ -215,7 +222,7 @@ class _Run:
         return Trained(best, tuple(p.curve), p.epoch, p.planned, p.seconds, p.ended)
 
     def _step(self, batch: NDArray[np.intp], step: int) -> float:
-        """One step of AdamW on this process's rows of a batch; returns the whole batch's loss."""
+        """One step on this process's rows of a batch; returns the whole batch's loss."""
         import torch
         from torch.nn import functional
 
@@ -233,8 +240,11 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         # gradients are averaged over the processes, not summed
         (loss * self.task.spread.world).backward()  # type: ignore[no-untyped-call]
+        before = [parameter.detach().clone() for parameter in self.learning]
         self.optimizer.step()
         with torch.no_grad():
+            for parameter, old, scale in zip(self.learning, before, self.scales, strict=True):
+                parameter.sub_(old).mul_(scale).add_(old)
             for name, parameter in self.changing.items():
                 parameter.lerp_(self.start[name], L2_SP * factor)
         return float(self.task.spread.sum(loss.detach()))
@@ -385,6 +395,17 @@ class _Maps:
                 whole = torch.zeros(shape, dtype=torch.float16).contiguous(memory_format=torch.channels_last)
             whole[rows] = maps
         return spread.sum(whole.to(spread.device)).cpu() if spread.world > 1 else whole
+
+
+def _scale(parameter: torch.Tensor) -> torch.Tensor:
+    """The size of a parameter's values: by output channel of a weight, of the whole of a norm's scale or a bias."""
+    import torch
+
+    squares = parameter.square()
+    if parameter.ndim == 1:
+        return squares.mean().sqrt().clamp_min(SMALLEST)
+    channels = squares.mean(dim=tuple(range(1, parameter.ndim)), keepdim=True)
+    return torch.maximum(channels, SMALLEST**2 * squares.mean()).sqrt()
 
 
 def _maps(front: nn.Module, image: torch.Tensor) -> torch.Tensor:

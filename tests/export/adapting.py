@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 SIZE = 32
-RATE = 2e-3
+RATE = 3e-2
 NOISE = 130.0
 
 

@@ -278,3 +278,15 @@ def tiny_start() -> dict[str, Any]:
 
     torch.manual_seed(0)
     return dict(tiny_trunk().state_dict())  # type: ignore[attr-defined]
+
+
+def test_a_channel_moves_in_proportion_to_its_size() -> None:
+    """As norms folded into weights leave them: one channel is a hundred times the other."""
+    import torch
+
+    from export.train import _scale
+
+    weight = torch.tensor([[3.0, -4.0], [0.03, 0.04]])
+    torch.testing.assert_close(_scale(weight), torch.tensor([[12.5**0.5], [12.5**0.5 / 100]]))
+    assert float(_scale(torch.zeros(5))) > 0  # a bias of zeros must be able to leave zero
+    assert float(_scale(torch.tensor([[1.0], [0.0]]))[1]) > 0

@@ -5,7 +5,7 @@ DEVICE := .venv-device
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-heads clean
+.PHONY: demo test check bench bench-heads bench-backbones clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -28,6 +28,9 @@ bench: $(VENV)/ready  ## Speed and memory against the bare runtime, as ratios wi
 
 bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embeddings
 	@$(BIN)/python -m benchmarks.heads
+
+bench-backbones: $(VENV)/ready  ## The embedded backbone beside others: accuracy on photos it never saw, size, speed
+	@$(BIN)/python -m benchmarks.backbones
 
 build/surfaces.edge: $(VENV)/ready $(wildcard export/*.py)
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"

@@ -204,6 +204,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     if kept != "head":
         loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
         final = measure(_embed(loaded.embedder, material, watcher), material.names, held)
+        outcomes = [replace(one, measured=final) if one.strategy.name == kept else one for one in outcomes]
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
     if spread.is_first:
         _write(result, loaded.embedder)

@@ -50,8 +50,8 @@ STRATEGIES = {
     for row in (
         Strategy("head", "the last layer only"),
         Strategy("norm-bias", "norms and biases", rate=5e-3, epochs=16, share=0.25),
-        Strategy("last-stage", "the last stage", rate=5e-3, epochs=30, share=0.3),
-        Strategy("full", "the whole network", rate=3e-3, epochs=16, share=1.0),
+        Strategy("last-stage", "the last stage", rate=3e-3, epochs=30, share=0.3),
+        Strategy("full", "the whole network", rate=1.5e-3, epochs=16, share=1.0),
     )
 }  # the cheap first: of two that are equally good the first is taken
 

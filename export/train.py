@@ -46,7 +46,7 @@ SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, bel
 L2_SP = 1e-3
 SMOOTHING = 0.05  # of the targets
 MEASUREMENTS = 12  # at most so many a strategy
-PATIENCE = 4  # of them without a smaller loss
+PATIENCE = 4  # of them without a smaller loss, in the second half: at first, at large rates, it often grows
 VIEWS = 4  # different pictures of a photo whose frozen feature maps are kept
 VIEWS_BYTES = 2_000_000_000
 LADDER = (2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30)  # epochs: few values, so that the clock seldom tells two runs apart
@@ -283,7 +283,7 @@ class _Run:
         if loss < p.curve[p.best].loss:
             p.best = len(p.curve) - 1
             self.best = {name: parameter.detach().clone() for name, parameter in self.changing.items()}
-        elif len(p.curve) - 1 - p.best >= PATIENCE:
+        elif len(p.curve) - 1 - p.best >= PATIENCE and 2 * p.epoch >= p.planned > 0:
             p.ended = "the held-out photos were named no better any more"
 
     def _save(self) -> None:

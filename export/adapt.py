@@ -6,7 +6,7 @@ its share of the time left and each measured in the same way: the device's head,
 trained on, asked about those held out. `auto` keeps the best of them; one that is dearer must name more of the held-out
 photos rightly than chance explains. With n₊ photos that it alone names rightly and n₋ that only the cheaper one does::
 
-    n₊ − n₋ > √(n₊ + n₋)        one standard error of the difference (McNemar's)
+    n₊ − n₋ > 1.645·√(n₊ + n₋)        by McNemar's standard error, luck does so once in twenty times
 
 The kept network is exported and measured once more as the device runs it: the figure that is promised. A run that was
 killed goes on where it was when the same command is given again.

@@ -3,7 +3,7 @@
 Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is named
 with itself left out. Beside that stand LogME, a score of how well the embeddings explain the labels, the time for one
 picture on one core here, and the file's size. The candidate to take is the fastest of those that are not clearly worse
-than the best: with n₊ photos that only the best names rightly and n₋ that only the other does, n₊ − n₋ ≤ √(n₊ + n₋).
+than the best (`export.material.clearly_better`).
 """
 
 from __future__ import annotations

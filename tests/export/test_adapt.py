@@ -156,9 +156,10 @@ def outcome(name: str, right: str, loss: float = 0.5) -> Outcome:
     [
         ("1111100000", 0.4, "head"),  # the same answers
         ("1111110000", 0.4, "head"),  # one more: luck
-        ("1111111000", 0.4, "full"),  # two more and none lost
-        ("0111111100", 0.4, "head"),  # three won, one lost: 2 is not more than √4
-        ("1111111000", 0.6, "head"),  # more right, but less sure of the truth
+        ("1111111000", 0.4, "head"),  # two more and none lost: luck does that too
+        ("1111111100", 0.4, "full"),  # three more and none lost: 3 is more than 1.645·√3
+        ("0111111110", 0.4, "head"),  # four won, one lost: 3 is not more than 1.645·√5
+        ("1111111100", 0.6, "head"),  # more right, but less sure of the truth
     ],
 )
 def test_the_dearer_is_kept_only_where_chance_does_not_explain_it(dear: str, loss: float, kept: str) -> None:

@@ -5,7 +5,8 @@ against PyTorch on the device's runtimes; embed all photos; fit a head on most o
 out; write the bundle. Whatever fails, no bundle is written, and an older one of that name stays as it was.
 
 The examples that ship are all of them: the held-out share only serves the figure, which is therefore that of a head
-that learned from a little less than the device's will.
+that learned from a little less than the device's will. A network that was adapted brings its own held-out share, and
+the examples that it was trained on are marked, so that no figure, here or on a device, counts them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from edge.evaluate import evaluate
 from edge.files import check_output
 from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.photos import embed
-from export import backbones
+from export import adapted, backbones
+from export.adapted import Adaptation
 from export.background import Generic, of_folder, shipped
 from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_pixels
 from export.own_model import OwnModel, read_own_model
@@ -66,6 +68,7 @@ class Plan:
         output: The bundle's path.
         backbone, weights: As `export.backbones.load` takes them.
         model: A model file to use instead of a backbone of the table.
+        adapted: A folder that `adapt` wrote, whose network to use instead.
         runtimes: `onnx`, `tflite` or both.
         precisions: `fp32`, `int8` or both.
         holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
@@ -81,6 +84,7 @@ class Plan:
     backbone: str = "embedded"
     weights: str = ""
     model: Path | None = None
+    adapted: Path | None = None
     runtimes: tuple[str, ...] = ("onnx", "tflite")
     precisions: tuple[str, ...] = ("fp32", "int8")
     holdout: float = 0.2
@@ -110,6 +114,14 @@ class _Network:
     running: Backbone
 
 
+@dataclass(frozen=True)
+class _Shipped:
+    """The examples that go into the bundle, and bool (N,): which of them the figure is measured on."""
+
+    examples: FactoryExamples
+    held: NDArray[np.bool_]
+
+
 @dataclass
 class _Work:
     """What accumulates over one build."""
@@ -117,6 +129,7 @@ class _Work:
     plan: Plan
     photos: Photos
     watcher: Watcher
+    adaptation: Adaptation | None = None
     skipped: list[Skipped] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -132,11 +145,12 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         RuntimeMissing: If a format's runtime is not installed here, so that nothing can be proved.
     """
     check_output(plan.output, "kitchen.edge")
-    work = _Work(plan, find_photos(plan.photos), watcher)
+    work = _Work(plan, find_photos(plan.photos), watcher, adapted.read(plan.adapted) if plan.adapted else None)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
     generic = _background(work, network)
-    examples = _embed_photos(work, network)
-    accuracy = _measure(work, examples)
+    factory = _embed_photos(work, network)
+    examples = factory.examples
+    accuracy = _measure(work, factory)
     manifest = Manifest(
         plan.output.stem, plan.created, network.info, work.photos.labels, network.models, accuracy,
         background=generic.source if generic else None,
@@ -160,8 +174,12 @@ def build(plan: Plan, watcher: Watcher) -> Built:
 def _network(work: _Work) -> _Network:
     """Load a backbone of the table, export, quantize and prove it."""
     plan, watch = work.plan, work.watcher
-    with _Stage(work, f"loading {plan.backbone}"):
-        loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
+    with _Stage(work, "loading the network"):
+        loaded = (
+            adapted.load(plan.adapted, work.adaptation)
+            if plan.adapted and work.adaptation
+            else backbones.load(plan.backbone, plan.weights, plan.progress)
+        )
         row = loaded.backbone
         images = golden_images(row.size, seed=plan.seed)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
@@ -261,11 +279,12 @@ def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
     return pixels
 
 
-def _embed_photos(work: _Work, network: _Network) -> FactoryExamples:
+def _embed_photos(work: _Work, network: _Network) -> _Shipped:
     """Embed every photo that can be read, as float16 rounds it; of equal files the first counts."""
     photos, total = work.photos, len(work.photos.paths)
     rows: list[NDArray[np.float32]] = []
     targets: list[int] = []
+    hashes: list[str] = []
     first: dict[str, Path] = {}  # by SHA-256
     with _Stage(work, "embedding photos"):
         for done, photo in enumerate(embed(photos.paths, network.running, network.info, look=True), 1):
@@ -279,13 +298,18 @@ def _embed_photos(work: _Work, network: _Network) -> FactoryExamples:
                 rows.append(photo.embedding)
                 work.looks.append(photo.look)
                 targets.append(int(photos.targets[done - 1]))
+                hashes.append(photo.image)
     for target, label in enumerate(photos.labels):
         if target not in targets:
             reason = next((skipped.reason for skipped in work.skipped), "add photos")
             raise DatasetError(f"no photo of class {label!r} can be read; {reason}")
     embeddings = np.stack(rows).astype(np.float16).astype(np.float32)
     labels = np.array(targets, np.int32)
-    return FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_))
+    if work.adaptation is None:
+        held = hold_out(labels, work.plan.holdout, work.plan.seed)
+        return _Shipped(FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_)), held)
+    trained_on = np.isin(hashes, work.adaptation.trained)
+    return _Shipped(FactoryExamples(embeddings, labels, trained_on), np.isin(hashes, work.adaptation.held_out))
 
 
 def _background(work: _Work, network: _Network) -> Generic | None:
@@ -303,10 +327,10 @@ def _background(work: _Work, network: _Network) -> Generic | None:
     return generic
 
 
-def _measure(work: _Work, examples: FactoryExamples) -> Accuracy | None:
+def _measure(work: _Work, factory: _Shipped) -> Accuracy | None:
     """Fit a head on what is not held out and measure it on what is."""
-    held = hold_out(examples.labels, work.plan.holdout, work.plan.seed)
-    if not held.any():
+    examples, held = factory.examples, factory.held
+    if not held.any() or set(examples.labels[~held]) < set(examples.labels):
         return None
     with _Stage(work, "fitting the head"):
         names = np.array(work.photos.labels, np.object_)[examples.labels]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import edge
-from edge.errors import BundleError
+from edge.errors import BundleError, DatasetError
 from edge.files import check_output
 from edge.terminal import PARTLY, Progress, complain, percent, plural, run, say, say_json, table
 
@@ -84,6 +84,7 @@ def backbones() -> None:
 @click.option("--backbone", help="A name of `edge-export backbones`.  [default: embedded]")
 @click.option("--weights", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
 @click.option("--model", type=_PATH, help="Your own ONNX or TFLite embedding model instead.")
+@click.option("--photos", "elsewhere", type=_PATH, help="With an adapted folder: where the photos are now.")
 @click.option("--runtime", "runtimes", multiple=True, type=click.Choice(["onnx", "tflite"]), help="[default: both]")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "int8"]), help="[default: both]")
 @click.option("--holdout", default=0.2, show_default=True, type=click.FloatRange(0, 0.9), help="Share for the figure.")
@@ -96,13 +97,29 @@ def build(
     backbone: str | None,
     weights: str | None,
     model: Path | None,
+    elsewhere: Path | None,
     runtimes: tuple[str, ...],
     precisions: tuple[str, ...],
     holdout: float,
     background: Path | None,
     seed: int,
 ) -> int:
-    """Build a bundle from PHOTOS, one folder per label."""
+    """Build a bundle from PHOTOS, one folder per label.
+
+    PHOTOS may be the folder that `edge-export adapt` wrote: its network is bundled, with the photos that it was adapted
+    to; those that it was trained on are marked and count in no figure.
+    """
+    from export import adapted
+
+    network = photos if adapted.is_adapted(photos) else None
+    if elsewhere and not network:
+        raise click.UsageError(f"--photos goes with a folder that `edge-export adapt` wrote; {photos} is none")
+    if network and (backbone or weights or model):
+        raise click.UsageError(f"{photos} brings its own network: leave out --backbone, --weights and --model")
+    if network:
+        photos = elsewhere or Path(adapted.read(network).photos)
+        if not photos.is_dir():
+            raise DatasetError(f"the photos that {network} was adapted to are not in {photos}; give --photos FOLDER")
     if model and (backbone or weights or runtimes or precisions):
         raise click.UsageError("--model is taken as it is: leave out --backbone, --weights, --runtime and --precision")
     from export.build import Plan
@@ -115,6 +132,7 @@ def build(
         backbone=backbone or "embedded",
         weights=weights or "",
         model=model,
+        adapted=network,
         runtimes=tuple(dict.fromkeys(runtimes)) or Plan.runtimes,
         precisions=tuple(dict.fromkeys(precisions)) or Plan.precisions,
         holdout=holdout,
@@ -142,6 +160,183 @@ def build(
         say(_accuracy_line(manifest.accuracy))
         say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, built in {sum(built.seconds.values()):.0f} s")
     return PARTLY if any(not photo.is_copy for photo in built.skipped) else 0
+
+
+@cli.command()
+@click.argument("photos", type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder to write, for `edge-export build`.")
+@click.option("--backbone", default="embedded", show_default=True, help="A name of `edge-export backbones`.")
+@click.option("--weights", default="", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
+@click.option("--size", type=click.IntRange(32, 1024), help="Pixels per side.  [default: the network's]")
+@click.option(
+    "--strategy",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "head", "norm-bias", "last-stage", "full"]),
+    help="What may change; auto tries all.",
+)
+@click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="For everything together.",
+)
+@click.option("--group-by", type=click.Choice(["prefix", "folder", "session"]), help="Keep such photos on one side.")
+@click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
+@as_json
+def adapt(
+    photos: Path,
+    output: Path,
+    backbone: str,
+    weights: str,
+    size: int | None,
+    strategy: str,
+    minutes: float,
+    group_by: str | None,
+    flip: bool,
+    seed: int,
+) -> int:
+    """Adapt a network to PHOTOS, one folder per label.
+
+    A fifth of the photos is held out. Strategies that change more and more of the network are tried within the time
+    given; kept is the one that names most of the held-out photos rightly, the cheaper of two that are as good. Killed,
+    it goes on where it was when the same command is given again. Under torchrun, several processes share the work.
+    """
+    from export.adapt import Plan
+    from export.adapt import adapt as adapt_network
+    from export.spread import spread
+
+    plan = Plan(
+        photos=photos,
+        output=output,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=backbone,
+        weights=weights,
+        size=size or 0,
+        strategy=strategy,
+        minutes=minutes,
+        seed=seed,
+        group_by=group_by,
+        flip=flip,
+        progress=sys.stderr.isatty(),
+    )
+    with spread() as processes:
+        watcher = _Terminal() if processes.is_first else _Silent()
+        try:
+            result = adapt_network(plan, watcher, processes)
+        finally:
+            watcher.done()
+        if not processes.is_first:
+            return 0
+    skipped = result.material.skipped
+    if _for_programs():
+        say_json({
+            "folder": str(output), "strategy": result.kept, "why": result.why,
+            "accuracy": result.evaluation.accuracy, "interval": list(result.evaluation.interval),
+            "held_out": int(result.held.sum()), "photos": len(result.held), "seconds": round(result.seconds, 1),
+            "strategies": result.adaptation.report["strategies"], "baselines": result.adaptation.report["baselines"],
+            "warning": result.baselines.warning or None,
+            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in skipped],
+        })  # fmt: skip
+    else:
+        _report_skipped(skipped)
+        rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
+        for outcome in result.outcomes:
+            figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
+            changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
+            name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
+            rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))
+        for line in table(rows, right=(2, 3, 4)):
+            say(line)
+        say(f"kept: {result.kept}: {result.why}")
+        low, high = result.evaluation.interval
+        right, total = int(result.final.right.sum()), len(result.final.right)
+        figure = f"accuracy {percent(result.evaluation.accuracy)} on photos held out ({right} of {total} right"
+        say(f"{figure}; 95 % interval {percent(low)} to {percent(high)})")
+        say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
+        say(f"next: edge-export build {output} -o {output.resolve().name}.edge")
+    return PARTLY if any(not photo.is_copy for photo in skipped) else 0
+
+
+@cli.command()
+@click.argument("photos", type=_PATH)
+@click.option(
+    "--backbone", "names", multiple=True, help="A name of `edge-export backbones`, or NAME=WEIGHTS.  [default: all]"
+)
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help="Pixels.  [default: 224 and 160]")
+@click.option("--plot", "picture", type=_PATH, help="Draw accuracy against latency: a .svg, .png or .pdf file.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
+@as_json
+def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], picture: Path | None, seed: int) -> int:
+    """Rank networks on PHOTOS before any training.
+
+    PHOTOS holds one folder per label. Every network embeds them as the device would; the share named rightly, each
+    photo left out in its turn, stands beside the time and the size that it costs.
+    """
+    from export import compare as comparing
+    from export.backbones import BACKBONES
+
+    if picture and picture.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise click.UsageError(f"--plot {picture} ends in none of .svg, .png, .pdf")
+    pairs = [name.partition("=")[::2] for name in names] or [(name, "") for name in BACKBONES]
+    wanted = [
+        comparing.Candidate(name, weights, size)
+        for name, weights in dict.fromkeys(pairs)
+        for size in dict.fromkeys(sizes or (224, 160))
+    ]
+    terminal = _Terminal()
+    try:
+        found = comparing.compare(photos, wanted, terminal, seed)
+    finally:
+        terminal.done()
+    if picture:
+        comparing.plot(found).savefig(picture, dpi=150)
+    if _for_programs():
+        say_json({
+            "photos": found.photos,
+            "take": {"backbone": found.take.candidate.backbone, "size": found.take.candidate.size},
+            "advice": found.advice, "warning": found.baselines.warning or None,
+            "baselines": {"pretrained": found.baselines.pretrained, "random": found.baselines.random,
+                          "pixels": found.baselines.pixels, "photos": found.baselines.photos},
+            "networks": [
+                {
+                    "backbone": one.candidate.backbone, "size": one.candidate.size, "accuracy": one.accuracy,
+                    "interval": list(one.interval), "logme": one.logme, "milliseconds": one.milliseconds,
+                    "bytes": one.bytes,
+                }
+                for one in found.ranked
+            ],
+            "failed": list(found.failed),
+            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in found.skipped],
+        })  # fmt: skip
+    else:
+        for line in found.failed:
+            complain(f"left out: {line}")
+        _report_skipped(found.skipped)
+        rows = [("network", "pixels", "right", "95 % interval", "LogME", "ms", "MB", "")]
+        for one in found.ranked:
+            low, high = (f"{100 * end:.1f}" for end in one.interval)
+            costs = f"{one.milliseconds:.1f}", f"{one.bytes / 1e6:.1f}"
+            rows.append((
+                one.candidate.backbone, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
+                f"{one.logme:.3f}", *costs, "← take this" if one is found.take else "",
+            ))  # fmt: skip
+        for line in table(rows, right=range(1, 7)):
+            say(line)
+        say(f"{plural(found.photos, 'photo')}, each named with itself left out; ms a picture on one core here, fp32")
+        base = found.baselines
+        say(
+            f"pretrained {percent(base.pretrained)}, the same network untrained {percent(base.random)}, "
+            f"16 × 16 pixels without one {percent(base.pixels)} (on {base.photos} of the photos)"
+        )
+        if base.warning:
+            say(f"warning: {base.warning}")
+        say(found.advice)
+        if picture:
+            say(f"{picture}: accuracy against latency")
+    return PARTLY if found.failed or any(not photo.is_copy for photo in found.skipped) else 0
 
 
 @cli.command()
@@ -291,6 +486,22 @@ class _Terminal:
     def _draw(self, text: str) -> None:
         if self._live:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
+class _Silent:
+    """The watcher of every process but the first."""
+
+    def doing(self, what: str) -> None:
+        pass
+
+    def step(self, done: int, total: int) -> None:
+        pass
+
+    def said(self, line: str) -> None:
+        pass
+
+    def done(self) -> None:
+        pass
 
 
 def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:

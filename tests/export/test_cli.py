@@ -39,9 +39,12 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
+  adapt      Adapt a network to PHOTOS, one folder per label.
   backbones  List the networks that can be adapted.
   build      Build a bundle from PHOTOS, one folder per label.
   check      Verify BUNDLE, prove it here, and say what is in it.
+  compare    Rank networks on PHOTOS before any training.
+  pretrain   Train a backbone from nothing on DATA: folders of class...
   sample     Write a small set of real photographs into FOLDER.
 """
 

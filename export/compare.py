@@ -1,0 +1,185 @@
+"""Which network, at which input size, for these photos? Measured before any training: all of `edge-export compare`.
+
+Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is named
+with itself left out. Beside that stand LogME, a score of how well the embeddings explain the labels, the time for one
+picture on one core here, and the file's size. The candidate to take is the fastest of those that are not clearly worse
+than the best (`export.material.clearly_better`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.evaluate import wilson
+from export import backbones
+from export.baselines import Baselines, loo_right, measure_baselines
+from export.build import Watcher
+from export.dataset import Photos, Skipped, find_photos, pick_calibration
+from export.frozen import embed_pixels, freeze, latency
+from export.material import Material, clearly_better, read_material
+from export.transferability import logme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PHOTOS = 1500  # at most so many are embedded, the classes in turn
+GOOD = 0.95  # right answers from which adapting has little to add
+ENOUGH = 30  # photos of the smallest class, below which adapting would remember rather than learn
+LOO_WORTH = 0.7  # of an independent answer (edge.evaluate)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network at an input size: a backbone's name, its weights as `load` takes them, pixels per side."""
+
+    backbone: str
+    weights: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"{self.backbone} {self.size}"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What was measured of a candidate.
+
+    Args:
+        candidate: It.
+        right: bool (N,), the photos named rightly, each left out.
+        interval: 95 %, of their share.
+        logme: Nats per photo and class; larger is better, comparable on the same photos only.
+        milliseconds: For one picture on one core of this machine.
+        bytes: Of the exported file, fp32.
+    """
+
+    candidate: Candidate
+    right: NDArray[np.bool_]
+    interval: tuple[float, float]
+    logme: float
+    milliseconds: float
+    bytes: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right.mean())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The ranking.
+
+    Args:
+        ranked: The best first.
+        take: The one to take.
+        advice: Whether adapting it is likely to pay, in words.
+        baselines: What knowing nothing is worth, beside the one to take.
+        photos: How many were asked.
+        failed: Candidates that could not be had, each with its reason in one line.
+        skipped: Photos that were left out.
+    """
+
+    ranked: tuple[Ranked, ...]
+    take: Ranked
+    advice: str
+    baselines: Baselines
+    photos: int
+    failed: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def compare(folder: Path, candidates: list[Candidate], watcher: Watcher, seed: int = 0) -> Compared:
+    """Rank candidates on a folder of class folders.
+
+    Args:
+        folder: The photos.
+        candidates: At least one.
+        watcher: Told how it gets on.
+        seed: Of which photos are asked, where there are many.
+
+    Raises:
+        DatasetError: The folder cannot be used.
+        BundleError: Not one candidate could be loaded; the message is the first one's.
+    """
+    photos = _some(find_photos(folder), seed)
+    ranked: list[Ranked] = []
+    failed: list[str] = []
+    materials: dict[int, Material] = {}
+    embeddings: dict[Candidate, NDArray[np.float32]] = {}
+    for candidate in candidates:
+        try:
+            watcher.doing(f"{candidate.name}: loading")
+            loaded = backbones.load(candidate.backbone, candidate.weights)
+            frozen = freeze(loaded.embedder, candidate.size)
+        except BundleError as error:
+            failed.append(f"{candidate.name}: {error}")
+            continue
+        if candidate.size not in materials:
+            watcher.doing("reading photos")
+            materials[candidate.size] = read_material(photos, candidate.size, watcher.step)
+        material = materials[candidate.size]
+        watcher.doing(f"{candidate.name}: embedding photos")
+        found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
+        right = loo_right(found, material.names)
+        interval = wilson(int(right.sum()), len(right), LOO_WORTH)
+        score = logme(found, material.names)
+        ranked.append(Ranked(candidate, right, interval, score, latency(frozen), len(frozen.data)))
+    if not ranked:
+        raise BundleError(failed[0] if failed else "no network to compare; give --backbone NAME")
+    ranked.sort(key=lambda one: (-one.accuracy, one.milliseconds))
+    take = min(
+        (one for one in ranked if not clearly_better(ranked[0].right, one.right)), key=lambda one: one.milliseconds
+    )
+    watcher.doing("comparing with an untrained network")
+    material = materials[take.candidate.size]
+    baselines = measure_baselines(take.candidate.backbone, material, embeddings[take.candidate], seed)
+    smallest = int(np.bincount(material.targets).min())
+    advice = advise(take.accuracy, smallest, bool(baselines.warning))
+    watched = len(material.targets)
+    return Compared(tuple(ranked), take, advice, baselines, watched, tuple(failed), material.skipped)
+
+
+def advise(accuracy: float, smallest: int, blind: bool) -> str:
+    """Say whether adapting is likely to pay.
+
+    Args:
+        accuracy: Share of photos named rightly by frozen embeddings.
+        smallest: Photos of the smallest class.
+        blind: Whether pretraining was worth nothing.
+
+    Example:
+        >>> advise(0.97, 100, False)
+        'adapting has little to add: most photos are named rightly already'
+    """
+    if smallest < ENOUGH:
+        return f"too few photos to adapt to ({smallest} in the smallest class, {ENOUGH} are wanted); add photos first"
+    if blind:
+        return "adapting is likely to pay: what the network was pretrained on does not help here"
+    if accuracy >= GOOD:
+        return "adapting has little to add: most photos are named rightly already"
+    return "adapting may pay: try edge-export adapt"
+
+
+def plot(compared: Compared) -> Figure:
+    """Accuracy against latency, to be saved."""
+    from export.plots import Dot, accuracy_against_latency
+
+    dots = [Dot(one.candidate.name, one.milliseconds, one.accuracy, one is compared.take) for one in compared.ranked]
+    return accuracy_against_latency(dots)
+
+
+def _some(photos: Photos, seed: int) -> Photos:
+    """All photos, or as many of each class as there is time for."""
+    if len(photos.paths) <= PHOTOS:
+        return photos
+    rows = np.sort(pick_calibration(photos.targets, PHOTOS, seed))
+    return replace(photos, paths=tuple(photos.paths[row] for row in rows), targets=photos.targets[rows])

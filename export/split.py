@@ -1,0 +1,120 @@
+"""The validation split: made once, every class in the same share, photos that belong together on one side.
+
+Photos of one burst are nearly the same picture. With some of them trained on and others held out, the figure would
+tell how well a network remembers, not how well it sees. A *group* is kept together, and says so by what the
+photographer left behind: the file's name, its folder, or the time in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge.errors import DatasetError
+
+GROUPINGS = ("prefix", "folder", "session")
+PAUSE = 60.0  # seconds between two photos, from which another session begins
+_TIME_TAKEN = 36867  # EXIF DateTimeOriginal
+_EXIF = 34665  # the block that holds it
+_TRAILING_NUMBER = re.compile(r"[\s_.()-]*\d+\)?$")
+
+
+def group_photos(paths: Sequence[Path], by: str | None) -> NDArray[np.int64]:
+    """Number the groups that photos belong to.
+
+    Args:
+        paths: N files.
+        by: `prefix`: the name without its last number, within its folder (`cam1_0007.jpg` → `cam1`); `folder`: the
+            folder that the file lies in; `session`: taken within a minute of another by the time in the file;
+            None: each photo stands for itself.
+
+    Returns:
+        int64 (N,), numbered by first appearance.
+
+    Example:
+        >>> group_photos([Path("cup/a_1.jpg"), Path("cup/b_1.jpg"), Path("cup/a_2.jpg")], "prefix").tolist()
+        [0, 1, 0]
+    """
+    if by == "prefix":
+        keys = [str(path.with_name(_TRAILING_NUMBER.sub("", path.stem))) for path in paths]
+    elif by == "folder":
+        keys = [str(path.parent) for path in paths]
+    elif by == "session":
+        keys = _sessions(paths)
+    else:
+        keys = [str(path) for path in paths]
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def split_groups(
+    targets: NDArray[np.int32], groups: NDArray[np.int64], labels: Sequence[str], share: float, seed: int = 0
+) -> NDArray[np.bool_]:
+    """Choose which photos are held out: about the same share of each class, whole groups only.
+
+    Groups come in random order, the ones of the rarest class first; each is held out where that brings its classes
+    nearer to their share. Every class keeps photos on both sides.
+
+    Args:
+        targets: int32 (N,).
+        groups: int64 (N,).
+        labels: Names of the classes, for the error.
+        share: 0 < share < 1.
+        seed: The same seed chooses the same photos.
+
+    Returns:
+        bool (N,), true where held out.
+
+    Raises:
+        DatasetError: A class has one photo, or one group, only.
+
+    Example:
+        >>> split_groups(np.array([0] * 4 + [1] * 4), np.arange(8) // 2, ["a", "b"], 0.5).tolist().count(True)
+        4
+    """
+    counts = np.zeros((int(groups.max()) + 1, len(labels)), np.int64)
+    np.add.at(counts, (groups, targets), 1)
+    spread = (counts > 0).sum(axis=0)
+    few = int(spread.argmin())
+    if spread[few] < 2:
+        what = f"{counts[:, few].sum()} photo{'s' * int(counts[:, few].sum() != 1)} in one group"
+        raise DatasetError(f"class {labels[few]!r} has {what}; two groups are needed to train on one and hold out one")
+    wanted = np.maximum(share * counts.sum(axis=0), 0.5)
+    random = np.random.default_rng(seed)
+    rarest = np.array([counts.sum(axis=0)[row > 0].min() for row in counts])
+    order = sorted(random.permutation(len(counts)).tolist(), key=lambda group: int(rarest[group]))
+    held, chosen = np.zeros(len(labels)), np.zeros(len(counts), np.bool_)
+    left = spread.copy()  # groups of each class that are not held out
+    for group in order:
+        row, inside = counts[group], counts[group] > 0
+        nearer = np.abs(held + row - wanted)[inside].sum() < np.abs(held - wanted)[inside].sum()
+        if (nearer or (held[inside] == 0).any()) and (left[inside] > 1).all():
+            held, chosen[group] = held + row, True
+            left -= inside
+    return chosen[groups]
+
+
+def _sessions(paths: Sequence[Path]) -> list[str]:
+    """A key for each photo; one without a time is alone."""
+    keys = [str(path) for path in paths]
+    times = sorted((time, row) for row, path in enumerate(paths) if (time := _time_taken(path)) is not None)
+    for (earlier, before), (later, row) in itertools.pairwise(times):
+        if later - earlier <= PAUSE:
+            keys[row] = keys[before]
+    return keys
+
+
+def _time_taken(path: Path) -> float | None:
+    try:
+        with Image.open(path) as image:
+            text = str(image.getexif().get_ifd(_EXIF).get(_TIME_TAKEN, ""))
+        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").timestamp()
+    except Exception:  # a damaged file is reported where its pixels are read
+        return None

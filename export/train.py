@@ -1,0 +1,450 @@
+"""One strategy's training: epochs within a time, measured on held-out photos, resumed where it was killed.
+
+The loss is that of the device's own head. With u = x/‖x‖ an embedding of length one, and W, b, T the head that was
+fitted to the frozen embeddings (LP-FT, Kumar et al. 2022: a head that is right from the start does not distort
+features)::
+
+    logits = u @ (W/T) + b/T         loss = Σ_i c(y_i) · −log softmax(logits_i)[y_i] / Σ_i c(y_i)      c ~ 1/count
+
+Network and W/T, b/T then learn together by Adam under a warm-up of one epoch and a cosine to zero. Adam moves every
+number by about the rate, whatever its size; where norms were folded into weights, channels differ in size a
+hundredfold, and the small ones would be wiped out. So its step is multiplied by the size s of what it moves (root mean
+square over the channel), as if w/s were learned, p₀ being the pretrained value and λ L2-SP's pull back to it::
+
+    p ← p + s·Adam(∇p)        p ← p + λ·(rate/largest rate)·(p₀ − p)
+
+Each measurement fits the device's head anew to the embeddings of the training photos, and asks it about the held-out
+ones. The parameters of the smallest held-out loss are kept; training ends early when it has not fallen for long. The
+number of epochs is settled after the first one, by what it took; everything else depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export import checkpoint
+from export.augment import Augment
+from export.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
+from export.spread import Spread
+from export.strategies import Strategy, blocks, last_stage, unfreeze
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+HEAD_RATE = 5e-3  # of W/T and b/T, in units of their size, as all rates
+SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, below which it is not taken for smaller
+L2_SP = 1e-3
+SMOOTHING = 0.05  # of the targets
+MEASUREMENTS = 12  # at most so many a strategy
+PATIENCE = 4  # of them without a smaller loss, in the second half: at first, at large rates, it often grows
+VIEWS = 4  # different pictures of a photo whose frozen feature maps are kept
+VIEWS_BYTES = 2_000_000_000
+LADDER = (2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30)  # epochs: few values, so that the clock seldom tells two runs apart
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement on the way; `epoch` passes were over."""
+
+    epoch: int
+    training_loss: float
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a strategy came to.
+
+    Args:
+        state: The trunk's changed parameters at the smallest held-out loss, by name.
+        curve: Its measurements, the first before any training.
+        epochs: How many were run, of
+        planned: so many.
+        seconds: It took, over all runs.
+        ended: Why it ended, in words.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    curve: tuple[Point, ...]
+    epochs: int
+    planned: int
+    seconds: float
+    ended: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train on, and within what.
+
+    Args:
+        material: The photos.
+        held: bool (N,), those held out.
+        probe: The device's head on the frozen embeddings, and what it is worth.
+        augment: How training pictures are drawn.
+        seconds: For this strategy, measurements included, over all runs.
+        checkpoint: File that keeps where it stands.
+        spread: The processes.
+        step: Told how many batches of how many are done.
+        clock: Seconds, from anywhere.
+    """
+
+    material: Material
+    held: NDArray[np.bool_]
+    probe: Measured
+    augment: Augment
+    seconds: float
+    checkpoint: Path
+    spread: Spread
+    step: Callable[[int, int], None]
+    clock: Callable[[], float] = time.monotonic
+
+
+def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
+    """Adapt a copy of a network by one strategy; the network itself is left as it is.
+
+    Args:
+        embedder: uint8 or float32 (N, H, W, 3), 0–255 → float32 (N, D).
+        strategy: Any but `head`.
+        task: Photos, time and place.
+    """
+    run = _Run(copy.deepcopy(embedder).eval().to(task.spread.device), strategy, task)
+    run.resume()
+    while not run.progress.ended:
+        run.epoch()
+    return run.result()
+
+
+@dataclass
+class _Progress:
+    """Where a run stands, beside its tensors: what a checkpoint keeps as plain numbers."""
+
+    epoch: int = 0
+    planned: int = 0  # 0: not settled yet
+    seconds: float = 0.0
+    ended: str = ""
+    best: int = 0  # of the curve
+    curve: list[Point] = field(default_factory=list)
+
+
+class _Run:
+    """The tensors of one strategy's training."""
+
+    def __init__(self, embedder: nn.Module, strategy: Strategy, task: Task) -> None:
+        import torch
+
+        self.strategy, self.task = strategy, task
+        self.rows = np.flatnonzero(~task.held)
+        self.steps = max(1, round(len(self.rows) / BATCH))
+        trunk = embedder.get_submodule("trunk")
+        self.changing = unfreeze(trunk, strategy, task.material.size)
+        self.start = {name: parameter.detach().clone() for name, parameter in self.changing.items()}
+        self.best = self.start
+        self.source: _Pictures | _Maps = _Pictures(task)
+        body = embedder
+        if strategy.name == "last-stage":
+            self.source = _Maps(task, embedder)
+            body = _pooled(blocks(trunk)[last_stage(trunk, task.material.size) :])
+        self.network = _with_head(body, task.probe).to(task.spread.device)
+        head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
+        groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
+        self.optimizer = torch.optim.Adam(groups)
+        self.learning = [*self.changing.values(), *head]
+        self.scales = [_scale(parameter.detach()) for parameter in self.learning]
+        self.largest = [group["lr"] for group in self.optimizer.param_groups]
+        self.wrapped = task.spread.wrap(self.network)
+        counts = np.bincount(task.material.targets[self.rows], minlength=len(task.material.labels))
+        self.balance = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
+        self.progress = _Progress(curve=[Point(0, math.nan, task.probe.accuracy, task.probe.loss)])
+        self.counted = task.clock()  # up to here all time is in the progress
+
+    def epoch(self) -> None:
+        """Go once over the training photos, measure, and say where the run stands."""
+        began, progress, spread = self.counted, self.progress, self.task.spread
+        self.source.prepare(progress.epoch)
+        prepared = self.task.clock()
+        total = 0.0
+        order = np.random.default_rng([self.task.augment.seed, progress.epoch]).permutation(self.rows)
+        for step, batch in enumerate(np.array_split(order, self.steps)):
+            total += self._step(batch, step)
+            done = progress.epoch * self.steps + step + 1
+            self.task.step(done, max(progress.planned, progress.epoch + 1) * self.steps)
+            now = self.task.clock()
+            spent = spread.first_says(progress.seconds + now - began)
+            rest = spread.first_says((now - prepared) / (step + 1) * (LADDER[0] * self.steps - step - 1))
+            hopeless = progress.epoch == 0 and step == 2 and spent + rest > self.task.seconds
+            if spent > self.task.seconds or hopeless:
+                progress.ended = "its time was over"
+                progress.seconds = spent
+                return
+        progress.epoch += 1
+        trained = self.task.clock()
+        if self._measured_now():
+            self._measure(total / self.steps)
+        self.counted = now = self.task.clock()
+        progress.seconds = spread.first_says(progress.seconds + now - began)
+        if not progress.planned:
+            self._plan(*(spread.first_says(s) for s in (prepared - began, trained - prepared, now - trained)))
+        if progress.epoch >= progress.planned:
+            progress.ended = progress.ended or "all epochs were run"
+        self._save()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        state = checkpoint.load(self.task.checkpoint)
+        if state is None:
+            return
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.changing.items():
+                parameter.copy_(state["changing"][name])
+        self.best = {name: tensor.to(self.task.spread.device) for name, tensor in state["best"].items()}
+        self.network.get_submodule("last").load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        curve = [Point(*numbers) for numbers in state["progress"].pop("curve")]
+        self.progress = _Progress(**state["progress"], curve=curve)
+
+    def result(self) -> Trained:
+        """What there is now."""
+        p = self.progress
+        best = {name: tensor.detach().cpu() for name, tensor in self.best.items()}
+        return Trained(best, tuple(p.curve), p.epoch, p.planned, p.seconds, p.ended)
+
+    def _step(self, batch: NDArray[np.intp], step: int) -> float:
+        """One step on this process's rows of a batch; returns the whole batch's loss."""
+        import torch
+        from torch.nn import functional
+
+        device = self.task.spread.device
+        factor = self._factor(self.progress.epoch + step / self.steps)
+        for group, largest in zip(self.optimizer.param_groups, self.largest, strict=True):
+            group["lr"] = factor * largest
+        mine = batch[self.task.spread.share(len(batch))]
+        targets = torch.from_numpy(self.task.material.targets[mine].astype(np.int64)).to(device)
+        weights = torch.from_numpy(self.balance[self.task.material.targets[mine]]).to(device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
+            logits = self.wrapped(self.source.drawn(mine, self.progress.epoch))
+        losses = functional.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=SMOOTHING)
+        loss = (losses * weights).sum() / float(self.balance[self.task.material.targets[batch]].sum())
+        self.optimizer.zero_grad(set_to_none=True)
+        # gradients are averaged over the processes, not summed
+        (loss * self.task.spread.world).backward()  # type: ignore[no-untyped-call]
+        before = [parameter.detach().clone() for parameter in self.learning]
+        self.optimizer.step()
+        with torch.no_grad():
+            for parameter, old, scale in zip(self.learning, before, self.scales, strict=True):
+                parameter.sub_(old).mul_(scale).add_(old)
+            for name, parameter in self.changing.items():
+                parameter.lerp_(self.start[name], L2_SP * factor)
+        return float(self.task.spread.sum(loss.detach()))
+
+    def _factor(self, passed: float) -> float:
+        """The learning rate's share of its largest value after so many epochs: up in the first, down a cosine."""
+        if passed < 1:
+            return passed + 0.5 / self.steps
+        return 0.5 * (1 + math.cos(math.pi * (passed - 1) / max(self.progress.planned - 1, 1)))
+
+    def _plan(self, preparing: float, training: float, measuring: float) -> None:
+        """Settle the number of epochs by what the first took, in seconds: it prepared two views, others prepare one."""
+        left = 0.95 * self.task.seconds - preparing - training - measuring
+        fitting = [LADDER[0]]
+        for epochs in (e for e in LADDER if e <= self.strategy.epochs):
+            views, measurements = min(epochs, self.source.views), min(epochs, MEASUREMENTS)
+            if (epochs - 1) * training + (views - 1) * preparing / 2 + measurements * measuring <= left:
+                fitting.append(epochs)
+        self.progress.planned = fitting[-1]
+
+    def _measured_now(self) -> bool:
+        """Whether after this epoch the held-out photos are asked: evenly over the run, and at its end."""
+        planned = max(self.progress.planned, 1)
+        every = math.ceil(planned / MEASUREMENTS)
+        return self.progress.epoch % every == 0 or self.progress.epoch >= planned
+
+    def _measure(self, training_loss: float) -> None:
+        """Fit the device's head to the embeddings as they are now, and keep the parameters if they are the best."""
+        p, task = self.progress, self.task
+        with fast_inference(task.spread.device):
+            every = np.arange(len(task.held))
+            embeddings = embed_rows(self.network.get_submodule("body"), self.source.seen, every)
+        found = measure(embeddings, task.material.names, task.held)
+        accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
+        p.curve.append(Point(p.epoch, training_loss, accuracy, loss))
+        if loss < p.curve[p.best].loss:
+            p.best = len(p.curve) - 1
+            self.best = {name: parameter.detach().clone() for name, parameter in self.changing.items()}
+        elif len(p.curve) - 1 - p.best >= PATIENCE and 2 * p.epoch >= p.planned > 0:
+            p.ended = "the held-out photos were named no better any more"
+
+    def _save(self) -> None:
+        if not self.task.spread.is_first:
+            return
+        progress: dict[str, Any] = {
+            **vars(self.progress),
+            "curve": [list(vars(p).values()) for p in self.progress.curve],
+        }
+        state = {
+            "changing": {name: parameter.detach() for name, parameter in self.changing.items()},
+            "best": dict(self.best),
+            "head": self.network.get_submodule("last").state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": progress,
+        }
+        checkpoint.save(self.task.checkpoint, state)
+
+
+# --- what the changing part of a network is fed ----------------------------------------------------------------------
+
+
+class _Source(Protocol):
+    """Where the inputs of the changing part come from; photos are numbered as in the material."""
+
+    views: int  # how many epochs have inputs of their own to prepare
+
+    def prepare(self, epoch: int) -> None:
+        """Called before an epoch."""
+
+    def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
+        """Inputs to train on."""
+
+    def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
+        """Inputs as the device will have them."""
+
+
+class _Pictures:
+    """The whole network changes: it is fed pixels."""
+
+    def __init__(self, task: Task) -> None:
+        self.views = 1
+        self._task = task
+
+    def prepare(self, epoch: int) -> None:
+        pass
+
+    def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
+        material, device = self._task.material, self._task.spread.device
+        return self._task.augment(material.squares[photos], photos, epoch, material.size).to(device)
+
+    def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(self._task.material.centres[photos]).to(self._task.spread.device)
+
+
+class _Maps:
+    """What lies in front of the last stage is frozen: its feature maps are computed once, of several views a photo.
+
+    A view is computed when its first epoch begins, always whole and in the photos' order, so that it is the same after
+    a kill; each process computes a part.
+    """
+
+    def __init__(self, task: Task, embedder: nn.Module) -> None:
+        from torch import nn
+
+        self._task, self._pictures = task, _Pictures(task)
+        trunk = embedder.get_submodule("trunk")
+        self._front = copy.copy(embedder)  # with its own trunk, but the same tensors
+        self._front._modules = dict(embedder._modules)
+        self._front.trunk = nn.Sequential(*blocks(trunk)[: last_stage(trunk, task.material.size)])
+        self._views: dict[int, torch.Tensor] = {}
+        self.views = VIEWS
+
+    def prepare(self, epoch: int) -> None:
+        if -1 not in self._views:
+            self._views[-1] = self._compute(self._pictures.seen, np.arange(len(self._task.held)))
+        view = epoch % self.views
+        if view not in self._views:
+            trained_on = np.flatnonzero(~self._task.held)
+            self._views[view] = self._compute(lambda rows: self._pictures.drawn(rows, view), trained_on)
+            size = self._views[view].element_size() * self._views[view].nelement()
+            self.views = max(1, min(VIEWS, VIEWS_BYTES // size))
+
+    def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
+        return self._take(self._views[epoch % self.views], photos)
+
+    def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
+        return self._take(self._views[-1], photos)
+
+    def _take(self, maps: torch.Tensor, photos: NDArray[np.intp]) -> torch.Tensor:
+        import torch
+
+        return maps[torch.from_numpy(photos)].to(self._task.spread.device).float()
+
+    def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> torch.Tensor:
+        """Feature maps of some photos, in half the memory: float16 (N, K, h, w), on the processor; the others' zero."""
+        import torch
+
+        spread = self._task.spread
+        whole = torch.zeros(0)
+        mine = photos[spread.share(len(photos))]
+        for rows in np.array_split(mine, math.ceil(len(mine) / BATCH)):
+            with torch.inference_mode(), fast_inference(spread.device):
+                maps = _maps(self._front, inputs(rows)).half().cpu()
+            if not len(whole):
+                shape = (len(self._task.held), *maps.shape[1:])
+                whole = torch.zeros(shape, dtype=torch.float16).contiguous(memory_format=torch.channels_last)
+            whole[rows] = maps
+        return spread.sum(whole.to(spread.device)).cpu() if spread.world > 1 else whole
+
+
+def _scale(parameter: torch.Tensor) -> torch.Tensor:
+    """The size of a parameter's values: by output channel of a weight, of the whole of a norm's scale or a bias."""
+    import torch
+
+    squares = parameter.square()
+    if parameter.ndim == 1:
+        return squares.mean().sqrt().clamp_min(SMALLEST)
+    channels = squares.mean(dim=tuple(range(1, parameter.ndim)), keepdim=True)
+    return torch.maximum(channels, SMALLEST**2 * squares.mean()).sqrt()
+
+
+def _maps(front: nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """The last feature map of an embedder, before it is averaged."""
+    import torch
+
+    pixels: torch.Tensor = image.to(torch.float32) * front.scale + front.shift  # type: ignore[operator]
+    return front.get_submodule("trunk")(pixels.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+
+def _pooled(row: list[nn.Module]) -> nn.Module:
+    """Blocks and the mean over the picture: (N, K, h, w) → (N, D)."""
+    from torch import nn
+
+    class Pool(nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return maps.mean((2, 3))
+
+    return nn.Sequential(*row, Pool())
+
+
+def _with_head(body: nn.Module, probe: Measured) -> nn.Module:
+    """A network with the device's head behind it, as layers that learn: inputs → logits (N, C)."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    head = probe.head
+    last = nn.Linear(head.features, len(head.labels))
+    with torch.no_grad():
+        last.weight.copy_(torch.from_numpy(head.weights.T / head.temperature))
+        last.bias.copy_(torch.from_numpy(head.bias / head.temperature))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.last = body, last
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.last(functional.normalize(self.body(inputs)))  # type: ignore[no-any-return]
+
+    return Network().eval()

@@ -1,0 +1,41 @@
+"""Trains the tiny network, alone or under torchrun, and writes what became of it: PHOTOS OUTPUT STRATEGY."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export import backbones, strategies
+from export.augment import Augment
+from export.dataset import find_photos
+from export.material import embed_rows, measure, read_material
+from export.split import group_photos, split_groups
+from export.spread import spread
+from export.train import Task, train
+from tests.export.adapting import RATE, SIZE, tiny_trunk
+
+
+def main(photos: Path, output: Path, strategy: str) -> None:
+    torch.manual_seed(0)
+    network = backbones.embedder(tiny_trunk())  # type: ignore[arg-type]
+    material = read_material(find_photos(photos), SIZE, lambda *_: None)
+    held = split_groups(material.targets, group_photos(material.paths, None), material.labels, 0.2)
+    rows = np.arange(len(held))
+    frozen = embed_rows(network, lambda some: torch.from_numpy(material.centres[some]), rows)
+    probe = measure(frozen, material.names, held)
+    with spread() as processes:
+        task = Task(
+            material, held, probe, Augment(0), 1e9, output.with_suffix(".checkpoint"), processes, lambda *_: None,
+            clock=lambda: 0.0,
+        )  # fmt: skip
+        trained = train(network, replace(strategies.find(strategy), rate=RATE), task)
+        if processes.is_first:
+            torch.save({"state": dict(trained.state), "world": processes.world, "epochs": trained.epochs}, output)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,293 @@
+"""Adapting keeps what pays, never more; goes on where it was killed; and marks what it was trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.adopt import adopt
+from edge.errors import BundleError, DatasetError
+from export import adapted, build
+from export.adapt import Adapted, Outcome, Plan, adapt, choose
+from export.build import Built
+from export.material import Measured
+from export.spread import Spread
+from export.strategies import STRATEGIES
+from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
+from tests.export.conftest import Listener
+
+CREATED = "2026-01-01T00:00:00+00:00"
+ALONE = Spread(0, 1, "cpu")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def tiny_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter_tiny(monkeypatch)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    photos, weights = striped_photos(tmp_path / "photos"), tiny_weights(tmp_path / "tiny.pth")
+    return Plan(photos, tmp_path / "adapted", CREATED, "tiny", str(weights), strategy="full", flip=False)
+
+
+@pytest.fixture(scope="module")
+def auto(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+    """All strategies, once, on photos where there is something to learn."""
+    folder = tmp_path_factory.mktemp("auto")
+    weights = str(tiny_weights(folder / "tiny.pth"))
+    with pytest.MonkeyPatch.context() as patch:
+        enter_tiny(patch)
+        plan = Plan(striped_photos(folder / "photos"), folder / "adapted", CREATED, "tiny", weights, flip=False)
+        return run(plan)
+
+
+@pytest.fixture(scope="module")
+def bundled(auto: Adapted) -> Built:
+    """The bundle of that."""
+    with pytest.MonkeyPatch.context() as patch:
+        enter_tiny(patch)
+        output, photos = auto.folder.with_suffix(".edge"), Path(auto.adaptation.photos)
+        plan = build.Plan(photos, output, CREATED, adapted=auto.folder, runtimes=("onnx",), precisions=("fp32",))
+        return build.build(plan, Listener())
+
+
+class Killed(Exception):
+    """What a run of the tests dies of."""
+
+
+class Killer(Listener):
+    """A watcher that ends the run after so many batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    def step(self, done: int, total: int) -> None:
+        if self.stages[-1].startswith("full"):
+            self._left -= 1
+            if not self._left:
+                raise Killed
+
+
+def stopped_clock() -> float:
+    return 0.0
+
+
+def run(plan: Plan, watcher: Any = None) -> Adapted:
+    return adapt(plan, watcher or Listener(), ALONE, stopped_clock)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return dict(load_file(folder / adapted.WEIGHTS))
+
+
+def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bytes(plan: Plan, tmp_path: Path) -> None:
+    run(plan)
+    whole = (plan.output / adapted.WEIGHTS).read_bytes()
+    trained = weights(plan.output)
+    assert any((trained[name] != tensor.numpy()).any() for name, tensor in tiny_start().items() if name in trained)
+    for after in (1, 6):
+        again = replace(plan, output=tmp_path / f"killed{after}")
+        with pytest.raises(Killed):
+            run(again, Killer(after))
+        assert not (again.output / adapted.JSON).exists()
+        run(again)
+        assert (again.output / adapted.WEIGHTS).read_bytes() == whole
+        assert sorted(path.name for path in again.output.iterdir()) == sorted(
+            [adapted.JSON, adapted.REPORT, adapted.WEIGHTS]
+        )
+
+
+@pytest.mark.parametrize("name", ["norm-bias", "last-stage", "full"])
+def test_a_strategy_changes_what_it_says_and_nothing_else(plan: Plan, name: str) -> None:
+    import torch
+
+    before = torch.load(plan.weights, weights_only=True)
+    run(replace(plan, strategy=name))
+    after = weights(plan.output)
+    changed = {key for key in after if (after[key] != before[key].numpy()).any()}
+    allowed = {
+        "norm-bias": {"0.1.weight", "0.1.bias", "1.0.bias", "2.0.bias", "2.1.weight", "2.1.bias"},
+        "last-stage": {"2.0.weight", "2.0.bias", "2.1.weight", "2.1.bias"},
+        "full": {key for key in before if "running" not in key and "tracked" not in key},
+    }[name]
+    assert changed == allowed
+
+
+def test_training_beats_random_features_where_there_is_something_to_learn(auto: Adapted) -> None:
+    head = auto.outcomes[0].measured
+    assert head is not None
+    assert auto.kept != "head"
+    assert auto.evaluation.accuracy > head.accuracy
+    assert [outcome.strategy.name for outcome in auto.outcomes] == list(STRATEGIES)
+
+
+@pytest.mark.parametrize(("minutes", "enough"), [(0.2, False), (1.0, True)])
+def test_time_is_kept_and_what_did_not_fit_is_said(plan: Plan, minutes: float, enough: bool) -> None:
+    ticks = iter(range(10**9))  # a second a look at the clock: a slow machine
+    plan = replace(plan, strategy="auto", minutes=minutes)
+    result = adapt(plan, Listener(), ALONE, lambda: float(next(ticks)))
+    assert result.seconds <= 60 * minutes + 3  # looks at the clock that no strategy takes
+    tried = [outcome.strategy.name for outcome in result.outcomes if outcome.measured is not None]
+    assert ("full" in tried) == enough
+    assert ("There was no time for" in (plan.output / adapted.REPORT).read_text()) == (len(tried) < len(STRATEGIES))
+
+
+def outcome(name: str, right: str, loss: float = 0.5) -> Outcome:
+    answers = np.array([answer == "1" for answer in right])
+    measured = Measured(None, np.zeros((len(right), 2), np.float32), answers, loss)  # type: ignore[arg-type]
+    return Outcome(STRATEGIES[name], measured, 1.0, 1, (), "")
+
+
+@pytest.mark.parametrize(
+    ("dear", "loss", "kept"),
+    [
+        ("1111100000", 0.4, "head"),  # the same answers
+        ("1111110000", 0.4, "head"),  # one more: luck
+        ("1111111000", 0.4, "head"),  # two more and none lost: luck does that too
+        ("1111111100", 0.4, "full"),  # three more and none lost: 3 is more than 1.645·√3
+        ("0111111110", 0.4, "head"),  # four won, one lost: 3 is not more than 1.645·√5
+        ("1111111100", 0.6, "head"),  # more right, but less sure of the truth
+    ],
+)
+def test_the_dearer_is_kept_only_where_chance_does_not_explain_it(dear: str, loss: float, kept: str) -> None:
+    name, why = choose([outcome("head", "1111100000"), outcome("full", dear, loss)])
+    assert name == kept
+    assert why
+
+
+def test_of_two_that_are_as_good_the_cheaper_is_kept() -> None:
+    tried = [outcome("head", "10000000"), outcome("norm-bias", "11111110", 0.3), outcome("full", "11111111", 0.1)]
+    assert choose(tried)[0] == "norm-bias"
+
+
+def test_what_was_asked_for_is_kept_and_blamed() -> None:
+    name, why = choose([outcome("head", "1111"), outcome("full", "1110", 0.9)], forced=True)
+    assert name == "full"
+    assert "-1 of 4" in why
+    assert "take --strategy head" in why
+
+
+def test_the_bundle_marks_what_was_trained_on_and_promises_the_same(auto: Adapted, bundled: Built) -> None:
+    examples, manifest = bundled.bundle.examples(), bundled.bundle.manifest
+    assert examples.trained_on.tolist() == [not held for held in auto.held]
+    assert manifest.accuracy is not None
+    assert manifest.accuracy.accuracy == pytest.approx(auto.evaluation.accuracy, abs=0.07)  # one photo: float16
+    assert manifest.accuracy.photos == int(auto.held.sum())
+    assert f"adapted ({auto.kept})" in manifest.backbone.weights
+
+
+def test_the_device_counts_only_what_was_held_out(auto: Adapted, bundled: Built, tmp_path: Path) -> None:
+    with adopt(tmp_path / "home", bundled.bundle.path) as learner:
+        retrained = learner.retrain()
+    assert retrained.factory_examples == len(auto.held)
+    assert sum(map(sum, retrained.confusion)) == int(auto.held.sum())
+
+
+def test_where_nothing_was_trained_nothing_is_marked(plan: Plan) -> None:
+    result = run(replace(plan, strategy="head"))
+    said = adapted.read(plan.output)
+    assert said.trained == ()
+    assert len(said.held_out) == int(result.held.sum())
+    assert said.strategy == "head"
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(auto: Adapted) -> None:
+    page = (auto.folder / adapted.REPORT).read_text()
+    assert page.count("<svg") >= 4
+    for foreign in ('src="http', 'href="http', "<script", "<link"):
+        assert foreign not in page
+    for outcome in auto.outcomes:
+        assert outcome.strategy.summary in page
+    assert f"{100 * auto.evaluation.accuracy:.1f} %" in page
+
+
+def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
+    photos = striped_photos(tmp_path / "photos", 12)
+    (photos / "left").rename(photos / "<b>left")
+    plan = Plan(photos, tmp_path / "out", CREATED, "tiny", str(tiny_weights(tmp_path / "tiny.pth")), strategy="head")
+    run(plan)
+    assert "<b>left" not in (tmp_path / "out" / adapted.REPORT).read_text()
+
+
+def test_a_folder_of_other_things_is_left_alone(plan: Plan) -> None:
+    plan.output.mkdir()
+    (plan.output / "diary.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"holds other files \(diary\.txt\)"):
+        run(plan)
+    assert (plan.output / "diary.txt").read_text() == "mine"
+
+
+def test_a_strategy_that_does_not_exist_is_refused(plan: Plan) -> None:
+    with pytest.raises(DatasetError, match="no strategy 'magic'; choose one of auto, head, norm-bias"):
+        run(replace(plan, strategy="magic"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw.pop("size"), "is damaged"),
+        (lambda raw: raw.update(size="large"), "size is 'large'"),
+        (lambda raw: raw.update(format=9), "format 9, this program reads 1"),
+    ],
+)
+def test_a_damaged_adapted_json_is_refused_by_name(auto: Adapted, tmp_path: Path, change: Any, message: str) -> None:
+    raw = json.loads((auto.folder / adapted.JSON).read_text())
+    change(raw)
+    (tmp_path / adapted.JSON).write_text(json.dumps(raw))
+    with pytest.raises(BundleError, match=message):
+        adapted.read(tmp_path)
+
+
+@pytest.mark.parametrize("strategy", ["full", "last-stage"])
+def test_two_processes_train_as_one_does(tmp_path: Path, strategy: str) -> None:
+    import torch
+
+    photos = striped_photos(tmp_path / "photos")
+    worker = [str(Path(__file__).with_name("spread_worker.py")), str(photos)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = {}
+    for name, command in (("one", [sys.executable]), ("two", several)):
+        output = tmp_path / f"{name}.pt"
+        arguments = [*command, *worker, str(output), strategy]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found[name] = torch.load(output, weights_only=True)
+    assert (found["one"]["world"], found["two"]["world"]) == (1, 2)
+    assert found["one"]["epochs"] == found["two"]["epochs"] > 2
+    start = tiny_start()
+    for name, tensor in found["one"]["state"].items():
+        torch.testing.assert_close(found["two"]["state"][name], tensor, rtol=1e-2, atol=2e-4)
+        assert not torch.equal(tensor, start[name])
+
+
+def tiny_start() -> dict[str, Any]:
+    import torch
+
+    torch.manual_seed(0)
+    return dict(tiny_trunk().state_dict())  # type: ignore[attr-defined]
+
+
+def test_a_channel_moves_in_proportion_to_its_size() -> None:
+    """As norms folded into weights leave them: one channel is a hundred times the other."""
+    import torch
+
+    from export.train import _scale
+
+    weight = torch.tensor([[3.0, -4.0], [0.03, 0.04]])
+    torch.testing.assert_close(_scale(weight), torch.tensor([[12.5**0.5], [12.5**0.5 / 100]]))
+    assert float(_scale(torch.zeros(5))) > 0  # a bias of zeros must be able to leave zero
+    assert float(_scale(torch.tensor([[1.0], [0.0]]))[1]) > 0

@@ -5,7 +5,7 @@ DEVICE := .venv-device
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-heads bench-backbones clean
+.PHONY: demo test check bench bench-heads bench-backbones bench-trust clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -27,7 +27,11 @@ bench: $(VENV)/ready  ## Speed and memory against the bare runtime, as ratios wi
 	@$(BIN)/python -m benchmarks.job
 
 bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embeddings
-	@$(BIN)/python -m benchmarks.heads
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.heads
+
+bench-trust: $(VENV)/ready  ## Does it know what it does not know, see wrong pictures and labels, stop worse heads
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.audit
 
 bench-backbones: $(VENV)/ready  ## The embedded backbone beside others: accuracy on photos it never saw, size, speed
 	@$(BIN)/python -m benchmarks.backbones

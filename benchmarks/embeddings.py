@@ -1,20 +1,23 @@
-"""Embeddings for the benchmarks: precomputed features, and our own backbone run over the photo sets beside the project.
+"""Embeddings for the benchmarks: ready features, and the embedded backbone run over the photo sets beside the project.
 
 Everything lies outside the repository (`../shared`); what is absent is skipped with a reason. Embeddings made here are
-kept in a cache folder. `site=True` takes every photo as one fixed, badly placed camera would: darker, yellowish,
-blurred and tilted.
+kept in a cache folder, under the hash of the weights that made them. `site=True` takes every photo as one fixed, badly
+placed camera would: tilted, blurred, darker, yellowish.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import preprocess
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-SIZE = 224
+LIGHT = np.array([0.5, 0.45, 0.3])  # what is left of red, green and blue at the site
 
 
 @dataclass(frozen=True)
@@ -37,62 +40,48 @@ def read(path: Path, name: str) -> Set:
 
 def features() -> list[Set]:
     """Give the ImageNet MobileNetV2 features (1280-d); none if they are absent."""
-    return [read(path, f"v2/{path.stem}") for path in sorted((SHARED / "features").glob("*.npz"))]
+    return [read(path, f"mobilenet_v2/{path.stem}") for path in sorted((SHARED / "features").glob("*.npz"))]
 
 
 def embedded(cache: Path, site: bool = False) -> list[Set]:
     """Give the embedded backbone's embeddings (576-d) of every labelled photo set, made once and kept in cache."""
-    folders = [folder for folder in sorted((SHARED / "data").glob("*")) if (folder / "train").is_dir()]
+    from export.backbones import EMBEDDED_FILE
+
+    made_by = hashlib.sha256(EMBEDDED_FILE.read_bytes()).hexdigest()[:12]
     sets = []
-    for folder in folders:
-        path = cache / f"embedded_v0_{SIZE}{'_site' if site else ''}_{folder.name}.npz"
+    for folder in sorted(path.parent for path in (SHARED / "data").glob("*/train")):
+        path = cache / f"embedded_{made_by}{'_site' if site else ''}_{folder.name}.npz"
         if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
             arrays = {}
             for part in ("train", "val"):
-                files = sorted(file for file in (folder / part).rglob("*") if file.suffix.lower() in (".jpg", ".png"))
+                files = preprocess.find(folder / part)
                 names = sorted({file.parent.name for file in files})
                 arrays[f"X_{part}"] = embed(files, site)
                 arrays[f"y_{part}"] = np.array([names.index(file.parent.name) for file in files])
+            cache.mkdir(parents=True, exist_ok=True)
             np.savez(path, **arrays)
-        sets.append(read(path, f"{'site' if site else 'v0'}/{folder.name}"))
+        sets.append(read(path, f"{'site' if site else 'embedded'}/{folder.name}"))
     return sets
 
 
 def embed(files: list[Path], site: bool) -> NDArray[np.float32]:
-    """Run `features` of mobilenet_v3_small with our own weights over the files: (N, 576)."""
+    """Run the package's own backbone over the files: (N, 576)."""
     import torch
 
-    ops = torch.library.Library("torchvision", "FRAGMENT")  # the wheel's compiled ops do not load beside CPU torch
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            ops.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    from safetensors.torch import load_file
-    from torchvision.models import mobilenet_v3_small
+    from export.backbones import load
 
-    network = mobilenet_v3_small().eval()
-    weights = load_file(SHARED / "weights" / "embedded_v0.safetensors")
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=False)
-    mean, std = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
-    parts = []
+    network, take, parts = load("embedded").embedder, at_site if site else preprocess.load, []
     with torch.no_grad():
         for start in range(0, len(files), 32):
-            pixels = np.stack([photo(file, site) for file in files[start : start + 32]])
-            batch = torch.from_numpy((pixels - mean) / std).permute(0, 3, 1, 2)
-            parts.append(network.features(batch).mean((2, 3)).numpy())
+            pixels = np.stack([take(file) for file in files[start : start + 32]])
+            parts.append(network(torch.from_numpy(pixels)).numpy())
     return np.concatenate(parts)
 
 
-def photo(file: Path, site: bool) -> NDArray[np.float32]:
-    """(SIZE, SIZE, 3) in [0, 1]: short side ×8/7, centre crop."""
+def at_site(file: Path) -> NDArray[np.uint8]:
+    """The pixels of a photo as the badly placed camera would take it; the tilt shows no corner that was not there."""
     from PIL import Image, ImageFilter
 
-    with Image.open(file) as opened:
-        image = opened.convert("RGB")
-    scale = SIZE * 8 / 7 / min(image.size)
-    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
-    if site:
-        image = image.rotate(8, Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(1.5))
-    left, top = (image.width - SIZE) // 2, (image.height - SIZE) // 2
-    pixels = np.asarray(image.crop((left, top, left + SIZE, top + SIZE)), np.float32) / 255
-    return pixels * np.array([0.5, 0.45, 0.3], np.float32) if site else pixels
+    image = Image.fromarray(preprocess.load(file, size=256, short_side=256))
+    image = image.rotate(8, Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(1.5))
+    return np.asarray(preprocess.square(image, 224, 256) * LIGHT + 0.5, np.uint8)

@@ -111,11 +111,15 @@ def net(
                     else:
                         parameters[j] -= np.float32(rate) * g
 
-        def predict(v: Array, _: Array) -> Array:
+        def logits(v: Array) -> Array:
             for i in range(0, len(parameters), 2):
                 v = (np.maximum(v, 0) if i else v.astype(np.float32)) @ parameters[i] + parameters[i + 1]
-            return v.argmax(1)
+            return v
 
+        def predict(v: Array, _: Array) -> Array:
+            return logits(v).argmax(1)
+
+        predict.logits = logits  # type: ignore[attr-defined]
         return predict
 
     return train

@@ -19,7 +19,12 @@ from edge.store import open_store
 
 
 def adopt(
-    home: Path, path: Path, format: str | None = None, precision: str | None = None, clock: Clock = utc_now
+    home: Path,
+    path: Path,
+    format: str | None = None,
+    precision: str | None = None,
+    keep_crops: bool | None = None,
+    clock: Clock = utc_now,
 ) -> Learner:
     """Adopt a bundle and return the learner that serves it.
 
@@ -28,6 +33,7 @@ def adopt(
         path: the bundle.
         format: "onnx" or "tflite"; None: what an installed runtime can run.
         precision: "fp32" or "int8"; None: fp32 where the bundle has it.
+        keep_crops: keep a small JPEG of what the network sees of each picture taught; None: as it was, at first no.
         clock: tells the time for what is stored.
 
     Raises:
@@ -57,8 +63,10 @@ def adopt(
             store.put("bundle", adopted.name)
             store.put("format", model.format)
             store.put("precision", model.precision)
+            if keep_crops is not None:
+                store.put("keep_crops", str(int(keep_crops)))
             learner.put_factory_labels(opened.manifest.labels)
-            refit(learner)
+            refit(learner, force=True)
         for old in home.glob("*.edge"):
             if old != adopted:
                 old.unlink(missing_ok=True)

@@ -17,10 +17,20 @@ class Guess(NamedTuple):
     probability: float
 
 
+class Neighbour(NamedTuple):
+    """A taught example near a picture: its number here (None: one of the factory's), and how similar, at most 1."""
+
+    example: int | None
+    source: str
+    label: str
+    similarity: float
+
+
 class Answer(NamedTuple):
     """What `classify` says of one picture.
 
-    `unknown` is None where this home cannot judge it (the bundle brought no background statistics).
+    `unknown` is None where it cannot be judged yet (too few examples) or is switched off; `label` is None if it is
+    True. `nearest` is filled where it was asked for.
     """
 
     image: str
@@ -30,6 +40,7 @@ class Answer(NamedTuple):
     top: tuple[Guess, ...]
     generation: int
     milliseconds: float
+    nearest: tuple[Neighbour, ...] = ()
 
 
 class Skipped(NamedTuple):
@@ -44,9 +55,11 @@ class Taught(NamedTuple):
 
     label: str
     examples: tuple[int, ...]
+    held_out: bool
     known: tuple[Skipped, ...]
     unreadable: tuple[Skipped, ...]
     milliseconds: float
+    complaints: tuple[str, ...] = ()  # how the pictures differ from the factory's, a line each
 
 
 class Doubt(NamedTuple):
@@ -59,15 +72,30 @@ class Doubt(NamedTuple):
     probability: float
 
 
+class Compared(NamedTuple):
+    """How the new head and the serving one name the same pictures, of labels that both know."""
+
+    examples: int
+    right: int
+    serving_right: int
+
+
 class Retrained(NamedTuple):
     """What `retrain` made.
 
     `loo_accuracy` is the share of examples named rightly by a head that was not taught them; None where there are too
-    few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all".
+    few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all". Where `promoted` is
+    False the head stays a candidate, and `refusal` says why: it did clearly worse than the `serving` generation on the
+    pictures `held_out`, on those taught here that both share, or on the factory's. None: there is nothing to compare.
     """
 
     generation: int
     promoted: bool
+    refusal: str
+    serving: int
+    held_out: Compared | None
+    shared: Compared | None
+    factory: Compared | None
     method: str
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
@@ -78,6 +106,10 @@ class Retrained(NamedTuple):
     local_examples: int
     factory_examples: int
     doubts: tuple[Doubt, ...]
+    known_coverage: float | None  # the share of known pictures that is not to be called unknown; None: none is
+    unknown_note: str  # why none is called unknown, or not all that could be; else ""
+    pixel_accuracy: float | None  # `loo_accuracy` of the same fitter on 8 × 8 pixels instead of the backbone
+    advice: str  # what follows from it, or ""
     milliseconds: float  # of fitting, everything included
     total_milliseconds: float  # with reading the examples and storing the head
 
@@ -91,7 +123,8 @@ class Evaluated(NamedTuple):
     labels: tuple[str, ...]
     truths: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    unknown: int | None
+    unknown: int | None  # pictures that `classify` calls unknown, whatever `confusion` counts them as
+    unknown_by_truth: tuple[int, ...]  # of each of `truths`
     untaught: tuple[str, ...]  # truths that the head has no label for: their photos cannot be right
     unreadable: tuple[Skipped, ...]
     generation: int
@@ -103,6 +136,20 @@ class LabelCount(NamedTuple):
     label: str
     local: int
     factory: int
+    held_out: int
+
+
+class Drift(NamedTuple):
+    """How the frames classified lately sit against the taught ones.
+
+    `typical` is the share of taught pictures that were less similar, left out, than the median frame: 0.5 is usual.
+    """
+
+    frames: int
+    unknown: float  # share
+    expected: float  # share of known pictures that are called unknown
+    typical: float
+    drifted: bool
 
 
 class Status(NamedTuple):
@@ -120,10 +167,19 @@ class Status(NamedTuple):
     loo_interval: tuple[float, float] | None
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught after the serving head was made
+    region: str | None  # the part of each picture that is looked at; None: the whole
+    known_coverage: float | None  # None: nothing is called unknown
+    drift: Drift | None  # None: too few frames since the head was made
+    candidate: int | None  # the newest generation, if it was made since and may not serve
+    keeps_crops: bool
 
 
 class HistoryEntry(NamedTuple):
-    """One generation. `usable` is False once its head was overwritten: it had learned what was forgotten since."""
+    """One generation.
+
+    `usable` is False once its head was overwritten: it had learned what was forgotten since. `promoted` is False for a
+    candidate that was not let serve, `refusal` says why. `held_out_accuracy`: of pictures that no head is fitted to.
+    """
 
     generation: int
     created: str
@@ -133,17 +189,106 @@ class HistoryEntry(NamedTuple):
     factory_examples: int
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
+    held_out_accuracy: float | None
+    held_out_examples: int
     serving: bool
     usable: bool
+    promoted: bool
+    refusal: str
 
 
 class Forgotten(NamedTuple):
-    """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten."""
+    """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten.
+
+    `refitted` is False where the serving head had never seen what was forgotten, and a newer one did clearly worse.
+    """
 
     examples: int
     labels: tuple[str, ...]
     generation: int
+    refitted: bool
     overwritten: tuple[int, ...]
+
+
+class Suspect(NamedTuple):
+    """An example that the head, with it left out, names otherwise; its label is `likely` wrong, or the picture hard."""
+
+    example: int
+    source: str
+    label: str
+    guess: str
+    probability: float
+    likely: bool
+    remedy: str  # the command that mends it, here and below
+
+
+class Repeated(NamedTuple):
+    """Examples that are nearly the same picture, and the least cosine between the first one and another."""
+
+    examples: tuple[int, ...]
+    labels: tuple[str, ...]
+    similarity: float
+    remedy: str
+
+
+class Thin(NamedTuple):
+    """A label with too few examples to judge; those of one session count once."""
+
+    label: str
+    examples: int
+    independent: int
+    remedy: str
+
+
+class Advice(NamedTuple):
+    """What to teach next: `more` examples of a label (None: of all) would add `gain` to the accuracy, as a fraction."""
+
+    label: str | None
+    more: int
+    gain: float
+    interval: tuple[float, float]
+    remedy: str
+
+
+class Unsure(NamedTuple):
+    """A picture not taught yet of which the serving head is least sure."""
+
+    image: str
+    top: tuple[Guess, ...]
+    remedy: str
+
+
+class LearningCurve(NamedTuple):
+    """Accuracy by examples per label taught here, with the 95 % interval; the last one is today's."""
+
+    sizes: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class Audited(NamedTuple):
+    """What `audit` found in the examples taught here, of which it looked at the newest `examples`."""
+
+    examples: int
+    not_looked_at: int
+    factory_examples: int
+    loo_accuracy: float | None
+    loo_interval: tuple[float, float] | None
+    note: str
+    scope: str
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as
+    suspects: tuple[Suspect, ...]
+    contradictions: tuple[Repeated, ...]
+    repeated: tuple[Repeated, ...]
+    thin: tuple[Thin, ...]
+    curve: LearningCurve | None
+    advice: tuple[Advice, ...]
+    unsure: tuple[Unsure, ...]
+    unreadable: tuple[Skipped, ...]
+    page: str | None  # where it was written to
+    milliseconds: float
 
 
 class Exported(NamedTuple):

@@ -8,7 +8,8 @@ A zip whose entries are stored, not compressed, so that it is read in place, wit
 | backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the forms asked for |
 | golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
 | examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples |
-| background.npz | `mean` float32 (D,), `covariance` float32 (D, D) of generic pictures' embeddings; may be absent |
+| background.npz | `mean`, `values`, `rest` float32 (D,), (R,), (1,), `basis` float16 (R, D): edge/gate.py; optional |
+| domain.npz | `quantiles` float32 (5, 3), edge/domain.py; `thumbs` uint8 (N, 8, 8, 3) of the photos; optional |
 
 Nothing in a bundle is believed before it is checked: structure and limits when it is opened, before anything large is
 read; each entry's SHA-256 when that entry is read; all of them in `verify`. No pickle: arrays are read by their `.npy`
@@ -31,8 +32,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.domain import QUANTILES, STATISTICS, THUMB, Domain
 from edge.errors import BundleError
 from edge.files import replacing
+from edge.gate import Background
 from edge.manifest import ENTRIES, FileEntry, Manifest, parse
 
 MAX_MANIFEST = 4_000_000  # bytes
@@ -62,11 +65,11 @@ class FactoryExamples:
 
 
 @dataclass(frozen=True)
-class Background:
-    """Mean (D,) and covariance (D, D) of generic pictures' embeddings."""
+class FactoryDomain:
+    """What the factory's photos look like: their domain, and the thumbnails (N, 8, 8, 3) of its N examples."""
 
-    mean: NDArray[np.float32]
-    covariance: NDArray[np.float32]
+    domain: Domain
+    thumbs: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,19 @@ class Bundle:
             return None
         arrays = self._arrays("background.npz")
         d = self.manifest.backbone.dimension
-        return Background(arrays.take("mean", np.float32, (d,)), arrays.take("covariance", np.float32, (d, d)))
+        basis = arrays.take("basis", np.float16, (None, d))
+        values, rest = arrays.take("values", np.float32, (len(basis),)), arrays.take("rest", np.float32, (1,))
+        if (values < 0).any() or rest[0] < 0 or values.sum() + rest[0] <= 0:
+            raise BundleError(f"{self.path}: background.npz: values are no variances; build the bundle again")
+        return Background(arrays.take("mean", np.float32, (d,)), basis, values, float(rest[0]))
+
+    def domain(self) -> FactoryDomain | None:
+        """Return what the factory's photos look like, or None where the bundle does not say."""
+        if "domain.npz" not in self.manifest.files:
+            return None
+        arrays = self._arrays("domain.npz")
+        quantiles = arrays.take("quantiles", np.float32, (len(STATISTICS), len(QUANTILES)))
+        return FactoryDomain(Domain(quantiles), arrays.take("thumbs", np.uint8, (None, THUMB, THUMB, 3)))
 
     def verify(self) -> None:
         """Read and check everything: every hash, every array's type, shape and finiteness.
@@ -123,6 +138,9 @@ class Bundle:
         self.golden()
         self.examples()
         self.background()
+        domain = self.domain()
+        if domain is not None and len(domain.thumbs) != len(self.examples().labels):
+            raise BundleError(f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again")
         for model in self.manifest.models:
             self.entry(model.file)
 
@@ -169,6 +187,7 @@ def write(
     golden: Golden,
     examples: FactoryExamples,
     background: Background | None = None,
+    domain: FactoryDomain | None = None,
 ) -> Bundle:
     """Write a bundle whole or not at all (a temporary file beside it, synced, then renamed), and open it.
 
@@ -176,7 +195,7 @@ def write(
         path: where; an existing file is replaced.
         manifest: all but `files`, which is filled in here.
         models: bytes by entry name; the names of `manifest.models`.
-        golden, examples, background: the arrays; embeddings of examples are rounded to float16.
+        golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16.
 
     Raises:
         BundleError: what is to be written would not be read back.
@@ -191,7 +210,14 @@ def write(
     )
     if background is not None:
         entries["background.npz"] = _npz(
-            mean=background.mean.astype(np.float32), covariance=background.covariance.astype(np.float32)
+            mean=background.mean.astype(np.float32),
+            basis=background.basis.astype(np.float16),
+            values=background.values.astype(np.float32),
+            rest=np.array([background.rest], np.float32),
+        )
+    if domain is not None:
+        entries["domain.npz"] = _npz(
+            quantiles=domain.domain.quantiles.astype(np.float32), thumbs=domain.thumbs.astype(np.uint8)
         )
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
     text = json.dumps(dataclasses.asdict(dataclasses.replace(manifest, files=table)), indent=1, ensure_ascii=False)

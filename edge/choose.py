@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.head import Head
-from edge.lda import HeldOut, Spectrum
+from edge.held_out import HeldOut
+from edge.lda import BETA, Spectrum
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,15 +44,17 @@ class Method:
     Args:
         shrinkages: τ in units of the spread.
         trusts: ν in examples.
+        beta: β, how far what is shrunk towards differs from the identity.
     """
 
     shrinkages: Grid
     trusts: Grid
+    beta: float
 
 
 METHODS = {
-    "lda": Method(Grid((0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 0.3), Grid((1.0, 2.0, 4.0, 8.0, 16.0), 4.0)),
-    "nearest-mean": Method(Grid((1e6,), 1e6), Grid((0.0,), 0.0)),  # τ so large that A is the identity
+    "lda": Method(Grid((0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 0.3), Grid((1.0, 2.0, 4.0, 8.0, 16.0), 4.0), BETA),
+    "nearest-mean": Method(Grid((1e6,), 1e6), Grid((0.0,), 0.0), 0.0),  # τ so large that A is the identity
 }
 
 
@@ -69,34 +72,36 @@ class Choice:
 
     def head(self, labels: tuple[str, ...]) -> Head:
         """Give the head that was chosen."""
-        tau = self.shrinkage * self.spectrum.unit
-        weights, bias = self.spectrum.weights(tau, self.nu), self.spectrum.bias(tau, self.nu)
+        weights, bias = self.spectrum.layer(self.shrinkage * self.spectrum.unit, self.nu)
         return Head(labels, weights.astype(np.float32), bias.astype(np.float32), self.temperature)
 
 
 def choose(
-    spectrum: Spectrum, measure: Callable[[float], HeldOut], counted: NDArray[np.bool_], method: Method
+    spectrum: Spectrum, measure: Callable[[float], HeldOut], weights: Floats, local: Floats, method: Method
 ) -> Choice:
-    """Choose τ, then ν.
+    """Choose τ, then ν, by all examples as much as each counts; then the temperature, by the local ones alone.
 
     Args:
         spectrum: of all examples.
         measure: gives the held-out measurements of n examples under a τ.
-        counted: (n,) which of the n examples the cost is over.
+        weights: (n,) what each of them counts in the choice of τ and ν.
+        local: (n,) what it counts in the temperature, and in the cost by which factory weights are compared.
         method: what to choose from.
     """
 
-    def choice(held_out: HeldOut, shrinkage: float, nu: float) -> Choice:
+    def choice(held_out: HeldOut, shrinkage: float, nu: float, counts: Floats) -> Choice:
         natural = 1 / (spectrum.counts.sum() / _NATURAL + shrinkage)  # A grows like N + τ, and scores shrink like 1 / A
-        cost, temperature = calibrate(held_out.scores(nu)[counted], held_out.columns[counted], natural)
+        cost, temperature = calibrate(held_out.scores(nu), held_out.columns, counts, natural)
         prior = far(shrinkage, method.shrinkages) + far(nu, method.trusts)
         return Choice(spectrum, held_out, shrinkage, nu, temperature, cost + prior)
 
-    best = walk(method.shrinkages, lambda s: choice(measure(s * spectrum.unit), s, method.trusts.centre))
-    return walk(method.trusts, lambda nu: choice(best.held_out, best.shrinkage, nu))
+    centre = method.trusts.centre
+    first = walk(method.shrinkages, lambda s: choice(measure(s * spectrum.unit), s, centre, weights))
+    best = walk(method.trusts, lambda nu: choice(first.held_out, first.shrinkage, nu, weights))
+    return choice(best.held_out, best.shrinkage, best.nu, local)
 
 
-def calibrate(scores: Floats, columns: Ints, natural: float) -> tuple[float, float]:
+def calibrate(scores: Floats, columns: Ints, counts: Floats, natural: float) -> tuple[float, float]:
     """Find the temperature of the smallest label-balanced log-loss and prior.
 
     The prior is normal on ln(temperature) about the natural one, of standard deviation one half. Newton steps on it
@@ -105,23 +110,26 @@ def calibrate(scores: Floats, columns: Ints, natural: float) -> tuple[float, flo
     Args:
         scores: (n, C) held-out scores; rows of NaN count as answered by chance.
         columns: (n,) the true label's column.
+        counts: (n,) what each example counts, beside others of its label; labels count alike.
         natural: the temperature to expect.
 
     Returns:
-        The cost in nats: the loss of all n examples and the prior; and the temperature.
+        The cost in nats: the loss of all that counts and the prior; and the temperature.
 
-    >>> cost, temperature = calibrate(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 1, 1]), 1.0)
+    >>> scores = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> cost, temperature = calibrate(scores, np.array([0, 1, 1]), np.ones(3), 1.0)
     >>> round(cost, 2), round(temperature, 2)
     (1.69, 0.99)
     """
-    chance, measured = float(np.log(scores.shape[1])), ~np.isnan(scores).any(axis=1)
-    n = len(scores)
-    if not measured.any():
-        return n * chance, natural
-    weights = n / np.bincount(columns, minlength=scores.shape[1])[columns]
-    weights = weights * n / weights.sum()
+    chance, total = float(np.log(scores.shape[1])), float(counts.sum())
+    weights = counts / np.maximum(np.bincount(columns, counts, scores.shape[1]), 1e-300)[columns]
+    weights = weights * total / weights.sum()
+    measured = ~np.isnan(scores).any(axis=1)
     lost = float(weights[~measured].sum())
-    scores, columns, weights = scores[measured], columns[measured], weights[measured]
+    counted = measured & (weights > 0)
+    if not counted.any():
+        return lost * chance, natural
+    scores, columns, weights = scores[counted], columns[counted], weights[counted]
     gaps = (scores - scores[np.arange(len(scores)), columns][:, None]) / natural
     gaps = np.maximum(gaps, _GONE).T.copy()  # (C, n): sums over labels run fast
     gaps -= (tops := gaps.max(axis=0))

@@ -11,12 +11,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from edge import backbone, bundle
+from edge import backbone, bundle, photos, preprocess
 from edge.answers import Finding
+from edge.compare import DomainCheck
 from edge.errors import EdgeError
 from edge.learner import Learner
 from edge.store import FILE
@@ -26,18 +28,19 @@ BUILT = 1_767_225_600  # 2026-01-01, seconds since 1970: a clock before it has n
 _VOLATILE = {"tmpfs": "in memory", "ramfs": "in memory", "overlay": "on an overlay"}
 
 
-def examine(home: Path) -> list[Finding]:
-    """Check this machine and the home; never raises for what it finds.
+def examine(home: Path, pictures: Sequence[Path] = ()) -> list[Finding]:
+    """Check this machine and the home, and pictures of the camera here; never raises for what it finds.
 
     Args:
         home: the folder; it need not exist yet.
+        pictures: files or folders of them, to be compared with the bundle's.
 
     Returns:
         One finding per check, in the order in which they depend on each other.
     """
     findings = [_python(), *_runtimes(), _clock(), _space(home), _volatile(home)]
     if (home / FILE).exists():
-        findings += _home(home)
+        findings += _home(home, pictures)
     else:
         findings.append(Finding("home", False, f"none at {home}", f"make one: edge --home {home} init NAME.edge"))
     return findings
@@ -113,8 +116,8 @@ def _existing(path: Path) -> Path:
     return path.resolve()
 
 
-def _home(home: Path) -> list[Finding]:
-    """Check database, bundle and golden pictures; what depends on a failed check is left out."""
+def _home(home: Path, pictures: Sequence[Path]) -> list[Finding]:
+    """Check database, bundle, golden pictures and the camera's; what depends on a failed check is left out."""
     findings = []
     check = "home"
     remedy = "restore a copy of the home, or move it away and run edge init again"
@@ -130,8 +133,34 @@ def _home(home: Path) -> list[Finding]:
             findings.append(Finding("bundle", True, f"{learner.bundle.manifest.name}, every hash fits", remedy))
             check, remedy = "golden", "run edge init again, with another --runtime"
             findings.append(_golden(learner, learner.bundle.golden(), remedy))
+            if pictures:
+                check, remedy = "pictures", "name picture files, or folders of them"
+                findings += _pictures(learner, pictures)
     except (EdgeError, sqlite3.Error, OSError) as error:
         findings.append(Finding(check, False, str(error), remedy))
+    return findings
+
+
+def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
+    """Compare pictures with those that the home was taught."""
+    files = [file for path in paths for file in preprocess.find(path)]
+    check = DomainCheck(learner)
+    unreadable = 0
+    for photo in photos.embed(files, learner.backbone(len(files)), learner.info, look=True):
+        check.add(photo)
+        unreadable += photo.error is not None
+    findings = []
+    if unreadable:
+        seen = f"{unreadable} of {len(files)} cannot be read"
+        findings.append(Finding("pictures", False, seen, "see which, and why: edge classify with the same paths"))
+    for line in check.lines():
+        seen, _, remedy = line.partition(": ")
+        findings.append(Finding("pictures", False, seen, remedy))
+    if unreadable < len(files) and len(findings) == bool(unreadable):
+        seen = f"{len(files) - unreadable} look like those of the bundle"
+        if not check.known:
+            seen = "this bundle does not say what its photos look like; build it again to compare light and focus"
+        findings.append(Finding("pictures", True, seen, ""))
     return findings
 
 

@@ -11,6 +11,7 @@ a program that knows nothing of us can catch it too::
     ├── RuntimeMissing    (ImportError)   no library here can run the network
     ├── NotEnough         (ValueError)    too few examples or labels for what was asked
     ├── DatasetError      (ValueError)    a folder of photos that cannot be used as one
+    ├── SourceError       (OSError)       a camera, stream or folder that cannot be watched
     └── HomeError         (OSError)       the device's home folder cannot be used
         ├── HomeMissing   (HomeError)     there is none yet: `edge init` first
         └── HomeBusy      (HomeError)     another process holds it
@@ -51,6 +52,10 @@ class NotEnough(EdgeError, ValueError):
 
 class DatasetError(EdgeError, ValueError):
     """A folder of photos that does not hold one class folder per label with photos in each."""
+
+
+class SourceError(EdgeError, OSError):
+    """A camera, stream or folder that cannot be watched, the library for it that is missing, or a region of none."""
 
 
 class HomeError(EdgeError, OSError):

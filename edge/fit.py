@@ -1,14 +1,15 @@
 """From examples to a head, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
 
 `fit` sorts the examples (label, then bytes of the embedding, then session) before any sum, so the head depends on
-what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ,
-ν and the factory weight minimise the label-balanced log-loss of the local examples' held-out scores, plus a weak prior
-that decides where these are too few to tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
+what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ and ν
+minimise the label-balanced log-loss of the held-out scores, plus a weak prior that decides where there are too few to
+tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
 
-Factory examples (the bundle's) count `factory_weight` each, a number in [0, 1] chosen on the local examples only; those
-of labels that no local example has count fully, since nothing else keeps these labels alive.
+Factory examples (the bundle's) count `factory_weight` each, in the sums and in the choice of τ and ν. That number in
+[0, 1] and the temperature are chosen on the local examples alone. Those of labels that no local example has count
+fully, since nothing else keeps these labels alive.
 
-The mathematics and its sources stand in edge/lda.py and edge/choose.py.
+The mathematics and its sources stand in edge/lda.py, edge/held_out.py and edge/choose.py.
 """
 
 from __future__ import annotations
@@ -19,17 +20,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.choose import METHODS, Choice, Grid, Method, choose, far, walk
+from edge.choose import METHODS, Choice, Grid, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
+from edge.held_out import leave_out
 from edge.lda import (
-    HeldOut,
     Points,
     Rows,
     Spectrum,
     chunks,
-    leave_out,
-    measured,
     spectrum_of_examples,
     spectrum_of_moments,
 )
@@ -129,7 +128,9 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
 
     def choice(weight: float) -> Choice:
         weights = np.where(is_local | ~at_home, 1.0, weight)
-        found = _choose(x, columns, groups, is_local, weights, METHODS[name])
+        spectrum, points = _spectrum(x, columns, weights, METHODS[name].beta)
+        ours = is_local.astype(np.float64)
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), weights, ours, METHODS[name])
         return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
 
     best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
@@ -146,27 +147,13 @@ def named(method: str) -> str:
     return name
 
 
-def _choose(x: Rows, columns: Ints, groups: Ints, local: Bools, weights: Floats, method: Method) -> Choice:
-    """Choose τ and ν for examples (n, D) of given weights; those of weight 0 are only measured."""
+def _spectrum(x: Rows, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
+    """Take the smaller of the two matrices apart; examples of weight 0 are only measured."""
     kept = weights > 0
-    if kept.all():
-        spectrum, points = _spectrum(x, columns, weights)
-        return choose(spectrum, lambda tau: leave_out(spectrum, points, groups, tau), local, method)
-    spectrum, inside = _spectrum(x[kept], columns[kept], weights[kept])
-    outside = spectrum.points(x[~kept], columns[~kept], weights[~kept])
-    back = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
-
-    def measure(tau: float) -> HeldOut:
-        return (leave_out(spectrum, inside, groups[kept], tau) + measured(spectrum, outside, tau)).take(back)
-
-    return choose(spectrum, measure, local, method)
-
-
-def _spectrum(x: Rows, columns: Ints, weights: Floats) -> tuple[Spectrum, Points]:
-    """Take the smaller of the two matrices apart."""
-    if len(x) < x.shape[1]:
-        return spectrum_of_examples(x.astype(np.float64), columns, weights)
-    spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights))
+    if kept.sum() < x.shape[1]:
+        spectrum, points = spectrum_of_examples(x[kept].astype(np.float64), columns[kept], weights[kept], beta)
+        return spectrum, points if kept.all() else spectrum.points(x, columns, weights)
+    spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights), beta)
     return spectrum, spectrum.points(x, columns, weights)
 
 

@@ -17,10 +17,13 @@ from typing import NoReturn, Self
 from edge import bundle, photos
 from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status
 from edge.bundle import FactoryExamples
+from edge.drift import drift_of
 from edge.errors import BundleError, HomeError, LabelError
+from edge.gate import COVERAGE, Background, Gate, Judge
 from edge.head import Head
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
+from edge.region import Region
 from edge.store import Example, Generation, Store, open_store
 
 Clock = Callable[[], datetime]
@@ -33,10 +36,11 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Serving:
-    """The head in use, with the names that its labels have today."""
+    """The head in use, with the names that its labels have today, and what judges whether a picture is unknown."""
 
     generation: int
     head: Head
+    judge: Judge | None
 
 
 class Home:
@@ -71,12 +75,21 @@ class Home:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
         self.store.close()
 
     @cached_property
     def bundle(self) -> bundle.Bundle:
         """The adopted bundle, opened."""
         return bundle.read(self.home / self.meta("bundle"))
+
+    @cached_property
+    def background(self) -> Background:
+        """What generic pictures' embeddings are like, as far as the bundle says."""
+        return self.bundle.background() or Background.none(self.info.dimension)
 
     @property
     def info(self) -> BackboneInfo:
@@ -92,6 +105,19 @@ class Home:
                 return model
         raise BundleError(f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again")
 
+    @property
+    def region(self) -> Region | None:
+        """The part of each picture that is looked at; None: the whole."""
+        kept = self.store.get("region")
+        return Region.parse(kept) if kept else None
+
+    def put_region(self, region: Region | None) -> int:
+        """Look at this part of each picture from now on; returns how many examples were taught on another."""
+        with self.store.transaction():
+            changed = region != self.region
+            self.store.put("region", "" if region is None else str(region))
+        return self.store.count() if changed else 0
+
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
@@ -103,8 +129,23 @@ class Home:
             self._serving = version, self._load(int(self.meta("serving")))
         return self._serving[1]
 
-    def retrain(self) -> Retrained:
-        """Fit a new head to the factory's and the local examples, and let it serve.
+    def known_coverage(self) -> float:
+        """The share of known pictures that is not to be called unknown, as `retrain` was told last."""
+        return float(self.store.get("known_coverage") or COVERAGE)
+
+    def serving_generation(self) -> Generation | None:
+        """The generation in use; None if its head was overwritten, or its backbone is another one."""
+        number = self.store.get("serving")
+        stored = None if number is None else self.store.generation(int(number))
+        usable = stored is not None and stored.head is not None and stored.backbone == self.info.fingerprint
+        return stored if usable else None
+
+    def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
+        """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
+
+        Args:
+            known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
+            force: let it serve in any case.
 
         Raises:
             NotEnough: there are fewer than two labels.
@@ -113,14 +154,18 @@ class Home:
 
         start = time.perf_counter()
         with self.store.transaction():
-            result = refit(self)
+            if known_coverage is not None:
+                self.store.put("known_coverage", repr(known_coverage))
+            result = refit(self, force)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
     def status(self) -> Status:
         """The home at a glance."""
         number = int(self.meta("serving"))
         serving = self._generation(number)
-        local = Counter(e.label for e in self.store.examples())
+        local = Counter(e.label for e in self.store.labelled())
+        held_out = Counter(e.label for e in self.store.labelled(held_out=True))
+        newest = self.store.generations()[-1]
         factory = Counter(name for name in self.factory()[1] if name is not None)
         return Status(
             home=str(self.home),
@@ -133,8 +178,16 @@ class Home:
             method=serving.method,
             loo_accuracy=serving.figures["loo_accuracy"],
             loo_interval=_pair(serving.figures["loo_interval"]),
-            labels=tuple(LabelCount(label, local[label], factory[label]) for label in sorted({*local, *factory})),
+            labels=tuple(
+                LabelCount(label, local[label], factory[label], held_out[label])
+                for label in sorted({*local, *factory, *held_out})
+            ),
             untrained_examples=self.store.count_after(number),
+            region=str(self.region) if self.region else None,
+            known_coverage=Gate.from_bytes(serving.gate).coverage if serving.gate else None,
+            drift=drift_of(self.store.get("recent"), number),
+            candidate=newest.generation if newest.generation > number and not _promoted(newest) else None,
+            keeps_crops=self.keeps_crops,
         )
 
     def history(self) -> list[HistoryEntry]:
@@ -150,8 +203,12 @@ class Home:
                 factory_examples=g.figures["factory_examples"],
                 loo_accuracy=g.figures["loo_accuracy"],
                 loo_interval=_pair(g.figures["loo_interval"]),
+                held_out_accuracy=_share(g.figures.get("held_out_right"), g.figures.get("held_out_examples")),
+                held_out_examples=g.figures.get("held_out_examples", 0),
                 serving=g.generation == serving,
                 usable=g.head is not None and g.backbone == self.info.fingerprint,
+                promoted=_promoted(g),
+                refusal=g.figures.get("refusal", ""),
             )
             for g in self.store.generations()
         ]
@@ -160,7 +217,7 @@ class Home:
         """Let an earlier head serve again; the examples stay.
 
         Args:
-            generation: its number; None: the newest usable one before the serving one.
+            generation: its number; None: the newest one before the serving one that is usable and no candidate.
 
         Raises:
             HomeError: there is none, or its head was overwritten.
@@ -169,7 +226,7 @@ class Home:
             entries = self.history()
             serving = int(self.meta("serving"))
             if generation is None:
-                earlier = [e.generation for e in entries if e.generation < serving and e.usable]
+                earlier = [e.generation for e in entries if e.generation < serving and e.usable and e.promoted]
                 if not earlier:
                     raise HomeError(f"generation {serving} is the first usable one; there is nothing to go back to")
                 generation = earlier[-1]
@@ -212,7 +269,8 @@ class Home:
         """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
 
         The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
-        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach.
+        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach. A serving
+        head that had never seen them goes on if the new one is clearly worse.
 
         Args:
             names: example numbers or picture files.
@@ -239,10 +297,10 @@ class Home:
                 factory = [None if known == name else known for known in self.factory_labels()]
                 self.put_factory_labels(factory)
                 self.store.remove_label(name)
-            generation = refit(self).generation
+            made = refit(self)
             overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
         self.store.scrub()
-        return Forgotten(len(doomed), labels, generation, tuple(overwritten))
+        return Forgotten(len(doomed), labels, made.serving, made.promoted, tuple(overwritten))
 
     def relabel(self, names: Sequence[str], label: str) -> list[Example]:
         """Give examples another label, old or new; retrain to use it. Returns them as they are now.
@@ -268,6 +326,11 @@ class Home:
             if self.store.label_id(old) is None:
                 _nothing("label", old)
             self.store.rename_label(old, new)
+
+    @property
+    def keeps_crops(self) -> bool:
+        """Whether a small JPEG of what the network sees of each taught picture is kept."""
+        return self.store.get("keep_crops") == "1"
 
     def now(self) -> str:
         """The time, as it is stored: ISO 8601, to the second."""
@@ -312,7 +375,13 @@ class Home:
         head = Head.from_bytes(stored.head)
         order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
         names = tuple(stored.labels[i] for i in order)
-        return Serving(number, replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order]))
+        head = replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order])
+        return Serving(number, head, self._judge(stored.gate, order))
+
+    def _judge(self, blob: bytes | None, order: Sequence[int]) -> Judge | None:
+        """The gate of a generation, unless a bundle adopted since brought another background."""
+        gate = None if blob is None else Gate.from_bytes(blob).reordered(order)
+        return Judge(gate, self.background) if gate and gate.background == self.background.digest() else None
 
 
 def _nothing(kind: str, name: str) -> NoReturn:
@@ -321,3 +390,11 @@ def _nothing(kind: str, name: str) -> NoReturn:
 
 def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
     return None if values is None else (values[0], values[1])
+
+
+def _share(right: int | None, total: int | None) -> float | None:
+    return right / total if right is not None and total else None
+
+
+def _promoted(generation: Generation) -> bool:
+    return bool(generation.figures.get("promoted", True))

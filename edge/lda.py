@@ -1,34 +1,26 @@
-"""Linear discriminant analysis whose every held-out score is known in closed form.
+"""Linear discriminant analysis by one eigendecomposition, which every amount of shrinkage shares.
 
 Examples x_i of label c_i with weights w_i; n_c, m_c weight and mean of label c, N and m those of all. One matrix::
 
-    A = (1 − κ) W + κ T + τ I
+    A = (1 − κ) W + κ T + τ diag(δ)        δ_j = 1 − β + β r_j / mean(r)        r_j² = Σ_i w_i x_ij² / N
 
-W is the scatter within labels, T the total scatter. τ shrinks towards the identity (Friedman 1989; Ledoit & Wolf
-2004). κ = 0.03 borrows a little of the shape of the scatter *between* labels: it is all there is at one example
-per label, and it is measured to do no harm later. The mean of
-a label with few examples is mostly noise, and noise puts it farther from everything: it is trusted by ρ_k only, drawn
-towards m as the posterior mean of a normal prior would be. The score of label k is the discriminant with equal priors::
+W is the scatter within labels, T the total scatter. τ shrinks towards a diagonal (Friedman 1989; Ledoit & Wolf 2004),
+not quite the identity: features that are large everywhere also vary more within a label, which few examples cannot yet
+show, so β = 0.7 of it is in proportion to their size r. κ = 0.003 is there for one example per label, where W is empty.
+The mean of a label with few examples is mostly noise, and noise puts it farther from everything: it is trusted by ρ_k
+only, drawn towards m as the posterior mean of a normal prior would be. docs/head.md says what each of these is worth.
+The score of label k is the discriminant with equal priors::
 
     s_k(x) = ρ_k (x − m)ᵀ A⁻¹ (m_k − m) − ½ ρ_k² (m_k − m)ᵀ A⁻¹ (m_k − m)        ρ_k = n_k / (n_k + ν)
 
-**One eigendecomposition.** A − τI = FᵀF with rows f_i = √w_i (x_i − m_c + √κ (m_c − m)), since the cross terms of a
-label sum to zero. With n < D the n×n matrix FFᵀ = U e Uᵀ is taken apart, else the D×D one, FᵀF = V e Vᵀ. In the
-basis V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to nothing. All x_i − m lie in its span.
-
-**Leaving out.** Let a group B of examples (one example, or one session) of weight b, b_c of it in label c, go. Then ::
-
-    W' = W − Σ_c [ Σ_{B∩c} w d dᵀ + s_c s_cᵀ / (n_c − b_c) ]    d = x − m_c, s_c = Σ_{B∩c} w d
-    T' = T − [ Σ_B w h hᵀ + s sᵀ / (N − b) ]                    h = x − m,   s = Σ_B w h
-    m_c' = m_c − s_c / (n_c − b_c)
-
-a change of rank 2|B| at most, and A'⁻¹ = A⁻¹ + A⁻¹ Eᵀ (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ E A⁻¹ (Sherman & Morrison 1950, Woodbury
-1950), with E the rows d and h, and H the block-diagonal matrix of the brackets.
+**One eigendecomposition.** A − τ diag(δ) = FᵀF with rows f_i = √w_i (x_i − m_c + √κ (m_c − m)), since the cross terms
+of a label sum to zero. With Δ = diag(δ)^−½ and n < D the n×n matrix F Δ² Fᵀ = U e Uᵀ is taken apart, else the D×D one,
+Δ FᵀF Δ = V e Vᵀ. In the basis B = Δ V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to nothing. All
+x_i − m lie in its span.
 
 Sources: Friedman, "Regularized Discriminant Analysis", JASA 1989; Ledoit & Wolf, "A well-conditioned estimator for
 large-dimensional covariance matrices", J. Multivariate Analysis 2004; Hastie & Tibshirani, "Efficient quadratic
-regularization for expression arrays", Biostatistics 2004 (the n×n computation); Sherman & Morrison, Ann. Math.
-Statist. 1950.
+regularization for expression arrays", Biostatistics 2004 (the n×n computation).
 """
 
 from __future__ import annotations
@@ -41,8 +33,8 @@ from numpy.typing import NDArray
 
 from edge.moments import Moments
 
-KAPPA = 0.03
-_BATCH = 1 << 18  # floats in the largest intermediate array
+KAPPA = 0.003
+BETA = 0.7
 _CHUNK = 512  # examples that are calculated with at a time: a board's memory is small
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
@@ -52,15 +44,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A − τI taken apart, and the labels' means in its basis.
+    """A − τ diag(δ) taken apart, and the labels' means in its basis.
 
     Args:
         origin: (D,) the mean m of all examples.
         values: (R,) eigenvalues e.
-        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis V (D, R); without rows, mix is V.
+        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis B (D, R); without rows, mix is B.
         counts: (C,) weights n_c of the labels.
         means: (C, R) coordinates of m_c − m.
-        spread: mean squared distance of an example from m: the unit in which τ is given.
+        spread: mean squared length of Δ (x_i − m): the unit in which τ is given.
     """
 
     origin: Floats
@@ -76,24 +68,21 @@ class Spectrum:
         """What τ is given in: the spread, or 1 if all examples are the same."""
         return self.spread or 1.0
 
-    def weights(self, tau: float, nu: float) -> Floats:
-        """(D, C) the directions ρ_k A⁻¹ (m_k − m)."""
+    def layer(self, tau: float, nu: float) -> tuple[Floats, Floats]:
+        """(D, C) the directions ρ_k A⁻¹ (m_k − m), and (C,) what the scores are at x = 0."""
         trusted = self.means * (self.counts / (self.counts + nu))[:, None]
-        lifted = self.mix @ (trusted / (self.values + tau)).T
-        return np.asarray(lifted if self.rows is None else self.rows.T @ lifted)
-
-    def bias(self, tau: float, nu: float) -> Floats:
-        """(C,) what the scores are at x = 0."""
-        trusted = self.means * (self.counts / (self.counts + nu))[:, None]
-        squares = (trusted**2 / (self.values + tau)).sum(axis=1)
-        return np.asarray(-0.5 * squares - self.origin @ self.weights(tau, nu))
+        scaled = trusted / (self.values + tau)
+        lifted = self.mix @ scaled.T
+        weights = lifted if self.rows is None else self.rows.T @ lifted
+        return weights, np.asarray(-0.5 * (trusted * scaled).sum(axis=1) - self.origin @ weights)
 
     def points(self, x: Rows, columns: Ints, weights: Floats) -> Points:
-        """Give examples x (n, D) in this basis."""
+        """Give examples x (n, D) in this basis, calculated in the precision they come in."""
         basis = self.mix if self.rows is None else self.rows.T @ self.mix
+        origin, basis = self.origin @ basis, basis.astype(x.dtype, copy=False)
         coordinates = np.empty((len(x), basis.shape[1]))
         for part in chunks(len(x)):
-            coordinates[part] = (x[part] - self.origin) @ basis
+            np.subtract(x[part] @ basis, origin, out=coordinates[part])
         return Points(coordinates, columns, weights)
 
 
@@ -113,40 +102,7 @@ class Points:
         return Points(self.coordinates[rows], self.columns[rows], self.weights[rows])
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Examples measured against the labels as they would be without the examples' own groups.
-
-    Args:
-        cross: (n, C) products (x − m')ᵀ A'⁻¹ (m_k' − m').
-        squares: (n, C) products (m_k' − m')ᵀ A'⁻¹ (m_k' − m').
-        left: (n, C) what is left of the labels' counts n_k'.
-        columns: (n,) the examples' own labels.
-    """
-
-    cross: Floats
-    squares: Floats
-    left: Floats
-    columns: Ints
-
-    def __add__(self, other: HeldOut) -> HeldOut:
-        """Give these examples, then the others."""
-        parts = zip(vars(self).values(), vars(other).values(), strict=True)
-        return HeldOut(*(np.concatenate(pair) for pair in parts))
-
-    def take(self, rows: Ints) -> HeldOut:
-        """Give some of them."""
-        return HeldOut(self.cross[rows], self.squares[rows], self.left[rows], self.columns[rows])
-
-    def scores(self, nu: float) -> Floats:
-        """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
-        trust = self.left / np.where(self.left > 0, self.left + nu, 1.0)
-        scores = np.where(self.left > 0, trust * (self.cross - 0.5 * trust * self.squares), -np.inf)
-        scores[self.left[np.arange(len(scores)), self.columns] <= 0] = np.nan
-        return scores
-
-
-def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float = KAPPA) -> tuple[Spectrum, Points]:
+def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, beta: float = BETA) -> tuple[Spectrum, Points]:
     """Take n examples apart by the n×n matrix: for n < D. x (n, D), columns (n,) in 0…C−1, weights (n,) positive."""
     classes = int(columns.max()) + 1
     member = np.zeros((classes, len(x)))
@@ -154,56 +110,37 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, kappa: float
     counts = member.sum(axis=1)
     means = member @ x / counts[:, None]
     origin = counts @ means / counts.sum()
-    root, shrink = np.sqrt(weights)[:, None], np.sqrt(kappa)
-    rows = root * (x - (1 - shrink) * means[columns] - shrink * origin)
+    root, shrink = np.sqrt(weights)[:, None], np.sqrt(KAPPA)
+    scale = np.sqrt(_target(np.einsum("i,ij,ij->j", weights, x, x) / counts.sum(), beta))
+    rows = x - ((1 - shrink) * means + shrink * origin)[columns]
+    rows *= root
+    rows /= scale
     values, vectors = np.linalg.eigh(rows @ rows.T)
-    kept = values > 1e-10 * max(values[-1], 1e-300)
-    values, vectors = values[kept], vectors[:, kept]
+    rows /= scale
+    first = int(np.searchsorted(values, 1e-10 * max(values[-1], 1e-300), side="right"))
+    values, vectors = values[first:], vectors[:, first:]
     # f_i has coordinates U_i √e; the label's mean of f/√w is √κ (m_c − m), and f/√w less that is x − m_c
-    coordinates = vectors * np.sqrt(values) / root
+    coordinates = vectors * np.sqrt(values)
+    coordinates /= root
     shrunk = member @ coordinates / counts[:, None]
-    coordinates = coordinates + (1 / shrink - 1) * shrunk[columns]
-    spread = float(weights @ (coordinates**2).sum(axis=1) / counts.sum())
+    coordinates += ((1 / shrink - 1) * shrunk)[columns]
+    spread = float(np.einsum("i,ij,ij->", weights, coordinates, coordinates) / counts.sum())
     spectrum = Spectrum(origin, values, rows, vectors / np.sqrt(values), counts, shrunk / shrink, spread)
     return spectrum, Points(coordinates, columns, weights)
 
 
-def spectrum_of_moments(moments: Moments, kappa: float = KAPPA) -> Spectrum:
+def spectrum_of_moments(moments: Moments, beta: float = BETA, kappa: float = KAPPA) -> Spectrum:
     """Take moments apart by the D×D matrix: for n ≥ D, or when the examples are elsewhere."""
-    values, vectors = np.linalg.eigh(moments.scatter(kappa))
-    origin = moments.mean
-    spread = max(0.0, float(np.trace(moments.gram) / moments.counts.sum() - origin @ origin))
-    means = (moments.means - origin) @ vectors
-    return Spectrum(origin, np.maximum(values, 0), None, vectors, moments.counts, means, spread)
-
-
-def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float, kappa: float = KAPPA) -> HeldOut:
-    """Measure every example against the labels as they would be had its group never been taught.
-
-    Args:
-        spectrum: of all examples; the points must be among them.
-        points: n examples.
-        groups: (n,) numbers; equal ones are left out together.
-        tau: τ > 0.
-    """
-    classes = len(spectrum.counts)
-    shape = (len(groups), classes)
-    out = HeldOut(np.empty(shape), np.empty(shape), np.empty(shape), points.columns)
-    inverse = 1 / (spectrum.values + tau)
-    scaled = spectrum.means * inverse
-    between = scaled @ spectrum.means.T
-    for block in _blocks(groups, classes + len(spectrum.values)):
-        part = _leave_blocks(spectrum, points.take(block.ravel()), block.shape, inverse, scaled, between, kappa)
-        out.cross[block], out.squares[block], out.left[block] = part.cross, part.squares[:, None], part.left[:, None]
-    return out
-
-
-def measured(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
-    """Measure examples that were not taught, so that nothing need be left out."""
-    scaled = spectrum.means / (spectrum.values + tau)
-    cross = points.coordinates @ scaled.T
-    squares, left = np.broadcast_to((scaled * spectrum.means).sum(axis=1), cross.shape), np.ones(cross.shape)
-    return HeldOut(cross, squares, left * spectrum.counts, points.columns)
+    squares, origin = np.diag(moments.gram) / moments.counts.sum(), moments.mean
+    scale = np.sqrt(_target(squares, beta))
+    scatter = moments.scatter(kappa)
+    scatter /= scale
+    scatter /= scale[:, None]
+    values, basis = np.linalg.eigh(scatter)
+    basis /= scale[:, None]
+    spread = max(0.0, float(((squares - origin**2) / scale**2).sum()))
+    means = (moments.means - origin) @ basis
+    return Spectrum(origin, np.maximum(values, 0), None, basis, moments.counts, means, spread)
 
 
 def chunks(count: int) -> Iterator[slice]:
@@ -215,64 +152,7 @@ def chunks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
 
 
-def _blocks(groups: Ints, width: int) -> Iterator[Ints]:
-    """Groups of equal size b together, as (g, b) row numbers, so many that the arrays stay small."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order[0]] - 1))
-    sizes = np.diff(starts, append=len(groups))
-    for size in np.unique(sizes):
-        rows = order[starts[sizes == size][:, None] + np.arange(size)]
-        step = max(1, _BATCH // (int(size) * (width + 4 * int(size))))
-        yield from (rows[i : i + step] for i in range(0, len(rows), step))
-
-
-def _leave_blocks(
-    spectrum: Spectrum,
-    points: Points,
-    shape: tuple[int, ...],
-    inverse: Floats,
-    scaled: Floats,
-    between: Floats,
-    kappa: float,
-) -> HeldOut:
-    """g groups of b examples: cross (g, b, C), squares (g, C), left (g, C). A name `dm` is d A⁻¹ m; E is d, then h."""
-    g, b = shape
-    columns, w = points.columns.reshape(g, b), points.weights.reshape(g, b)
-    h = points.coordinates.reshape(g, b, -1)
-    hm = (points.coordinates @ scaled.T).reshape(g, b, -1)  # (g, b, C)
-    hh = (h * inverse) @ h.transpose(0, 2, 1) if b > 1 else (h * h @ inverse)[:, :, None]  # (g, b, b)
-    own = hm[np.arange(g)[:, None, None], np.arange(b)[None, :, None], columns[:, None, :]]  # h_i A⁻¹ m_c(j)
-    dh = hh - own.transpose(0, 2, 1)
-    dd = dh - own + between[columns[:, :, None], columns[:, None, :]]
-    dm = hm - between[columns]
-    ee = np.concatenate([np.concatenate([dd, dh], 2), np.concatenate([dh.transpose(0, 2, 1), hh], 2)], 1)
-    em = np.concatenate([dm, hm], 1)  # (g, 2b, C)
-
-    # what leaves each label and all, and what stays; a label that goes entirely has s_c = 0
-    same = columns[:, :, None] == columns[:, None, :]
-    left = np.tile(spectrum.counts, (g, 1))
-    np.subtract.at(left, (np.arange(g)[:, None], columns), w)
-    left = np.where(left > 1e-9 * spectrum.counts, left, 0.0)
-    share = _reciprocal(left)[np.arange(g)[:, None], columns]  # (g, b)
-    rest = _reciprocal(left.sum(axis=1))  # (g,)
-    outer, diagonal = w[:, :, None] * w[:, None, :], w[:, :, None] * np.eye(b)
-    middle = np.zeros((g, 2 * b, 2 * b))
-    middle[:, :b, :b] = (1 - kappa) * (diagonal + same * outer * share[:, :, None])
-    middle[:, b:, b:] = kappa * (diagonal + outer * rest[:, None, None])
-    # (I − H E A⁻¹ Eᵀ)⁻¹ H: the same as (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ without inverting H
-    core = np.linalg.solve(np.eye(2 * b) - middle @ ee, middle)
-
-    # the new means about the new origin, m_k' − m' = m_k − Eᵀ moved_k, and x_i − m' = Eᵀ moved_x_i
-    moved = np.zeros((g, 2 * b, hm.shape[2]))
-    moved[np.arange(g)[:, None], np.arange(b), columns] = w * share
-    moved[:, b:] = -(w * rest[:, None])[:, :, None]
-    moved_x = np.concatenate([np.zeros((g, b, b)), np.eye(b) + (w * rest[:, None])[:, None, :].repeat(b, 1)], 2)
-    em_new = em - ee @ moved
-    half = core @ em_new
-    squares = np.diag(between) - (moved * (em + em_new)).sum(axis=1) + (em_new * half).sum(axis=1)
-    return HeldOut(moved_x @ (em_new + ee @ half), squares, left, columns)
-
-
-def _reciprocal(counts: Floats) -> Floats:
-    """1 / n, and 0 where nothing is left."""
-    return np.where(counts > 0, 1 / np.where(counts > 0, counts, 1.0), 0.0)
+def _target(squares: Floats, beta: float) -> Floats:
+    """δ (D,): what is shrunk towards, from the features' mean squares (D,)."""
+    sizes = np.sqrt(squares)
+    return 1 - beta + beta * sizes / (sizes.mean() or 1.0)

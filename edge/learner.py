@@ -17,16 +17,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import backbone, photos, preprocess
-from edge.answers import Answer, Evaluated, Exported, Guess, Skipped, Taught, rows
+from edge import backbone, drift, photos, preprocess
+from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
+from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
-from edge.home import Clock, Home, utc_now
+from edge.home import Clock, Home, Serving, utc_now
 from edge.labels import clean
 from edge.store import Embedded, Example, Store
 
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 TOP = 5  # guesses listed in an answer
+FLUSH = 500  # frames whose ranks are kept in memory before they are noted in the home
 FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
 
 
@@ -40,6 +42,7 @@ class Learner(Home):
     def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
         super().__init__(home, store, clock)
         self._backbones: dict[int | None, backbone.Backbone] = {}
+        self._ranks: tuple[Serving, list[int]] | None = None  # of the frames that this process classified
 
     def backbone(self, pictures: int = 1) -> backbone.Backbone:
         """The network, loaded at first use.
@@ -53,8 +56,18 @@ class Learner(Home):
             self._backbones[threads] = backbone.open_backbone(self.bundle.entry(self.model.file), runtime, threads)
         return self._backbones[threads]
 
-    def classify(self, files: Sequence[Path]) -> Iterator[Answer | Skipped]:
-        """Name pictures, in their order; a file that cannot be read gives a `Skipped`."""
+    def close(self) -> None:
+        """Note the classified frames for the drift, and close the database."""
+        self._note_ranks()
+        super().close()
+
+    def classify(self, files: Sequence[photos.Picture], explain: bool = False) -> Iterator[Answer | Skipped]:
+        """Name pictures, files or frames, in their order; one that cannot be read gives a `Skipped`.
+
+        Args:
+            files: the pictures.
+            explain: name the nearest taught examples as well.
+        """
         serving = self.serving()
         for photo in self._embed(files):
             if photo.embedding is None:
@@ -64,24 +77,36 @@ class Learner(Home):
             probabilities = serving.head.probabilities(photo.embedding[None])[0]
             best = np.argsort(-probabilities, kind="stable")[:TOP]
             top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
+            unknown = self._unknown(serving, photo.embedding, int(best[0]))
             milliseconds = photo.milliseconds + 1000 * (time.perf_counter() - start)
-            yield Answer(str(photo.path), top[0].label, None, top[0].probability, top, serving.generation, milliseconds)
+            yield Answer(
+                image=str(photo.path),
+                label=None if unknown else top[0].label,
+                unknown=unknown,
+                probability=top[0].probability,
+                top=top,
+                generation=serving.generation,
+                milliseconds=milliseconds,
+                nearest=nearest(self, photo.embedding) if explain else (),
+            )
 
     def teach(
         self,
         label: str,
-        paths: Sequence[Path],
+        paths: Sequence[photos.Picture],
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
+        held_out: bool = False,
     ) -> Taught:
         """Store pictures as examples of a label, old or new. Retrain to use them.
 
         Args:
             label: its name.
-            paths: picture files and folders of them.
+            paths: picture files and folders of them, or a camera's frames.
             session: name shared by pictures that are nearly the same (a burst); they are left out together when the
                 head is judged. None: each picture stands for itself.
             progress: called with (done, total) after each file.
+            held_out: no head is ever fitted to them; each is asked about them before it may serve.
 
         Returns:
             What was stored, and which files were not, with the reason. A picture is known by the SHA-256 of its file:
@@ -94,13 +119,15 @@ class Learner(Home):
         """
         start = time.perf_counter()
         label = clean(label)
-        files = [file for path in paths for file in preprocess.find(path)]
+        files = [file for path in paths for file in _pictures(path)]
         first_of = {e.image: e for e in self.store.examples()}
         taught: list[int] = []
         known: list[Skipped] = []
         unreadable: list[Skipped] = []
         batch: list[Embedded] = []
-        for done, photo in enumerate(self._embed(files, first_of.keys()), 1):
+        check = DomainCheck(self, label)
+        for done, photo in enumerate(self._embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
+            check.add(photo)
             if photo.error is not None:
                 unreadable.append(Skipped(str(photo.path), str(photo.error)))
             elif photo.embedding is None:
@@ -108,17 +135,24 @@ class Learner(Home):
             elif any(item.image == photo.image for item in batch):
                 known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
             else:
-                batch.append(Embedded(label, photo.embedding, photo.image, str(photo.path.absolute())))
+                thumb, source = photo.look.thumb if photo.look else None, _source(files[done - 1])
+                batch.append(Embedded(label, photo.embedding, photo.image, source, thumb, photo.crop))
             if len(batch) == BATCH:
-                taught += self._store(batch, session)
+                taught += self._store(batch, session, held_out)
                 batch.clear()
             if progress is not None:
                 progress(done, len(files))
-        taught += self._store(batch, session)
-        return Taught(label, tuple(taught), tuple(known), tuple(unreadable), 1000 * (time.perf_counter() - start))
+        taught += self._store(batch, session, held_out)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        return Taught(
+            label, tuple(taught), held_out, tuple(known), tuple(unreadable), milliseconds, tuple(check.lines())
+        )
 
     def evaluate(self, folder: Path) -> Evaluated:
         """Classify a folder of class folders and compare with the folders' names.
+
+        Accuracy and confusion are the head's, whether or not `classify` would have called the picture unknown; that is
+        counted beside them.
 
         Args:
             folder: `folder/LABEL/*.jpg`.
@@ -148,6 +182,12 @@ class Learner(Home):
         probabilities = serving.head.probabilities(np.stack(embeddings))
         never = np.zeros((len(truths), len(untaught)))  # a head cannot answer with a label that it does not have
         judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught), held_out=True)
+        columns = probabilities.argmax(axis=1).tolist()
+        unknown = (
+            [bool(self._unknown(serving, x, i, note=False)) for x, i in zip(embeddings, columns, strict=True)]
+            if serving.judge
+            else []
+        )
         seen = [i for i, label in enumerate(judged.labels) if label in truths]
         return Evaluated(
             accuracy=judged.accuracy,
@@ -156,11 +196,49 @@ class Learner(Home):
             labels=labels,
             truths=tuple(judged.labels[i] for i in seen),
             confusion=rows(judged.confusion[seen, : len(labels)]),
-            unknown=None,
+            unknown=sum(unknown) if unknown else None,
+            unknown_by_truth=tuple(
+                sum(u for u, truth in zip(unknown, truths, strict=True) if truth == judged.labels[i]) for i in seen
+            )
+            if unknown
+            else (),
             untaught=untaught,
             unreadable=tuple(unreadable),
             generation=serving.generation,
         )
+
+    def audit(self, pictures: Sequence[Path] = (), html: Path | None = None) -> Audited:
+        """Look for what is wrong with the examples taught here, and for what to teach next. Changes nothing.
+
+        Args:
+            pictures: files and folders, not taught yet, to choose from what to teach next.
+            html: where to write it as one self-contained page; None: nowhere.
+
+        Raises:
+            NotEnough: nothing was taught here yet.
+            ImageError: a path does not exist or a folder holds no picture.
+            OSError: the page cannot be written.
+        """
+        from edge.audit import audit, least_sure
+
+        files = [file for path in pictures for file in preprocess.find(path)]
+        known = {e.image for e in self.store.examples()}
+        seen: list[photos.Photo] = list(self._embed(files, known)) if files else []
+        fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
+        unsure = []
+        if fresh:
+            head, embeddings = self.serving().head, np.stack([embedding for _, embedding in fresh])
+            unsure = least_sure([path for path, _ in fresh], embeddings, head.probabilities(embeddings), head.labels)
+        unreadable = [Skipped(str(photo.path), str(photo.error)) for photo in seen if photo.error is not None]
+        found = audit(self, unsure, unreadable)
+        if html is None:
+            return found.answer
+        from edge.page import page
+
+        text = page(self, found, self.now())
+        with replacing(html) as partial:
+            partial.write_text(text, encoding="utf-8")
+        return found.answer._replace(page=str(html))
 
     def export(self, path: Path) -> Exported:
         """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
@@ -194,17 +272,55 @@ class Learner(Home):
             partial.write_bytes(data)
         return Exported(str(path), kind, len(data), head.labels, serving.generation)
 
-    def _store(self, batch: Sequence[Embedded], session: str | None) -> list[int]:
+    def _store(self, batch: Sequence[Embedded], session: str | None, held_out: bool) -> list[int]:
         if not batch:
             return []
         with self.store.transaction():
-            return [self.store.add_example(item, self.info.fingerprint, session, self.now()) for item in batch]
+            fingerprint, now = self.info.fingerprint, self.now()
+            return [self.store.add_example(item, fingerprint, session, now, held_out) for item in batch]
 
-    def _embed(self, files: Sequence[Path], known: Collection[str] = frozenset()) -> Iterator[photos.Photo]:
-        return photos.embed(files, self.backbone(len(files)), self.info, known)
+    def _embed(
+        self,
+        files: Sequence[photos.Picture],
+        known: Collection[str] = frozenset(),
+        look: bool = False,
+        crops: bool = False,
+    ) -> Iterator[photos.Photo]:
+        return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
+
+    def _unknown(self, serving: Serving, embedding: NDArray[np.float32], column: int, note: bool = True) -> bool | None:
+        """Whether a picture, which the head would name by `column`, is unknown; noted for the drift."""
+        if serving.judge is None:
+            return None
+        similarity = serving.judge.similarity(embedding)
+        unknown = serving.judge.unknown(similarity, column)
+        if note and unknown is not None:
+            if self._ranks is None or self._ranks[0] is not serving:
+                self._note_ranks()
+                self._ranks = serving, []
+            self._ranks[1].append(-1 if unknown else round(100 * serving.judge.rank(similarity, column)))
+            if len(self._ranks[1]) >= FLUSH:
+                self._note_ranks()
+        return unknown
+
+    def _note_ranks(self) -> None:
+        if self._ranks is None:
+            return
+        (serving, ranks), self._ranks = self._ranks, None
+        if serving.judge and ranks:
+            expected = 1 - serving.judge.gate.coverage
+            self.store.note("recent", drift.note(self.store.get("recent"), serving.generation, ranks, expected))
 
 
 def _known(example: Example, label: str) -> str:
     if example.label == label:
         return f"known already, as example {example.id}"
     return f"known already as '{example.label}'; to change it: edge relabel {label} {example.id}"
+
+
+def _pictures(path: photos.Picture) -> Sequence[photos.Picture]:
+    return [path] if isinstance(path, photos.Frame) else preprocess.find(path)
+
+
+def _source(path: photos.Picture) -> str:
+    return path.name if isinstance(path, photos.Frame) else str(path.absolute())

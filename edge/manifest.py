@@ -22,7 +22,7 @@ MAX_DIMENSION = 8192
 MAX_LABELS = 10_000
 
 MODEL_FILES = ("backbone.onnx", "backbone.int8.onnx", "backbone.tflite", "backbone.int8.tflite")
-ENTRIES = frozenset({"manifest.json", "golden.npz", "examples.npz", "background.npz", *MODEL_FILES})
+ENTRIES = frozenset({"manifest.json", "golden.npz", "examples.npz", "background.npz", "domain.npz", *MODEL_FILES})
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Manifest:
     format: int = FORMAT
     reader: int = FORMAT  # the oldest format number whose readers can use this bundle
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
+    background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
 
 
 def parse(path: Path, data: bytes) -> Manifest:
@@ -124,10 +125,11 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
     args = get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        missing = hints.keys() - value.keys()
+        optional = {field.name for field in dataclasses.fields(kind) if field.default is None}
+        missing = hints.keys() - value.keys() - optional
         if missing:
             raise BundleError(f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
-        return kind(**{name: _typed(path, f"{where}: {name}", hint, value[name]) for name, hint in hints.items()})  # type: ignore[operator]
+        return kind(**{name: _typed(path, f"{where}: {name}", hint, value.get(name)) for name, hint in hints.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_typed(path, where, args[0], item) for item in value)
     if get_origin(kind) is Mapping and isinstance(value, dict):

@@ -91,7 +91,8 @@ class Moments:
         own = self.sums * np.sqrt((1 - kappa) / self.counts)[:, None]
         every = self.mean * np.sqrt(kappa * self.counts.sum())
         both = np.vstack([own, every])
-        return np.asarray(self.gram - both.T @ both)
+        scatter: Floats = both.T @ both
+        return np.subtract(self.gram, scatter, out=scatter)
 
     def __add__(self, other: Moments) -> Moments:
         """Merge: the moments of both devices' examples together."""

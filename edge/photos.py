@@ -1,4 +1,4 @@
-"""Picture files → embeddings, many at a time, in order, in bounded memory.
+"""Picture files and camera frames → embeddings, many at a time, in order, in bounded memory.
 
 Owns the one pipeline that `classify`, `teach`, `evaluate` and the workstation's `build` share. A file that cannot be
 used becomes a `Photo` with an error, never an exception: one bad picture stops nobody.
@@ -10,36 +10,64 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import preprocess
+from edge import domain, preprocess
 from edge.backbone import Backbone
 from edge.errors import DatasetError, ImageError
 from edge.labels import clean
 from edge.manifest import BackboneInfo
+from edge.region import Region
 
 AHEAD = 4  # pictures in work per core, so that one slow picture holds up no other
 
 
 @dataclass(frozen=True)
-class Photo:
-    """What became of one file: an embedding (D,), or an error, or neither where its picture is known already."""
+class Frame:
+    """A picture that a camera gave: the bytes of a picture file, with a name instead of a path.
 
-    path: Path
+    >>> str(Frame("garage 12:00:03", b"", 0.0))
+    'garage 12:00:03'
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    time: float  # when it was taken, seconds since 1970
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Picture = Path | Frame
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What became of one picture: an embedding (D,), or an error, or neither where its picture is known already."""
+
+    path: Path  # of a frame: its name
     image: str  # SHA-256 of the file's bytes; "" where they could not be read
     embedding: NDArray[np.float32] | None
     error: ImageError | None
     milliseconds: float  # reading, decoding and embedding it
+    look: domain.Look | None = None  # where it was asked for
+    crop: bytes | None = None  # what the network saw of it, as JPEG, where that was asked for
 
 
 def embed(
-    files: Sequence[Path], backbone: Backbone, info: BackboneInfo, known: Collection[str] = frozenset()
+    files: Sequence[Picture],
+    backbone: Backbone,
+    info: BackboneInfo,
+    known: Collection[str] = frozenset(),
+    look: bool = False,
+    region: Region | None = None,
+    crops: bool = False,
 ) -> Iterator[Photo]:
-    """Embed picture files, in their order.
+    """Embed picture files or frames, in their order.
 
     Each processor core takes whole pictures, from reading to embedding: with a network of one thread that is faster
     than to spread each picture over all cores, and gives the same numbers.
@@ -49,26 +77,29 @@ def embed(
         backbone: the network.
         info: how pictures are cut for it.
         known: SHA-256 of pictures that need no embedding; looked at as each file is read.
+        look: measure the pictures as well.
+        region: the part of each picture to look at; None: the whole.
+        crops: give what the network saw as well.
 
     Yields:
         One `Photo` a file.
     """
     workers = min(os.cpu_count() or 1, len(files))
     if workers <= 1:
-        yield from (_embed(file, backbone, info, known) for file in files)
+        yield from (_embed(file, backbone, info, known, look, region, crops) for file in files)
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # 8 ms that one picture does not need
 
     mine = threading.local()
     spare = [backbone]  # one worker takes it, the others copies
 
-    def work(file: Path) -> Photo:
+    def work(file: Picture) -> Photo:
         if not hasattr(mine, "backbone"):
             try:
                 mine.backbone = spare.pop()
             except IndexError:
                 mine.backbone = backbone.copy()
-        return _embed(file, mine.backbone, info, known)
+        return _embed(file, mine.backbone, info, known, look, region, crops)
 
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[Photo]] = deque()
@@ -112,15 +143,25 @@ def digest(file: Path) -> str:
     return hashlib.sha256(preprocess.read(file)).hexdigest()
 
 
-def _embed(path: Path, backbone: Backbone, info: BackboneInfo, known: Collection[str]) -> Photo:
+def _embed(
+    picture: Picture,
+    backbone: Backbone,
+    info: BackboneInfo,
+    known: Collection[str],
+    look: bool,
+    region: Region | None,
+    crops: bool,
+) -> Photo:
     start = time.perf_counter()
-    image, embedding, problem = "", None, None
+    image, embedding, problem, looked, crop = "", None, None, None, None
     try:
-        data = preprocess.read(path)
+        data = picture.data if isinstance(picture, Frame) else preprocess.read(picture)
         image = hashlib.sha256(data).hexdigest()
         if image not in known:
-            pixels = preprocess.decode(data, str(path), info.input_size, info.short_side)
+            pixels = preprocess.decode(data, str(picture), info.input_size, info.short_side, region)
             embedding = backbone.embed(pixels[None])[0]
+            looked = domain.look(pixels) if look else None
+            crop = preprocess.jpeg(pixels) if crops else None
     except ImageError as error:
         problem = error
-    return Photo(path, image, embedding, problem, 1000 * (time.perf_counter() - start))
+    return Photo(Path(str(picture)), image, embedding, problem, 1000 * (time.perf_counter() - start), looked, crop)

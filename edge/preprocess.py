@@ -9,6 +9,7 @@ power, from the web, and from strangers.
 """
 
 import io
+import math
 import stat
 import warnings
 from pathlib import Path
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
+from edge.region import Region
 
 Pixels = NDArray[np.uint8]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+CROP_BYTES = 32_000  # of a kept crop
 MAX_BYTES = 100_000_000  # of one file
 MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
 MAX_PIXELS = 40_000_000  # decoded at once: Pillow takes 4 bytes each, so 160 MB of a 512 MB board
@@ -75,10 +78,10 @@ def read(path: Path | str) -> bytes:
         raise ImageError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
 
 
-def decode(data: bytes, name: str, size: int, short_side: int) -> Pixels:
+def decode(data: bytes, name: str, size: int, short_side: int, region: Region | None = None) -> Pixels:
     """Decode a picture's bytes as network input; `name` is only for the error's text.
 
-    Args, Returns, Raises: as `load`.
+    The upright picture is cut to `region` first, if there is one. Args, Returns, Raises: as `load`.
 
     >>> import io
     >>> from PIL import Image
@@ -91,7 +94,11 @@ def decode(data: bytes, name: str, size: int, short_side: int) -> Pixels:
         raise ImageError(f"{name} is empty (0 bytes); take the picture again or delete it")
     try:
         with _open(data) as image:
-            return square(_upright(image, name, short_side), size, short_side)
+            if region is None:
+                return square(_upright(image, name, short_side), size, short_side)
+            side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
+            upright = _upright(image, name, side)
+            return square(upright.crop(region.box(*upright.size)), size, short_side)
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -119,6 +126,22 @@ def square(image: Image.Image, size: int, short_side: int) -> Pixels:
     left, top = (width - side) // 2, (height - side) // 2  # whole pixels: half of one would blur a picture not resized
     box = (left, top, left + side, top + side)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """Pack network input as a JPEG of `CROP_BYTES` at most: as good as fits, from quality 90 down.
+
+    >>> len(jpeg(np.zeros((224, 224, 3), np.uint8))) < 2000
+    True
+    """
+    data = b""
+    for quality in (90, 80, 65, 50, 30, 10):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+        data = file.getvalue()
+        if len(data) <= CROP_BYTES:
+            break
+    return data
 
 
 def find(path: Path | str) -> list[Path]:

@@ -1,25 +1,43 @@
-"""`retrain`: from the factory's and the local examples to the next generation, judged, stored and serving."""
+"""`retrain`: from the factory's and the local examples to the next generation, judged, compared and stored.
+
+Head and gate are fitted to the same examples and stored in one row. Beside them the same fitter is tried on 8 × 8
+pixels: a backbone that does no better knows nothing that helps here.
+"""
 
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.answers import Doubt, Retrained, rows
-from edge.fit import Examples
-from edge.judge import judge, mistakes
+from edge.answers import Compared, Doubt, Retrained, rows
+from edge.fit import Examples, fit
+from edge.gate_fit import fit_gate
+from edge.judge import Judged, judge, mistakes
+from edge.promote import Comparison, refusal
 from edge.stream import fit_chunks, whole_sessions
+from edge.versus import Contest
 
 if TYPE_CHECKING:
+    from edge.gate import Gate
     from edge.home import Home
+    from edge.store import Labelled
 
 DOUBTS = 5  # examples listed in the answer
 FIGURES = ("loo_accuracy", "loo_interval", "scope", "local_examples", "factory_examples", "milliseconds")  # stored
+PIXELS = 600  # examples, at most, for the baseline
+GOOD = 0.97  # accuracy above which nobody needs another backbone
 
 
-def refit(home: "Home") -> Retrained:
-    """Fit a head to everything taught, judge it, store it and let it serve: inside a transaction of the store.
+def refit(home: "Home", force: bool = False) -> Retrained:
+    """Fit a head to everything taught, judge and store it: inside a transaction of the store.
+
+    It serves unless it is clearly worse than the one that does.
+
+    Args:
+        home: the home.
+        force: let it serve in any case.
 
     Raises:
         NotEnough: there are fewer than two labels.
@@ -36,14 +54,28 @@ def refit(home: "Home") -> Retrained:
             yield Examples(store.embeddings(ids, info.dimension), labels, sessions)
 
     start = time.perf_counter()
-    judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, ~examples.trained_on[kept])
-    milliseconds = 1000 * (time.perf_counter() - start)
+    countable = ~examples.trained_on[kept]
+    judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, countable)
     head, evaluation = judged.fit.head, judged.evaluation
+    coverage = home.known_coverage()
+    gate = None
+    if coverage < 1:
+        counted = np.concatenate([np.ones(len(taught), bool), countable & (judged.scope == "all")])
+        gate = fit_gate(read, factory, head.labels, home.background, counted, coverage)
+    milliseconds = 1000 * (time.perf_counter() - start)
+    pixels = None if judged.reason else _pixel_accuracy(home, judged, taught, factory.labels, kept)
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
     doubts = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
+    contest = Contest(home, head, judged.fit.loo, taught, examples, names)
+    refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
         generation=0,
-        promoted=True,
+        promoted=not refused,
+        refusal=refused,
+        serving=0,
+        held_out=_compared(contest.held_out),
+        shared=_compared(contest.shared),
+        factory=_compared(contest.factory),
         method=judged.fit.method,
         loo_accuracy=None if judged.reason else evaluation.accuracy,
         loo_interval=None if judged.reason else evaluation.interval,
@@ -54,10 +86,68 @@ def refit(home: "Home") -> Retrained:
         local_examples=len(taught),
         factory_examples=len(factory),
         doubts=tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubts),
+        known_coverage=gate.coverage if gate else None,
+        unknown_note=_unknown_note(gate, head.labels, coverage),
+        pixel_accuracy=pixels,
+        advice=_advice(evaluation.accuracy, pixels),
         milliseconds=milliseconds,
         total_milliseconds=0.0,
     )
-    figures = {name: getattr(answer, name) for name in FIGURES}
-    generation = store.add_head(head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, home.now())
-    store.put("serving", str(generation))
-    return answer._replace(generation=generation)
+    figures = {name: getattr(answer, name) for name in (*FIGURES, "promoted", "refusal")} | contest.figures
+    blob = gate.to_bytes() if gate else None
+    generation = store.add_head(
+        head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, home.now(), blob, contest.own
+    )
+    if answer.promoted:
+        store.put("serving", str(generation))
+    return answer._replace(generation=generation, serving=int(home.meta("serving")))
+
+
+def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float) -> str:
+    if coverage >= 1:
+        return "switched off; to switch it on: edge retrain --known-coverage 0.95"
+    if gate is None:
+        return "not yet: teach at least two labels with two examples each"
+    thin = [label for label, able in zip(labels, gate.measured.tolist(), strict=True) if not able]
+    return f"not yet for {', '.join(thin)}: two examples (or sessions) of a label are needed" if thin else ""
+
+
+def _pixel_accuracy(
+    home: "Home", judged: Judged, taught: "list[Labelled]", factory: tuple[str, ...], kept: NDArray[np.bool_]
+) -> float | None:
+    """The left-out accuracy on thumbnails of the examples that count, or None where they have none."""
+    thumbs = home.store.thumbs()
+    if any(example.id not in thumbs for example in taught):
+        return None
+    pixels = [thumbs[example.id] for example in taught]
+    labels, sessions = [e.label for e in taught], [e.session for e in taught]
+    if judged.scope == "all":
+        domain = home.bundle.domain()
+        if domain is None:
+            return None
+        pixels += list(domain.thumbs[kept])
+        labels += factory
+        sessions += [None] * len(factory)
+    step = -(-len(pixels) // PIXELS)
+    order = sorted(range(len(labels)), key=lambda row: labels[row])[::step]
+    table = np.stack([pixels[row] for row in order]).reshape(len(order), -1).astype(np.float32)
+    chosen = tuple(labels[row] for row in order)
+    if len(set(chosen)) < 2:
+        return None
+    result = fit(Examples(table, chosen, tuple(sessions[row] for row in order)))
+    measured = np.isfinite(result.loo).all(axis=1)
+    right = [result.head.labels[i] == label for i, label in zip(result.loo.argmax(axis=1), chosen, strict=True)]
+    return float(np.mean(np.array(right)[measured])) if measured.any() else None
+
+
+def _advice(accuracy: float, pixels: float | None) -> str:
+    if pixels is None or accuracy > pixels or accuracy >= GOOD:
+        return ""
+    return (
+        f"8 × 8 pixels alone are named rightly as often ({100 * pixels:.1f} %): what this backbone knows does not help "
+        "here; on the workstation, adapt one to such photos: edge-export adapt"
+    )
+
+
+def _compared(comparison: Comparison | None) -> Compared | None:
+    return None if comparison is None else Compared(comparison.examples, comparison.right, comparison.serving_right)

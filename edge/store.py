@@ -3,9 +3,10 @@
 | table | holds |
 |---|---|
 | labels | id, name: the only place where a label is a number |
-| examples | a label with an embedding (float32, little-endian), the backbone it came from, the picture's SHA-256 |
-| heads | every generation: the head's bytes, its columns' label ids, its figures, the last example it had seen |
-| meta | the adopted bundle, the serving generation, the label ids of the factory's examples |
+| examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256 and 8×8 thumbnail |
+| heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
+  what it gave its examples' labels |
+| meta | the adopted bundle, the serving generation, the label ids of the factory's examples, the recent frames' ranks |
 
 A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
 acknowledged; `secure_delete` overwrites what is forgotten. `PRAGMA user_version` numbers the schema.
@@ -59,7 +60,14 @@ _MIGRATIONS = (
         last_example INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE heads ADD COLUMN gate BLOB;
+    ALTER TABLE examples ADD COLUMN thumb BLOB;
+    """,
+    "ALTER TABLE heads ADD COLUMN own BLOB;",
 )
+_HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own"
+_FORGET = "head = NULL, gate = NULL, own = NULL"  # all of a generation that tells of its examples
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,16 @@ class Embedded:
     embedding: NDArray[np.float32]  # (D,)
     image: str
     source: str
+    thumb: NDArray[np.uint8] | None = None  # (8, 8, 3)
+    crop: bytes | None = None  # what the network saw of it, as JPEG
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One numbered head. `head` is None once it was scrubbed because it had learned from something forgotten."""
+    """One numbered head. `head` is None once it was scrubbed because it had learned from something forgotten.
+
+    `gate` is None where there is none: too few examples, switched off, scrubbed, or older than gates are.
+    """
 
     generation: int
     created: str
@@ -103,6 +116,9 @@ class Generation:
     labels: tuple[str, ...]
     head: bytes | None
     figures: Mapping[str, Any]
+    last_example: int  # the newest one that there was
+    gate: bytes | None = None
+    own: bytes | None = None  # what it gave its examples' labels, each left out: see edge/versus.py
 
 
 class Store:
@@ -158,6 +174,19 @@ class Store:
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
         )
 
+    def note(self, key: str, value: str) -> None:
+        """Set a meta value that may be lost: not synced, so that it wears no card, and never waited for.
+
+        A disk that refuses it, or another process that holds the lock, is no error.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA busy_timeout = 100")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self.put(key, value)
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT)}")
+
     # labels -------------------------------------------------------------------------------------------------------
 
     def labels(self) -> dict[int, str]:
@@ -184,13 +213,27 @@ class Store:
 
     # examples -----------------------------------------------------------------------------------------------------
 
-    def add_example(self, item: Embedded, backbone: str, session: str | None, created: str) -> int:
+    def add_example(
+        self, item: Embedded, backbone: str, session: str | None, created: str, held_out: bool = False
+    ) -> int:
         """Store one example, unless its picture is known already, and return the id of the one that is there."""
         label = self.add_label(item.label)
+        blob = _to_blob(item.embedding)
         self._db.execute(
-            "INSERT INTO examples(label, embedding, backbone, image, session, source, created) VALUES (?,?,?,?,?,?,?)"
-            " ON CONFLICT DO NOTHING",
-            (label, _to_blob(item.embedding), backbone, item.image, session, item.source, created),
+            "INSERT INTO examples(label, embedding, backbone, image, session, source, created, thumb, held_out, crop)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            (
+                label,
+                blob,
+                backbone,
+                item.image,
+                session,
+                item.source,
+                created,
+                _thumb(item.thumb),
+                held_out,
+                item.crop,
+            ),
         )
         row = self._one("SELECT id FROM examples WHERE image = ?", item.image)
         assert row is not None
@@ -205,11 +248,12 @@ class Store:
         )
         return [Example(*row) for row in rows]
 
-    def labelled(self) -> list[Labelled]:
-        """List what heads are fitted to, in an order that depends on what was taught and not on when."""
+    def labelled(self, held_out: bool = False) -> list[Labelled]:
+        """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
         rows = self._all(
             "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
-            " ORDER BY session, labels.name, image"
+            " WHERE held_out = ? ORDER BY session, labels.name, image",
+            held_out,
         )
         known: dict[str, str] = {}  # one string object for each label and session
         return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in rows]
@@ -233,6 +277,16 @@ class Store:
                     )
         return result
 
+    def thumbs(self) -> dict[int, NDArray[np.uint8]]:
+        """Return the thumbnails (8, 8, 3) of the examples that have one, by example."""
+        rows = self._all("SELECT id, thumb FROM examples WHERE length(thumb) = 192 ORDER BY id")
+        return {int(i): np.frombuffer(blob, np.uint8).reshape(8, 8, 3) for i, blob in rows}
+
+    def crop(self, example: int) -> bytes | None:
+        """Return what the network saw of an example, as JPEG, if it was kept."""
+        row = self._one("SELECT crop FROM examples WHERE id = ?", example)
+        return None if row is None else row[0]
+
     def known_images(self) -> frozenset[str]:
         """Return the SHA-256 of every taught picture."""
         return frozenset(str(row[0]) for row in self._all("SELECT image FROM examples"))
@@ -246,15 +300,18 @@ class Store:
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught since a generation was made."""
         row = self._one(
-            "SELECT count(*) FROM examples WHERE id > (SELECT last_example FROM heads WHERE generation = ?)", generation
+            "SELECT count(*) FROM examples WHERE NOT held_out"
+            " AND id > (SELECT last_example FROM heads WHERE generation = ?)",
+            generation,
         )
         assert row is not None
         return int(row[0])
 
     def remove_examples(self, ids: Sequence[int]) -> None:
         """Delete examples, and overwrite every head that may have learned from one of them."""
+        taught = "SELECT min(id) FROM examples WHERE NOT held_out AND id IN (SELECT value FROM json_each(?))"
+        self._db.execute(f"UPDATE heads SET {_FORGET} WHERE last_example >= ({taught})", (json.dumps(ids),))
         self._db.executemany("DELETE FROM examples WHERE id = ?", [(i,) for i in ids])
-        self._db.execute("UPDATE heads SET head = NULL WHERE last_example >= ?", (min(ids),))
 
     def relabel_examples(self, ids: Sequence[int], name: str) -> None:
         """Give examples another label."""
@@ -265,7 +322,7 @@ class Store:
         """Forget a label's name and overwrite every head that has a column for it; its examples must be gone."""
         label = self.label_id(name)
         heads = "SELECT generation FROM heads, json_each(heads.labels) WHERE json_each.value = ?"
-        self._db.execute(f"UPDATE heads SET head = NULL WHERE generation IN ({heads})", (label,))
+        self._db.execute(f"UPDATE heads SET {_FORGET} WHERE generation IN ({heads})", (label,))
         self._db.execute("DELETE FROM labels WHERE id = ?", (label,))
 
     def damage(self) -> str:
@@ -281,32 +338,40 @@ class Store:
     # heads --------------------------------------------------------------------------------------------------------
 
     def add_head(
-        self, head: bytes, labels: Sequence[str], method: str, backbone: str, figures: Mapping[str, Any], created: str
+        self,
+        head: bytes,
+        labels: Sequence[str],
+        method: str,
+        backbone: str,
+        figures: Mapping[str, Any],
+        created: str,
+        gate: bytes | None = None,
+        own: bytes | None = None,
     ) -> int:
-        """Store a head as the next generation and return its number."""
+        """Store a head and its gate as the next generation and return its number."""
         ids = [self.add_label(name) for name in labels]
         cursor = self._db.execute(
-            "INSERT INTO heads(created, method, backbone, labels, head, figures, last_example)"
-            " VALUES (?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
-            (created, method, backbone, json.dumps(ids), head, json.dumps(figures)),
+            "INSERT INTO heads(created, method, backbone, labels, head, figures, gate, own, last_example)"
+            " VALUES (?,?,?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
+            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), gate, own),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
     def generation(self, number: int) -> Generation | None:
         """Return one generation, or None."""
-        row = self._one("SELECT * FROM heads WHERE generation = ?", number)
+        row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
         return None if row is None else self._generation(row, self.labels())
 
     def generations(self) -> list[Generation]:
         """Return every generation, oldest first."""
         names = self.labels()
-        return [self._generation(row, names) for row in self._all("SELECT * FROM heads ORDER BY generation")]
+        return [self._generation(row, names) for row in self._all(f"SELECT {_HEAD} FROM heads ORDER BY generation")]
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
-        number, created, method, backbone, labels, head, figures, _ = row
+        number, created, method, backbone, labels, head, figures, last, gate, own = row
         columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
-        return Generation(number, created, method, backbone, columns, head, json.loads(figures))
+        return Generation(number, created, method, backbone, columns, head, json.loads(figures), last, gate, own)
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with _explained(self.path):
@@ -381,6 +446,10 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number}")
         db.execute("COMMIT")
+
+
+def _thumb(pixels: NDArray[np.uint8] | None) -> bytes | None:
+    return None if pixels is None else pixels.astype(np.uint8).tobytes()
 
 
 def _to_blob(vector: NDArray[np.float32]) -> bytes:

@@ -1,8 +1,8 @@
 """A head from more examples than fit in memory: passes over chunks, and no more than D×D numbers kept.
 
-The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it τ, ν,
-the temperature and the factory weight are chosen, each weight by adding the moments anew. The third gives every example
-its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, the factory's
+The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it and
+the factory's examples all choices are made, each factory weight by adding the moments anew. The third gives every
+example its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, the factory's
 examples, one chunk, and the answer (N, C) float32.
 
 The head depends on the chunks' order only through which examples are sampled: read them in an order of their own (by
@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from edge.choose import METHODS, Choice, choose, far, walk
 from edge.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
 from edge.head import softmax
-from edge.lda import Floats, HeldOut, Ints, leave_out, measured, spectrum_of_moments
+from edge.held_out import leave_out
+from edge.lda import Floats, Ints, spectrum_of_moments
 from edge.moments import Moments, fixed
 
 SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
+TABLE = 1 << 20  # scores in the sample: of many labels, fewer examples are enough to choose on
 CHUNK = 2048
 
 Read = Callable[[], Iterable[Examples]]
@@ -55,40 +57,42 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
         return fit(few, factory, method=method)
     name = named(method)
     local = _sums(read())
-    shared = np.isin((factory.labels if factory else ()), local.labels)
-    parts = [local, *(_moments(factory, mask) for mask in (shared, ~shared))] if factory else [local, None, None]
-    labels = tuple(sorted({label for part in parts if part for label in part.labels}))
+    factory = factory or Examples(np.empty((0, len(local.gram)), np.float32), ())
+    shared = np.isin(factory.labels, local.labels)
+    parts = [local, _moments(factory, shared), _moments(factory, ~shared)]
+    labels = _pooled(parts, (1.0, 1.0, 1.0)).labels
     column = {label: place for place, label in enumerate(labels)}
-    x, columns, numbers = _sample(read(), column, local.examples // sample)
+    x, columns, groups = _sample(read(), column, local.examples // min(sample, TABLE // len(labels)))
+    ours = np.concatenate(
+        [np.full(len(x), local.examples / len(x)), np.zeros(len(factory))]
+    )  # the sample speaks for all
+    x = np.concatenate([x, fixed(factory.embeddings).astype(np.float32)])
+    columns = np.concatenate([columns, _columns(factory, column)])
+    groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
 
     def choice(weight: float) -> Choice:
-        weights = (1.0, weight, 1.0)
-        moments = [_scaled(part, w) for part, w in zip(parts, weights, strict=True) if part and w > 0]
-        spectrum = spectrum_of_moments(sum(moments[1:], moments[0]))
-        points = spectrum.points(x, columns, np.ones(len(x)))
-        every = np.ones(len(x), np.bool_)
-        found = choose(spectrum, lambda tau: leave_out(spectrum, points, numbers, tau), every, METHODS[name])
+        spectrum = spectrum_of_moments(_pooled(parts, (1.0, weight, 1.0)), METHODS[name].beta)
+        weights = np.ones(len(x))
+        weights[len(x) - len(factory) :] = np.where(shared, weight, 1.0)
+        points = spectrum.points(x, columns, weights)
+        counts = np.where(ours > 0, ours, weights)
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, METHODS[name])
         return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
 
     best = walk(FACTORY_WEIGHTS, choice) if shared.any() else choice(1.0)
     spectrum, tau = best.spectrum, best.shrinkage * best.spectrum.unit
 
     def probabilities(part: Examples, weights: Floats) -> NDArray[np.float64]:
-        own = np.array([column[label] for label in part.labels], np.int64)
-        points = spectrum.points(fixed(part.embeddings), own, weights)
-        held_out: HeldOut = (
-            leave_out(spectrum, points, _groups(part), tau) if weights[0] else measured(spectrum, points, tau)
-        )
-        return softmax(held_out.scores(best.nu) / best.temperature)
+        points = spectrum.points(fixed(part.embeddings), _columns(part, column), weights)
+        return softmax(leave_out(spectrum, points, _groups(part), tau).scores(best.nu) / best.temperature)
 
-    loo = np.empty((local.examples + len(factory or ()), len(labels)), np.float32)
+    loo = np.empty((local.examples + len(factory), len(labels)), np.float32)
     at = 0
     for chunk in read():
         loo[at : at + len(chunk)] = probabilities(chunk, np.ones(len(chunk)))
         at += len(chunk)
-    for mask, weight in ((shared, best.factory_weight), (~shared, 1.0)):
-        if factory and mask.any():
-            loo[at + np.flatnonzero(mask)] = probabilities(_only(factory, mask), np.full(mask.sum(), weight))
+    if len(factory):
+        loo[at:] = probabilities(factory, np.where(shared, best.factory_weight, 1.0))
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
@@ -125,6 +129,10 @@ def _groups(part: Examples) -> Ints:
     return groups_of(part.sessions or (None,) * len(part))
 
 
+def _columns(part: Examples, column: dict[str, int]) -> Ints:
+    return np.array([column[label] for label in part.labels], np.int64)
+
+
 def _sums(chunks: Iterable[Examples]) -> Moments:
     """The moments of all."""
     parts = (Moments.of(chunk.embeddings, chunk.labels) for chunk in chunks)
@@ -139,7 +147,7 @@ def _sample(chunks: Iterable[Examples], column: dict[str, int], step: int) -> tu
         numbers = _groups(chunk) + seen
         seen = int(numbers.max()) + 1
         rows = np.flatnonzero(numbers % step == 0)
-        own = np.array([column[chunk.labels[row]] for row in rows], np.int64)
+        own = _columns(chunk, column)[rows]
         parts.append((fixed(chunk.embeddings[rows]).astype(np.float32), own, numbers[rows]))
     x, columns, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return x, columns, groups
@@ -156,6 +164,13 @@ def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
     return Moments.of(part.embeddings, part.labels) if len(part) else None
 
 
-def _scaled(moments: Moments, weight: float) -> Moments:
-    """The moments as if every example counted `weight`."""
-    return replace(moments, counts=weight * moments.counts, sums=weight * moments.sums, gram=weight * moments.gram)
+def _pooled(parts: Sequence[Moments | None], weights: Sequence[float]) -> Moments:
+    """The moments of all, as if every example of a part counted its weight."""
+    return functools.reduce(
+        operator.add,
+        (
+            replace(part, counts=weight * part.counts, sums=weight * part.sums, gram=weight * part.gram)
+            for part, weight in zip(parts, weights, strict=True)
+            if part and weight > 0
+        ),
+    )

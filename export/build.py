@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from edge import bundle, fit
 from edge.backbone import Backbone, find_runtime, open_backbone
-from edge.bundle import Bundle, FactoryExamples, Golden
+from edge.bundle import Bundle, FactoryDomain, FactoryExamples, Golden
+from edge.domain import Domain, Look
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import evaluate
 from edge.files import check_output
@@ -31,6 +32,7 @@ from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.photos import embed
 from export import adapted, backbones
 from export.adapted import Adaptation
+from export.background import Generic, of_folder, shipped
 from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_pixels
 from export.own_model import OwnModel, read_own_model
 from export.parity import embed_with_torch, golden_images, prove_everywhere, worst
@@ -70,6 +72,7 @@ class Plan:
         runtimes: `onnx`, `tflite` or both.
         precisions: `fp32`, `int8` or both.
         holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
+        background: Folder of generic photos, for telling known from unknown.
         seed: Of the hold-out and the golden pictures.
         created: ISO 8601, UTC, for the manifest.
         progress: Show torchvision's download bar.
@@ -85,6 +88,7 @@ class Plan:
     runtimes: tuple[str, ...] = ("onnx", "tflite")
     precisions: tuple[str, ...] = ("fp32", "int8")
     holdout: float = 0.2
+    background: Path | None = None
     seed: int = 0
     progress: bool = False
 
@@ -111,7 +115,7 @@ class _Network:
 
 
 @dataclass(frozen=True)
-class _Shipped:
+class _Marked:
     """The examples that go into the bundle, and bool (N,): which of them the figure is measured on."""
 
     examples: FactoryExamples
@@ -127,6 +131,7 @@ class _Work:
     watcher: Watcher
     adaptation: Adaptation | None = None
     skipped: list[Skipped] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -142,12 +147,20 @@ def build(plan: Plan, watcher: Watcher) -> Built:
     check_output(plan.output, "kitchen.edge")
     work = _Work(plan, find_photos(plan.photos), watcher, adapted.read(plan.adapted) if plan.adapted else None)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
-    shipped = _embed_photos(work, network)
-    examples = shipped.examples
-    accuracy = _measure(work, shipped)
-    manifest = Manifest(plan.output.stem, plan.created, network.info, work.photos.labels, network.models, accuracy)
+    generic = _background(work, network)
+    marked = _embed_photos(work, network)
+    examples = marked.examples
+    accuracy = _measure(work, marked)
+    manifest = Manifest(
+        plan.output.stem, plan.created, network.info, work.photos.labels, network.models, accuracy,
+        background=generic.source if generic else None,
+    )  # fmt: skip
+    domain = FactoryDomain(
+        Domain.of(np.stack([look.statistics for look in work.looks])), np.stack([look.thumb for look in work.looks])
+    )
+    background = generic.background if generic else None
     try:
-        written = bundle.write(plan.output, manifest, network.files, network.golden, examples)
+        written = bundle.write(plan.output, manifest, network.files, network.golden, examples, background, domain)
     except OSError as error:
         raise BundleError(f"cannot write {plan.output} ({error.strerror or error}); name another path") from error
     counts = np.bincount(examples.labels, minlength=len(work.photos.labels))
@@ -171,7 +184,7 @@ def _network(work: _Work) -> _Network:
         images = golden_images(row.size, seed=plan.seed)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
     info = BackboneInfo(
-        row.name, _fingerprint(loaded.embedder, row.size), loaded.origin, loaded.licence,
+        row.name, fingerprint(loaded.embedder, row.size), loaded.origin, loaded.licence,
         row.size, short_side(row.size), row.embedding,
     )  # fmt: skip
     watch.said(f"backbone {row.name}: {row.embedding} features from {row.size} × {row.size} pixels, {loaded.origin}")
@@ -244,7 +257,7 @@ def short_side(size: int) -> int:
     return round(size * 8 / 7)
 
 
-def _fingerprint(embedder: nn.Module, size: int) -> str:
+def fingerprint(embedder: nn.Module, size: int) -> str:
     """SHA-256 over everything an embedding depends on: weights, normalisation, input size and cut."""
     digest = hashlib.sha256(f"{size} {short_side(size)}".encode())
     for key, tensor in sorted(embedder.state_dict().items()):
@@ -266,7 +279,7 @@ def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
     return pixels
 
 
-def _embed_photos(work: _Work, network: _Network) -> _Shipped:
+def _embed_photos(work: _Work, network: _Network) -> _Marked:
     """Embed every photo that can be read, as float16 rounds it; of equal files the first counts."""
     photos, total = work.photos, len(work.photos.paths)
     rows: list[NDArray[np.float32]] = []
@@ -274,15 +287,16 @@ def _embed_photos(work: _Work, network: _Network) -> _Shipped:
     hashes: list[str] = []
     first: dict[str, Path] = {}  # by SHA-256
     with _Stage(work, "embedding photos"):
-        for done, photo in enumerate(embed(photos.paths, network.running, network.info), 1):
+        for done, photo in enumerate(embed(photos.paths, network.running, network.info, look=True), 1):
             work.watcher.step(done, total)
-            if photo.error is not None or photo.embedding is None:
+            if photo.error is not None or photo.embedding is None or photo.look is None:
                 work.skipped.append(Skipped(photo.path, str(photo.error)))
             elif first.setdefault(photo.image, photo.path) != photo.path:
                 reason = f"{photo.path} is an exact copy of {first[photo.image]}"
                 work.skipped.append(Skipped(photo.path, reason, is_copy=True))
             else:
                 rows.append(photo.embedding)
+                work.looks.append(photo.look)
                 targets.append(int(photos.targets[done - 1]))
                 hashes.append(photo.image)
     for target, label in enumerate(photos.labels):
@@ -293,14 +307,29 @@ def _embed_photos(work: _Work, network: _Network) -> _Shipped:
     labels = np.array(targets, np.int32)
     if work.adaptation is None:
         held = hold_out(labels, work.plan.holdout, work.plan.seed)
-        return _Shipped(FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_)), held)
+        return _Marked(FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_)), held)
     trained_on = np.isin(hashes, work.adaptation.trained)
-    return _Shipped(FactoryExamples(embeddings, labels, trained_on), np.isin(hashes, work.adaptation.held_out))
+    return _Marked(FactoryExamples(embeddings, labels, trained_on), np.isin(hashes, work.adaptation.held_out))
 
 
-def _measure(work: _Work, shipped: _Shipped) -> Accuracy | None:
+def _background(work: _Work, network: _Network) -> Generic | None:
+    """Take the generic photos' statistics: from a folder, or those that ship with the weights."""
+    folder = work.plan.background
+    if folder is None:
+        found = shipped(network.info.fingerprint) if network.info.name == "embedded" else None
+        if found is None:
+            work.watcher.said("no generic photos: unknown pictures are told by the plain embedding (--background DIR)")
+        return found
+    with _Stage(work, "embedding generic photos"):
+        generic = of_folder(folder, network.running, network.info, work.watcher.step)
+    work.skipped.extend(generic.skipped)
+    work.watcher.said(f"background: {generic.source}")
+    return generic
+
+
+def _measure(work: _Work, marked: _Marked) -> Accuracy | None:
     """Fit a head on what is not held out and measure it on what is."""
-    examples, held = shipped.examples, shipped.held
+    examples, held = marked.examples, marked.held
     if not held.any() or set(examples.labels[~held]) < set(examples.labels):
         return None
     with _Stage(work, "fitting the head"):

@@ -88,6 +88,7 @@ def backbones() -> None:
 @click.option("--runtime", "runtimes", multiple=True, type=click.Choice(["onnx", "tflite"]), help="[default: both]")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "int8"]), help="[default: both]")
 @click.option("--holdout", default=0.2, show_default=True, type=click.FloatRange(0, 0.9), help="Share for the figure.")
+@click.option("--background", type=_PATH, help="Folder of generic photos: the device tells unknown pictures better.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of what is held out.")
 @as_json
 def build(
@@ -100,6 +101,7 @@ def build(
     runtimes: tuple[str, ...],
     precisions: tuple[str, ...],
     holdout: float,
+    background: Path | None,
     seed: int,
 ) -> int:
     """Build a bundle from PHOTOS, one folder per label.
@@ -134,6 +136,7 @@ def build(
         runtimes=tuple(dict.fromkeys(runtimes)) or Plan.runtimes,
         precisions=tuple(dict.fromkeys(precisions)) or Plan.precisions,
         holdout=holdout,
+        background=background,
         seed=seed,
         progress=sys.stderr.isatty(),
     )
@@ -369,6 +372,7 @@ def check(bundle: Path) -> None:
             say(f"    {proof.runtime} here: off by {proof.parity.error:.0e}, cosine {proof.parity.cosine:.4f}")
     say(f"{plural(sum(checked.examples.values()), 'example')}: {_counts(checked.examples)}")
     say(_accuracy_line(manifest.accuracy))
+    say(f"unknown pictures are told by: {_background(manifest)}")
     say("every hash, size and shape is as the manifest says")
 
 
@@ -513,6 +517,7 @@ def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:
             "embedding": info.dimension, "fingerprint": info.fingerprint,
         },
         "labels": list(manifest.labels),
+        "background": manifest.background,
         "files": [
             {
                 "file": model.file, "bytes": manifest.files[model.file].size, "format": model.format,
@@ -525,6 +530,12 @@ def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:
             "accuracy": accuracy.accuracy, "interval": [accuracy.low, accuracy.high], "photos": accuracy.photos,
         },
     }  # fmt: skip
+
+
+def _background(manifest: Manifest) -> str:
+    if manifest.background is None:
+        return "the plain embedding, as no generic photos were given (edge-export build --background DIR)"
+    return f"the embedding, whitened by {manifest.background}"
 
 
 def _accuracy_line(accuracy: Accuracy | None) -> str:

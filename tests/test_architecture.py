@@ -9,7 +9,29 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
-PURE = {"answers", "choose", "errors", "evaluate", "fit", "head", "judge", "labels", "lda", "moments", "stream"}
+PURE = {
+    "answers",
+    "choose",
+    "curve",
+    "domain",
+    "drift",
+    "errors",
+    "evaluate",
+    "fit",
+    "gate",
+    "gate_fit",
+    "head",
+    "held_out",
+    "judge",
+    "labels",
+    "lda",
+    "moments",
+    "promote",
+    "region",
+    "smooth",
+    "stream",
+    "suspects",
+}
 DISK = {
     "bundle",
     "store",
@@ -23,6 +45,12 @@ DISK = {
     "cli",
     "terminal",
     "backbone",
+    "camera",
+    "cli_camera",
+    "folder",
+    "hooks",
+    "review",
+    "uncertain",
 }
 
 

@@ -63,7 +63,11 @@ def test_from_bundle_to_a_label_taught_here(ready: Run, pictures: Path) -> None:
 CONTRACT = {
     "classify": {"image", "label", "unknown", "probability", "top", "generation", "milliseconds"},
     "evaluate": {"accuracy", "examples", "labels", "confusion", "unknown"},
-    "retrain": {"generation", "promoted", "method", "loo_accuracy", "loo_interval", "milliseconds", "labels"},
+    "retrain": {"generation", "promoted", "method", "loo_accuracy", "loo_interval", "milliseconds", "labels"}
+    | {"refusal", "serving", "held_out", "shared"},
+    "audit": {"examples", "loo_accuracy", "loo_interval", "labels", "confusion", "suspects", "contradictions"}
+    | {"repeated", "thin", "curve", "advice", "unsure", "page", "milliseconds"},
+    "history": {"generation", "loo_accuracy", "held_out_accuracy", "serving", "usable", "promoted", "refusal"},
 }
 
 
@@ -84,6 +88,10 @@ def test_json_keeps_its_contract(ready: Run, pictures: Path) -> None:
     assert result.keys() >= CONTRACT["retrain"]
     for command in ("status", "history", "doctor"):
         assert len(ask(command, "--json")) == 1
+    assert all(entry.keys() >= CONTRACT["history"] for entry in ask("history", "--json")[0])
+    assert ready("teach", "coins", pictures / "coins")[0] == 0
+    (result,) = ask("audit", "--json")
+    assert result.keys() >= CONTRACT["audit"]
 
 
 def test_options_stand_before_or_after_the_command(ready: Run, tmp_path: Path, tiny_bundle: Path) -> None:
@@ -173,6 +181,58 @@ def test_forget_relabel_and_rename_speak_plainly(ready: Run, pictures: Path) -> 
     assert "overwritten, as they had learned from them: generation 2" in out
 
 
+def test_a_refused_head_is_told_plainly_and_is_no_error(ready: Run, tmp_path: Path) -> None:
+    labels = sorted(COLOURS)
+    taught = write_pictures(tmp_path / "taught", dict.fromkeys(labels, 12), first=200)
+    held = write_pictures(tmp_path / "held", dict.fromkeys(labels, 3), first=40)
+    for label in labels:
+        ready("teach", label, taught / label)
+        ready("teach", label, held / label, "--holdout")
+    ready("retrain")
+    for number, label in enumerate(labels):
+        ready("relabel", labels[number - 1], *sorted((taught / label).iterdir())[::3])
+    code, out, err = ready("retrain")
+    assert (code, err) == (0, "")
+    assert "generation 3 is a candidate, generation 2 goes on serving: " in out
+    assert "clearly worse: of " in out
+    assert "edge retrain --force" in out
+    assert "held out: " in out
+    assert json.loads(ready("retrain", "--json")[1])["promoted"] is False
+    assert "candidate" in ready("status")[1]
+    out = ready("history")[1]
+    assert "held out" in out
+    assert "3 is clearly worse: of " in out
+    assert "generation 5 serves" in ready("retrain", "--force")[1]
+
+
+def test_audit_speaks_plainly_and_writes_a_page(ready: Run, pictures: Path, tmp_path: Path) -> None:
+    code, _, err = ready("audit")
+    assert (code, err) == (1, "error: nothing was taught here yet; teach some: edge teach LABEL PICTURES\n")
+    ready("teach", "coins", pictures / "coins")
+    ready("teach", "tin can", pictures / "brick")
+    ready("relabel", "tin can", 1)
+    code, out, _ = ready("audit", pictures, "--html", tmp_path / "page.html")
+    assert code == 0
+    assert "12 examples taught here looked at, 30 from the factory" in out
+    assert "edge relabel " in out
+    assert "what more examples are worth: not measurable yet" in out
+    assert f"wrote {tmp_path / 'page.html'}" in out
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    code, _, err = ready("audit", "--html", tmp_path / "no folder" / "page.html")
+    assert code == 1
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_held_out_pictures_are_told_apart(ready: Run, pictures: Path) -> None:
+    code, out, _ = ready("teach", "coins", pictures / "coins", "--holdout")
+    assert code == 0
+    assert "6 new pictures of 'coins' held out in " in out
+    assert "edge retrain" not in out
+    out = ready("status")[1]
+    assert "held out" in out
+
+
 def test_interrupting_is_exit_code_130(ready: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edge.learner import Learner
 
@@ -211,6 +271,8 @@ Options:
   -h, --help   Show this message and exit.
 
 Commands:
+  audit     Find what is wrong with the examples, and what to teach next.
+  capture   Teach LABEL from what SOURCE shows: a burst of frames.
   classify  Name what is on PICTURES: files, or folders of them.
   doctor    Check this machine and the home, and say how to mend them.
   evaluate  Count how often the class folders in FOLDER are named rightly.
@@ -221,9 +283,11 @@ Commands:
   relabel   Give EXAMPLES another LABEL, old or new.
   rename    Rename label OLD to NEW, at once and everywhere.
   retrain   Fit a new head to everything taught, and let it serve.
+  review    Label the frames that watch kept, one key each; then retrain.
   rollback  Let an earlier GENERATION serve again.
   status    Show the home at a glance.
   teach     Store PICTURES as examples of LABEL, old or new.
+  watch     Name what SOURCE shows, again and again, until stopped.
 """
 
 

@@ -11,6 +11,7 @@ from edge.choose import METHODS
 from edge.errors import BundleError, EdgeError, LabelError, NotEnough
 from edge.evaluate import evaluate
 from edge.fit import Examples, Fit, fit
+from edge.moments import fixed
 
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -144,6 +145,19 @@ def test_identical_embeddings_give_a_head_that_does_not_know(method: str) -> Non
     x = np.ones((6, 5), np.float32)
     head = fit(Examples(x, tuple("aabbcc")), method=method).head
     assert np.allclose(head.probabilities(x), 1 / 3, atol=1e-6)
+
+
+def test_nearest_mean_is_the_nearest_centroid_of_scikit_learn() -> None:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    train, test = some(30, 12, 3, 0), fixed(some(50, 12, 3, 1).embeddings)
+    theirs = neighbors.NearestCentroid().fit(fixed(train.embeddings), train.labels)
+    head = fit(train, method="nearest-mean").head
+    distances = -2 * test @ theirs.centroids_.T + (theirs.centroids_**2).sum(axis=1)
+    ours = test @ head.weights + head.bias
+    gaps, expected = ours - ours[:, :1], distances[:, :1] - distances
+    scale = (gaps * expected).sum() / (expected**2).sum()
+    assert np.allclose(gaps / scale, expected, atol=1e-6 * np.abs(expected).max())
+    assert [head.labels[column] for column in ours.argmax(axis=1)] == theirs.predict(test).tolist()
 
 
 def test_what_cannot_be_fitted_is_refused_by_name() -> None:

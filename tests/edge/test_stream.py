@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge.errors import NotEnough
+from edge import stream
+from edge.errors import BundleError, NotEnough
 from edge.fit import Examples, fit
 from edge.stream import fit_chunks
 
@@ -67,6 +68,23 @@ def test_memory_does_not_grow_with_the_examples() -> None:
     assert peaks[1] < peaks[0] + 2 * answer
 
 
+def test_many_labels_are_chosen_on_fewer_examples_in_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks, heads = [], []
+    for table in (1 << 20, 1 << 16):
+        monkeypatch.setattr(stream, "TABLE", table)
+        tracemalloc.start()
+        heads.append(fit_chunks(lambda: chunks(3000, 24, 250, 200), sample=1500).head)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 0.5 * peaks[0]
+    assert np.allclose(heads[1].temperature, heads[0].temperature, rtol=0.3)
+
+
 def test_no_chunk_is_refused_by_name() -> None:
     with pytest.raises(NotEnough, match="no example"):
         fit_chunks(lambda: [])
+
+
+def test_a_factory_of_another_backbone_is_refused_by_name() -> None:
+    with pytest.raises(BundleError, match="24 and 16 features"):
+        fit_chunks(lambda: chunks(300, 24, 3, 64), next(chunks(20, 16, 3, 20)), sample=100)

@@ -1,0 +1,83 @@
+"""`capture`: teach from a camera. A burst of frames, those nearly the same left out, under one session."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from edge.alike import Alike
+from edge.answers import Skipped
+from edge.errors import ImageError
+from edge.folder import Notice
+from edge.learner import Learner
+from edge.photos import Frame
+from edge.source import Source
+
+
+class Captured(NamedTuple):
+    """What a burst gave: ids of new examples, and how many frames were looked at, were nearly the same, were bad."""
+
+    label: str
+    session: str
+    examples: tuple[int, ...]
+    frames: int
+    alike: int
+    unreadable: tuple[Skipped, ...]
+
+
+def capture(
+    learner: Learner,
+    label: str,
+    source: Source,
+    session: str,
+    count: int,
+    seconds: float,
+    every: float,
+    stop: threading.Event,
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Captured:
+    """Teach a label from what a source shows; each frame is stored at once, so that stopping early loses none.
+
+    Args:
+        learner: where to.
+        label: its name.
+        source: a camera, stream or film.
+        session: the burst's name; its examples are left out together when the head is judged.
+        count: examples wanted.
+        seconds: after so many, enough or not, it ends.
+        every: seconds from one frame to the next, at least.
+        stop: set to end.
+        progress: called with (examples, count).
+        notice: called with what people should know.
+
+    Raises:
+        LabelError: the name is none.
+        SourceError: the source cannot be read.
+    """
+    alike = Alike(learner.region, count)
+    taught: list[int] = []
+    unreadable: list[Skipped] = []
+    frames = same = 0
+    end = time.monotonic() + seconds
+    for event in source.frames(every, stop):
+        if isinstance(event, Notice) and notice is not None:
+            notice(event.text)
+        if isinstance(event, Frame):
+            frames += 1
+            try:
+                new = alike.new(event)
+            except ImageError as error:
+                unreadable.append(Skipped(event.name, str(error)))
+                continue
+            if new:
+                result = learner.teach(label, [event], session)
+                taught += result.examples
+                same += len(result.known)
+            else:
+                same += 1
+            if progress is not None:
+                progress(len(taught), count)
+        if len(taught) >= count or time.monotonic() >= end:
+            break
+    return Captured(label, session, tuple(taught), frames, same, tuple(unreadable))

@@ -1,0 +1,337 @@
+"""The commands that look through a camera: `watch`, `capture`, `review`. Like `cli`, they parse, call, and print."""
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge import cli
+from edge.terminal import PARTLY, Progress, complain, plural, say, say_json
+
+if TYPE_CHECKING:
+    from edge.learner import Learner
+    from edge.review import Review, Reviewed
+    from edge.watch import Sight
+
+_PATH = click.Path(path_type=Path)
+_REGION = click.option(
+    "--region",
+    metavar="L,T,W,H",
+    help="Look at this part of each picture from now on: left, top, width, height as fractions; 'whole' for all of it.",
+)
+
+
+@click.command()
+@click.argument("source", envvar="EDGE_SOURCE")
+@_REGION
+@click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
+@click.option(
+    "--smooth", metavar="N/M", help="Settle on what N of the last M answers agree on; 3/5, for a folder or film 1/1."
+)
+@click.option(
+    "--on", "hooks", nargs=2, multiple=True, metavar="LABEL COMMAND", help="Run COMMAND on settling on LABEL."
+)
+@click.option("--save-uncertain", type=_PATH, metavar="DIR", help="Keep frames of unsure answers there, for review.")
+@click.option("--below", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="Less probable is unsure.")
+@click.option("--budget", type=click.FloatRange(0.1), default=100.0, show_default=True, help="MB of frames to keep.")
+@click.option("--mqtt", envvar="EDGE_MQTT", metavar="URL", help="Tell this broker, mqtt://user:password@host/NAME.")
+@cli.shared
+def watch(
+    source: str,
+    region: str | None,
+    every: float,
+    smooth: str | None,
+    hooks: tuple[tuple[str, str], ...],
+    save_uncertain: Path | None,
+    below: float,
+    budget: float,
+    mqtt: str | None,
+) -> int:
+    """Name what SOURCE shows, again and again, until stopped.
+
+    SOURCE is a folder that pictures arrive in, picamera, /dev/video0, http://… or rtsp://…, or a video file. With
+    --json each frame is a line; without it, a camera's changes alone.
+    """
+    from edge.answers import Skipped
+    from edge.folder import Journal, Notice
+    from edge.hooks import Hook, Hooks
+    from edge.labels import RESERVED
+    from edge.mqtt import Mqtt
+    from edge.notify import Notifier
+    from edge.smooth import Rule
+    from edge.source import open_source
+    from edge.uncertain import Uncertain
+    from edge.watch import Sight
+    from edge.watch import watch as watching
+
+    learner = cli.learner()
+    stop = _stopped_by_signals()
+    notifier = Notifier(os.environ)
+    runner = Hooks([Hook.parse(*hook) for hook in hooks], learner.home)
+    rule = Rule.parse(smooth) if smooth else None
+    for label in {label for label, _ in hooks} - {*learner.serving().head.labels, RESERVED}:
+        complain(f"careful: --on {label}: no such label yet; there are {', '.join(learner.serving().head.labels)}")
+    _put_region(learner, region)
+    with ExitStack() as closing:
+        journals: list[Journal] = []
+
+        def journal(folder: Path) -> Journal:
+            if save_uncertain is not None and save_uncertain.absolute().is_relative_to(folder.absolute()):
+                raise click.UsageError(f"--save-uncertain {save_uncertain} lies in {folder}, which is watched")
+            journals.append(Journal(learner.home, folder))
+            closing.callback(journals[0].close)
+            return journals[0]
+
+        opened = open_source(source, journal)
+        keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region) if save_uncertain else None
+        broker = Mqtt(mqtt, socket.gethostname()) if mqtt else None
+        if broker:
+            closing.callback(broker.close)
+        learner.backbone()  # before saying that we are ready
+        notifier.tell("READY=1")
+        complain(f"watching {opened.name}; end with Ctrl-C")
+        answered = skipped = 0
+        broken = False
+        events = watching(
+            learner, opened, rule or Rule(*((3, 5) if opened.live else (1, 1))), every, stop, *journals[:1]
+        )
+        for event in events:
+            notifier.alive()
+            for problem in [*runner.reap(), *(broker.news() if broker else [])]:
+                complain(problem)
+            if isinstance(event, Notice):
+                complain(event.text)
+            elif isinstance(event, Sight):
+                answered += event.frame is not None
+                _tell(event, opened.live)
+                if broker:
+                    broker.tell(event.seen, event.labels)
+                for problem in runner.run(event.seen):
+                    complain(problem)
+                if keep and event.frame:
+                    _keep(keep, event)
+            elif event is not None:
+                if not (opened.live and broken):  # a camera with a fault has it in every frame
+                    complain(f"skipped: {event.reason}")
+                skipped += 1
+            if event is not None:
+                broken = isinstance(event, Skipped)
+        notifier.tell("STOPPING=1")
+    complain(f"stopped; {plural(answered, 'frame')} answered")
+    return PARTLY if skipped and not stop.is_set() else 0
+
+
+@click.command()
+@click.argument("label")
+@click.argument("source", envvar="EDGE_SOURCE")
+@_REGION
+@click.option("--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Examples wanted.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="For so long at most.")
+@click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
+@click.option("--session", help="Name of the burst; made of label and time unless given.")
+@cli.shared
+def capture(
+    label: str, source: str, region: str | None, count: int, seconds: float, every: float, session: str | None
+) -> int:
+    """Teach LABEL from what SOURCE shows: a burst of frames.
+
+    Move the thing, or the camera, meanwhile: frames that are nearly the same are left out. Then: edge retrain.
+    """
+    from edge.burst import capture as capturing
+    from edge.labels import clean
+    from edge.source import open_source
+
+    if Path(source).is_dir():
+        raise click.UsageError(f"{source} is a folder of pictures; teach them: edge teach {label} {source}")
+    learner = cli.learner()
+    label = clean(label)
+    session = session or f"{label} {learner.now()}"
+    opened = open_source(source, _no_journal)
+    _put_region(learner, region)
+    learner.backbone()
+    stop = _stopped_by_signals()
+    progress = Progress("capturing")
+    result = capturing(learner, label, opened, session, count, seconds, every, stop, progress, complain)
+    bursts = len({example.session for example in learner.store.examples("labels.name = ?", label)})
+    for skipped in result.unreadable[:5]:
+        complain(f"skipped: {skipped.reason}")
+
+    def lines() -> list[str]:
+        new = f"{plural(len(result.examples), 'new example')} of '{label}' from {plural(result.frames, 'frame')}"
+        alike = f"; {result.alike:,} were nearly the same as another" if result.alike else ""
+        lines = [f"{new}{alike}", f"session: {session}"]
+        if not result.frames:
+            return [f"{opened.name} gave no frame in {seconds:g} s; nothing was taught"]
+        if len(result.examples) < min(count, 5):
+            lines.append("that is few: move the thing or the light while capturing")
+        if result.examples and bursts == 1:
+            lines.append("one burst alone cannot be judged: capture another, later or in other light")
+        return [*lines, "now run: edge retrain"] if result.examples else lines
+
+    cli.answer(result, lines)
+    return PARTLY if result.unreadable or not result.frames else 0
+
+
+@click.command()
+@click.argument("folder", type=_PATH)
+@click.option("--retrain/--no-retrain", default=True, help="Fit a new head at the end; yes unless you say so.")
+@cli.shared
+def review(folder: Path, retrain: bool) -> None:
+    """Label the frames that watch kept, one key each; then retrain.
+
+    FOLDER is where `edge watch --save-uncertain FOLDER` put them; labelled, they are moved to FOLDER/labelled/LABEL.
+    """
+    from edge.errors import SourceError
+    from edge.review import Review, Reviewed
+
+    session = Review(cli.learner(), folder)
+    if session.waiting() and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise SourceError("review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES")
+    deleted = _go_through(session)
+    fitted = session.learner.retrain() if retrain and session.named else None
+    result = Reviewed(session.named, deleted, len(session.waiting()), fitted)
+    cli.answer(result, lambda: _reviewed(result))
+
+
+def _go_through(session: "Review") -> int:
+    """Show each frame and do what is asked; stdout is for the result. Returns how many were deleted."""
+    from edge.errors import EdgeError
+    from edge.review import keys
+
+    deleted = 0
+    queue = session.waiting()
+    at = 0
+    while at < len(queue):
+        path = queue[at]
+        choices = keys(session.labels())
+        try:
+            _show(session, path, f"{at + 1} of {len(queue)}", choices)
+            key = _key()
+            if key in choices:
+                session.name(path, choices[key])
+            elif key == "n":
+                session.name(path, click.prompt("new label", err=True))
+            elif key == "d":
+                path.unlink(missing_ok=True)
+                deleted += 1
+            elif key == "u":
+                back = session.undo()
+                at = queue.index(back) if back is not None else at
+                continue
+            elif key == "q":
+                break
+            elif key not in ("s", " "):
+                continue
+        except EdgeError as error:
+            complain(f"{error}; skipped")
+        at += 1
+    return deleted
+
+
+def _show(session: "Review", path: Path, count: str, choices: dict[str, str]) -> None:
+    from edge.answers import Answer
+
+    guess = next(iter(session.learner.classify([path])))
+    for line in session.picture(path, columns=48):
+        click.echo(line, err=True, color=True)
+    if isinstance(guess, Answer):
+        top = ", ".join(f"{g.label} {100 * g.probability:.0f} %" for g in guess.top[:3])
+        complain(f"{count}  {path.name}: {'unknown; ' if guess.unknown else ''}{top}")
+    complain("  ".join(f"[{key}] {label}" for key, label in choices.items()))
+    complain("[n] new label  [s] skip  [d] delete  [u] undo  [q] done")
+
+
+def _key() -> str:
+    """Read one key at once; keys typed ahead are not lost, as they are to `click.getchar`."""
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSADRAIN)
+        key = os.read(terminal, 1)
+        if key == b"\x1b" and select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 16)  # an arrow or the like: the rest of it is no key of its own
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    if key in (b"", b"\x04"):
+        raise KeyboardInterrupt
+    return key.decode("ascii", "replace").lower()
+
+
+def _reviewed(result: "Reviewed") -> list[str]:
+    if not (result.labelled or result.deleted or result.left):
+        return ["no frame waits for a label"]
+    lines = [f"{plural(result.labelled, 'frame')} labelled, {result.deleted} deleted, {result.left} left"]
+    return [*lines, *(cli._retrained(result.retrained) if result.retrained else [])]
+
+
+def _put_region(learner: "Learner", text: str | None) -> None:
+    if text is None:
+        return
+    from edge.region import WHOLE, Region
+
+    others = learner.put_region(None if text == WHOLE else Region.parse(text))
+    if others:
+        complain(
+            f"careful: {plural(others, 'example')} taught before on another part of the picture; teach again, "
+            "or forget them"
+        )
+
+
+def _tell(sight: "Sight", live: bool) -> None:
+    """Print an answer: every one for programs; for people, each picture of a folder or film, or a camera's changes."""
+    from edge.answers import to_json
+
+    seen = sight.seen
+    if cli.as_json():
+        say_json(to_json(seen))
+        sys.stdout.flush()
+    elif seen.changed or not live:
+        when = f"{datetime.fromisoformat(seen.time).astimezone():%Y-%m-%d %H:%M:%S}"
+        name = "unknown" if seen.label is None else f"{seen.label} {100 * seen.probability:.0f} %"
+        say(f"{when if live else seen.image}: {name}")
+        sys.stdout.flush()
+
+
+def _keep(keep: Any, sight: "Sight") -> None:
+    from edge.errors import EdgeError
+
+    try:
+        keep.save(sight.frame, sight.seen)
+    except (EdgeError, OSError) as error:  # a full card stops the saving, not the watching
+        complain(f"not saved for review: {error}")
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Return what SIGTERM and Ctrl-C set: the frame in work is finished, and nothing is cut in the middle.
+
+    A second Ctrl-C cuts all the same. A second SIGTERM does not: timeout(1), for one, always sends two.
+    """
+    stop = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return stop
+
+
+def _no_journal(_: Path) -> Any:
+    raise AssertionError("a folder is refused before")
+
+
+for _command in (watch, capture, review):
+    cli.add(_command)

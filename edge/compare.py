@@ -1,0 +1,82 @@
+"""Local pictures against the taught ones: do they look like the factory's, and which taught examples are nearest."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Neighbour
+from edge.domain import Complaint, complaints, summary
+
+if TYPE_CHECKING:
+    from edge.home import Home
+    from edge.photos import Photo
+
+NEAREST = 5
+CHUNK = 1024  # examples read at a time
+FEW = 0.1  # share of pictures below which a word is an accident, where there are many
+
+
+class DomainCheck:
+    """Collects pictures and says, in lines for people, how they differ from those that the home was taught.
+
+    Args:
+        home: the home.
+        label: what the pictures are to be taught as; None if that is not known. A new label is no other scene.
+    """
+
+    def __init__(self, home: "Home", label: str | None = None) -> None:
+        found = home.bundle.domain()
+        serving = home.serving()
+        self.known = found is not None
+        self._domain = found.domain if found else None
+        self._judge = serving.judge if label is None or label in serving.head.labels else None
+        self._complaints: list[list[Complaint]] = []
+        self._unlike = 0
+
+    def add(self, photo: "Photo") -> None:
+        """Take one more picture into account, if it was measured."""
+        if photo.look is None or photo.embedding is None:
+            return
+        self._complaints.append(complaints(photo.look.statistics, self._domain) if self._domain else [])
+        if self._judge:
+            self._unlike += self._judge.similarity(photo.embedding) < self._judge.gate.threshold
+
+    def lines(self) -> list[str]:
+        """Sum up: a line for each word that fits more than a few of the pictures."""
+        n = len(self._complaints)
+        lines = summary(self._complaints, FEW)
+        expected = 1 - self._judge.gate.coverage if self._judge else 1.0
+        if n and not lines and 2 * self._unlike >= n and _tail(n, self._unlike, expected) < 1e-3:
+            lines.append(
+                f"{self._unlike} of {n} pictures are another scene (unlike everything taught; about {expected * n:.0f} "
+                "would be usual): if the camera was moved or changed, teach a few of its pictures of every label"
+            )
+        return lines
+
+
+def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) -> tuple[Neighbour, ...]:
+    """Find the taught examples nearest to an embedding (D,), by the cosine of the whitened embeddings, best first."""
+    white = home.background.white()
+    z = white(embedding[None])[0]
+    best: list[Neighbour] = []
+    taught = home.store.examples()
+    for at in range(0, len(taught), CHUNK):
+        part = taught[at : at + CHUNK]
+        cosines = white(home.store.embeddings([e.id for e in part], home.info.dimension)) @ z
+        best += [
+            Neighbour(part[i].id, part[i].source, part[i].label, float(cosines[i]))
+            for i in np.argsort(-cosines, kind="stable")[:count].tolist()
+        ]
+    factory, names = home.factory()
+    if len(names):
+        cosines = white(factory.embeddings) @ z
+        rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]
+        best += [Neighbour(None, f"factory photo {i + 1}", str(names[i]), float(cosines[i])) for i in rows]
+    return tuple(sorted(best, key=lambda neighbour: -neighbour.similarity)[:count])
+
+
+def _tail(n: int, least: int, share: float) -> float:
+    """The probability that at least so many of n happen where each does with probability `share`."""
+    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(least, n + 1))

@@ -1,0 +1,258 @@
+"""A folder that pictures arrive in: each is answered once, when it is complete, across restarts and kills.
+
+Complete is a file whose size and time of change stayed the same from one look to the next. Answered is what stands in
+the folder's *journal*, a file in the home with one JSON line an answer: answer and memory are one append, so that
+neither can be there without the other. A picture is known by path, time and size: written anew, it is a new one.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edge import preprocess
+from edge.answers import Skipped
+from edge.errors import HomeError, ImageError
+from edge.files import replacing
+from edge.photos import Frame
+
+KEEP = 7 * 86_400.0  # seconds for which an answer is remembered though its picture is gone: it may be on a stick
+TIDY = 10_000  # lines of a journal before it is looked through for such
+
+
+class Stamp(NamedTuple):
+    """By what a file is known to be the same: when it was changed (seconds since 1970), and its bytes."""
+
+    time: float
+    size: int
+
+
+class Notice(NamedTuple):
+    """Something that people should know while watching goes on."""
+
+    text: str
+
+
+class Journal:
+    """What was answered of one folder.
+
+    Args:
+        home: the folder of all state.
+        folder: the one watched.
+
+    Raises:
+        HomeError: it cannot be written, or another process watches the same folder for this home.
+    """
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]
+        self.path = home / f"watched-{name}.jsonl"
+        self._lock = _locked(home / f"watched-{name}.lock", folder)
+        self._known: dict[str, Stamp] = {}
+        self._lines = 0
+        self._tidy_at = TIDY
+        self.last: Any = None  # the answer that a killed run may not have told anybody
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            self._torn = self._read()
+        except OSError as error:
+            raise HomeError(f"{self.path} cannot be used ({error.strerror}); mend it, or delete it") from error
+
+    def has(self, name: str, stamp: Stamp) -> bool:
+        """Whether this picture has been answered."""
+        return self._known.get(name) == stamp
+
+    def note(self, frame: Frame, answer: Any) -> None:
+        """Keep an answer, which is anything that JSON can hold.
+
+        Raises:
+            OSError: the disk refuses; it is known until the process ends.
+        """
+        stamp = self._known[frame.name] = Stamp(frame.time, len(frame.data))
+        self._append({"image": frame.name, "stamp": stamp, "answer": answer})
+
+    def tidy(self, present: Collection[str], now: float) -> None:
+        """Forget answers whose pictures have been gone for long, when there are many lines.
+
+        Args:
+            present: the pictures in the folder.
+            now: seconds since 1970.
+
+        Raises:
+            OSError: the disk refuses; all is as it was.
+        """
+        if self._lines < self._tidy_at:
+            return
+        kept: dict[str, bytes] = {}
+        for line in self.path.read_bytes().splitlines():
+            entry = _parsed(line)
+            if "image" in entry and (entry["image"] in present or now - entry["stamp"][0] < KEEP):
+                kept[entry["image"]] = line  # the newest of each
+        with replacing(self.path) as partial:
+            partial.write_bytes(b"".join(line + b"\n" for line in kept.values()))
+            partial.chmod(0o600)
+        os.close(self._file)
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        self._known = {name: stamp for name, stamp in self._known.items() if name in kept}
+        self._lines, self._tidy_at = len(kept), max(TIDY, 2 * len(kept))
+
+    def close(self) -> None:
+        """Note that all answers were told, and let others watch the folder."""
+        try:
+            if self._lines:
+                self._append({"stopped": True})
+        except OSError:
+            pass  # the last answer is told once more
+        finally:
+            os.close(self._file)
+            os.close(self._lock)
+
+    def _append(self, entry: Any) -> None:
+        line = b"\n" * self._torn + json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        self._torn = True
+        if os.write(self._file, line) == len(line):
+            self._torn = False
+        self._lines += 1
+
+    def _read(self) -> bool:
+        """Read what is there; returns whether its end is torn."""
+        data = self.path.read_bytes()
+        last: Any = {}
+        for line in data.splitlines():
+            self._lines += 1
+            entry = _parsed(line)
+            if "image" in entry:
+                self._known[entry["image"]] = Stamp(*entry["stamp"])
+            last = entry or last
+        self.last = last.get("answer")
+        return bool(data) and not data.endswith(b"\n")
+
+
+class Folder:
+    """A source of the pictures in a folder and below, those there already and those to come, oldest first.
+
+    Args:
+        path: the folder.
+        journal: what was answered already.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, journal: Journal) -> None:
+        self.path = path
+        self.name = str(path)
+        self._journal = journal
+        self._refused: dict[str, Stamp] = {}
+
+    def frames(self, every: float, stop: threading.Event) -> Iterator[Frame | Skipped | Notice | None]:
+        """Yield each complete picture once, and None when there is nothing new.
+
+        Args:
+            every: seconds from one look to the next; a folder so full that a look takes long is looked at less often.
+            stop: set to end.
+        """
+        before: dict[str, Stamp] = {}
+        gone = False
+        while not stop.is_set():
+            start = time.monotonic()
+            try:
+                now = _scan(self.path)
+                self._journal.tidy(now, time.time())
+                if gone:
+                    yield Notice(f"{self.name} is back")
+                gone = False
+            except OSError as error:
+                if not gone:
+                    yield Notice(f"{error.filename or self.name}: {error.strerror}; waiting for it")
+                now, gone = {}, True
+            cost = time.monotonic() - start
+            waiting = [name for name, stamp in now.items() if before.get(name) == stamp and self._new(name, stamp)]
+            for name in sorted(waiting, key=lambda name: (now[name].time, name)):
+                if stop.is_set():
+                    return
+                yield self._read(name, now[name])
+            before = now
+            yield from pause(max(every, 4 * cost), stop)
+
+    def _new(self, name: str, stamp: Stamp) -> bool:
+        return not self._journal.has(name, stamp) and self._refused.get(name) != stamp
+
+    def _read(self, name: str, stamp: Stamp) -> Frame | Skipped | None:
+        path = Path(name)
+        try:
+            data = preprocess.read(path)
+            if _stamp(path.stat()) != stamp or len(data) != stamp.size:
+                return None  # it is being written again
+            return Frame(name, data, stamp.time)
+        except (ImageError, OSError) as error:
+            if not path.exists():
+                return None
+            self._refused[name] = stamp
+            return Skipped(name, str(error))
+
+
+def pause(seconds: float, stop: threading.Event) -> Iterator[None]:
+    """Wait, in steps of at most a second, so that who reads along can do what is due."""
+    end = time.monotonic() + seconds
+    while True:
+        yield None
+        left = end - time.monotonic()
+        if left <= 0 or stop.wait(min(left, 1.0)):
+            return
+
+
+def _scan(folder: Path) -> dict[str, Stamp]:
+    """List the picture files below a folder, hidden ones not; raises OSError if the folder itself is gone."""
+    found: dict[str, Stamp] = {}
+    open_folders = [str(folder.absolute())]
+    while open_folders:
+        path = open_folders.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        open_folders.append(entry.path)
+                    elif Path(entry.name).suffix.lower() in preprocess.SUFFIXES:
+                        try:
+                            found[entry.path] = _stamp(entry.stat())
+                        except FileNotFoundError:
+                            continue  # gone since
+        except OSError:
+            if path == str(folder.absolute()):
+                raise
+    return found
+
+
+def _stamp(about: os.stat_result) -> Stamp:
+    return Stamp(about.st_mtime, about.st_size)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        entry = json.loads(line)
+        return entry if isinstance(entry, dict) else {}
+    except ValueError:  # torn by a power cut
+        return {}
+
+
+def _locked(path: Path, folder: Path) -> int:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise HomeError(
+            f"{path} cannot be written ({error.strerror}): what was answered could not be remembered; "
+            "make the home writable, or choose another with --home"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise HomeError(f"{folder} is being watched for this home by another process; stop that one first") from None
+    return file

@@ -1,0 +1,184 @@
+"""Fit the gate: prototypes of what was taught, and the threshold that keeps the share of it that the user wants.
+
+The threshold is set so that the share `coverage` of taught pictures would be kept, each judged by prototypes that were
+not taught it, nor the rest of its session.
+
+**Few examples.** A mean of n − 1 examples is noisier than one of n, and a cosine with it lower: with ρ the mean cosine
+of two examples of a label, cos(x, mean of n) is proportional to √(n / (1 + (n − 1) ρ)), so that left-out cosines are
+multiplied by the ratio of the two. The threshold is the conformal quantile, the ⌊α (n + 1)⌋-th smallest of n; below
+twice the n for which there is one, it is the one-sided prediction bound of a normal variable, mean − t σ √(1 + 1/n),
+with the n that they are worth.
+
+**Bursts.** Frames of one scene taught as if each stood for itself leave each other out in vain: their similarities are
+near 1, and their quantile is a threshold that no other day's picture reaches. Where
+their median is above `BURST`, the threshold is therefore at most `ALIKE`.
+
+Sources: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005 (the quantile); Abramowitz & Stegun
+26.7.5 (Student's t from the normal quantile).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.evaluate import ENOUGH
+from edge.fit import Examples, groups_of
+from edge.gate import COVERAGE, KNOTS, Background, Gate
+
+FEWEST = 4  # left-out examples: two labels of two
+BURST = 0.9  # median similarity above which the pictures are frames of one scene; those of a sign language reach 0.85
+ALIKE = 0.6  # a similarity that is then never called unknown; random pictures reach 0.3
+
+Floats = NDArray[np.float64]
+Knots = NDArray[np.float32]
+Read = Callable[[], Iterable[Examples]]
+
+
+class Chunk(NamedTuple):
+    """Some examples, and whether they were taught here (0) or in the factory (1)."""
+
+    examples: Examples
+    origin: int
+
+
+def fit_gate(
+    read: Read,
+    factory: Examples | None,
+    labels: Sequence[str],
+    background: Background,
+    counted: NDArray[np.bool_],
+    coverage: float = COVERAGE,
+) -> Gate | None:
+    """Fit a gate to the examples that a head was fitted to.
+
+    Args:
+        read: gives the local examples in chunks, the same ones each time it is called.
+        factory: the bundle's own examples.
+        labels: the head's, in its order.
+        background: generic pictures' statistics.
+        counted: (n,) which of all examples, local, then factory, the threshold is set by.
+        coverage: the share of known pictures to keep, in (0, 1).
+
+    Returns:
+        The gate, or None where fewer than `FEWEST` examples could be left out.
+    """
+    white, column = background.white(), {label: i for i, label in enumerate(labels)}
+    sums, counts = np.zeros((2 * len(labels), len(background.mean))), np.zeros(2 * len(labels))
+    owners = [np.zeros(0, np.int64)]  # of every example, its prototype
+    for chunk, origin in _both(read, factory):
+        own = np.array([column[label] + origin * len(labels) for label in chunk.labels], np.int64)
+        member = np.zeros((len(counts), len(chunk)), np.float32)
+        member[own, np.arange(len(chunk))] = 1
+        sums += member @ white(chunk.embeddings)
+        counts += member.sum(axis=1)
+        owners.append(own)
+    likeness, used = _likeness(sums, counts), np.flatnonzero(counts)
+    held_out = [np.zeros(0)]
+    for (chunk, _), own in zip(_both(read, factory), owners[1:], strict=True):
+        groups = groups_of(chunk.sessions or (None,) * len(chunk))
+        held_out.append(_leave_out(white(chunk.embeddings), own, groups, sums, counts, used, likeness))
+    every, owner = np.concatenate(held_out), np.concatenate(owners)
+    able = np.isfinite(every)
+    measured = np.zeros(len(labels), np.bool_)
+    measured[owner[able] % len(labels)] = True
+    scores = every[able & counted]
+    if len(scores) < FEWEST:
+        return None
+    bound = lower_bound(scores, coverage, len(np.unique(owner[able & counted])))
+    bursts = len(background.basis) > 0 and float(np.median(scores)) > BURST
+    unit_means = sums[used] / np.maximum(np.linalg.norm(sums[used], axis=1, keepdims=True), 1e-12)
+    return Gate(
+        unit_means.astype(np.float16),
+        measured,
+        _quantiles(every, owner % len(labels), able & counted, len(labels)),
+        min(bound, ALIKE) if bursts else bound,
+        coverage,
+        background.digest(),
+    )
+
+
+def lower_bound(scores: Floats, coverage: float, means: int = 1) -> float:
+    """Give the value that the next score of n like these exceeds with probability `coverage`.
+
+    Args:
+        scores: (n,) of examples, each left out.
+        coverage: in (0, 1).
+        means: how many means the examples were left out of. What is left out moves the rest the other way, so that n
+            scores are worth n − means: two examples of a label have one and the same.
+
+    >>> lower_bound(np.arange(100.0), 0.95)
+    4.0
+    >>> round(lower_bound(np.array([1.0, 2.0, 3.0, 4.0]), 0.95), 2)
+    -0.84
+    """
+    rank = int((1 - coverage) * (len(scores) + 1) + 1e-9)
+    if rank >= 2:
+        return float(np.sort(scores)[rank - 1])
+    from statistics import NormalDist  # 5 ms that only retraining needs
+
+    n = max(len(scores) - means, 1) + 1
+    z, dof = NormalDist().inv_cdf(coverage), n - 1
+    t = z + (z**3 + z) / (4 * dof) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
+    return float(scores.mean() - t * scores.std() * np.sqrt(n / dof * (1 + 1 / n)))
+
+
+def _both(read: Read, factory: Examples | None) -> Iterator[Chunk]:
+    """The local examples in chunks, then the factory's."""
+    yield from (Chunk(part, 0) for part in read())
+    if factory and len(factory):
+        yield Chunk(factory, 1)
+
+
+def _likeness(sums: Floats, counts: Floats) -> float:
+    """ρ: the mean cosine of two examples of one prototype, over all prototypes of two and more."""
+    several = counts > 1
+    pairs = (counts * (counts - 1))[several].sum()
+    inside = ((sums**2).sum(axis=1) - counts)[several].sum()
+    return float(np.clip(inside / pairs, 0.01, 1)) if pairs else 1.0
+
+
+def _quantiles(similarities: Floats, columns: NDArray[np.int64], used: NDArray[np.bool_], labels: int) -> Knots:
+    """(labels, KNOTS) of each label's own similarities, or of all where it has fewer than `ENOUGH`."""
+    steps = np.linspace(0, 1, KNOTS)
+    table = np.tile(np.quantile(similarities[used], steps), (labels, 1))
+    for column in range(labels):
+        own = similarities[used & (columns == column)]
+        if len(own) >= ENOUGH:
+            table[column] = np.quantile(own, steps)
+    return table.astype(np.float32)
+
+
+def _leave_out(
+    z: NDArray[np.float32],
+    own: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    sums: Floats,
+    counts: Floats,
+    used: NDArray[np.int64],
+    likeness: float,
+) -> Floats:
+    """(n,) similarities of examples z (n, D), their groups left out; NaN where nothing of their own is left."""
+    strength = np.sqrt(counts / (1 + np.maximum(counts - 1, 0) * likeness))  # of a mean of so many
+    lengths = np.maximum(np.linalg.norm(sums, axis=1), 1e-12)
+    cosines = np.full((len(z), len(sums)), -np.inf)
+    cosines[:, used] = z @ (sums[used] / lengths[used][:, None]).T
+    result = np.empty(len(z))
+    order = np.argsort(groups, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        for place in np.unique(own[rows]):
+            gone = rows[own[rows] == place]
+            left = counts[place] - len(gone)
+            if left:
+                rest = sums[place] - z[gone].sum(axis=0, dtype=np.float64)
+                ratio = strength[place] / np.sqrt(left / (1 + (left - 1) * likeness))
+                cosines[rows, place] = ratio * (z[rows] @ rest) / max(float(np.linalg.norm(rest)), 1e-12)
+            else:
+                cosines[rows, place] = -np.inf
+                result[gone] = np.nan
+        kept = rows[np.isfinite(cosines[rows, own[rows]])]
+        result[kept] = cosines[kept].max(axis=1)
+    return result

@@ -1,0 +1,63 @@
+"""The part of a camera's picture that is looked at, as fractions of it: the garage door, not the garden. Pure.
+
+A home keeps one region, and every picture that it is shown is cut to it before anything else: what `capture` and
+`teach` learn from is what `watch` and `classify` see.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from edge.errors import SourceError
+
+WHOLE = "whole"  # what a user writes for no region
+_EXAMPLE = "write left,top,width,height as fractions of the picture, such as 0.2,0.1,0.3,0.5, or 'whole'"
+
+
+class Box(NamedTuple):
+    """Pixels, as Pillow counts them: `right` and `bottom` are outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle within the upright picture, each number a fraction of its width or height.
+
+    >>> Region.parse("0.25, 0, 0.5, 1").box(640, 480)
+    Box(left=160, top=0, right=480, bottom=480)
+    >>> str(Region.parse("0.25,0,0.5,1"))
+    '0.25,0,0.5,1'
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "left,top,width,height".
+
+        Raises:
+            SourceError: these are not four fractions, or they reach beyond the picture.
+        """
+        try:
+            left, top, width, height = (float(part) for part in text.split(","))
+        except ValueError:
+            raise SourceError(f"region '{text}' is not four numbers; {_EXAMPLE}") from None
+        inside = left >= 0 and top >= 0 and left + width <= 1 + 1e-9 and top + height <= 1 + 1e-9
+        if not (inside and 0.01 <= width <= 1 and 0.01 <= height <= 1):
+            raise SourceError(f"region '{text}' is not within the picture, or narrower than 0.01 of it; {_EXAMPLE}")
+        return cls(left, top, width, height)
+
+    def __str__(self) -> str:
+        return ",".join(f"{number:.6g}" for number in (self.left, self.top, self.width, self.height))
+
+    def box(self, width: int, height: int) -> Box:
+        """The region of a picture of this size in whole pixels, at least one."""
+        left, top = (min(int(f * side), side - 1) for f, side in ((self.left, width), (self.top, height)))
+        right, bottom = round((self.left + self.width) * width), round((self.top + self.height) * height)
+        return Box(left, top, max(right, left + 1), max(bottom, top + 1))

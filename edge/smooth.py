@@ -1,0 +1,53 @@
+"""What a camera shows, from answers that flicker: N of the last M must agree. Pure."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from edge.errors import SourceError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """At least `agree` of the last `of` answers.
+
+    >>> Rule.parse("3/5")
+    Rule(agree=3, of=5)
+    """
+
+    agree: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Rule":
+        """Read "N/M".
+
+        Raises:
+            SourceError: it is not 1 ≤ N ≤ M, or half of the answers could agree on something else.
+        """
+        agree, _, of = text.partition("/")
+        if not (agree.isdecimal() and of.isdecimal() and 1 <= int(agree) <= int(of) <= 1000):
+            raise SourceError(f"'{text}' is not N/M with N at most M; write 3/5 for three of the last five")
+        if 2 * int(agree) <= int(of):
+            raise SourceError(f"'{text}': two labels could agree at once; take more than half, such as 3/5")
+        return cls(int(agree), int(of))
+
+
+class Smoother:
+    """Follows answers, and says what they settle on.
+
+    >>> smoother = Smoother(Rule(2, 3))
+    >>> [smoother.add(name) for name in ["open", "shut", "shut", "open", "shut", "open", "open"]]
+    [None, None, 'shut', 'shut', 'shut', 'open', 'open']
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._last: deque[str] = deque(maxlen=rule.of)
+        self.settled: str | None = None
+
+    def add(self, name: str) -> str | None:
+        """Take one answer; return what is settled on now: the last name that enough answers agreed on."""
+        self._last.append(name)
+        if self._last.count(name) >= self._rule.agree:
+            self.settled = name
+        return self.settled

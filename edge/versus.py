@@ -1,0 +1,177 @@
+"""A new head against the serving one: gathers from a home the answers that `promote` compares.
+
+A generation keeps what it gave each of its examples' labels with that example left out: float16, negative where it
+named another, NaN where not measured; first the local ones by number, then the bundle's. The order needs no numbers,
+because forgetting an example overwrites every generation that was taught it: while a generation can serve, the local
+examples up to its last one are those that it was taught.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import FactoryExamples
+from edge.fit import groups_of
+from edge.head import Head
+from edge.promote import Comparison, compare
+from edge.stream import CHUNK
+
+if TYPE_CHECKING:
+    from edge.home import Home
+    from edge.store import Labelled
+
+Floats = NDArray[np.float64]
+
+
+class Contest:
+    """The new head, not stored yet, against the serving one.
+
+    Args:
+        home: the home.
+        head: the new head.
+        loo: (N, C) its leave-one-out answers to the local examples, then the factory's that have a label.
+        taught: the local examples, in the same order.
+        factory: the bundle's examples, those without a label today as well.
+        names: the factory's labels; None for a forgotten one.
+    """
+
+    def __init__(
+        self,
+        home: "Home",
+        head: Head,
+        loo: NDArray[np.float32],
+        taught: "Sequence[Labelled]",
+        factory: FactoryExamples,
+        names: Sequence[str | None],
+    ) -> None:
+        self._home, self._head, self._taught, self._bundled, self._names = home, head, taught, factory, names
+        self._serving = home.serving_generation()
+        self._loo = np.full((len(taught) + len(self._names), loo.shape[1]), np.nan)  # forgotten labels: not measured
+        named = np.array([name is not None for name in self._names], bool)
+        self._loo[np.append(np.ones(len(taught), bool), named)] = loo
+        self._labels = [*(example.label for example in taught), *self._names]
+        self._order = np.argsort([example.id for example in taught], kind="stable")
+
+    @property
+    def serving(self) -> int:
+        """The serving generation; 0 if there is none to compare with."""
+        return self._serving.generation if self._serving else 0
+
+    @property
+    def own(self) -> bytes:
+        """What the new generation is to keep."""
+        n, every = len(self._taught), self._head.labels
+        own = _own(self._loo, self._labels, every, every)
+        return np.append(own[:n][self._order], own[n:]).astype("<f2").tobytes()
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """What the new generation is to keep besides: whose examples `own` is about, its answers to the held-out."""
+        own = self._asked(self._head, [e for e in self._canaries if e.label in self._head.labels], self._head.labels)
+        return {
+            "bundle": self._home.meta("bundle"),
+            "held_out_examples": len(own),
+            "held_out_right": int((own > 0).sum()),
+        }
+
+    @cached_property
+    def held_out(self) -> Comparison | None:
+        """Both on the pictures that no head is fitted to."""
+        known = [e for e in self._canaries if e.label in self._common]
+        if not known:
+            return None
+        new, old = (self._asked(head, known, self._common) for head in (self._head, self._home.serving().head))
+        unknown = [e for e in self._canaries if e.label in self._head.labels and e.label not in self._common]
+        gained = int((self._asked(self._head, unknown, self._head.labels) > 0).sum())
+        return compare(new, old, groups_of([e.session for e in known]), gained)
+
+    @cached_property
+    def shared(self) -> Comparison | None:
+        """Both on the local examples that both were fitted to, each left out."""
+        if self._kept is None:
+            return None
+        old, new = self._kept[: len(self._had)], self._new[self._had]
+        both = ~np.isnan(old) & ~np.isnan(new)
+        if not both.any():
+            return None
+        groups = groups_of([self._taught[row].session for row in self._had[both]])
+        return compare(new[both], old[both], groups, self._of_new_labels)
+
+    @cached_property
+    def factory(self) -> Comparison | None:
+        """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
+        if self._kept is None or self._serving is None:
+            return None
+        if self._serving.figures["bundle"] != self._home.meta("bundle"):
+            return None
+        old, new = self._kept[len(self._had) :], self._new[len(self._taught) :]
+        both = ~np.isnan(old) & ~np.isnan(new) & ~self._bundled.trained_on
+        if not both.any():
+            return None
+        since = [row for row in np.setdiff1d(np.arange(len(self._taught)), self._had) if not np.isnan(self._new[row])]
+        served = self._asked(self._home.serving().head, [self._taught[row] for row in since], self._common)
+        won = int((self._new[since] > 0).sum()) - int((served > 0).sum())
+        return compare(new[both], old[both], np.arange(both.sum()), self._of_new_labels + max(0, won))
+
+    @cached_property
+    def _common(self) -> list[str]:
+        """Labels that both know."""
+        return [label for label in self._head.labels if self._serving and label in self._serving.labels]
+
+    @cached_property
+    def _new(self) -> Floats:
+        """What the new head gives all its examples' labels, if only those that both know are answers."""
+        return _own(self._loo, self._labels, self._common, self._head.labels)
+
+    @cached_property
+    def _had(self) -> NDArray[np.int64]:
+        """Rows of the local examples that the serving head was fitted to, by number."""
+        last = self._serving.last_example if self._serving else 0
+        return np.array([row for row in self._order if self._taught[row].id <= last], np.int64)
+
+    @cached_property
+    def _kept(self) -> Floats | None:
+        """What the serving head gave its examples' labels; None where an older program made it."""
+        if self._serving is None or self._serving.own is None:
+            return None
+        return np.frombuffer(self._serving.own, "<f2").astype(np.float64)
+
+    @cached_property
+    def _of_new_labels(self) -> int:
+        """How many local examples of labels that the serving head does not know the new one names rightly."""
+        labels = [example.label for example in self._taught]
+        own = _own(self._loo[: len(labels)], labels, self._head.labels, self._head.labels)
+        return sum(label not in self._common and mine > 0 for label, mine in zip(labels, own, strict=True))
+
+    @cached_property
+    def _canaries(self) -> "Sequence[Labelled]":
+        return self._home.store.labelled(held_out=True)
+
+    def _asked(self, head: Head, pictures: "Sequence[Labelled]", among: Sequence[str]) -> Floats:
+        """What a head gives the labels of pictures that it was not fitted to."""
+        answers = [np.zeros(0)]
+        for start in range(0, len(pictures), CHUNK):
+            part = pictures[start : start + CHUNK]
+            embeddings = self._home.store.embeddings([e.id for e in part], self._home.info.dimension)
+            answers.append(_own(head.probabilities(embeddings), [e.label for e in part], among, head.labels))
+        return np.concatenate(answers)
+
+
+def _own(
+    probabilities: NDArray[np.floating], labels: Sequence[str | None], among: Sequence[str], columns: Sequence[str]
+) -> Floats:
+    """(n,) what each label gets of (n, C) if only those `among` are answers; negative if another gets more, or NaN."""
+    table = np.asarray(probabilities, np.float64)[:, [columns.index(label) for label in among]]
+    total = table.sum(axis=1, keepdims=True)
+    table = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
+    column = {label: place for place, label in enumerate(among)}
+    own = np.full(len(table), np.nan)
+    rows = np.array([row for row, label in enumerate(labels) if label in column], np.int64)
+    rows = rows[~np.isnan(table[rows]).any(axis=1)]
+    mine = np.array([column[str(labels[row])] for row in rows], np.int64)
+    given = np.maximum(table[rows, mine], 1e-6)  # not 0, which has no sign
+    own[rows] = np.where(table[rows].argmax(axis=1) == mine, given, -given)
+    return own

@@ -1,0 +1,159 @@
+"""The background: statistics of generic photos' embeddings, by which a device tells known pictures from unknown ones.
+
+For the backbone of this package they ship beside its weights. To make them anew, for new weights, from an array of
+generic photos (an npz file of `images` uint8 (N, S, S, 3) and, if their kinds are known, `labels` (N,))::
+
+    python -m export.background photos.npz --source "9,144 photos of Caltech-101"
+
+For any other backbone `edge-export build --background DIR` takes them from a folder of generic photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backbone import Backbone
+from edge.errors import BundleError, DatasetError
+from edge.gate import Background
+from edge.manifest import BackboneInfo
+from edge.photos import embed
+from edge.preprocess import find
+from edge.terminal import Progress, run, say
+from export import backbones
+from export.dataset import Skipped
+
+FILE = backbones.EMBEDDED_FILE.with_name("background.npz")
+FEWEST = 100  # generic photos; a few thousand are better
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Generic:
+    """A background, and in words whose embeddings it was taken from."""
+
+    background: Background
+    source: str
+    skipped: tuple[Skipped, ...] = ()
+
+
+def shipped(fingerprint: str, file: Path = FILE) -> Generic | None:
+    """Read the background that ships with the embedded backbone; None if it was made for other weights."""
+    with np.load(file, allow_pickle=False) as arrays:
+        if bytes(arrays["fingerprint"]).decode() != fingerprint:
+            return None
+        background = Background(arrays["mean"], arrays["basis"], arrays["values"], float(arrays["rest"][0]))
+        return Generic(background, bytes(arrays["source"]).decode())
+
+
+def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callable[[int, int], None]) -> Generic:
+    """Take the statistics of a folder of generic photos.
+
+    Args:
+        folder: pictures; where they lie in two subfolders or more, each folder is a kind.
+        network, info: the backbone, running.
+        step: called with (done, total).
+
+    Raises:
+        DatasetError: fewer than `FEWEST` of them can be read.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is no folder; name one of generic photos, of anything but your labels")
+    files = find(folder)
+    rows: list[NDArray[np.float32]] = []
+    kinds: list[str] = []
+    skipped: list[Skipped] = []
+    for done, photo in enumerate(embed(files, network, info), 1):
+        step(done, len(files))
+        if photo.embedding is None:
+            skipped.append(Skipped(photo.path, str(photo.error)))
+        else:
+            rows.append(photo.embedding)
+            kinds.append(str(photo.path.parent))
+    if len(rows) < FEWEST:
+        raise DatasetError(
+            f"{folder} holds {len(rows)} generic photos that can be read, {FEWEST} are needed; add more, of all sorts"
+        )
+    known = len(set(kinds))
+    source = f"{len(rows):,} generic photos" + (f" of {known} kinds" if known > 1 else "")
+    return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped))
+
+
+def of_images(
+    embedder: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    batches: Iterator[NDArray[np.uint8]],
+    kinds: Sequence[str] = (),
+) -> Background:
+    """Take the statistics of generic photos as arrays.
+
+    Args:
+        embedder: uint8 (n, S, S, 3) at the network's input size → float32 (n, D).
+        batches: the photos, some at a time.
+        kinds: what each one shows, if known.
+    """
+    return Background.of(np.concatenate([embedder(batch) for batch in batches]), kinds)
+
+
+def save(file: Path, generic: Generic, fingerprint: str) -> None:
+    """Write what `shipped` reads: the same arrays give the same bytes."""
+    background = generic.background
+    np.savez(
+        file,
+        mean=background.mean,
+        basis=background.basis,
+        values=background.values,
+        rest=np.array([background.rest], np.float32),
+        source=np.frombuffer(generic.source.encode(), np.uint8),
+        fingerprint=np.frombuffer(fingerprint.encode(), np.uint8),
+    )
+
+
+@click.command()
+@click.argument("photos", type=click.Path(path_type=Path))
+@click.option("--source", required=True, help="What the photos are, in words, with their number.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
+def main(photos: Path, source: str, output: Path) -> None:
+    """Write the background of the embedded backbone from PHOTOS, `images` and maybe `labels` in an npz file."""
+    import torch
+
+    from export.build import fingerprint
+
+    try:
+        with np.load(photos, allow_pickle=False) as file:
+            images = file["images"]
+            kinds = [str(label) for label in file["labels"]] if "labels" in file.files else []
+    except (OSError, KeyError, ValueError) as error:
+        raise BundleError(f"{photos} is no npz file with an array `images` ({error}); see --help") from error
+    loaded = backbones.load("embedded")
+    size, progress = loaded.backbone.size, Progress("embedding")
+
+    def batches() -> Iterator[NDArray[np.uint8]]:
+        for at in range(0, len(images), BATCH):
+            progress(at, len(images))
+            yield np.stack([_cut(image, size) for image in images[at : at + BATCH]])
+
+    def embedder(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(loaded.embedder(torch.from_numpy(batch)).numpy())
+
+    background = of_images(embedder, batches(), kinds)
+    save(output, Generic(background, source), fingerprint(loaded.embedder, size))
+    say(f"{output}: {output.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
+
+
+def _cut(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    from edge.preprocess import square
+    from export.build import short_side
+
+    return square(Image.fromarray(image), size, short_side(size))
+
+
+if __name__ == "__main__":
+    run(main, "export.background")

@@ -1,0 +1,109 @@
+"""Capturing: a burst teaches what differs, once, under one session."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.adopt import adopt
+from edge.learner import Learner
+
+from .cameras import filming, write_film
+from .conftest import picture
+from .test_cli import Run, ready, run  # noqa: F401
+
+
+def test_a_burst_is_one_session_without_the_frames_that_are_alike(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    with filming(lambda n: picture("coins", n // 10)) as camera:
+        code, out, err = ready("capture", "coins", camera.url(), "--count", 6, "--every", 0.02, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["label"], len(result["examples"])) == ("coins", 6)
+    assert result["alike"] > 6, "each was shown ten times"
+    with Learner.open(tmp_path / "home") as learner:
+        taught = learner.store.examples("labels.name = 'coins'")
+    assert {example.session for example in taught} == {result["session"]}
+    assert "127.0.0.1" in taught[0].source
+    with filming(lambda n: picture("coins", 100 + n)) as camera:
+        assert ready("capture", "coins", camera.url(), "--count", 3, "--every", 0.02, "--session", "evening")[0] == 0
+    assert ready("retrain")[0] == 0
+    code, out, _ = ready("forget", "--session", "evening")
+    assert "forgot 3 examples" in out
+
+
+def test_a_burst_ends_in_time_though_nothing_moves(ready: Run) -> None:  # noqa: F811
+    with filming(lambda _: picture("coins", 1)) as camera:
+        code, out, _ = ready("capture", "coins", camera.url(), "--seconds", 0.6, "--every", 0.02)
+    assert code == 0
+    assert "1 new example of 'coins'" in out
+    assert "that is few: move the thing or the light while capturing" in out
+
+
+def test_a_camera_that_is_not_there_is_said(ready: Run) -> None:  # noqa: F811
+    with filming(lambda _: picture("coins", 1)) as camera:
+        camera.up = False
+        code, out, err = ready("capture", "coins", camera.url(), "--seconds", 0.5)
+    assert code == 3
+    assert "gave no frame in 0.5 s" in out
+    assert "gives no picture: it answers 503" in err
+
+
+def test_a_film_teaches_too_and_a_folder_is_sent_to_teach(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    code, _, err = ready("capture", "coins", tmp_path)
+    assert code == 2
+    assert f"edge teach coins {tmp_path}" in err
+    film = write_film(tmp_path / "film.avi", ["coins"] * 8)
+    code, out, _ = ready("capture", "coins", film, "--every", 0.1)
+    assert code == 0
+    assert "8 new examples of 'coins' from 8 frames" in out
+    code, out, _ = ready("capture", "coins", film, "--every", 0.1)
+    assert "0 new examples" in out, "known already"
+
+
+def test_the_region_given_to_capture_is_that_of_watch(tmp_path: Path, tiny_bundle: Path, ready: Run) -> None:  # noqa: F811
+    with filming(lambda n: picture("coins", n, side=80)) as camera:
+        code, _, err = ready(
+            "capture", "coins", camera.url(), "--count", 2, "--every", 0.02, "--region", "0,0.25,0.5,0.5"
+        )
+    assert code == 0
+    assert "careful" not in err
+    assert json.loads(ready("status", "--json")[1])["region"] == "0,0.25,0.5,0.5"
+    assert "region      0,0.25,0.5,0.5" in ready("status")[1]
+    _, _, err = ready("watch", tmp_path / "nowhere", "--region", "whole")
+    assert "careful: 2 examples taught before on another part of the picture" in err
+    assert json.loads(ready("status", "--json")[1])["region"] is None
+
+
+@pytest.mark.parametrize("region", ["0,0,2,1", "here"])
+def test_a_region_that_is_none_changes_nothing(ready: Run, tmp_path: Path, region: str) -> None:  # noqa: F811
+    code, _, err = ready("watch", tmp_path, "--region", region)
+    assert code == 1
+    assert err.startswith("error: region ")
+    assert json.loads(ready("status", "--json")[1])["region"] is None
+
+
+def test_frames_are_taught_as_files_are(tmp_path: Path, tiny_bundle: Path) -> None:
+    from edge.photos import Frame
+
+    path = tmp_path / "a.png"
+    picture("coins", 5).save(path)
+    with adopt(tmp_path / "home", tiny_bundle) as learner:
+        first = learner.teach("coins", [Frame("camera", path.read_bytes(), 0.0)])
+        again = learner.teach("coins", [path])
+        assert (len(first.examples), len(again.known)) == (1, 1)
+        assert learner.store.examples()[0].source == "camera"
+
+
+def test_a_nightly_retrain_makes_a_generation_only_of_something_new(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    code, out, err = ready("retrain", "--if-taught")
+    assert (code, out, err) == (0, "", "nothing was taught since the serving head was made\n")
+    picture("coins", 5).save(tmp_path / "a.png")
+    ready("teach", "coins", tmp_path / "a.png")
+    assert "generation 2 serves" in ready("retrain", "--if-taught")[1]
+    assert ready("retrain", "--if-taught")[1] == ""
+
+
+def test_a_label_that_nobody_taught_is_pointed_at(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    code, _, err = ready("watch", tmp_path / "nowhere", "--on", "gras", "true")
+    assert code == 1
+    assert "careful: --on gras: no such label yet; there are brick, grass, gravel" in err

@@ -1,0 +1,130 @@
+"""Reviewing on a real terminal: one key a frame, and what was named is taught, put aside, and can be taken back."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.adopt import adopt
+from edge.errors import LabelError, SourceError
+from edge.learner import Learner
+from edge.review import KEYS, Review, keys
+
+from .conftest import picture
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_bundle: Path) -> Path:
+    adopt(tmp_path / "home", tiny_bundle).store.close()
+    folder = tmp_path / "unsure"
+    folder.mkdir()
+    for seed, label in enumerate(["brick", "grass", "coins", "gravel", "coins"]):
+        picture(label, 800 + seed).save(folder / f"uncertain-20261124T1{seed // 3}0000.00000{seed}.png")
+    (folder / "mine.png").write_bytes(b"another's")
+    return tmp_path / "home"
+
+
+class Terminal:
+    """`edge ARGS` on a terminal of its own."""
+
+    def __init__(self, home: Path, *args: object) -> None:
+        self._us, them = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edge", "--home", str(home), *map(str, args)],
+            stdin=them,
+            stdout=them,
+            stderr=them,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,
+        )
+        os.close(them)
+        self.shown = ""
+
+    def see(self, text: str) -> None:
+        """Read until a text appears."""
+        end = time.monotonic() + 60
+        while text not in self.shown:
+            ready, _, _ = select.select([self._us], [], [], max(0, end - time.monotonic()))
+            try:
+                assert ready, self.shown
+                self.shown += os.read(self._us, 65_536).decode(errors="replace")
+            except OSError:
+                raise AssertionError(f"it ended:\n{self.shown}") from None
+
+    def press(self, text: str) -> None:
+        self.shown = ""
+        os.write(self._us, text.encode())
+
+    def end(self) -> int:
+        return self._process.wait(60)
+
+
+def test_one_key_names_a_frame_and_the_new_head_serves(home: Path, tmp_path: Path) -> None:
+    terminal = Terminal(home, "review", tmp_path / "unsure")
+    terminal.see("[q] done")
+    assert "▀" in terminal.shown
+    assert "1 of 5" in terminal.shown
+    assert "[1] brick  [2] grass  [3] gravel" in terminal.shown
+    terminal.press("1")
+    terminal.see("2 of 5")
+    terminal.see("[q] done")
+    terminal.press("3")  # wrong …
+    terminal.see("3 of 5")
+    terminal.see("[q] done")
+    terminal.press("u")  # … so again
+    terminal.see("2 of 5")
+    terminal.see("[q] done")
+    terminal.press("2")
+    terminal.see("3 of 5")
+    terminal.see("[q] done")
+    terminal.press("n")
+    terminal.see("new label")
+    terminal.press("coins\n")
+    terminal.see("[2] coins")
+    terminal.see("[q] done")
+    terminal.press("d")
+    terminal.see("5 of 5")
+    terminal.see("[q] done")
+    terminal.press("s")
+    terminal.see("generation 2 serves: 4 labels")
+    assert "3 frames labelled, 1 deleted, 1 left" in terminal.shown
+    assert terminal.end() == 0
+    with Learner.open(home) as learner:
+        taught = {(e.label, e.session) for e in learner.store.examples()}
+    hour = "uncertain-20261124T10"
+    assert taught == {("brick", hour), ("grass", hour), ("coins", hour)}
+    folder = tmp_path / "unsure"
+    assert sorted(path.parent.name for path in folder.glob("labelled/*/*.png")) == ["brick", "coins", "grass"]
+    assert (folder / "mine.png").exists()
+
+
+def test_without_a_terminal_it_says_so(home: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge", "--home", str(home), "review", str(tmp_path / "unsure")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "error: review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES\n"
+    )
+
+
+def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
+    with Learner.open(home) as learner:
+        review = Review(learner, tmp_path / "unsure")
+        (first, *_) = review.waiting()
+        with pytest.raises(LabelError):
+            review.name(first, "a/b")
+        assert first.exists()
+        assert review.undo() is None
+        with pytest.raises(SourceError, match="is no folder"):
+            Review(learner, tmp_path / "nowhere")
+
+
+def test_every_label_has_a_key_that_is_no_command() -> None:
+    assert not set("dnqsu ") & set(KEYS)
+    assert len(keys([str(number) for number in range(100)])) == len(set(KEYS)) == len(KEYS)

@@ -1,0 +1,102 @@
+"""The background: it fits the weights that ship, comes from any folder of photos, and a bundle says whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge.backbone import find_runtime, open_backbone
+from edge.errors import DatasetError
+from edge.gate import Background
+from edge.manifest import BackboneInfo
+from export.background import FILE, Generic, of_folder, of_images, save, shipped
+
+if TYPE_CHECKING:
+    from export.backbones import Loaded
+    from export.build import Built
+
+INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
+
+
+def test_the_background_that_ships_is_of_the_weights_that_ship(embedded: Loaded) -> None:
+    from export.build import fingerprint
+
+    found = shipped(fingerprint(embedded.embedder, embedded.backbone.size))
+    assert found is not None, "new weights need a new background: python -m export.background"
+    assert found.background.mean.shape == (embedded.backbone.embedding,)
+    assert "photos" in found.source
+    assert FILE.stat().st_size < 300_000
+    assert shipped("0" * 64) is None
+
+
+def test_a_bundle_holds_background_and_domain_and_says_whose(built: Built) -> None:
+    background, domain = built.bundle.background(), built.bundle.domain()
+    assert background is not None
+    assert domain is not None
+    assert built.bundle.manifest.background == "9,144 photos of Caltech-101"
+    assert len(domain.thumbs) == len(built.bundle.examples().labels)
+
+
+def test_another_pattern_is_unknown_and_another_frame_of_the_same_is_not(built: Built, sample: Path) -> None:
+    """The sample's three surfaces, through the whole gate: its coins were never taught."""
+    from edge.fit import Examples
+    from edge.gate import Judge
+    from edge.gate_fit import fit_gate
+    from edge.preprocess import load
+
+    manifest, examples = built.bundle.manifest, built.bundle.examples()
+    background = built.bundle.background()
+    assert background is not None
+    factory = Examples(examples.embeddings, tuple(manifest.labels[i] for i in examples.labels))
+    gate = fit_gate(lambda: [], factory, manifest.labels, background, np.ones(len(factory), bool))
+    assert gate is not None
+    judge = Judge(gate, background)
+    network = open_backbone(built.bundle.entry("backbone.onnx"), find_runtime({"onnx"}))
+
+    def unknown(label: str) -> float:
+        photos = network.embed(np.stack([load(path) for path in sorted((sample / "test" / label).iterdir())]))
+        return float(np.mean([judge.similarity(x) < judge.gate.threshold for x in photos]))
+
+    assert unknown("coins") == 1
+    assert np.mean([unknown(label) for label in manifest.labels]) <= 0.1
+
+
+def test_a_folder_of_generic_photos_gives_one(tiny_files: dict[str, bytes], photo_folder: Callable[..., Path]) -> None:
+    network = open_backbone(tiny_files["onnx"], find_runtime({"onnx"}), threads=1)
+    folder = photo_folder(all=101)
+    (folder / "all" / "broken.jpg").write_bytes(b"")
+    steps: list[tuple[int, int]] = []
+    found = of_folder(folder, network, INFO, lambda done, total: steps.append((done, total)))
+    assert found.source == "101 generic photos"
+    assert [skipped.path.name for skipped in found.skipped] == ["broken.jpg"]
+    assert steps[-1] == (102, 102)
+    assert np.isfinite(found.background.values).all()
+
+
+def test_too_few_generic_photos_are_refused(tiny_files: dict[str, bytes], photo_folder: Callable[..., Path]) -> None:
+    network = open_backbone(tiny_files["onnx"], find_runtime({"onnx"}), threads=1)
+    with pytest.raises(DatasetError, match="holds 3 generic photos that can be read, 100 are needed"):
+        of_folder(photo_folder(all=3), network, INFO, lambda *_: None)
+    with pytest.raises(DatasetError, match="is no folder"):
+        of_folder(Path("absent"), network, INFO, lambda *_: None)
+
+
+def test_the_same_photos_give_the_same_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (10, 4, 4, 3), np.uint8) for _ in range(3)]
+
+    def embedder(batch: Any) -> Any:
+        return batch.reshape(len(batch), -1)[:, :9].astype(np.float32)
+
+    for name in ("a.npz", "b.npz"):
+        save(tmp_path / name, Generic(of_images(embedder, iter(batches)), "30 photos"), "f" * 64)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    again = shipped("f" * 64, tmp_path / "a.npz")
+    assert again is not None
+    assert again.source == "30 photos"
+    expected = Background.of(np.concatenate([embedder(batch) for batch in batches]))
+    assert again.background.digest() == expected.digest()

@@ -115,7 +115,7 @@ class _Network:
 
 
 @dataclass(frozen=True)
-class _Shipped:
+class _Marked:
     """The examples that go into the bundle, and bool (N,): which of them the figure is measured on."""
 
     examples: FactoryExamples
@@ -148,9 +148,9 @@ def build(plan: Plan, watcher: Watcher) -> Built:
     work = _Work(plan, find_photos(plan.photos), watcher, adapted.read(plan.adapted) if plan.adapted else None)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
     generic = _background(work, network)
-    factory = _embed_photos(work, network)
-    examples = factory.examples
-    accuracy = _measure(work, factory)
+    marked = _embed_photos(work, network)
+    examples = marked.examples
+    accuracy = _measure(work, marked)
     manifest = Manifest(
         plan.output.stem, plan.created, network.info, work.photos.labels, network.models, accuracy,
         background=generic.source if generic else None,
@@ -279,7 +279,7 @@ def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
     return pixels
 
 
-def _embed_photos(work: _Work, network: _Network) -> _Shipped:
+def _embed_photos(work: _Work, network: _Network) -> _Marked:
     """Embed every photo that can be read, as float16 rounds it; of equal files the first counts."""
     photos, total = work.photos, len(work.photos.paths)
     rows: list[NDArray[np.float32]] = []
@@ -307,9 +307,9 @@ def _embed_photos(work: _Work, network: _Network) -> _Shipped:
     labels = np.array(targets, np.int32)
     if work.adaptation is None:
         held = hold_out(labels, work.plan.holdout, work.plan.seed)
-        return _Shipped(FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_)), held)
+        return _Marked(FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_)), held)
     trained_on = np.isin(hashes, work.adaptation.trained)
-    return _Shipped(FactoryExamples(embeddings, labels, trained_on), np.isin(hashes, work.adaptation.held_out))
+    return _Marked(FactoryExamples(embeddings, labels, trained_on), np.isin(hashes, work.adaptation.held_out))
 
 
 def _background(work: _Work, network: _Network) -> Generic | None:
@@ -327,9 +327,9 @@ def _background(work: _Work, network: _Network) -> Generic | None:
     return generic
 
 
-def _measure(work: _Work, factory: _Shipped) -> Accuracy | None:
+def _measure(work: _Work, marked: _Marked) -> Accuracy | None:
     """Fit a head on what is not held out and measure it on what is."""
-    examples, held = factory.examples, factory.held
+    examples, held = marked.examples, marked.held
     if not held.any() or set(examples.labels[~held]) < set(examples.labels):
         return None
     with _Stage(work, "fitting the head"):

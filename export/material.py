@@ -165,7 +165,7 @@ def measure(embeddings: NDArray[np.float32], names: Sequence[str], held: NDArray
     head = fit.fit(fit.Examples(embeddings[~held], taught)).head
     scores = head.scores(embeddings[held]).astype(np.float64)
     columns = np.array([head.labels.index(name) for name in truth], np.int64)
-    cost, _ = calibrate(scores, columns, np.ones(len(columns)), head.temperature)
+    cost, _ = calibrate(scores, columns, np.ones(len(truth)), head.temperature)
     right = scores.argmax(axis=1) == columns
     return Measured(head, head.probabilities(embeddings[held]), right, cost / len(truth))
 

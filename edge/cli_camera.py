@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge import cli
+from edge import cli, wording
 from edge.terminal import PARTLY, Progress, complain, plural, say, say_json
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def _reviewed(result: "Reviewed") -> list[str]:
     if not (result.labelled or result.deleted or result.left):
         return ["no frame waits for a label"]
     lines = [f"{plural(result.labelled, 'frame')} labelled, {result.deleted} deleted, {result.left} left"]
-    return [*lines, *(cli._retrained(result.retrained) if result.retrained else [])]
+    return [*lines, *(wording.retrained(result.retrained) if result.retrained else [])]
 
 
 def _put_region(learner: "Learner", text: str | None) -> None:

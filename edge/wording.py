@@ -1,0 +1,258 @@
+"""What the commands' answers say to people, as lines of plain text; `--json` says the same to programs. Pure."""
+
+from typing import TYPE_CHECKING
+
+from edge.terminal import confusion_table, percent, plural, table
+
+if TYPE_CHECKING:
+    from edge.answers import Advice, Answer, Audited, Compared, Evaluated, Finding, HistoryEntry, Retrained, Status
+
+
+def answered(result: "Answer") -> list[str]:
+    others = ", ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in result.top[1:3])
+    if result.unknown:
+        line = f"{result.image}: unknown  (unlike everything taught; of the labels, {result.top[0].label} is nearest)"
+    else:
+        line = f"{result.image}: {result.label} {100 * result.probability:.0f} %" + (f"  ({others})" if others else "")
+    near = [
+        [f"  {n.similarity:.2f}", n.label, n.source if n.example is None else f"example {n.example}", n.source]
+        for n in result.nearest
+    ]
+    near = [row[: 3 if row[2] == row[3] else 4] for row in near]
+    return [line, *(["  nearest of the taught examples (1 is the same):", *table(near)] if near else [])]
+
+
+def when(stored: str) -> str:
+    """Write a stored time, ISO 8601 in UTC, as people read it."""
+    return f"{stored[:16].replace('T', ' ')} UTC"
+
+
+def _accuracy(accuracy: float | None, interval: tuple[float, float] | None) -> str:
+    if accuracy is None or interval is None:
+        return "not measurable yet"
+    return f"{percent(accuracy)} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def retrained(result: "Retrained") -> list[str]:
+    from edge.judge import SCOPES
+
+    serves = "serves" if result.promoted else f"is a candidate, generation {result.serving} goes on serving"
+    lines = [
+        f"generation {result.generation} {serves}: {plural(len(result.labels), 'label')}, "
+        f"{plural(result.local_examples, 'example')} taught here, {result.factory_examples:,} from the factory",
+        f"fitted in {result.milliseconds:.0f} ms ({result.method})",
+    ]
+    if not result.promoted:
+        lines += [
+            f"clearly worse: {result.refusal}",
+            "see which examples are to blame: edge audit; to let it serve all the same: edge retrain --force",
+        ]
+    if result.held_out:
+        lines.append(f"held out: {_compared(result.held_out)}")
+    if result.loo_accuracy is None:
+        lines.append(f"accuracy: {result.note}")
+        return lines
+    lines.append(
+        f"accuracy: {_accuracy(result.loo_accuracy, result.loo_interval)}, the 95 % interval in brackets, measured on "
+        f"{SCOPES[result.scope]}, each named by a head that was not taught it"
+    )
+    if result.known_coverage is not None:
+        kept = f"{100 * result.known_coverage:.0f} of 100 known pictures are kept"
+        lines.append(f"unlike everything taught is called unknown: set so that {kept}")
+    if result.unknown_note:
+        lines.append(f"calling pictures unknown: {result.unknown_note}")
+    if result.advice:
+        lines.append(f"careful: {result.advice}")
+    if len(result.labels) <= 12:
+        lines += ["", "what it is (rows) and what it was called (columns):"]
+        lines += confusion_table(result.labels, result.labels, result.confusion)
+    if result.doubts:
+        lines += ["", "doubtful examples, the surest mistakes first:"]
+        lines += [
+            f"  {d.example}  taught as {d.label}, looks like {d.guess} ({100 * d.probability:.0f} %)  {d.source}"
+            for d in result.doubts
+        ]
+    return lines
+
+
+def evaluated(result: "Evaluated") -> list[str]:
+    right = round(result.accuracy * result.examples)
+    lines = [
+        f"{percent(result.accuracy)} right: {right} of {result.examples} (95 % interval "
+        f"{100 * result.interval[0]:.1f}–{100 * result.interval[1]:.1f}), generation {result.generation}"
+    ]
+    if result.untaught:
+        lines.append(f"never taught, so never right: {', '.join(result.untaught)}; teach it: edge teach LABEL PICTURES")
+    if result.unknown:
+        found = [
+            f"{u} of {sum(row)} {t}"
+            for t, u, row in zip(result.truths, result.unknown_by_truth, result.confusion, strict=True)
+            if u
+        ]
+        lines.append(f"classify calls unknown: {', '.join(found)}")
+    if len(result.labels) <= 12:
+        lines += ["", "what it is (rows) and what it was called (columns):"]
+        lines += confusion_table(result.truths, result.labels, result.confusion)
+    return lines
+
+
+def status(status: "Status") -> list[str]:
+    new = f"  ({status.untrained_examples} taught since: edge retrain)" if status.untrained_examples else ""
+    held_out = any(entry.held_out for entry in status.labels)
+    rows = [["label", "taught here", "from the factory", *(["held out"] * held_out)]]
+    rows += [
+        [entry.label, str(entry.local), str(entry.factory), *([str(entry.held_out)] * held_out)]
+        for entry in status.labels
+    ]
+    return [
+        f"home        {status.home}",
+        f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
+        f"generation  {status.generation}, made {when(status.trained)} by {status.method}{new}",
+        *([f"candidate   {status.candidate}, clearly worse, see: edge history"] if status.candidate else []),
+        f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out",
+        *([f"region      {status.region} (left,top,width,height) of each picture"] if status.region else []),
+        *_lately(status),
+        *(["crops       a small one of each picture taught is kept"] if status.keeps_crops else []),
+        "",
+        *table(rows, right=[1, 2, 3]),
+    ]
+
+
+def _lately(status: "Status") -> list[str]:
+    """What `classify` saw lately."""
+    if status.known_coverage is None:
+        return ["unknown     no picture is called so: too few examples, or switched off"]
+    drift = status.drift
+    if drift is None:
+        return []
+    seen = (
+        f"{100 * drift.unknown:.0f} % of the last {drift.frames} frames were unknown ({100 * drift.expected:.0f} % is "
+        f"usual); the typical one fits it better than {100 * drift.typical:.0f} % of the examples (50 % is)"
+    )
+    if not drift.drifted:
+        return [f"lately      {seen}"]
+    return [f"lately      DRIFT: {seen}", "            → look at the frames, or compare them: edge doctor FRAMES"]
+
+
+def _compared(compared: "Compared") -> str:
+    return (
+        f"{compared.right} of {plural(compared.examples, 'picture')} that no head is taught named rightly, "
+        f"{compared.serving_right} by the head before"
+    )
+
+
+def history(entries: "list[HistoryEntry]") -> list[str]:
+    held_out = any(entry.held_out_examples for entry in entries)
+    head = ["generation", "", "made", "examples", "right, each left out", *(["held out"] * held_out), "labels"]
+    rows = [_entry(entry, held_out) for entry in entries]
+    refused = [f"{e.generation} is clearly worse: {e.refusal}" for e in entries if not e.promoted and e.refusal]
+    return [*table([head, *rows], right=[0, 3]), *([""] if refused else []), *refused]
+
+
+def _entry(entry: "HistoryEntry", held_out: bool) -> list[str]:
+    mark = "serving" if entry.serving else "overwritten" if not entry.usable else "" if entry.promoted else "candidate"
+    examples = f"{entry.local_examples}+{entry.factory_examples}"
+    labels = ", ".join(entry.labels[:4]) + (f", … ({len(entry.labels)})" if len(entry.labels) > 4 else "")
+    accuracy = _accuracy(entry.loo_accuracy, entry.loo_interval)
+    share = entry.held_out_accuracy
+    asked = "" if share is None else f"{percent(share)} of {entry.held_out_examples}"
+    return [str(entry.generation), mark, when(entry.created), examples, accuracy, *([asked] * held_out), labels]
+
+
+def audited(result: "Audited") -> list[str]:
+    from edge.judge import SCOPES
+
+    lines = [
+        f"{plural(result.examples, 'example')} taught here looked at, {result.factory_examples:,} from the factory"
+        + (f"; {result.not_looked_at:,} older ones were not" if result.not_looked_at else ""),
+        f"accuracy: {_accuracy(result.loo_accuracy, result.loo_interval)}, measured on {SCOPES[result.scope]}"
+        if result.loo_accuracy is not None
+        else f"accuracy: {result.note}",
+    ]
+
+    def section(title: str, items: list[list[str]], most: int = 10) -> None:
+        if items:
+            lines.extend(["", title, *[f"  {line}" for item in items[:most] for line in item]])
+            lines.extend([f"  … and {len(items) - most} more: edge audit --json"] if len(items) > most else [])
+
+    likely = [s for s in result.suspects if s.likely]
+    section(
+        f"{plural(len(likely), 'label')} likely wrong, the likeliest first (a useless picture: edge forget NUMBER):",
+        [
+            [
+                f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}",
+                f"    {s.remedy}",
+            ]
+            for s in likely
+        ],
+    )
+    hard = [s for s in result.suspects if not s.likely]
+    section(
+        f"{plural(len(hard), 'picture')} named otherwise, but not surely: a wrong label, or a hard picture:",
+        [
+            [f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}"]
+            for s in hard
+        ],
+        most=5,
+    )
+    if not result.suspects:
+        lines += ["", "no label looks wrong"]
+    section(
+        "nearly the same picture under two labels:",
+        [
+            [f"{r.examples[0]} taught as {r.labels[0]}, {r.examples[1]} as {r.labels[1]}", f"    {r.remedy}"]
+            for r in result.contradictions
+        ],
+    )
+    section(
+        "nearly the same picture again, which makes the figures too good (a burst: teach it with --session):",
+        [[f"{r.labels[0]}: {', '.join(map(str, r.examples))}", f"    {r.remedy}"] for r in result.repeated],
+    )
+    section(
+        "too few to judge, five are needed and a session counts once:",
+        [
+            [
+                f"{t.label}: {plural(t.examples, 'example')}"
+                + (f" of {plural(t.independent, 'session')}" if t.independent != t.examples else ""),
+                f"    {t.remedy}",
+            ]
+            for t in result.thin
+        ],
+    )
+    section(
+        "pictures worth teaching next, the least sure first:",
+        [
+            [
+                f"{u.image}: {' or '.join(f'{g.label} {100 * g.probability:.0f} %' for g in u.top[:2])}",
+                f"    {u.remedy}",
+            ]
+            for u in result.unsure
+        ],
+    )
+    section("what more examples are worth:", [[_advice(a), f"    {a.remedy}"] for a in result.advice])
+    if result.curve is None:
+        lines += ["", "what more examples are worth: not measurable yet, it takes eight of every label taught here"]
+    if result.page:
+        lines += ["", f"wrote {result.page}"]
+    return lines
+
+
+def _advice(advice: "Advice") -> str:
+    what = (
+        f"about {advice.more:,} more of {advice.label}"
+        if advice.label
+        else f"twice the examples ({advice.more:,} more, of all labels)"
+    )
+    low, high = (max(0.0, 100 * end) for end in advice.interval)
+    if low < 0.1:
+        return f"{what}: at most {high:.1f} points"
+    return f"{what}: about {100 * advice.gain:.1f} points ({low:.1f} to {high:.1f})"
+
+
+def findings(findings: "list[Finding]") -> list[str]:
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok' if finding.ok else 'BAD':<4}{finding.check}: {finding.seen}")
+        if not finding.ok:
+            lines.append(f"    → {finding.remedy}")
+    return lines

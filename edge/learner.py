@@ -295,7 +295,7 @@ class Learner(Home):
         similarity = serving.judge.similarity(embedding)
         unknown = serving.judge.unknown(similarity, column)
         if note and unknown is not None:
-            if self._ranks is None or self._ranks[0] is not serving:
+            if self._ranks is None or self._ranks[0].generation != serving.generation:
                 self._note_ranks()
                 self._ranks = serving, []
             self._ranks[1].append(-1 if unknown else round(100 * serving.judge.rank(similarity, column)))

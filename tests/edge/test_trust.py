@@ -175,6 +175,19 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(learner: Learner, new:
         assert again.status().labels[1].local == 20
 
 
+def test_classifying_writes_nothing_for_each_picture_also_after_a_change(learner: Learner, new: Path) -> None:
+    files = sorted((new / "coins").iterdir())
+    learner.teach("coins", files[:5])
+    learner.retrain()
+    answers(learner, new / "coins")
+    learner.teach("coins", files[5:6])
+    answers(learner, new / "coins")
+    before = learner.store.version()
+    for _ in range(3):
+        answers(learner, new / "coins")
+    assert learner.store.version() == before
+
+
 def test_the_nearest_examples_explain_an_answer(learner: Learner, new: Path) -> None:
     files = sorted((new / "coins").iterdir())
     taught = learner.teach("coins", files[:5])

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.embeddings import SHARED
 from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.fit import Examples, fit
 from export import backbones
@@ -28,7 +29,6 @@ from export.quantize import quantize
 from export.to_onnx import to_onnx
 from export.to_tflite import to_tflite
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 DRAWS, FEW = 5, 10
 ROUNDS = 40
 Array = Any

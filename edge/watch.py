@@ -112,7 +112,7 @@ class _Opened:
         while True:
             try:
                 answer = next(iter(self.learner.classify([frame])))
-            except Exception:
+            except Exception:  # whatever it is, a bundle exchanged meanwhile may be why; else it is raised again
                 if self._adopts() == self._adopted:
                     raise
             else:

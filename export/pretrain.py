@@ -108,8 +108,6 @@ def pretrain(
     Raises:
         BundleError: The checkpoint is of another recipe, or there is nothing to learn from.
     """
-    import torch
-
     run = _Run(recipe, sources, teacher, spread, start)
     run.resume(checkpoint.load(saved), saved)
     losses: list[torch.Tensor] = []

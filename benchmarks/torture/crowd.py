@@ -58,7 +58,8 @@ def run(say: Say, seconds: float = 60.0) -> list[Row]:
     wrong += [damage] if damage else []
     taught, fitted, named, back = sum(s.done for s in seen[:TEACHERS]), *[s.done for s in seen[TEACHERS:]]
     longest = max(s.longest for s in seen[:TEACHERS])
-    note = f"{taught} taught, {fitted} retrained, {named} classified, {back} rolled back; longest wait to teach {longest:.1f} s"
+    done = f"{taught:,} taught, {fitted:,} retrained, {named:,} classified, {back:,} rolled back"
+    note = f"{done}; the longest wait to teach {longest:.1f} s"
     return [
         Row(f"{len(jobs)} processes at once, {seconds:.0f} s", sum(s.done for s in seen), wrong=tuple(wrong), note=note)
     ]

@@ -1,4 +1,4 @@
-"""A real device of a few kilobytes to be tortured: the tiny network of the tests, bundles of it, endless new pictures."""
+"""A real device of a few kilobytes to be tortured: the tests' tiny network, bundles of it, endless new pictures."""
 
 import io
 from dataclasses import dataclass

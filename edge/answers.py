@@ -166,7 +166,7 @@ class Status(NamedTuple):
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
     labels: tuple[LabelCount, ...]
-    untrained_examples: int  # taught after the serving head was made
+    untrained_examples: int  # taught or relabelled after the serving head was made
     region: str | None  # the part of each picture that is looked at; None: the whole
     known_coverage: float | None  # None: nothing is called unknown
     drift: Drift | None  # None: too few frames since the head was made

@@ -166,7 +166,7 @@ def teach(label: str, pictures: tuple[Path, ...], session: str | None, holdout: 
     help="Share of known pictures that is not to be called unknown, from now on; 1 calls none unknown.",
 )
 @click.option(
-    "--if-taught", is_flag=True, help="Do nothing unless examples were taught since the serving head was made."
+    "--if-taught", is_flag=True, help="Do nothing unless examples were taught or relabelled since the last head."
 )
 @click.option("--force", is_flag=True, help="Let the new head serve even if it is clearly worse.")
 @shared
@@ -176,8 +176,8 @@ def retrain(known_coverage: float | None, if_taught: bool, force: bool) -> None:
     One that is clearly worse than the serving head, on the same pictures, stays a candidate.
     """
     opened = learner()
-    if if_taught and not opened.status().untrained_examples:
-        complain("nothing was taught since the serving head was made")
+    if if_taught and not opened.anything_new():
+        complain("nothing was taught or relabelled since the last head was made")
         return
     result = opened.retrain(known_coverage, force)
     answer(result, lambda: wording.retrained(result))

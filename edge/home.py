@@ -161,6 +161,13 @@ class Home:
             result = refit(self, force)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
+    def anything_new(self) -> bool:
+        """Whether examples were taught or relabelled since the newest generation, candidate or not, was made.
+
+        A head that was refused or rolled back is not made again of the same examples; forgetting makes its own.
+        """
+        return self.store.count_after(self.store.generations()[-1].generation) > 0
+
     def status(self) -> Status:
         """The home at a glance."""
         number = int(self.meta("serving"))

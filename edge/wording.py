@@ -108,7 +108,9 @@ def evaluated(result: "Evaluated") -> list[str]:
 
 
 def status(status: "Status") -> list[str]:
-    new = f"  ({status.untrained_examples} taught since: edge retrain)" if status.untrained_examples else ""
+    new = (
+        f"  ({status.untrained_examples} taught or relabelled since: edge retrain)" if status.untrained_examples else ""
+    )
     held_out = any(entry.held_out for entry in status.labels)
     rows = [["label", "taught here", "from the factory", *(["held out"] * held_out)]]
     rows += [

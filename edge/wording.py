@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING
 from edge.terminal import confusion_table, percent, plural, table
 
 if TYPE_CHECKING:
-    from edge.answers import Advice, Answer, Audited, Compared, Evaluated, Finding, HistoryEntry, Retrained, Status
+    from edge.answers import (
+        Advice,
+        Answer,
+        Audited,
+        Compared,
+        Evaluated,
+        Finding,
+        HistoryEntry,
+        Retrained,
+        Status,
+        Trusted,
+    )
 
 
 def answered(result: "Answer") -> list[str]:
@@ -249,6 +260,14 @@ def _advice(advice: "Advice") -> str:
     if low < 0.1:
         return f"{what}: at most {high:.1f} points"
     return f"{what}: about {100 * advice.gain:.1f} points ({low:.1f} to {high:.1f})"
+
+
+def trusted(result: "Trusted") -> list[str]:
+    if not result.keys:
+        return ["no key is pinned: bundles are taken from anybody; to change that: edge trust NAME.pub"]
+    rows = [[f"  {key.fingerprint}", key.comment] for key in result.keys]
+    seen = f"signed {when(result.signed)} with {result.key}" if result.signed else f"careful: {result.problem}"
+    return ["bundles are taken if one of these keys signed them:", *table(rows), f"{result.bundle}: {seen}"]
 
 
 def findings(findings: "list[Finding]") -> list[str]:

@@ -33,11 +33,37 @@ FLOWERS = ROOT.parent / "shared" / "data" / "flowers5" / "val"
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came of one system; `wrong` is what failed, in full."""
+class Agreement:
+    """How the embeddings of one system agree with the workstation's; `wrong` is what does not."""
 
-    row: list[str]
+    runtime: str
+    error: float
+    cosine: float
+    pixels: int
     wrong: str
+
+
+@dataclass(frozen=True)
+class Tested:
+    """How many tests passed on one system; `wrong` is the output if not all did."""
+
+    passed: int
+    failed: int
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every system is given: the folder with bundle and sample, photographs, and where their embeddings are."""
+
+    surfaces: Path
+    photos: list[Path]
+    reference: Path
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those outside the checkout."""
+        return [self.surfaces, self.reference.parent, *([FLOWERS] if FLOWERS.is_dir() else [])]
 
 
 def main() -> None:
@@ -51,19 +77,19 @@ def main() -> None:
     rows = [["system", "processor", "runtime", "tests", "fp32 error", "int8 cosine", "pixels", "CPU s"]]
     wrong = []
     with tempfile.TemporaryDirectory() as name:
-        photos = _photos(surfaces)
-        reference = Path(name) / "reference.npz"
-        _refer(surfaces, photos, reference)
+        material = Material(surfaces, _photos(surfaces), Path(name) / "reference.npz")
+        refer(material)
         for system in systems:
             print(f"{system.suite}, {system.cpu}, {system.extra} …", file=sys.stderr, flush=True)
-            result = _test(system, surfaces, photos, reference)
-            rows.append(result.row)
-            if result.wrong:
-                wrong.append(f"== {' '.join(result.row[:3])}\n{result.wrong}")
+            start = _spent()
+            seen, tested = agree(system, material), test(system, material)
+            row = [system.suite, system.cpu, seen.runtime, f"{tested.passed} passed", f"{seen.error:.1e}"]
+            rows.append([*row, f"{seen.cosine:.4f}", str(seen.pixels), f"{_spent() - start:.0f}"])
+            wrong += [f"== {' '.join(row[:3])}\n{text}" for text in (seen.wrong, tested.wrong) if text]
     print("\n".join(table(rows, right=[3, 4, 5, 6, 7])))
     print(
         f"fp32 error: largest difference from the workstation over the largest value, at most {ERROR:.0e}; int8 "
-        f"cosine: of the worst picture, at least {COSINE}; {len(photos)} photographs and the bundle's golden pictures. "
+        f"cosine: of the worst picture, at least {COSINE}; {len(material.photos)} photographs and the golden pictures. "
         "Pixels: largest difference after decoding here (0–255)."
     )
     if wrong:
@@ -76,39 +102,40 @@ def _photos(surfaces: Path) -> list[Path]:
     return chosen + [file for folder in sorted(FLOWERS.glob("*/")) for file in sorted(folder.glob("*.jpg"))[:1]]
 
 
-def _refer(surfaces: Path, photos: list[Path], target: Path) -> None:
+def refer(material: Material) -> None:
     """Embed the photographs here, on ONNX Runtime at full precision."""
-    opened = bundle.read(surfaces / "surfaces.edge")
+    opened = bundle.read(material.surfaces / "surfaces.edge")
     info = opened.manifest.backbone
-    pixels = np.stack([preprocess.load(photo, info.input_size, info.short_side) for photo in photos])
+    pixels = np.stack([preprocess.load(photo, info.input_size, info.short_side) for photo in material.photos])
     network = backbone.open_backbone(opened.entry("backbone.onnx"), RUNTIMES[0], threads=1)
-    np.savez(target, pixels=pixels, embeddings=network.embed(pixels))
+    np.savez(material.reference, pixels=pixels, embeddings=network.embed(pixels))
 
 
-def _test(system: System, surfaces: Path, photos: list[Path], reference: Path) -> Result:
-    start = _spent()
-    binds = [surfaces, reference.parent, *({FLOWERS} if FLOWERS.is_dir() else {})]
-    words = ["python", "-m", "tests.arm.parity", surfaces / "surfaces.edge", reference, *photos]
-    proved = run(system, words, binds)
-    proofs: list[dict[str, Any]] = [json.loads(line) for line in proved.stdout.splitlines()]
+def agree(system: System, material: Material) -> Agreement:
+    """Compare what this system sees with what the workstation sees."""
+    bundled = material.surfaces / "surfaces.edge"
+    words = ["python", "-m", "tests.arm.parity", bundled, material.reference, *material.photos]
+    done = run(system, words, material.folders)
+    proofs: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     error = max((p["error"] for p in proofs if p["precision"] == "fp32"), default=float("nan"))
     cosine = min((p["cosine"] for p in proofs if p["precision"] == "int8"), default=float("nan"))
-    pixels = max((p["pixels"] for p in proofs), default=-1)
-    wrong = [] if proved.returncode == 0 else [proved.stderr]
-    if not (error <= ERROR and cosine > COSINE):
-        wrong.append(f"the embeddings stray: {proved.stdout}")
+    well = done.returncode == 0 and error <= ERROR and cosine > COSINE
+    wrong = "" if well else f"the embeddings stray: {done.stdout}{done.stderr}"
+    runtime = proofs[0]["runtime"] if proofs else system.extra
+    return Agreement(runtime, error, cosine, max((p["pixels"] for p in proofs), default=-1), wrong)
+
+
+def test(system: System, material: Material) -> Tested:
+    """Run the device's tests on this system."""
     names = TESTS if system.cpu == "cortex-a72" else CALCULATING
     files = [f"tests/edge/test_{name}.py" for name in names]
     options = ["-p", "no:cacheprovider", "--hypothesis-profile=emulated"]
-    tests = run(system, ["EDGE_SURFACES=" + str(surfaces), "python", "-m", "pytest", *options, *files], binds)
-    counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|error|skipped)", tests.stdout)}
-    if tests.returncode or not counts.get("passed"):
-        wrong.append(tests.stdout + tests.stderr)
-    summary = f"{counts.get('passed', 0)} passed" + (f", {counts['failed']} failed" if "failed" in counts else "")
-    runtime = proofs[0]["runtime"] if proofs else system.extra
-    seconds = f"{_spent() - start:.0f}"
-    row = [system.suite, system.cpu, runtime, summary, f"{error:.1e}", f"{cosine:.4f}", str(pixels), seconds]
-    return Result(row, "\n".join(wrong))
+    surfaces = f"EDGE_SURFACES={material.surfaces}"
+    done = run(system, [surfaces, "python", "-m", "pytest", *options, *files], material.folders)
+    counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}
+    well = done.returncode == 0 and counts.get("passed", 0) > 0
+    failed = counts.get("failed", 0) + counts.get("error", 0)
+    return Tested(counts.get("passed", 0), failed, "" if well else done.stdout + done.stderr)
 
 
 def _spent() -> float:

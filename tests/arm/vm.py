@@ -46,10 +46,13 @@ def main() -> None:
         kit = _kit(folder / "kit", surfaces / "surfaces.edge")
         machine = Machine(folder / "disk.img", BOOKWORM[0])
         machine.put([kit], "/opt")
+        mask = folder / "serial-getty@ttyAMA0.service"  # the console is ours
+        mask.symlink_to("/dev/null")
+        machine.put([mask], "/etc/systemd/system")
         steps: list[Step] = []
         for boot in ("first", "again"):
             print(f"booting: {boot} …", file=sys.stderr, flush=True)
-            done = machine.run(f"/usr/bin/python3 /opt/kit/vm_inside.py {boot}", systemd=True, seconds=3000)
+            done = machine.run(f"/usr/bin/python3 /opt/kit/vm_inside.py {boot}", systemd=True, seconds=7200)
             found = [line[line.index('{"step"') :] for line in done.stdout.splitlines() if '{"step"' in line]
             steps += [Step(**json.loads(line)) for line in found]
             if done.returncode:
@@ -82,7 +85,9 @@ def _kit(folder: Path, bundle: Path) -> Path:
     own = pack(wheels)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--only-binary=:all:"]
     there = ["--implementation=cp", "--python-version=3.11", *PLATFORMS, "--dest", str(wheels)]
-    subprocess.run([*pip, *there, f"{own}[tflite]", "pip"], check=True)
+    done = subprocess.run([*pip, *there, f"{own}[tflite]", "pip"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     shutil.copy(device_scripts() / "install.sh", folder)
     shutil.copy(bundle, folder / "surfaces.edge")
     shutil.copy(Path(__file__).with_name("vm_inside.py"), folder)

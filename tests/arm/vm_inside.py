@@ -20,7 +20,6 @@ KIT = Path("/opt/kit")
 EDGE = "/opt/edge-transfer/bin/edge"
 HOME = Path("/var/lib/edge")
 INBOX = HOME / "inbox"
-LABELS = sorted(path.name for path in (KIT / "photos").iterdir())
 PATIENCE = 300.0  # seconds for a service, on a busy machine
 failed: list[str] = []
 
@@ -33,28 +32,29 @@ def main() -> None:
 
 def first() -> None:
     """Install, teach, retrain, classify, watch, stop, retrain as the timer does."""
+    labels = taught()
     step("install.sh", "bash", str(KIT / "install.sh"))
     step("install.sh again", "bash", str(KIT / "install.sh"))
     KIT.chmod(0o755)
     as_user = ("runuser", "-u", "edge", "--", EDGE, "--home", str(HOME))
     step("init", *as_user, "init", str(KIT / "surfaces.edge"))
-    for label in LABELS:
+    for label in labels:
         step(f"teach {label}", *as_user, "teach", label, str(KIT / "photos" / label))
     step("retrain", *as_user, "retrain")
-    step("classify", *as_user, "classify", *[str(picture(label)) for label in LABELS])
+    step("classify", *as_user, "classify", *[str(picture(label)) for label in labels])
     step("doctor", *as_user, "doctor", codes=(0, 1))
 
     INBOX.mkdir()
     shutil.chown(INBOX, "edge", "edge")
     Path("/etc/edge-transfer/watch.conf").write_text(f"EDGE_SOURCE={INBOX}\n")
     step("start edge-watch", "systemctl", "start", "edge-watch")
-    watched("a photo that arrives", LABELS[0])
+    watched("a photo that arrives", labels[0])
     memory("edge-watch")
     step("SIGTERM", "systemctl", "stop", "edge-watch")
     shown = properties("edge-watch", "Result", "ExecMainStatus", "ExecMainCode")
     tell("it ended well", shown == {"Result": "success", "ExecMainStatus": "0", "ExecMainCode": "1"}, str(shown))
 
-    step("relabel", *as_user, "relabel", LABELS[1], "1")
+    step("relabel", *as_user, "relabel", labels[1], "1")
     step("the timer's service", "systemctl", "start", "edge-retrain.service")
     history = json.loads(said(*as_user, "history", "--json"))
     tell("it made a generation", len(history) == 3, f"{len(history)} generations")
@@ -72,7 +72,7 @@ def again() -> None:
     while properties("edge-watch", "ActiveState")["ActiveState"] != "active" and time.monotonic() < until:
         time.sleep(0.5)
     tell("edge-watch runs after a reboot", properties("edge-watch", "ActiveState")["ActiveState"] == "active", "")
-    watched("a photo that arrives after a reboot", LABELS[-1])
+    watched("a photo that arrives after a reboot", taught()[-1])
     waits = properties("edge-retrain.timer", "ActiveState", "NextElapseUSecRealtime")
     tell("the timer waits", waits["ActiveState"] == "active", str(waits))
 
@@ -99,6 +99,11 @@ def memory(unit: str) -> None:
     process = properties(unit, "MainPID")["MainPID"]
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     tell(f"memory of {unit}", True, "", int(peak))
+
+
+def taught() -> list[str]:
+    """The labels, which are folders of photos."""
+    return sorted(path.name for path in (KIT / "photos").iterdir())
 
 
 def picture(label: str) -> Path:
@@ -133,4 +138,5 @@ def tell(name: str, well: bool, said: str, kilobytes: int = 0) -> None:
     print(json.dumps({"step": name, "well": well, "peak": kilobytes / 1024, "said": said}), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from tests.arm.emulator import BOOKWORM, ROOT, Machine, why_not
 from tests.arm.emulator import run as run_on
 
 CUTS, UNSYNCED = 32, 3
-WORK = 2, 20  # changes acknowledged before a cut: at least, at most
+WORK = 2, 12  # changes acknowledged before a cut: at least, at most
 SYSTEM = BOOKWORM[1]  # tflite-runtime: the quickest to start
 INSIDE = "cd /opt/checkout; OPENBLAS_NUM_THREADS=1 python -m benchmarks.torture.powercut_inside"
 PATIENCE = 300.0  # seconds for a boot, on a busy machine

@@ -68,7 +68,7 @@ def run(system: System, command: Sequence[object], binds: Sequence[Path] = ()) -
 
 
 class Machine:
-    """A machine of 512 MB and four processors, as a Zero 2 W is, with a disk of its own that outlives each boot.
+    """A machine of 512 MB with a Debian arm64 kernel, and a disk of its own that outlives each boot.
 
     Args:
         disk: its image; made anew.
@@ -108,7 +108,7 @@ class Machine:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {**self._system.environment, "ARM_DISK": str(self.disk), "ARM_MEM": "512M", "ARM_SMP": "4"}
+        return {**self._system.environment, "ARM_DISK": str(self.disk), "ARM_MEM": "512M"}
 
     def _tool(
         self,

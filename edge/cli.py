@@ -281,7 +281,7 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     """Find what is wrong with the examples, and what to teach next.
 
     It changes nothing; each finding comes with the command that mends it. Of PICTURES, files or folders that are not
-    taught yet, it names those worth teaching.
+    taught yet, it names those worth teaching; without any, of the frames that edge watch kept lately.
     """
     result = learner().audit(list(pictures), html)
     for skipped in result.unreadable:

@@ -46,7 +46,8 @@ def refit(home: "Home", force: bool = False) -> Retrained:
     taught = store.labelled()
     examples, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
-    factory = Examples(examples.embeddings[kept], tuple(name for name in names if name is not None))
+    named = tuple(name for name in names if name is not None)
+    factory = Examples(examples.embeddings[kept], named, trained_on=examples.trained_on[kept])
 
     def read() -> Iterator[Examples]:
         for part in whole_sessions([example.session for example in taught]):

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING
 from edge.terminal import confusion_table, percent, plural, table
 
 if TYPE_CHECKING:
-    from edge.answers import Advice, Answer, Audited, Compared, Evaluated, Finding, HistoryEntry, Retrained, Status
+    from edge.answers import (
+        Advice,
+        Answer,
+        Audited,
+        Compared,
+        Evaluated,
+        Finding,
+        HistoryEntry,
+        Retrained,
+        Status,
+        Unsure,
+    )
 
 
 def answered(result: "Answer") -> list[str]:
@@ -220,14 +231,10 @@ def audited(result: "Audited") -> list[str]:
         ],
     )
     section(
-        "pictures worth teaching next, the least sure first:",
-        [
-            [
-                f"{u.image}: {' or '.join(f'{g.label} {100 * g.probability:.0f} %' for g in u.top[:2])}",
-                f"    {u.remedy}",
-            ]
-            for u in result.unsure
-        ],
+        "pictures worth teaching next, the least sure first:"
+        if result.review is None
+        else f"frames that watch kept lately, the most worth a label first (or all, one key each: {result.review}):",
+        [[f"{u.image}: {_unsure(u)}", f"    {u.remedy}"] for u in result.unsure],
     )
     section("what more examples are worth:", [[_advice(a), f"    {a.remedy}"] for a in result.advice])
     if result.curve is None:
@@ -235,6 +242,12 @@ def audited(result: "Audited") -> list[str]:
     if result.page:
         lines += ["", f"wrote {result.page}"]
     return lines
+
+
+def _unsure(unsure: "Unsure") -> str:
+    if unsure.unknown:
+        return f"unlike everything taught; of the labels, {unsure.top[0].label} is nearest"
+    return " or ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in unsure.top[:2])
 
 
 def _advice(advice: "Advice") -> str:

@@ -259,6 +259,7 @@ def gate(sets: list[Set], sites: dict[str, Set], seeds: int) -> None:
         "20 more, two labels swapped": batch(0.0, swap=True),
         "20 more, two labels swapped, 10 held out": batch(0.0, swap=True, canaries=10),
         "20 more, 50 % wrong, 10 held out": batch(0.5, canaries=10),
+        "20 more, 50 % wrong, 20 held out": batch(0.5, canaries=20),
         "20 more, 10 held out": batch(0.0, canaries=10),
         "a new label": new_label,
     }

@@ -15,7 +15,7 @@ from edge.answers import Compared, Doubt, Retrained, rows
 from edge.fit import Examples, fit
 from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
-from edge.promote import Comparison, refusal
+from edge.promote import Pairs, compare, refusal
 from edge.stream import fit_chunks, whole_sessions
 from edge.versus import Contest
 
@@ -150,5 +150,8 @@ def _advice(accuracy: float, pixels: float | None) -> str:
     )
 
 
-def _compared(comparison: Comparison | None) -> Compared | None:
-    return None if comparison is None else Compared(comparison.examples, comparison.right, comparison.serving_right)
+def _compared(pairs: Pairs | None) -> Compared | None:
+    if pairs is None:
+        return None
+    found = compare(pairs)
+    return Compared(found.examples, found.right, found.serving_right)

@@ -21,8 +21,9 @@ but is seldom not 0; e speaks on every picture. Summed, each in units of its roo
 
 they make one paired t-test (O'Brien's), one-sided at 5 %; the pictures of a session count once, by their mean. A head
 is *clearly worse* if the test says so, it names over a point fewer rightly, and losses and wins are a coin's with a
-chance under 0.35 (exact sign test), for e also sees what only makes a head more careful. What is held out decides if it
-is clear, for better or worse; else what is held out and what is shared together; else the factory's. A head that is
+small chance (exact sign test), for e also sees what only makes a head more careful: under 0.35, or 0.25 where nothing
+is held out, as left-out answers of heads that share their examples err together. What is held out decides if it is
+clear, for better or worse; else what is held out and what is shared together; else the factory's. A head that is
 clearly worse stays a candidate. What this stops and lets serve is measured in docs/trust.md.
 
 Sources: O'Brien, "Procedures for comparing samples with multiple endpoints", Biometrics 1984 (the sum of standardised
@@ -40,7 +41,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 POINT = 0.01
-COIN = 0.35
+COIN = 0.25
+COIN_HELD_OUT = 0.35
 LEAST = 5  # independent pictures, below which nothing is clear
 _Z = 1.6448536269514722  # 95 % point of the normal distribution
 
@@ -59,6 +61,7 @@ class Comparison:
         lost, won: groups of pictures on which the new head is right less often, and more often.
         independent: how many groups of pictures.
         t: Student's t of both kinds of evidence; negative: the new head is worse.
+        held_out: whether there are pictures among them that no head was fitted to.
     """
 
     examples: int
@@ -69,21 +72,23 @@ class Comparison:
     won: int
     independent: int
     t: float
+    held_out: bool = False
 
     @property
     def clearly_worse(self) -> bool:
         """Whether the new head is."""
-        return (
-            self._clear(-self.t, self.serving_right - self.right - self.gained) and chance(self.lost, self.won) < COIN
-        )
+        drop = self.serving_right - self.right - self.gained
+        return self._clear(-self.t, drop, chance(self.lost, self.won))
 
     @property
     def clearly_better(self) -> bool:
         """Whether the new head is."""
-        return self._clear(self.t, self.right - self.serving_right) and chance(self.won, self.lost) < COIN
+        return self._clear(self.t, self.right - self.serving_right, chance(self.won, self.lost))
 
-    def _clear(self, t: float, more: int) -> bool:
-        return self.independent >= LEAST and more > POINT * self.examples and t > critical(self.independent - 1)
+    def _clear(self, t: float, more: int, luck: float) -> bool:
+        if self.independent < LEAST or more <= POINT * self.examples:
+            return False
+        return t > critical(self.independent - 1) and luck < (COIN_HELD_OUT if self.held_out else COIN)
 
 
 @dataclass(frozen=True)
@@ -94,19 +99,20 @@ class Pairs:
         new: (n,) the probability that the new head gives each picture's label; negative where it names another.
         serving: (n,) the same of the serving head.
         groups: (n,) equal numbers for pictures of one session.
-        gained: as in `Comparison`.
+        gained, held_out: as in `Comparison`.
     """
 
     new: Floats
     serving: Floats
     groups: NDArray[np.int64]
     gained: int = 0
+    held_out: bool = False
 
     def __add__(self, other: Pairs) -> Pairs:
-        """Both together; no session is in both."""
+        """Both together; a session of the one is none of the other."""
         groups = np.append(self.groups, other.groups + self.groups.max(initial=-1) + 1)
         new, serving = np.append(self.new, other.new), np.append(self.serving, other.serving)
-        return Pairs(new, serving, groups, self.gained + other.gained)
+        return Pairs(new, serving, groups, self.gained + other.gained, self.held_out or other.held_out)
 
 
 def compare(pairs: Pairs) -> Comparison:
@@ -124,7 +130,8 @@ def compare(pairs: Pairs) -> Comparison:
     evidence = _in_units(rightness) + _in_units(sureness)
     lost, won = int((rightness < 0).sum()), int((rightness > 0).sum())
     right, serving_right = int((pairs.new > 0).sum()), int((pairs.serving > 0).sum())
-    return Comparison(len(group), right, serving_right, pairs.gained, lost, won, len(sizes), _student(evidence))
+    t, held_out = _student(evidence), pairs.held_out
+    return Comparison(len(group), right, serving_right, pairs.gained, lost, won, len(sizes), t, held_out)
 
 
 def chance(more: int, fewer: int) -> float:

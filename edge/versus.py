@@ -86,7 +86,7 @@ class Contest:
         new, old = (self._asked(head, known, self._common) for head in (self._head, self._home.serving().head))
         unknown = [e for e in self._canaries if e.label in self._head.labels and e.label not in self._common]
         gained = int((self._asked(self._head, unknown, self._head.labels) > 0).sum())
-        return Pairs(new, old, groups_of([e.session for e in known]), gained)
+        return Pairs(new, old, groups_of([e.session for e in known]), gained, held_out=True)
 
     @cached_property
     def shared(self) -> Pairs | None:

@@ -1,5 +1,7 @@
 """Whether a new head may serve: clearly worse ones may not, and chance alone stops nobody."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -70,8 +72,8 @@ def test_how_sure_of_the_right_label_it_is_tells_what_few_lost_pictures_cannot()
     torn[:2] *= -1
     alone = old.copy()
     alone[:2] *= -1
-    assert compare(Pairs(torn, old, np.arange(40))).clearly_worse
-    assert not compare(Pairs(alone, old, np.arange(40))).clearly_worse
+    assert compare(Pairs(torn, old, np.arange(40), held_out=True)).clearly_worse
+    assert not compare(Pairs(alone, old, np.arange(40), held_out=True)).clearly_worse
 
 
 def test_a_new_labels_own_pictures_make_up_for_those_it_loses() -> None:
@@ -111,3 +113,10 @@ def test_quantiles_are_students() -> None:
     stats = pytest.importorskip("scipy.stats")
     for freedom in (4, 7, 20, 300):
         assert critical(freedom) == pytest.approx(stats.t.ppf(0.95, freedom), abs=0.03)
+
+
+def test_what_is_held_out_needs_less_to_be_believed_than_what_is_left_out() -> None:
+    pairs = heads(40, 6, 3)
+    pairs.new[7:34] *= 0.8  # less sure of many, too
+    assert not compare(pairs).clearly_worse
+    assert compare(replace(pairs, held_out=True)).clearly_worse

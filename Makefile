@@ -5,7 +5,7 @@ DEVICE := .venv-device
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-heads bench-backbones bench-trust clean
+.PHONY: demo test check bench bench-heads bench-backbones bench-trust torture clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -35,6 +35,9 @@ bench-trust: $(VENV)/ready  ## Does it know what it does not know, see wrong pic
 
 bench-backbones: $(VENV)/ready  ## The embedded backbone beside others: accuracy on photos it never saw, size, speed
 	@$(BIN)/python -m benchmarks.backbones
+
+torture: $(VENV)/ready  ## Kill it, fail it, crowd it at every moment; one table, nothing may be lost
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.torture
 
 build/surfaces.edge: $(VENV)/ready $(wildcard export/*.py)
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"

@@ -166,7 +166,7 @@ class Status(NamedTuple):
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
     labels: tuple[LabelCount, ...]
-    untrained_examples: int  # taught after the serving head was made
+    untrained_examples: int  # taught or relabelled after the serving head was made
     region: str | None  # the part of each picture that is looked at; None: the whole
     known_coverage: float | None  # None: nothing is called unknown
     drift: Drift | None  # None: too few frames since the head was made
@@ -301,6 +301,26 @@ class Exported(NamedTuple):
     bytes: int
     labels: tuple[str, ...]
     generation: int
+
+
+class TrustedKey(NamedTuple):
+    """A pinned key, as `ssh-keygen -l` shows it, and what its owner calls it."""
+
+    fingerprint: str
+    comment: str
+
+
+class Trusted(NamedTuple):
+    """The keys whose bundles are taken; none: anybody's.
+
+    `key` is the one that signed the adopted `bundle`; where keys are pinned and none of them did, `problem` says why.
+    """
+
+    keys: tuple[TrustedKey, ...]
+    bundle: str
+    signed: str | None
+    key: str | None
+    problem: str
 
 
 class Finding(NamedTuple):

@@ -3,7 +3,8 @@
 | table | holds |
 |---|---|
 | labels | id, name: the only place where a label is a number |
-| examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256 and 8×8 thumbnail |
+| examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256 and 8×8 thumbnail,
+  the newest generation there was when it got another label |
 | heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
   what it gave its examples' labels |
 | meta | the adopted bundle, the serving generation, the label ids of the factory's examples, the recent frames' ranks |
@@ -65,6 +66,7 @@ _MIGRATIONS = (
     ALTER TABLE examples ADD COLUMN thumb BLOB;
     """,
     "ALTER TABLE heads ADD COLUMN own BLOB;",
+    "ALTER TABLE examples ADD COLUMN relabelled_after INTEGER NOT NULL DEFAULT 0;",
 )
 _HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own"
 _FORGET = "head = NULL, gate = NULL, own = NULL"  # all of a generation that tells of its examples
@@ -298,10 +300,10 @@ class Store:
         return int(row[0])
 
     def count_after(self, generation: int) -> int:
-        """Return how many examples were taught since a generation was made."""
+        """Return how many examples were taught, or got another label, since a generation was made."""
         row = self._one(
             "SELECT count(*) FROM examples WHERE NOT held_out"
-            " AND id > (SELECT last_example FROM heads WHERE generation = ?)",
+            " AND (id > (SELECT last_example FROM heads WHERE generation = ?1) OR relabelled_after >= ?1)",
             generation,
         )
         assert row is not None
@@ -316,7 +318,11 @@ class Store:
     def relabel_examples(self, ids: Sequence[int], name: str) -> None:
         """Give examples another label."""
         label = self.add_label(name)
-        self._db.executemany("UPDATE examples SET label = ? WHERE id = ?", [(label, i) for i in ids])
+        self._db.executemany(
+            "UPDATE examples SET label = ?1, relabelled_after = (SELECT coalesce(max(generation), 0) FROM heads)"
+            " WHERE id = ?2 AND label != ?1",
+            [(label, i) for i in ids],
+        )
 
     def remove_label(self, name: str) -> None:
         """Forget a label's name and overwrite every head that has a column for it; its examples must be gone."""

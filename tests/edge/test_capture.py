@@ -96,11 +96,29 @@ def test_frames_are_taught_as_files_are(tmp_path: Path, tiny_bundle: Path) -> No
 
 def test_a_nightly_retrain_makes_a_generation_only_of_something_new(ready: Run, tmp_path: Path) -> None:  # noqa: F811
     code, out, err = ready("retrain", "--if-taught")
-    assert (code, out, err) == (0, "", "nothing was taught since the serving head was made\n")
+    assert (code, out, err) == (0, "", "nothing was taught or relabelled since the last head was made\n")
     picture("coins", 5).save(tmp_path / "a.png")
     ready("teach", "coins", tmp_path / "a.png")
     assert "generation 2 serves" in ready("retrain", "--if-taught")[1]
     assert ready("retrain", "--if-taught")[1] == ""
+    ready("relabel", "grass", "1")
+    assert "(1 taught or relabelled since: edge retrain)" in ready("status")[1]
+    assert "generation 3 is a candidate" in ready("retrain", "--if-taught")[1]  # it has lost the coins
+    assert ready("retrain", "--if-taught")[1] == ""
+    ready("relabel", "grass", "1")  # which it is already
+    ready("rename", "grass", "lawn")  # nothing to fit anew
+    assert ready("retrain", "--if-taught")[1] == ""
+    ready("forget", "1")  # makes a generation itself
+    assert ready("retrain", "--if-taught")[1] == ""
+
+
+def test_a_nightly_retrain_does_not_undo_a_rollback(ready: Run, tmp_path: Path) -> None:  # noqa: F811
+    picture("coins", 5).save(tmp_path / "a.png")
+    ready("teach", "coins", tmp_path / "a.png")
+    ready("retrain")
+    ready("rollback")
+    assert ready("retrain", "--if-taught")[1] == ""
+    assert json.loads(ready("status", "--json")[1])["generation"] == 1
 
 
 def test_a_label_that_nobody_taught_is_pointed_at(ready: Run, tmp_path: Path) -> None:  # noqa: F811

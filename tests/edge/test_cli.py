@@ -287,6 +287,7 @@ Commands:
   rollback  Let an earlier GENERATION serve again.
   status    Show the home at a glance.
   teach     Store PICTURES as examples of LABEL, old or new.
+  trust     List the keys that are trusted here, or pin KEY.
   watch     Name what SOURCE shows, again and again, until stopped.
 """
 

@@ -165,13 +165,16 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(learner: Learner, new:
     old = sqlite3.connect(tmp_path / "home" / FILE)
     old.executescript(
         "ALTER TABLE heads DROP COLUMN gate; ALTER TABLE heads DROP COLUMN own;"
-        "ALTER TABLE examples DROP COLUMN thumb; PRAGMA user_version = 1"
+        "ALTER TABLE examples DROP COLUMN thumb;"
+        "ALTER TABLE examples DROP COLUMN relabelled_after; PRAGMA user_version = 1"
     )
     old.close()
     with Learner.open(tmp_path / "home") as again:
         assert {answer.unknown for answer in answers(again, new / "coins")} == {None}
+        assert again.status().untrained_examples == 20
         result = again.retrain()
         assert (result.known_coverage, result.pixel_accuracy) == (0.95, None)
+        assert again.status().untrained_examples == 0
         assert again.status().labels[1].local == 20
 
 

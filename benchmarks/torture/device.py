@@ -1,0 +1,45 @@
+"""A real device of a few kilobytes to be tortured: the tests' tiny network, bundles of it, endless new pictures."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge import backbone
+from edge.backbone import RUNTIMES, Backbone
+from edge.photos import Frame
+from tests.edge.conftest import COLOURS, MODELS, picture, write_bundle, write_pictures
+
+LABELS = tuple(COLOURS)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Two bundles of one backbone: what a home is made of, and what it is upgraded to."""
+
+    bundle: Path
+    newer: Path
+
+
+def make(folder: Path) -> Device:
+    """Write the bundles into a folder."""
+    tiny = network()
+    first = write_pictures(folder / "first", {"brick": 6, "grass": 6, "gravel": 6})
+    second = write_pictures(folder / "second", {"brick": 8, "coins": 6, "grass": 8, "gravel": 8}, first=50)
+    return Device(write_bundle(folder / "tiny.edge", tiny, first), write_bundle(folder / "newer.edge", tiny, second))
+
+
+def network() -> Backbone:
+    """The tiny network on the first runtime that is here.
+
+    Raises:
+        RuntimeMissing: there is none.
+    """
+    runtime = backbone.find_runtime({r.format for r in RUNTIMES})
+    return backbone.open_backbone(MODELS[runtime.format].read_bytes(), runtime, threads=1)
+
+
+def frame(label: str, seed: int) -> Frame:
+    """A new picture of a label; each seed gives another."""
+    data = io.BytesIO()
+    picture(label, seed).save(data, "PNG")
+    return Frame(f"{label} {seed}", data.getvalue(), 0.0)

@@ -48,6 +48,7 @@ DISK = {
     "camera",
     "cli_camera",
     "folder",
+    "machine",
     "hooks",
     "review",
     "stop",

@@ -4,6 +4,7 @@ Every runtime is tried in a child process: one that was built for another proces
 and must not take us with it.
 """
 
+import os
 import platform
 import shutil
 import signal
@@ -69,7 +70,9 @@ def _try(runtime: backbone.Runtime) -> str:
     """Return what goes wrong on loading a runtime, or ""."""
     script = f"from edge import backbone; backbone.load_runtime('{runtime.name}')"
     try:
-        child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        command = [sys.executable, "-P", "-c", script]  # -P: no module is taken from the folder we happen to be in
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        child = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     except subprocess.TimeoutExpired:
         return "does not load within a minute"
     if child.returncode < 0:

@@ -34,6 +34,8 @@ PURE = {
 }
 DISK = {
     "bundle",
+    "probe",
+    "quiet",
     "store",
     "preprocess",
     "files",

@@ -7,7 +7,6 @@ edge/check_tflite.py refuse what can be named; this is for the rest. It is no ja
 into the runtime runs as this user. Only a signature (edge/pinned.py) keeps that out.
 """
 
-import contextlib
 import io
 import os
 import resource
@@ -63,8 +62,8 @@ def prove(
     if kind in _KINDS:
         raise _KINDS[kind](message)
     if kind != "proved":
-        with contextlib.suppress(ValueError):
-            what = signal.Signals(-child.returncode).name
+        if child.returncode < 0:
+            what = signal.strsignal(-child.returncode) or f"signal {-child.returncode}"
             raise BundleError(f"{runtime.name} dies of {name} ({what}); use another --runtime, or another bundle")
         last = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
         raise BundleError(f"{name} cannot be run on {runtime.name} ({last or child.returncode}); use another bundle")

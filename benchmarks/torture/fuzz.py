@@ -1,0 +1,173 @@
+"""Hostile input: every reader of what comes from outside, given some 140,000 spoilt inputs.
+
+Each reader works in a process of its own, which tells after each input how far it is: one that dies, or hangs, is known
+by its number and begun anew behind it. Wrong is anything but an answer or an `EdgeError`; more than 2 s, if it takes so
+long twice more, as others use this machine too; and a process that ever holds more than 300 MB.
+
+Spoilt networks go the whole way of `edge init`: looked through, then run in a child. There the runtime may die, and
+is counted; here nothing may.
+"""
+
+import multiprocessing
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.torture.device import make, network
+from benchmarks.torture.row import Row, Say
+from edge import probe
+from edge.backbone import RUNTIMES, Runtime
+from edge.errors import EdgeError
+from tests.edge.hostile import Target, spoilt_models, targets
+
+LONGEST = 2.0  # seconds for one input
+MOST_MEMORY = 300  # MB of the process
+PATIENCE = 30.0  # seconds after which a process that tells nothing hangs
+NETWORKS = 300  # spoilt ones a runtime: each is a process
+
+_fork = multiprocessing.get_context("fork")
+
+
+@dataclass
+class Told:
+    """What came of a reader's inputs so far."""
+
+    done: int = 0
+    answered: int = 0
+    longest: float = 0.0  # seconds
+    memory: int = 0  # MB
+    wrong: list[str] = field(default_factory=list)
+
+
+def run(say: Say, share: float = 1.0) -> list[Row]:
+    """Give each reader its share of spoilt inputs."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with ProcessPoolExecutor(1, _fork) as pool:  # the runtime's threads stay out of this process
+            bundle = pool.submit(_plain, folder).result()
+        told = []
+        for target in targets(folder, bundle):
+            say(f"fuzz: {target.name}")
+            told.append(_watched(target, round(target.share * share)))
+        with ProcessPoolExecutor(2, _fork) as pool:
+            rows = [_networks(say, pool, runtime, round(NETWORKS * share)) for runtime in RUNTIMES if runtime.installed]
+    answered = sum(one.answered for one in told)
+    note = (
+        f"{answered:,} answered, the others refused; worst {1000 * max(one.longest for one in told):.0f} ms, "
+        f"{max(one.memory for one in told)} MB"
+    )
+    wrong = tuple(line for one in told for line in one.wrong)
+    return [Row(f"spoilt inputs, {len(told)} readers", sum(one.done for one in told), wrong=wrong, note=note), *rows]
+
+
+def _plain(folder: Path) -> Path:
+    return make(folder).bundle
+
+
+def _watched(target: Target, count: int) -> Told:
+    """Let processes read until all is read."""
+    told = Told()
+    while told.done < count:
+        ours, theirs = _fork.Pipe(duplex=False)
+        child = _fork.Process(target=_read, args=(target, told.done, count, theirs))
+        child.start()
+        theirs.close()
+        how = ""
+        try:
+            while told.done < count:
+                if not ours.poll(PATIENCE):
+                    how = f"hangs for {PATIENCE:.0f} s"
+                    break
+                seconds, answered, told.memory, wrong = ours.recv()
+                told.longest = max(told.longest, seconds)
+                told.answered += answered
+                told.wrong += [f"{target.name} {told.done}: {wrong}"] if wrong else []
+                told.done += 1
+        except EOFError:
+            how = "kills the process"
+        if how:
+            told.wrong.append(f"{target.name} {told.done}: {how}")
+            told.done += 1
+        child.kill()
+        child.join()
+    return told
+
+
+def _read(target: Target, first: int, count: int, pipe: Connection) -> None:
+    """In a process of its own: tell of each input the seconds, whether it was answered, the memory, what is wrong."""
+    warnings.simplefilter("ignore")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is to be ours, not the one of who forked us
+    for number in range(first, count):
+        data = target.spoilt(number)
+        seconds, answered, wrong = _once(target.ask, data)
+        for _ in range(2):
+            if seconds > LONGEST:
+                seconds = min(seconds, _once(target.ask, data)[0])
+        memory = _peak()
+        if not wrong and seconds > LONGEST:
+            wrong = f"takes {seconds:.1f} s"
+        if not wrong and memory > MOST_MEMORY:
+            wrong = f"takes {memory} MB"
+            Path("/proc/self/clear_refs").write_text("5")
+        pipe.send((seconds, answered, memory, wrong))
+
+
+def _once(ask: Callable[[bytes], None], data: bytes) -> tuple[float, bool, str]:
+    answered, wrong = False, ""
+    start = time.perf_counter()
+    try:
+        ask(data)
+        answered = True
+    except EdgeError:
+        pass
+    except Exception as error:  # whatever it is, it is what we look for
+        wrong = f"{type(error).__name__}: {error}"[:200]
+    return time.perf_counter() - start, answered, wrong
+
+
+def _peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def _networks(say: Say, pool: ProcessPoolExecutor, runtime: Runtime, count: int) -> Row:
+    say(f"fuzz: networks on {runtime.name}")
+    target = spoilt_models(runtime.format)
+    jobs = [pool.submit(_prove, target, runtime, number) for number in range(count)]
+    came = [job.result() for job in jobs]
+    dies = sum(" dies of " in one for one in came)
+    hangs = sum(" did not end " in one for one in came)
+    answered = sum(not one for one in came)
+    wrong = tuple(f"network {n}: {one}" for n, one in enumerate(came) if one.startswith("WRONG"))
+    note = f"{answered} answered as before, the runtime died of {dies} and hung on {hangs}, each in its own process"
+    return Row(f"spoilt networks, {runtime.name}", count, wrong=wrong, note=note)
+
+
+def _prove(target: Target, runtime: Runtime, number: int) -> str:
+    images, reference = _golden()
+    try:
+        probe.prove(target.spoilt(number), runtime, images, reference, "fp32", "network", seconds=60)
+    except EdgeError as error:
+        return str(error)
+    except Exception as error:
+        return f"WRONG {type(error).__name__}: {error}"
+    return ""
+
+
+_kept: dict[str, Any] = {}
+
+
+def _golden() -> Any:
+    if not _kept:
+        tiny = network()
+        images = np.random.default_rng(0).integers(0, 256, (2, tiny.size, tiny.size, 3)).astype(np.uint8)
+        _kept["golden"] = images, tiny.embed(images)
+    return _kept["golden"]

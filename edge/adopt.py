@@ -9,7 +9,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from edge import backbone, bundle, probe
+from edge import backbone, bundle, trial
 from edge.bundle import Bundle
 from edge.errors import BundleError, HomeError
 from edge.files import replacing
@@ -54,11 +54,9 @@ def adopt(
     pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
     opened.verify()
     model, runtime = _choose(opened.manifest, path, format, precision)
-    golden = opened.golden()
     once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
     if once not in _proved:
-        data = opened.entry(model.file)
-        probe.prove(data, runtime, golden.images, golden.embeddings, model.precision, model.file)
+        trial.prove(runtime, opened, model.file)
         _proved.add(once)
 
     store = open_store(home, create=True)

@@ -5,7 +5,7 @@ weights in other files (which a path such as `../../etc/passwd` could name), ope
 and a model's own functions, behind which anything can hide), and control flow, whose inner graphs can loop for ever.
 
 What a runtime does with a file that passes is not known from this: the first run is in a process of its own,
-edge/probe.py.
+edge/trial.py.
 
 Source: field numbers from onnx/onnx.proto.
 """

@@ -5,7 +5,7 @@ they lead nowhere. So all of them are followed here first. A frozen image networ
 custom ones, control flow (which runs other graphs, or itself, for ever) and data in other places are not needed.
 
 What a runtime does with a file that passes is not known from this: the first run is in a process of its own,
-edge/probe.py.
+edge/trial.py.
 
 Source: field ids and operator numbers from tensorflow/compiler/mlir/lite/schema/schema.fbs.
 """

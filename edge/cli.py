@@ -94,6 +94,7 @@ def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bo
     """Adopt BUNDLE: check it, prove it here, and let it serve."""
     from edge.adopt import adopt
     from edge.backbone import find_runtime
+    from edge.machine import storage
     from edge.signature import read_key
 
     with adopt(home(), bundle, format, precision, keep_crops, trust=read_key(trust) if trust else None) as made:
@@ -101,6 +102,9 @@ def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bo
         golden = len(made.bundle.golden().images)
         runtime = find_runtime({made.model.format}).name
         proof = f"proved on {runtime}: {golden} golden pictures give the workstation's embeddings"
+    kept = storage(home())
+    if not kept.ok:
+        complain(f"careful: {kept.seen}; {kept.remedy}")
     answer(status, lambda: [proof, *wording.status(status)])
 
 
@@ -285,7 +289,7 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     """Find what is wrong with the examples, and what to teach next.
 
     It changes nothing; each finding comes with the command that mends it. Of PICTURES, files or folders that are not
-    taught yet, it names those worth teaching.
+    taught yet, it names those worth teaching; without any, of the frames that edge watch kept lately.
     """
     result = learner().audit(list(pictures), html)
     for skipped in result.unreadable:
@@ -334,8 +338,9 @@ def trust(key: str | None, remove: str | None) -> None:
 
 @cli.command()
 @click.argument("pictures", nargs=-1, type=_PATH)
+@click.option("--bundle", type=_PATH, help="Prove this bundle here as well, before it is adopted.")
 @shared
-def doctor(pictures: tuple[Path, ...]) -> int:
+def doctor(pictures: tuple[Path, ...], bundle: Path | None) -> int:
     """Check this machine and the home, and say how to mend them.
 
     PICTURES of the camera here, files or folders, are compared with those of the bundle: too dark, blurred, another
@@ -343,7 +348,7 @@ def doctor(pictures: tuple[Path, ...]) -> int:
     """
     from edge.doctor import examine
 
-    findings = examine(home(), pictures)
+    findings = examine(home(), pictures, bundle)
     answer(findings, lambda: wording.findings(findings))
     return 0 if all(finding.ok for finding in findings) else 1
 

@@ -34,7 +34,6 @@ PURE = {
 }
 DISK = {
     "bundle",
-    "probe",
     "quiet",
     "store",
     "preprocess",
@@ -50,9 +49,11 @@ DISK = {
     "camera",
     "cli_camera",
     "folder",
+    "machine",
     "hooks",
     "review",
     "stop",
+    "trial",
     "uncertain",
 }
 

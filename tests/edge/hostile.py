@@ -138,19 +138,19 @@ def targets(folder: Path, plain: Path) -> list[Target]:
     key = Key(bytes(range(32)), "anna@bench")
     signature = armour(key, bytes(64))
     found = [
-        Target("bundle, as it is", (whole.read_bytes(), plain.read_bytes()), _Asked(folder).bundle, 12_000),
+        Target("bundle, as it is", (whole.read_bytes(), plain.read_bytes()), _Asked(folder).bundle, 10_000),
         *(
-            Target(f"bundle, {name}, hashes set right", (entries[name],), _Asked(folder, entries, name).entry, 6_000)
+            Target(f"bundle, {name}, hashes set right", (entries[name],), _Asked(folder, entries, name).entry, 4_000)
             for name in ("golden.npz", "examples.npz", "background.npz", "domain.npz")
         ),
-        Target("bundle, manifest.json", (entries["manifest.json"],), _Asked(folder, entries).manifest, 8_000),
+        Target("bundle, manifest.json", (entries["manifest.json"],), _Asked(folder, entries).manifest, 6_000),
         Target("signature", (signature,), _signature, 4_000),
         Target("key", (str(key).encode(),), lambda data: _ignored(Key.parse(data.decode("utf-8", "replace"))), 4_000),
-        Target("head", (head,), _head, 12_000),
-        Target("gate", (_gate(examples.embeddings, background),), lambda data: _judge(data, background), 8_000),
-        Target("picture", tuple(pictures()), _picture, 24_000),
+        Target("head", (head,), _head, 20_000),
+        Target("gate", (_gate(examples.embeddings, background),), lambda data: _judge(data, background), 10_000),
+        Target("picture", tuple(pictures()), _picture, 30_000),
         Target("camera's stream", (b"--x\r\n".join(p for p in pictures() if p[:2] == b"\xff\xd8"),), _stream, 4_000),
-        Target("label", tuple(name.encode() for name in ("tin can", "Dose 🥫", "ガラス", "é")), _label, 6_000),
+        Target("label", tuple(name.encode() for name in ("tin can", "Dose 🥫", "ガラス", "é")), _label, 8_000),
         Target("region", (b"0.2,0.1,0.3,0.5",), lambda data: _ignored(Region.parse(data.decode("latin1"))), 2_000),
         *(spoilt_models(kind) for kind in MODELS),
         Target("watch's journal", (_journal(),), _Asked(folder).journal, 3_000),
@@ -162,7 +162,7 @@ def spoilt_models(kind: str) -> Target:
     """A network's files, looked through as before they are given to a runtime."""
     check = {"onnx": check_onnx, "tflite": check_tflite}[kind]
     files = {"onnx": ("tiny.onnx",), "tflite": ("tiny.tflite", "tiny_free.tflite", "tiny_int8.tflite")}[kind]
-    return Target(f"{kind}, looked through", tuple((DATA / file).read_bytes() for file in files), check, 8_000)
+    return Target(f"{kind}, looked through", tuple((DATA / file).read_bytes() for file in files), check, 10_000)
 
 
 def _grafted(kind: str) -> Target:
@@ -172,7 +172,7 @@ def _grafted(kind: str) -> Target:
     def ask(data: bytes) -> None:
         graft(data, kind, weights, weights[0], ["a", "b"])  # type: ignore[arg-type]
 
-    return Target(f"{kind}, to be grafted", corpus, ask, 4_000)
+    return Target(f"{kind}, to be grafted", corpus, ask, 5_000)
 
 
 # the corpus -----------------------------------------------------------------------------------------------------------

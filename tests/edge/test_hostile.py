@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import backbone, bundle, mjpeg, photos, preprocess, probe
+from edge import backbone, bundle, mjpeg, photos, preprocess, trial
 from edge.adopt import adopt
 from edge.backbone import RUNTIMES, Backbone
 from edge.bundle import Golden
@@ -152,28 +152,37 @@ def test_tflite_files_with_foreign_operators_or_wild_indices_are_refused_by_name
 
 @pytest.mark.parametrize("runtime", [r for r in RUNTIMES if r.installed], ids=lambda r: r.name)
 def test_spoilt_networks_are_refused_or_answer_in_a_process_of_their_own(
-    runtime: backbone.Runtime, network: Backbone
+    runtime: backbone.Runtime, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     """That they may crash it is why: here none of a few takes us along."""
-    images = np.random.default_rng(0).integers(0, 256, (2, network.size, network.size, 3)).astype(np.uint8)
-    reference = network.embed(images)
-    probe.prove(MODELS[runtime.format].read_bytes(), runtime, images, reference, "fp32", "whole")
+    entries, file = entries_of(tiny_bundle), f"backbone.{runtime.format}"
+    trial.prove(runtime, bundle.read(tiny_bundle), file)
     for number in range(4):
-        model = spoilt_models(runtime.format).spoilt(number)
+        entries[file] = spoilt_models(runtime.format).spoilt(number)
         with contextlib.suppress(EdgeError):
-            probe.prove(model, runtime, images, reference, "fp32", f"spoilt {number}")
+            trial.prove(runtime, bundle.read(pack(tmp_path / "b.edge", entries)), file)
 
 
-def test_a_runtime_that_dies_or_hangs_is_refused_by_name(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_dies_or_hangs_is_refused_by_name(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = next(r for r in RUNTIMES if r.installed)
-    images = np.zeros((1, network.size, network.size, 3), np.uint8)
-    model, reference = MODELS[runtime.format].read_bytes(), network.embed(images)
-    with pytest.raises(BundleError, match=r"b did not end on .* within 0 s"):
-        probe.prove(model, runtime, images, reference, "fp32", "b", seconds=0.01)
-    script = Path(__file__).with_name("dies.sh")
-    monkeypatch.setattr(sys, "executable", str(script))
-    with pytest.raises(BundleError, match=rf"{runtime.name} dies of b \(Segmentation fault\); use another --runtime"):
-        probe.prove(model, runtime, images, reference, "fp32", "b")
+    opened, file = bundle.read(tiny_bundle), f"backbone.{runtime.format}"
+    with pytest.raises(
+        BundleError, match=rf"{file} of .*tiny.edge on {runtime.name}: does not answer within 0 seconds"
+    ):
+        trial.prove(runtime, opened, file, seconds=0.01)
+    monkeypatch.setattr(sys, "executable", str(Path(__file__).with_name("dies.sh")))
+    with pytest.raises(
+        BundleError, match=rf"{runtime.name}: dies of SIGSEGV; .*; use another --runtime, or another bu"
+    ):
+        trial.prove(runtime, opened, file)
+
+
+def test_the_child_proves_the_bundle_that_was_checked_and_no_other(tiny_bundle: Path, tmp_path: Path) -> None:
+    runtime = next(r for r in RUNTIMES if r.installed)
+    opened = bundle.read(pack(tmp_path / "b.edge", entries_of(tiny_bundle)))
+    shutil.copy(tiny_bundle, tmp_path / "b.edge")
+    with pytest.raises(BundleError, match=r"b\.edge changed while it was read"):
+        trial.prove(runtime, opened, f"backbone.{runtime.format}")
 
 
 def test_a_network_of_another_form_than_its_bundle_says_is_not_adopted(

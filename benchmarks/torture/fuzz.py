@@ -28,7 +28,7 @@ from tests.edge.hostile import Target, entries_of, pack, spoilt_models, targets
 LONGEST = 2.0  # seconds for one input
 MOST_MEMORY = 300  # MB of the process
 PATIENCE = 30.0  # seconds after which a process that tells nothing hangs
-NETWORKS = 300  # spoilt ones a runtime: each is a process
+NETWORKS = 150  # spoilt ones a runtime: each is a process
 
 _fork = multiprocessing.get_context("fork")
 

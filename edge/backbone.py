@@ -284,9 +284,24 @@ def _import(runtime: Runtime) -> Any:
             "or pip install 'edge-transfer[tflite]' for LiteRT"
         )
     try:
-        return importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
+        module = importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
     except ImportError as error:
         raise RuntimeMissing(f"{runtime.package} is installed but does not load ({error}); {remedy}") from error
+    _restore_arithmetic()
+    return module
+
+
+def _restore_arithmetic() -> None:
+    """Undo what a library built with -ffast-math does to the process that loads it: tiny numbers become zero.
+
+    tflite-runtime's wheel for ARM is one. numpy warns of it, and a head's last bits would depend on what was loaded.
+
+    Source: fenv(3); crtfastmath.c of GCC. `FE_DFL_ENV` is (fenv_t *) -1 in glibc and musl.
+    """
+    if np.float64(5e-324) * np.float64(1) == 0:  # the smallest number that there is
+        import ctypes
+
+        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))
 
 
 def _first_line(error: Exception) -> str:

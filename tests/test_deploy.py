@@ -68,9 +68,13 @@ class Wire:
         while True:
             try:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                near.close()
+                continue
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=(source, sink, source is near), daemon=True).start()
 
@@ -287,9 +291,22 @@ def test_what_is_no_host_is_refused_before_ssh_sees_it(tmp_path: Path) -> None:
 
 
 PI = Device(
-    python=(3, 11), bits=64, machine="aarch64", libc="2.36", free=20_000_000_000, time=0.0, root=False,
-    sudo=True, for_machine=False, installed="", base="/opt/edge-transfer", home="/var/lib/edge", service_user=True, numpy=1, extras=(),
-)  # fmt: skip
+    python=(3, 11),
+    bits=64,
+    machine="aarch64",
+    libc="2.36",
+    free=20_000_000_000,
+    time=0.0,
+    root=False,
+    sudo=True,
+    for_machine=False,
+    installed="",
+    base="/opt/edge-transfer",
+    home="/var/lib/edge",
+    service_user=True,
+    numpy=1,
+    extras=(),
+)
 
 
 def test_a_device_gets_the_runtimes_that_exist_for_it() -> None:

@@ -120,6 +120,17 @@ class Home:
             self.store.put("region", "" if region is None else str(region))
         return self.store.count() if changed else 0
 
+    @property
+    def uncertain(self) -> Path | None:
+        """Where `watch` saved frames of unsure answers last; None: nowhere yet."""
+        kept = self.store.get("uncertain")
+        return Path(kept) if kept else None
+
+    def put_uncertain(self, folder: Path) -> None:
+        """Remember where frames of unsure answers are saved, so that `audit` finds them."""
+        with self.store.transaction():
+            self.store.put("uncertain", str(folder.absolute()))
+
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 

@@ -6,10 +6,11 @@ its share of the time left and each measured in the same way: the device's head,
 trained on, asked about those held out. `auto` keeps the best of them; one that is dearer must name more of the held-out
 photos rightly than chance explains. With n₊ photos that it alone names rightly and n₋ that only the cheaper one does::
 
-    n₊ − n₋ > 1.645·√(n₊ + n₋)        by McNemar's standard error, luck does so once in twenty times
+    n₊ − n₋ > 2.33·√(n₊ + n₋)         by McNemar's standard error, luck does so once in a hundred times
 
-The kept network is exported and measured once more as the device runs it: the figure that is promised. A run that was
-killed goes on where it was when the same command is given again.
+and it has three strategies of a dozen measurements each to try its luck in. The kept network is exported and measured
+once more as the device runs it: the figure that is promised. A run that was killed goes on where it was when the same
+command is given again.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 WORK = ".work"  # in the output folder, until it is finished
 HOLD_OUT = 0.2
+LUCK = 2.326  # standard errors: the 99 % point of the normal distribution
 RESERVE = 1.3  # of what the first embedding took: kept back for the last one and the report
 
 
@@ -246,7 +248,7 @@ def _beats(dear: Outcome, cheap: Outcome) -> bool:
     """Whether the dearer one has more right answers than chance explains, and is surer of the truth as well."""
     if dear.measured is None or cheap.measured is None:
         return False
-    return clearly_better(dear.measured.right, cheap.measured.right) and dear.measured.loss < cheap.measured.loss
+    return clearly_better(dear.measured.right, cheap.measured.right, LUCK) and dear.measured.loss < cheap.measured.loss
 
 
 def _right(outcome: Outcome) -> int:

@@ -170,7 +170,7 @@ def measure(embeddings: NDArray[np.float32], names: Sequence[str], held: NDArray
     return Measured(head, head.probabilities(embeddings[held]), right, cost / len(truth))
 
 
-def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
+def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], luck: float = LUCK) -> bool:
     """Whether one set of answers to the same photos is right more often than the other by more than chance explains.
 
     With n₊ photos that only the one has right and n₋ that only the other has, McNemar's standard error of their
@@ -178,6 +178,7 @@ def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
 
     Args:
         one, other: bool (N,), which photos were named rightly.
+        luck: standard errors that luck is thought able to reach.
 
     Example:
         >>> right = np.ones(4, np.bool_)
@@ -187,7 +188,7 @@ def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
         False
     """
     won, lost = int((one & ~other).sum()), int((other & ~one).sum())
-    return (won - lost) > LUCK * math.sqrt(won + lost)
+    return (won - lost) > luck * math.sqrt(won + lost)
 
 
 @contextlib.contextmanager

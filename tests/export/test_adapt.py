@@ -47,7 +47,8 @@ def auto(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     weights = str(tiny_weights(folder / "tiny.pth"))
     with pytest.MonkeyPatch.context() as patch:
         enter_tiny(patch)
-        plan = Plan(striped_photos(folder / "photos"), folder / "adapted", CREATED, "tiny", weights, flip=False)
+        photos = striped_photos(folder / "photos", 100)
+        plan = Plan(photos, folder / "adapted", CREATED, "tiny", weights, flip=False)
         return run(plan)
 
 
@@ -156,14 +157,14 @@ def outcome(name: str, right: str, loss: float = 0.5) -> Outcome:
     [
         ("1111100000", 0.4, "head"),  # the same answers
         ("1111110000", 0.4, "head"),  # one more: luck
-        ("1111111000", 0.4, "head"),  # two more and none lost: luck does that too
-        ("1111111100", 0.4, "full"),  # three more and none lost: 3 is more than 1.645·√3
-        ("0111111110", 0.4, "head"),  # four won, one lost: 3 is not more than 1.645·√5
-        ("1111111100", 0.6, "head"),  # more right, but less sure of the truth
+        ("1111111111", 0.4, "head"),  # five more and none lost: luck does that too, 5 is less than 2.33·√5
+        ("1111100000111111", 0.4, "full"),  # six more and none lost: 6 is more than 2.33·√6
+        ("0111100000111111", 0.4, "head"),  # six won, one lost: 5 is not more than 2.33·√7
+        ("1111100000111111", 0.6, "head"),  # more right, but less sure of the truth
     ],
 )
 def test_the_dearer_is_kept_only_where_chance_does_not_explain_it(dear: str, loss: float, kept: str) -> None:
-    name, why = choose([outcome("head", "1111100000"), outcome("full", dear, loss)])
+    name, why = choose([outcome("head", "1111100000".ljust(len(dear), "0")), outcome("full", dear, loss)])
     assert name == kept
     assert why
 

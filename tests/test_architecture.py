@@ -34,6 +34,7 @@ PURE = {
 }
 DISK = {
     "bundle",
+    "quiet",
     "store",
     "preprocess",
     "files",
@@ -52,6 +53,7 @@ DISK = {
     "hooks",
     "review",
     "stop",
+    "trial",
     "uncertain",
 }
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -57,6 +56,8 @@ class Home:
         self.store = store
         self._clock = clock
         self._serving: tuple[int, Serving] | None = None
+        self._bundle: bundle.Bundle | None = None
+        self._background: tuple[bundle.Bundle, Background] | None = None
 
     @classmethod
     def open(cls, home: Path, clock: Clock = utc_now) -> Self:
@@ -81,15 +82,21 @@ class Home:
         """Close the database."""
         self.store.close()
 
-    @cached_property
+    @property
     def bundle(self) -> bundle.Bundle:
-        """The adopted bundle, opened."""
-        return bundle.read(self.home / self.meta("bundle"))
+        """The adopted bundle, opened; opened anew when another process has adopted another."""
+        path = self.home / self.meta("bundle")
+        if self._bundle is None or self._bundle.path != path:
+            self._bundle = bundle.read(path)
+        return self._bundle
 
-    @cached_property
+    @property
     def background(self) -> Background:
         """What generic pictures' embeddings are like, as far as the bundle says."""
-        return self.bundle.background() or Background.none(self.info.dimension)
+        opened = self.bundle
+        if self._background is None or self._background[0] is not opened:
+            self._background = opened, opened.background() or Background.none(self.info.dimension)
+        return self._background[1]
 
     @property
     def info(self) -> BackboneInfo:
@@ -150,13 +157,18 @@ class Home:
         Raises:
             NotEnough: there are fewer than two labels.
         """
-        from edge.retrain import refit
+        from edge.retrain import Basis, enter, fit_anew
 
         start = time.perf_counter()
+        with self.store.snapshot():  # others may teach meanwhile; what they teach waits for the next head
+            coverage = known_coverage or self.known_coverage()
+            fitted = fit_anew(self, coverage)
         with self.store.transaction():
             if known_coverage is not None:
                 self.store.put("known_coverage", repr(known_coverage))
-            result = refit(self, force)
+            if Basis.of(self, fitted.basis.last) != fitted.basis:  # forgotten, relabelled or renamed meanwhile
+                fitted = fit_anew(self, coverage)
+            result = enter(self, fitted, force)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
     def anything_new(self) -> bool:

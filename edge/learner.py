@@ -41,7 +41,7 @@ class Learner(Home):
 
     def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
         super().__init__(home, store, clock)
-        self._backbones: dict[int | None, backbone.Backbone] = {}
+        self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
         self._ranks: tuple[Serving, list[int]] | None = None  # of the frames that this process classified
 
     def backbone(self, pictures: int = 1) -> backbone.Backbone:
@@ -51,10 +51,12 @@ class Learner(Home):
             pictures: how many are to be embedded; few get all cores each, many get one each and go side by side.
         """
         threads = 1 if pictures >= (os.cpu_count() or 1) else None
-        if threads not in self._backbones:
-            runtime = backbone.find_runtime({self.model.format})
-            self._backbones[threads] = backbone.open_backbone(self.bundle.entry(self.model.file), runtime, threads)
-        return self._backbones[threads]
+        model, opened = self.model, self.bundle
+        key = (opened.manifest.files[model.file].sha256, threads)
+        if key not in self._backbones:
+            runtime = backbone.find_runtime({model.format})
+            self._backbones[key] = backbone.open_backbone(opened.entry(model.file), runtime, threads)
+        return self._backbones[key]
 
     def close(self) -> None:
         """Note the classified frames for the drift, and close the database."""

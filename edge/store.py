@@ -162,6 +162,17 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the home inside it, whatever others write meanwhile; nobody waits for it."""
+        with _explained(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+
     def version(self) -> int:
         """Return a number that is another one after every change, by this or another process."""
         row = self._one("PRAGMA data_version")
@@ -305,6 +316,12 @@ class Store:
         assert row is not None
         return int(row[0])
 
+    def last_example(self) -> int:
+        """Return the newest example's number; 0 if there is none."""
+        row = self._one("SELECT coalesce(max(id), 0) FROM examples")
+        assert row is not None
+        return int(row[0])
+
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught, or got another label, since a generation was made."""
         row = self._one("SELECT count(*) FROM examples WHERE NOT held_out AND labelled_after >= ?", generation)
@@ -352,15 +369,23 @@ class Store:
         backbone: str,
         figures: Mapping[str, Any],
         created: str,
+        last_example: int,
         gate: bytes | None = None,
         own: bytes | None = None,
     ) -> int:
-        """Store a head and its gate as the next generation and return its number."""
+        """Store a head and its gate as the next generation and return its number.
+
+        Args:
+            head, gate, own: bytes.
+            labels: of its columns.
+            method, backbone, figures, created: what is told of it.
+            last_example: the newest one that there was when it was fitted.
+        """
         ids = [self.add_label(name) for name in labels]
         cursor = self._db.execute(
             "INSERT INTO heads(created, method, backbone, labels, head, figures, gate, own, last_example)"
-            " VALUES (?,?,?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
-            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), gate, own),
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), gate, own, last_example),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid

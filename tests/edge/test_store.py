@@ -55,7 +55,7 @@ def test_the_same_picture_is_stored_once(home: Store) -> None:
 def test_a_renamed_label_takes_its_examples_and_heads_along(home: Store) -> None:
     add(home, "a")
     with home.transaction():
-        home.add_head(b"head", ["glass", "tin"], "lda", "backbone", {}, NOW)
+        home.add_head(b"head", ["glass", "tin"], "lda", "backbone", {}, NOW, 1)
         home.rename_label("glass", "bottle")
         with pytest.raises(LabelError, match="exists already"):
             home.rename_label("bottle", "tin")
@@ -68,7 +68,8 @@ def test_forgetting_overwrites_the_heads_that_may_have_learned_from_it(home: Sto
     for name in "abc":
         add(home, name)
         with home.transaction():
-            heads.append(home.add_head(f"head {name}".encode(), ["glass"], "lda", "backbone", {}, NOW))
+            last = home.last_example()
+            heads.append(home.add_head(f"head {name}".encode(), ["glass"], "lda", "backbone", {}, NOW, last))
     with home.transaction():
         home.remove_examples([2])
     assert [g.head for g in home.generations()] == [b"head a", None, None]

@@ -28,8 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import HomeBusy, HomeError, HomeMissing, LabelError
+from edge.turn import turn
 
 FILE = "learner.db"
+TURN = "turn.lock"
 WAIT = 30.0  # seconds for another process's lock
 
 # Each entry takes the schema one version up; only ever append.
@@ -152,7 +154,7 @@ class Store:
         Raises:
             HomeBusy, HomeError: the database cannot be written; the message says why.
         """
-        with _explained(self.path):
+        with _explained(self.path), turn(self.path.with_name(TURN), WAIT):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -491,14 +493,17 @@ def _to_blob(vector: NDArray[np.float32]) -> bytes:
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line each, with the next action."""
+    busy = f"{path} has been locked by another process for {WAIT:.0f} s; try again"
     try:
         yield
+    except TimeoutError as error:
+        raise HomeBusy(busy) from error
     except sqlite3.Error as error:
         code = _primary(error)
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
             code = sqlite3.SQLITE_FULL
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise HomeBusy(f"{path} has been locked by another process for {WAIT:.0f} s; try again") from error
+            raise HomeBusy(busy) from error
         advice = {
             sqlite3.SQLITE_READONLY: "it is read-only; make it writable or choose another with --home",
             sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions or choose another with --home",

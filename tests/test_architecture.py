@@ -50,6 +50,7 @@ DISK = {
     "folder",
     "hooks",
     "review",
+    "turn",
     "uncertain",
 }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge import cli, wording
+from edge.stop import Stop
 from edge.terminal import PARTLY, Progress, complain, plural, say, say_json
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ def _stopped_by_signals() -> threading.Event:
 
     A second Ctrl-C cuts all the same. A second SIGTERM does not: timeout(1), for one, always sends two.
     """
-    stop = threading.Event()
+    stop = Stop()
 
     def end(number: int, _: object) -> None:
         if stop.is_set() and number == signal.SIGINT:

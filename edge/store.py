@@ -4,7 +4,7 @@
 |---|---|
 | labels | id, name: the only place where a label is a number |
 | examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256 and 8×8 thumbnail,
-  the newest generation there was when it got its label |
+  the newest generation there was when it got another label |
 | heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
   what it gave its examples' labels |
 | meta | the adopted bundle, the serving generation, the label ids of the factory's examples, the recent frames' ranks |
@@ -68,14 +68,9 @@ _MIGRATIONS = (
     ALTER TABLE examples ADD COLUMN thumb BLOB;
     """,
     "ALTER TABLE heads ADD COLUMN own BLOB;",
-    """
-    ALTER TABLE examples ADD COLUMN labelled_after INTEGER NOT NULL DEFAULT 0;
-    UPDATE examples SET labelled_after =
-        (SELECT coalesce(max(generation), 0) FROM heads WHERE last_example < examples.id);
-    """,
+    "ALTER TABLE examples ADD COLUMN relabelled_after INTEGER NOT NULL DEFAULT 0;",
 )
 _HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own"
-_NEWEST = "(SELECT coalesce(max(generation), 0) FROM heads)"
 _FORGET = "head = NULL, gate = NULL, own = NULL"  # all of a generation that tells of its examples
 
 
@@ -240,9 +235,8 @@ class Store:
         label = self.add_label(item.label)
         blob = _to_blob(item.embedding)
         self._db.execute(
-            "INSERT INTO examples"
-            "(label, embedding, backbone, image, session, source, created, thumb, held_out, crop, labelled_after)"
-            f" VALUES (?,?,?,?,?,?,?,?,?,?,{_NEWEST}) ON CONFLICT DO NOTHING",
+            "INSERT INTO examples(label, embedding, backbone, image, session, source, created, thumb, held_out, crop)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
             (
                 label,
                 blob,
@@ -326,7 +320,11 @@ class Store:
 
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught, or got another label, since a generation was made."""
-        row = self._one("SELECT count(*) FROM examples WHERE NOT held_out AND labelled_after >= ?", generation)
+        row = self._one(
+            "SELECT count(*) FROM examples WHERE NOT held_out"
+            " AND (id > (SELECT last_example FROM heads WHERE generation = ?1) OR relabelled_after >= ?1)",
+            generation,
+        )
         assert row is not None
         return int(row[0])
 
@@ -340,7 +338,8 @@ class Store:
         """Give examples another label."""
         label = self.add_label(name)
         self._db.executemany(
-            f"UPDATE examples SET label = ?1, labelled_after = {_NEWEST} WHERE id = ?2 AND label != ?1",
+            "UPDATE examples SET label = ?1, relabelled_after = (SELECT coalesce(max(generation), 0) FROM heads)"
+            " WHERE id = ?2 AND label != ?1",
             [(label, i) for i in ids],
         )
 

@@ -33,6 +33,7 @@ PURE = {
     "suspects",
 }
 DISK = {
+    "backup",
     "bundle",
     "store",
     "preprocess",
@@ -50,7 +51,9 @@ DISK = {
     "folder",
     "hooks",
     "review",
+    "stop",
     "turn",
+    "verify",
     "uncertain",
 }
 

@@ -166,7 +166,7 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(learner: Learner, new:
     old.executescript(
         "ALTER TABLE heads DROP COLUMN gate; ALTER TABLE heads DROP COLUMN own;"
         "ALTER TABLE examples DROP COLUMN thumb;"
-        "ALTER TABLE examples DROP COLUMN labelled_after; PRAGMA user_version = 1"
+        "ALTER TABLE examples DROP COLUMN relabelled_after; PRAGMA user_version = 1"
     )
     old.close()
     with Learner.open(tmp_path / "home") as again:

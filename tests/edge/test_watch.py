@@ -121,6 +121,38 @@ def test_no_picture_is_missed_or_answered_twice_across_a_retrain_and_kills(home:
     assert generations == sorted(generations)
 
 
+def test_however_many_signals_come_and_whenever_stopping_never_hangs() -> None:
+    program = """
+import signal, sys
+from edge.stop import Stop
+
+inside = signals = 0
+
+def end(*_):
+    global inside
+    inside += 1
+    stop.set()
+    inside -= 1
+
+def at_each_line(*_):
+    global signals
+    if not inside:
+        signals += 1
+        signal.raise_signal(signal.SIGTERM)
+    return at_each_line
+
+signal.signal(signal.SIGTERM, end)
+for act in (lambda: stop.set(), lambda: stop.wait(60), lambda: stop.is_set()):
+    stop = Stop()
+    sys.settrace(at_each_line)
+    act()
+    sys.settrace(None)
+    assert stop.is_set()
+assert signals > 6
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_sigterm_ends_in_peace_and_is_ready_and_alive_before(home: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))

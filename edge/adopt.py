@@ -16,6 +16,7 @@ from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile
 from edge.retrain import refit
 from edge.store import open_store
+from edge.verify import delete_leftovers
 
 
 def adopt(
@@ -52,24 +53,21 @@ def adopt(
     learner = Learner(home, store, clock)
     try:
         fingerprint = opened.manifest.backbone.fingerprint
-        foreign = store.examples("backbone != ?", fingerprint)
-        if foreign:
-            raise HomeError(
-                f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
-                f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
-            )
-        adopted = _copy(path, home)
-        with store.transaction():
-            store.put("bundle", adopted.name)
+        with store.transaction():  # the copy too: of two that adopt at once, neither deletes the other's
+            foreign = store.examples("backbone != ?", fingerprint)
+            if foreign:
+                raise HomeError(
+                    f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
+                    f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
+                )
+            store.put("bundle", _copy(path, home).name)
             store.put("format", model.format)
             store.put("precision", model.precision)
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
             learner.put_factory_labels(opened.manifest.labels)
             refit(learner, force=True)
-        for old in home.glob("*.edge"):
-            if old != adopted:
-                old.unlink(missing_ok=True)
+        delete_leftovers(learner)
     except BaseException:
         store.close()
         raise

@@ -22,7 +22,7 @@ from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, T
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
-from edge.home import Clock, Home, Serving, utc_now
+from edge.home import Clock, Home, Serving, Warn, quiet, utc_now
 from edge.labels import clean
 from edge.store import Embedded, Example, Store
 
@@ -36,11 +36,11 @@ class Learner(Home):
     """A home that can look at pictures.
 
     Args:
-        home, store, clock: as `Home`.
+        home, store, clock, warn: as `Home`.
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
-        super().__init__(home, store, clock)
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = quiet) -> None:
+        super().__init__(home, store, clock, warn)
         self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
         self._ranks: tuple[Serving, list[int]] | None = None  # of the frames that this process classified
 

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING
 from edge.terminal import confusion_table, percent, plural, table
 
 if TYPE_CHECKING:
-    from edge.answers import Advice, Answer, Audited, Compared, Evaluated, Finding, HistoryEntry, Retrained, Status
+    from edge.answers import (
+        Advice,
+        Answer,
+        Audited,
+        Compared,
+        Evaluated,
+        Finding,
+        HistoryEntry,
+        Retrained,
+        Status,
+        Verified,
+    )
 
 
 def answered(result: "Answer") -> list[str]:
@@ -258,3 +269,8 @@ def findings(findings: "list[Finding]") -> list[str]:
         if not finding.ok:
             lines.append(f"    → {finding.remedy}")
     return lines
+
+
+def verified(found: "Verified") -> list[str]:
+    mended = [f"mended: {line}" for line in found.mended]
+    return [*findings(list(found.findings)), *mended]

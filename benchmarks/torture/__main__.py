@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.torture.row import Row, lines
 
-PARTS = ("crowd",)  # modules beside this one
+PARTS = ("faults", "crowd")  # modules beside this one
 
 
 def main() -> None:

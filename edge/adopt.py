@@ -4,17 +4,21 @@ The bundle is verified whole, its golden pictures are run on this very machine, 
 database and named there, in one transaction with its first head: a power cut leaves the old state or the new.
 """
 
+import contextlib
 import hashlib
 import shutil
 from pathlib import Path
 
 from edge import backbone, bundle
-from edge.errors import BundleError, HomeError
+from edge.bundle import Bundle
+from edge.errors import BundleError, EdgeError, HomeError
 from edge.files import replacing
 from edge.home import Clock, utc_now
 from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile
+from edge.pinned import pins, pins_of, put_pins
 from edge.retrain import refit
+from edge.signature import Key
 from edge.store import open_store
 from edge.verify import delete_leftovers
 
@@ -26,6 +30,7 @@ def adopt(
     precision: str | None = None,
     keep_crops: bool | None = None,
     clock: Clock = utc_now,
+    trust: Key | None = None,
 ) -> Learner:
     """Adopt a bundle and return the learner that serves it.
 
@@ -36,13 +41,16 @@ def adopt(
         precision: "fp32" or "int8"; None: fp32 where the bundle has it.
         keep_crops: keep a small JPEG of what the network sees of each picture taught; None: as it was, at first no.
         clock: tells the time for what is stored.
+        trust: a key to pin from now on; the bundle must be signed by it, or by one pinned already.
 
     Raises:
         BundleError, ParityError: the bundle is refused, by name of what is wrong.
-        RuntimeMissing: nothing here can run it.
+        SignatureError: a key is pinned, and the bundle is not signed by one that is, or is older.
+        RuntimeMissing: nothing here can run it, or check its signature.
         HomeError: the home cannot be used, or was taught on another backbone.
     """
     opened = bundle.read(path)
+    pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
     opened.verify()
     model, runtime = _choose(opened.manifest, path, format, precision)
     golden = opened.golden()
@@ -54,20 +62,24 @@ def adopt(
     try:
         fingerprint = opened.manifest.backbone.fingerprint
         with store.transaction():  # the copy too: of two that adopt at once, neither deletes the other's
+            trusted = pins(store).plus(trust)
+            trusted.check(opened)  # again: a key may have been pinned since
             foreign = store.examples("backbone != ?", fingerprint)
             if foreign:
                 raise HomeError(
                     f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
                     f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
                 )
-            store.put("bundle", _copy(path, home).name)
+            put_pins(store, trusted.adopted(opened))
+            store.put("bundle", _copy(opened, home).name)
             store.put("format", model.format)
             store.put("precision", model.precision)
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
             learner.put_factory_labels(opened.manifest.labels)
             refit(learner, force=True)
-        delete_leftovers(learner)
+        with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
+            delete_leftovers(learner)
     except BaseException:
         store.close()
         raise
@@ -89,13 +101,17 @@ def _choose(
     return next(m for m in fitting if m.format == runtime.format), runtime
 
 
-def _copy(path: Path, home: Path) -> Path:
+def _copy(opened: Bundle, home: Path) -> Path:
     """Copy the bundle into the home under a name of its content, synced; a copy that is there already is left."""
+    path = opened.path
     with path.open("rb") as file:
         name = hashlib.file_digest(file, "sha256").hexdigest()[:16] + ".edge"
     try:
         with replacing(home / name) as partial:
             shutil.copyfile(path, partial)
+            partial.chmod(0o600)
+            if bundle.read(partial).text != opened.text:  # what was checked must be what is kept
+                raise BundleError(f"{path} changed while it was read; try again when it is whole")
     except OSError as error:
         raise HomeError(
             f"{path} cannot be copied to {home} ({error.strerror}); free some space and try again"

@@ -301,6 +301,26 @@ class Exported(NamedTuple):
     generation: int
 
 
+class TrustedKey(NamedTuple):
+    """A pinned key, as `ssh-keygen -l` shows it, and what its owner calls it."""
+
+    fingerprint: str
+    comment: str
+
+
+class Trusted(NamedTuple):
+    """The keys whose bundles are taken; none: anybody's.
+
+    `key` is the one that signed the adopted `bundle`; where keys are pinned and none of them did, `problem` says why.
+    """
+
+    keys: tuple[TrustedKey, ...]
+    bundle: str
+    signed: str | None
+    key: str | None
+    problem: str
+
+
 class Finding(NamedTuple):
     """One check of `doctor`: what was looked at, whether it is well, what was seen, and what to do if it is not."""
 

@@ -5,6 +5,7 @@ A zip whose entries are stored, not compressed, so that it is read in place, wit
 | entry | holds |
 |---|---|
 | manifest.json | `Manifest`: names, labels, parity results, and size and SHA-256 of every other entry |
+| manifest.sig | who signed manifest.json: edge/signature.py; optional |
 | backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the forms asked for |
 | golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
 | examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples |
@@ -24,8 +25,8 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,9 +37,10 @@ from edge.domain import QUANTILES, STATISTICS, THUMB, Domain
 from edge.errors import BundleError
 from edge.files import replacing
 from edge.gate import Background
-from edge.manifest import ENTRIES, FileEntry, Manifest, parse
+from edge.manifest import ENTRIES, SIGNATURE, FileEntry, Manifest, parse
 
 MAX_MANIFEST = 4_000_000  # bytes
+MAX_SIGNATURE = 10_000  # bytes
 MAX_ENTRY = 256_000_000  # bytes
 
 _END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
@@ -74,10 +76,15 @@ class FactoryDomain:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its manifest, and its entries on demand."""
+    """An opened bundle: its manifest, and its entries on demand.
+
+    `text` is the manifest as it stands there, which is what the `signature` is of, if there is one.
+    """
 
     path: Path
     manifest: Manifest
+    text: bytes = field(repr=False)
+    signature: bytes | None = field(repr=False)
 
     def entry(self, name: str) -> bytes:
         """Return an entry's bytes, their SHA-256 checked.
@@ -167,8 +174,12 @@ def read(path: Path | str) -> Bundle:
             raise BundleError(f"{path} holds no manifest.json; it is no bundle of edge-transfer")
         if infos["manifest.json"].file_size > MAX_MANIFEST:
             raise BundleError(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
-        manifest = parse(path, _stored(path, file, infos["manifest.json"]))
-    present = {name: info.file_size for name, info in infos.items() if name != "manifest.json"}
+        if SIGNATURE in infos and infos[SIGNATURE].file_size > MAX_SIGNATURE:
+            raise BundleError(f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again")
+        text = _stored(path, file, infos["manifest.json"])
+        signature = _stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
+    manifest = parse(path, text)
+    present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
     for name in sorted(set(present) ^ set(manifest.files)):
         where = "the manifest does not name it" if name in present else "it is missing"
         raise BundleError(f"{path}: {name}: {where}; copy or build the bundle again")
@@ -177,7 +188,7 @@ def read(path: Path | str) -> Bundle:
             raise BundleError(
                 f"{path}: {name} has {present[name]} bytes, the manifest says {entry.size}; copy it again"
             )
-    return Bundle(path, manifest)
+    return Bundle(path, manifest, text, signature)
 
 
 def write(
@@ -220,11 +231,38 @@ def write(
             quantiles=domain.domain.quantiles.astype(np.float32), thumbs=domain.thumbs.astype(np.uint8)
         )
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
-    text = json.dumps(dataclasses.asdict(dataclasses.replace(manifest, files=table)), indent=1, ensure_ascii=False)
-    parse(path, text.encode())
+    text = _text(dataclasses.replace(manifest, files=table, signed=None))
+    parse(path, text)
+    return _written(path, {"manifest.json": text, **entries})
+
+
+def sign(bundle: Bundle, when: str, signature_of: Callable[[bytes], bytes]) -> Bundle:
+    """Write a bundle again in its place, whole or not at all, with a signature over its manifest.
+
+    Args:
+        bundle: it; an older signature is replaced.
+        when: ISO 8601 with its offset from UTC, for the manifest.
+        signature_of: given the manifest's bytes, returns what goes into manifest.sig.
+
+    Raises:
+        BundleError: it is damaged; nothing that is not whole is signed.
+        OSError: the disk refuses.
+    """
+    bundle.verify()
+    text = _text(dataclasses.replace(bundle.manifest, signed=when))
+    parse(bundle.path, text)
+    entries = {name: bundle.entry(name) for name in bundle.manifest.files}
+    return _written(bundle.path, {"manifest.json": text, SIGNATURE: signature_of(text), **entries})
+
+
+def _text(manifest: Manifest) -> bytes:
+    return json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False).encode()
+
+
+def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
     with replacing(path) as partial:
         with zipfile.ZipFile(partial, "x", zipfile.ZIP_STORED) as archive:
-            for name, data in {"manifest.json": text.encode(), **entries}.items():
+            for name, data in entries.items():
                 archive.writestr(zipfile.ZipInfo(name), data)  # a fixed date: same content, same bytes
         bundle = read(partial)
         bundle.verify()

@@ -88,12 +88,14 @@ def cli() -> None:
     default=None,
     help="Keep a small JPEG (at most 32 KB) of each picture taught, to look at later; not kept unless you say so.",
 )
+@click.option("--trust", metavar="KEY", help="Take only bundles signed by this key from now on: NAME.pub, or its line.")
 @shared
-def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bool | None) -> None:
+def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bool | None, trust: str | None) -> None:
     """Adopt BUNDLE: check it, prove it here, and let it serve."""
     from edge.adopt import adopt
+    from edge.signature import read_key
 
-    with adopt(home(), bundle, format, precision, keep_crops) as made:
+    with adopt(home(), bundle, format, precision, keep_crops, trust=read_key(trust) if trust else None) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
         proof = f"proved on {made.backbone().runtime}: {golden} golden pictures give the workstation's embeddings"
@@ -307,6 +309,25 @@ def export(file: Path) -> None:
             "; it never says unknown, that is for edge classify alone"
         ],
     )
+
+
+@cli.command()
+@click.argument("key", required=False)
+@click.option("--remove", metavar="KEY", help="Pin it no longer: its fingerprint, comment or line.")
+@shared
+def trust(key: str | None, remove: str | None) -> None:
+    """List the keys that are trusted here, or pin KEY.
+
+    KEY is NAME.pub or its line, as ssh-keygen makes it. Once one is pinned, bundles that none of them signed are
+    refused, and older ones than the newest so far. Without any, bundles are taken as they come.
+    """
+    from edge.signature import read_key
+
+    opened = learner()
+    if key is not None or remove is not None:
+        opened.trust(read_key(key) if key else None, remove)
+    result = opened.trusted()
+    answer(result, lambda: wording.trusted(result))
 
 
 @cli.command()

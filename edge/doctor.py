@@ -131,6 +131,10 @@ def _home(home: Path, pictures: Sequence[Path]) -> list[Finding]:
             check, remedy = "bundle", "run edge init again with a fresh copy of the bundle"
             learner.bundle.verify()
             findings.append(Finding("bundle", True, f"{learner.bundle.manifest.name}, every hash fits", remedy))
+            trusted = learner.trusted()
+            if trusted.keys:
+                seen = trusted.problem or f"signed with {trusted.key}, which is trusted here"
+                findings.append(Finding("signature", not trusted.problem, seen, "edge trust says which keys count"))
             check, remedy = "golden", "run edge init again, with another --runtime"
             findings.append(_golden(learner, learner.bundle.golden(), remedy))
             if pictures:

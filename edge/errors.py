@@ -7,8 +7,9 @@ a program that knows nothing of us can catch it too::
     ├── ImageError        (ValueError)    a picture that cannot be read, or must not be
     ├── LabelError        (ValueError)    a class name that is not one, or is not known here
     ├── BundleError       (ValueError)    a bundle that is missing, damaged, foreign or too new
-    │   └── ParityError   (BundleError)   a network that answers otherwise than it did on the workstation
-    ├── RuntimeMissing    (ImportError)   no library here can run the network
+    │   ├── ParityError   (BundleError)   a network that answers otherwise than it did on the workstation
+    │   └── SignatureError (BundleError)  a bundle that nobody trusted here has signed, or an older one
+    ├── RuntimeMissing    (ImportError)   no library here can run the network, or check a signature
     ├── NotEnough         (ValueError)    too few examples or labels for what was asked
     ├── DatasetError      (ValueError)    a folder of photos that cannot be used as one
     ├── SourceError       (OSError)       a camera, stream or folder that cannot be watched
@@ -42,8 +43,12 @@ class ParityError(BundleError):
     """A network whose embeddings stray from those of the workstation further than its tolerance."""
 
 
+class SignatureError(BundleError):
+    """A bundle that nobody trusted here has signed, or an older one than was adopted; or a key that is none."""
+
+
 class RuntimeMissing(EdgeError, ImportError):
-    """No installed library can run the network, or the one that is installed cannot be loaded."""
+    """No installed library can run the network or check a signature, or the one that is installed cannot be loaded."""
 
 
 class NotEnough(EdgeError, ValueError):

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from edge import bundle, photos
-from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status
+from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status, Trusted, TrustedKey
 from edge.bundle import FactoryExamples
 from edge.drift import drift_of
-from edge.errors import BundleError, EdgeError, HomeError, LabelError
+from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing, SignatureError
 from edge.gate import COVERAGE, Background, Gate, Judge
 from edge.head import Head
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
+from edge.pinned import pins, put_pins
 from edge.region import Region
+from edge.signature import Key
 from edge.store import Example, Generation, Store, open_store
 
 Clock = Callable[[], datetime]
@@ -360,6 +362,38 @@ class Home:
             if self.store.label_id(old) is None:
                 _nothing("label", old)
             self.store.rename_label(old, new)
+
+    def trust(self, key: Key | None = None, remove: str | None = None) -> None:
+        """Pin a key, or pin one no longer.
+
+        Args:
+            key: from now on only bundles signed by a pinned key are adopted, and none older than the newest of these.
+            remove: a pinned key's fingerprint, comment or line.
+
+        Raises:
+            SignatureError: no such key is pinned.
+        """
+        with self.store.transaction():
+            trusted = pins(self.store).plus(key)
+            if remove is not None:
+                trusted = trusted.minus(remove)
+            put_pins(self.store, trusted.counting(self.bundle))
+
+    def trusted(self) -> Trusted:
+        """The pinned keys, and what is known of the adopted bundle's signature."""
+        trusted = pins(self.store)
+        signer, problem = None, ""
+        try:
+            signer = trusted.check(self.bundle)
+        except (SignatureError, RuntimeMissing) as error:
+            problem = str(error)
+        return Trusted(
+            keys=tuple(TrustedKey(key.fingerprint, key.comment) for key in trusted.keys),
+            bundle=self.bundle.manifest.name,
+            signed=self.bundle.manifest.signed if signer else None,
+            key=signer.fingerprint if signer else None,
+            problem=problem,
+        )
 
     @property
     def keeps_crops(self) -> bool:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,10 @@ MAX_DIMENSION = 8192
 MAX_LABELS = 10_000
 
 MODEL_FILES = ("backbone.onnx", "backbone.int8.onnx", "backbone.tflite", "backbone.int8.tflite")
-ENTRIES = frozenset({"manifest.json", "golden.npz", "examples.npz", "background.npz", "domain.npz", *MODEL_FILES})
+SIGNATURE = "manifest.sig"
+ENTRIES = frozenset(
+    {"manifest.json", SIGNATURE, "golden.npz", "examples.npz", "background.npz", "domain.npz", *MODEL_FILES}
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Manifest:
     reader: int = FORMAT  # the oldest format number whose readers can use this bundle
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
     background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
+    signed: str | None = None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/pinned.py knows
 
 
 def parse(path: Path, data: bytes) -> Manifest:
@@ -107,7 +112,8 @@ def parse(path: Path, data: bytes) -> Manifest:
         "labels": 1 <= len(manifest.labels) <= MAX_LABELS and len(set(manifest.labels)) == len(manifest.labels),
         "models": bool(manifest.models)
         and all(m.file in MODEL_FILES and m.file in manifest.files for m in manifest.models),
-        "files": set(manifest.files) <= ENTRIES - {"manifest.json"},
+        "files": set(manifest.files) <= ENTRIES - {"manifest.json", SIGNATURE},
+        "signed": manifest.signed is None or _is_time(manifest.signed),
     }
     for field, fits in possible.items():
         if not fits:
@@ -141,6 +147,13 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     raise BundleError(f"{path}: {where} is {str(value)[:60]!r}, which is no {getattr(kind, '__name__', kind)}")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         HistoryEntry,
         Retrained,
         Status,
+        Trusted,
         Verified,
     )
 
@@ -260,6 +261,14 @@ def _advice(advice: "Advice") -> str:
     if low < 0.1:
         return f"{what}: at most {high:.1f} points"
     return f"{what}: about {100 * advice.gain:.1f} points ({low:.1f} to {high:.1f})"
+
+
+def trusted(result: "Trusted") -> list[str]:
+    if not result.keys:
+        return ["no key is pinned: bundles are taken from anybody; to change that: edge trust NAME.pub"]
+    rows = [[f"  {key.fingerprint}", key.comment] for key in result.keys]
+    seen = f"signed {when(result.signed)} with {result.key}" if result.signed else f"careful: {result.problem}"
+    return ["bundles are taken if one of these keys signed them:", *table(rows), f"{result.bundle}: {seen}"]
 
 
 def findings(findings: "list[Finding]") -> list[str]:

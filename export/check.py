@@ -11,7 +11,8 @@ import numpy as np
 from edge import bundle
 from edge.backbone import Parity
 from edge.bundle import Bundle
-from edge.errors import RuntimeMissing
+from edge.errors import RuntimeMissing, SignatureError
+from edge.signature import Key, signer, verify
 from export.parity import prove_everywhere
 
 
@@ -32,11 +33,13 @@ class Checked:
         bundle: It.
         examples: Number by label.
         proofs: Of every file, on every runtime that works here; none for a format that nothing here runs.
+        signer: The key that signed it, whoever holds that; None if nobody did.
     """
 
     bundle: Bundle
     examples: Mapping[str, int]
     proofs: tuple[FileProof, ...]
+    signer: Key | None
 
 
 def check(path: Path) -> Checked:
@@ -45,6 +48,7 @@ def check(path: Path) -> Checked:
     Raises:
         BundleError: By name of what is wrong.
         ParityError: If a file answers otherwise here than it did when the bundle was built.
+        SignatureError: If it is signed and was changed since.
     """
     opened = bundle.read(path)
     opened.verify()
@@ -59,4 +63,13 @@ def check(path: Path) -> Checked:
             continue
         proofs += [FileProof(model.file, proof.runtime, proof.parity) for proof in found]
     counts = np.bincount(examples.labels, minlength=len(opened.manifest.labels)).tolist()
-    return Checked(opened, dict(zip(opened.manifest.labels, counts, strict=True)), tuple(proofs))
+    return Checked(opened, dict(zip(opened.manifest.labels, counts, strict=True)), tuple(proofs), _signer(opened))
+
+
+def _signer(opened: Bundle) -> Key | None:
+    if opened.signature is None:
+        return None
+    try:
+        return verify(opened.text, opened.signature, [signer(opened.signature)])
+    except SignatureError as error:
+        raise SignatureError(f"{opened.path}: {error}; sign it again: edge-export sign") from None

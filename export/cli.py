@@ -23,6 +23,7 @@ from edge.terminal import PARTLY, Progress, complain, percent, plural, run, say,
 
 if TYPE_CHECKING:
     from edge.manifest import Accuracy, Manifest
+    from export.check import Checked
     from export.dataset import Skipped
 
 _PATH = click.Path(path_type=Path)
@@ -355,6 +356,8 @@ def check(bundle: Path) -> None:
         say_json({
             **_describe(bundle, manifest),
             "examples": checked.examples,
+            "signed": checked.bundle.manifest.signed if checked.signer else None,
+            "key": checked.signer.fingerprint if checked.signer else None,
             "proofs": [
                 {"file": p.file, "runtime": p.runtime, "error": p.parity.error, "cosine": p.parity.cosine}
                 for p in checked.proofs
@@ -374,6 +377,33 @@ def check(bundle: Path) -> None:
     say(_accuracy_line(manifest.accuracy))
     say(f"unknown pictures are told by: {_background(manifest)}")
     say("every hash, size and shape is as the manifest says")
+    say(_signed_line(checked))
+
+
+@cli.command()
+@click.argument("bundle", type=_PATH)
+@click.option("--key", required=True, type=_PATH, help="Your private key, as `ssh-keygen -t ed25519` makes it.")
+@as_json
+def sign(bundle: Path, key: Path) -> None:
+    """Sign BUNDLE, so that devices know who sent it.
+
+    Devices that pin your key (edge init --trust KEY.pub) take bundles of yours alone, and none signed before the newest
+    that they have. Signing an older bundle again lets them go back to it.
+    """
+    from edge.signature import signer
+    from export.sign import sign as sign_bundle
+
+    def ask() -> str | None:
+        return click.prompt(f"passphrase of {key}", hide_input=True, err=True) if sys.stdin.isatty() else None
+
+    signed = sign_bundle(bundle, key, datetime.now(UTC).isoformat(timespec="seconds"), ask)
+    assert signed.signature is not None
+    by = signer(signed.signature).fingerprint
+    if _for_programs():
+        say_json({"bundle": str(bundle), "signed": signed.manifest.signed, "key": by})
+        return
+    say(f"{bundle}: signed {signed.manifest.signed} with {by}")
+    say(f"next, on a device: edge init {bundle.name} --trust {key.name}.pub")
 
 
 @cli.command()
@@ -536,6 +566,13 @@ def _background(manifest: Manifest) -> str:
     if manifest.background is None:
         return "the plain embedding, as no generic photos were given (edge-export build --background DIR)"
     return f"the embedding, whitened by {manifest.background}"
+
+
+def _signed_line(checked: Checked) -> str:
+    if checked.signer is None:
+        return "not signed: who made it is not known (edge-export sign)"
+    when, key = checked.bundle.manifest.signed, checked.signer.fingerprint
+    return f"signed {when} with {key}; devices ask whether they trust that key, this command does not"
 
 
 def _accuracy_line(accuracy: Accuracy | None) -> str:

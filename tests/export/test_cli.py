@@ -46,6 +46,7 @@ Commands:
   compare    Rank networks on PHOTOS before any training.
   pretrain   Train a backbone from nothing on DATA: folders of class...
   sample     Write a small set of real photographs into FOLDER.
+  sign       Sign BUNDLE, so that devices know who sent it.
 """
 
 

@@ -1,0 +1,320 @@
+"""Signatures and pinned keys: once a home trusts a key, nothing that key did not sign gets in, and nothing older."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import bundle
+from edge.adopt import adopt
+from edge.errors import EdgeError, RuntimeMissing, SignatureError
+from edge.home import Home
+from edge.pinned import Pins
+from edge.signature import Key, armour, read_key, signer, to_sign, verify
+
+from .test_bundle import entries_of, pack
+
+try:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+except ImportError:
+    Ed25519PrivateKey = None  # type: ignore[assignment, misc]
+
+needs_library = pytest.mark.skipif(Ed25519PrivateKey is None, reason="the package cryptography is not installed")
+needs_openssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+MONDAY, TUESDAY = "2026-11-23T08:00:00+00:00", "2026-11-24T08:00:00+00:00"
+PUBLIC = Key(bytes(range(32)), "anna@bench")
+
+
+class Signer:
+    """A private key of a seed, that signs as `edge-export sign` does."""
+
+    def __init__(self, seed: int) -> None:
+        self.private = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+        self.key = Key(self.private.public_key().public_bytes_raw(), f"key {seed}")
+
+    def signature(self, message: bytes) -> bytes:
+        return armour(self.key, self.private.sign(to_sign(message)))
+
+    def sign(self, source: Path, target: Path, when: str = MONDAY) -> Path:
+        shutil.copy(source, target)
+        bundle.sign(bundle.read(target), when, self.signature)
+        return target
+
+
+@pytest.fixture
+def anna() -> Signer:
+    return Signer(1)
+
+
+# keys -----------------------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(min_size=32, max_size=32), st.text(max_size=20))
+def test_a_keys_line_is_read_back(public: bytes, comment: str) -> None:
+    key = Key.parse(str(Key(public, comment)))
+    assert key.public == public
+    assert Key.parse(str(key)).comment == key.comment
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "is no key"),
+        ("ssh-rsa AAAA", "'ssh-rsa' is no key that can be pinned; give an ssh-ed25519 one"),
+        ("ssh-ed25519", "cut short"),
+        (str(PUBLIC).replace("AAAI", "AAAJ"), "cut short or was changed"),
+        (str(PUBLIC)[:60], "cut short"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "stays on the workstation"),
+    ],
+)
+def test_what_is_no_public_key_is_refused_by_name(line: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(SignatureError, match=says):
+        Key.parse(line)
+    (tmp_path / "key.pub").write_text(line + "\n")
+    with pytest.raises(SignatureError):
+        read_key(str(tmp_path / "key.pub"))
+
+
+def test_a_key_is_read_from_its_file_or_its_line(tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text(f"# of the bench\n{PUBLIC}\n")
+    assert read_key(str(tmp_path / "key.pub")) == read_key(str(PUBLIC)) == PUBLIC
+    for word, says in ((str(tmp_path / "none.pub"), "cannot be read"), ("a\0b", "neither a file nor a key")):
+        with pytest.raises(SignatureError, match=says):
+            read_key(word)
+
+
+def test_a_comment_cannot_steer_the_terminal() -> None:
+    assert Key.parse(f"{PUBLIC}\x1b[2J\u202e\x9b31m").comment == "anna@bench[2J31m"
+
+
+# signatures -----------------------------------------------------------------------------------------------------------
+
+
+@needs_library
+def test_a_signature_counts_for_its_bytes_and_its_key_alone(anna: Signer) -> None:
+    signature = anna.signature(b"hello")
+    assert verify(b"hello", signature, [PUBLIC, anna.key]).comment == "key 1"
+    assert signer(signature) == anna.key
+    with pytest.raises(SignatureError, match="changed after it was signed"):
+        verify(b"hullo", signature, [anna.key])
+    with pytest.raises(SignatureError, match=f"signed by {re.escape(anna.key.fingerprint)}, a key that is not"):
+        verify(b"hello", signature, [PUBLIC])
+
+
+@needs_library
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_makes_no_other_signature(place: float, bit: int) -> None:
+    anna = Signer(1)
+    signature = bytearray(anna.signature(b"hello"))
+    signature[int(place * len(signature))] ^= 1 << bit
+    with pytest.raises(SignatureError):
+        verify(b"hello", bytes(signature), [anna.key])
+
+
+@needs_library
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_signature_or_refused(data: bytes) -> None:
+    with pytest.raises(SignatureError):
+        verify(b"hello", b"-----BEGIN SSH SIGNATURE-----\n" + data, [PUBLIC])
+
+
+@needs_library
+@needs_openssh
+def test_openssh_and_we_check_each_others_signatures(anna: Signer, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "bob"], check=True)
+    bob = read_key(str(tmp_path / "bob.pub"))
+    message = tmp_path / "message"
+    message.write_bytes(b"hello")
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "edge-bundle", "-f", tmp_path / "bob", message]
+    subprocess.run(command, check=True, capture_output=True)
+    assert verify(b"hello", (tmp_path / "message.sig").read_bytes(), [bob]) == bob
+    subprocess.run([*command[:5], "git", *command[6:]], check=True, capture_output=True, input=b"y\n")
+    with pytest.raises(SignatureError, match="another purpose"):
+        verify(b"hello", (tmp_path / "message.sig").read_bytes(), [bob])
+
+    (tmp_path / "ours.sig").write_bytes(anna.signature(b"hello"))
+    (tmp_path / "allowed").write_text(f"anna {anna.key}\n")
+    check = ["ssh-keygen", "-Y", "verify", "-n", "edge-bundle", "-f", tmp_path / "allowed", "-I", "anna"]
+    subprocess.run([*check, "-s", tmp_path / "ours.sig"], input=b"hello", check=True, capture_output=True)
+    assert subprocess.run([*check, "-s", tmp_path / "ours.sig"], input=b"hullo", capture_output=True).returncode != 0
+
+
+# homes ----------------------------------------------------------------------------------------------------------------
+
+
+@needs_library
+def test_a_signed_bundle_is_the_same_bundle(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
+    signed = bundle.read(anna.sign(tiny_bundle, tmp_path / "a.edge"))
+    signed.verify()
+    plain = bundle.read(tiny_bundle)
+    assert dataclasses.replace(signed.manifest, signed=None) == plain.manifest
+    assert all(signed.entry(name) == plain.entry(name) for name in plain.manifest.files)
+    again = bundle.sign(signed, TUESDAY, anna.signature)
+    assert again.manifest.signed == TUESDAY
+    assert verify(again.text, again.signature or b"", [anna.key]) == anna.key
+
+
+def test_a_home_without_a_pin_takes_any_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    with adopt(tmp_path / "home", tiny_bundle) as made:
+        assert made.trusted().keys == ()
+        assert made.trusted().problem == ""
+
+
+@needs_library
+def test_once_a_key_is_pinned_nothing_else_gets_in(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
+    home, bob = tmp_path / "home", Signer(2)
+    mine, others = anna.sign(tiny_bundle, tmp_path / "mine.edge"), bob.sign(tiny_bundle, tmp_path / "others.edge")
+    with pytest.raises(SignatureError, match=r"others\.edge: signed by SHA256:.* not trusted here"):
+        adopt(home, others, trust=anna.key)
+    assert not home.exists(), "a refused init leaves nothing behind"
+    with adopt(home, mine, trust=anna.key) as made:
+        assert made.trusted().key == anna.key.fingerprint
+        assert made.trusted().signed == MONDAY
+    for path, says in ((others, "not trusted here"), (tiny_bundle, "is not signed")):
+        with pytest.raises(SignatureError, match=says):
+            adopt(home, path)
+    adopt(home, mine).close()
+    with Home.open(home) as kept:
+        kept.trust(bob.key)
+    with pytest.raises(SignatureError, match="is not signed"):
+        adopt(home, tiny_bundle)
+    adopt(home, bob.sign(tiny_bundle, tmp_path / "others.edge", TUESDAY)).close()
+    with Home.open(home) as kept:
+        kept.trust(remove=bob.key.fingerprint)
+        assert kept.trusted().keys[0].comment == "key 1"
+        assert "not trusted here" in kept.trusted().problem
+
+
+@needs_library
+def test_an_older_bundle_is_refused_until_it_is_signed_again(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
+    home = tmp_path / "home"
+    old = anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY)
+    new = anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)
+    adopt(home, new, trust=anna.key).close()
+    with pytest.raises(SignatureError, match=f"signed {MONDAY.replace('+', '.')}, this home had one of 2026-11-24"):
+        adopt(home, old)
+    bob = Signer(2)
+    with pytest.raises(SignatureError, match="this home had one of"):
+        adopt(home, bob.sign(tiny_bundle, tmp_path / "other.edge", MONDAY), trust=bob.key)
+    same_moment = "2026-11-24T09:00:00+01:00"
+    adopt(home, anna.sign(tiny_bundle, old, same_moment)).close()
+
+
+@needs_library
+def test_the_last_pin_takes_the_time_along(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
+    home = tmp_path / "home"
+    far = anna.sign(tiny_bundle, tmp_path / "far.edge", "2099-01-01T00:00:00+00:00")  # a workstation's clock gone wild
+    adopt(home, far, trust=anna.key).close()
+    with Home.open(home) as kept:
+        kept.trust(remove="key 1")
+    adopt(home, anna.sign(tiny_bundle, far, MONDAY), trust=anna.key).close()
+
+
+@needs_library
+def test_a_bundle_adopted_before_the_pin_counts_as_the_newest(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
+    home = tmp_path / "home"
+    adopt(home, anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)).close()
+    with Home.open(home) as kept:
+        kept.trust(anna.key)
+    with pytest.raises(SignatureError, match="this home had one of"):
+        adopt(home, anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY))
+
+
+@needs_library
+@pytest.mark.parametrize("entry", ["manifest.json", "backbone.onnx", "golden.npz", "examples.npz"])
+def test_whatever_was_changed_after_signing_is_seen(
+    tiny_bundle: Path, tmp_path: Path, anna: Signer, entry: str
+) -> None:
+    """Hashes are recomputed by who changes it, as a forger would."""
+    import hashlib
+
+    entries = entries_of(anna.sign(tiny_bundle, tmp_path / "a.edge"))
+    manifest = json.loads(entries["manifest.json"])
+    if entry == "manifest.json":
+        manifest["name"] = "evil"
+    else:
+        entries[entry] = entries[entry][:-1] + bytes([entries[entry][-1] ^ 1])
+        manifest["files"][entry]["sha256"] = hashlib.sha256(entries[entry]).hexdigest()
+    entries["manifest.json"] = json.dumps(manifest).encode()
+    with pytest.raises(SignatureError, match="changed after it was signed"):
+        adopt(tmp_path / "home", pack(tmp_path / "b.edge", entries), trust=anna.key)
+
+
+@needs_library
+@pytest.mark.parametrize("when", ["", "yesterday", "2026-11-23T08:00:00", "9" * 40])
+def test_a_time_that_is_none_is_refused(tiny_bundle: Path, tmp_path: Path, anna: Signer, when: str) -> None:
+    before = tiny_bundle.read_bytes()
+    with pytest.raises(EdgeError, match="signed has an impossible value"):
+        anna.sign(tiny_bundle, tmp_path / "a.edge", when)
+    assert (tmp_path / "a.edge").read_bytes() == before
+
+
+def test_where_signatures_cannot_be_checked_nothing_is_taken(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For real where the library is missing; elsewhere it is hidden from us."""
+    if Ed25519PrivateKey is not None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cryptography" else object())
+    with pytest.raises(RuntimeMissing, match=r"run pip install 'edge-transfer\[trust\]'"):
+        Pins((PUBLIC,)).check(bundle.read(tiny_bundle))
+    with pytest.raises(RuntimeMissing, match="cannot be checked"):
+        adopt(tmp_path / "home", tiny_bundle, trust=PUBLIC)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_bundle_that_changes_while_it_is_read_is_not_adopted(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.edge"
+    shutil.copy(tiny_bundle, path)
+    entries = entries_of(path)
+    manifest = json.loads(entries["manifest.json"])
+    original = shutil.copyfile
+
+    def swapped(source: Path, target: Path) -> None:
+        pack(path, {**entries, "manifest.json": json.dumps({**manifest, "name": "evil"}).encode()})
+        original(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", swapped)
+    with pytest.raises(EdgeError, match="changed while it was read"):
+        adopt(tmp_path / "home", path)
+    assert not list((tmp_path / "home").glob("*.edge"))
+
+
+@needs_library
+def test_trust_speaks_plainly(
+    tiny_bundle: Path, tmp_path: Path, anna: Signer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "anna.pub").write_text(f"{anna.key}\n")
+    mine = anna.sign(tiny_bundle, tmp_path / "mine.edge")
+
+    def edge(*args: object) -> str:
+        command = [sys.executable, "-m", "edge", "--home", tmp_path / "home", *args]
+        child = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert "Traceback" not in child.stderr
+        return child.stdout + child.stderr
+
+    assert edge("init", tiny_bundle).startswith("proved on ")
+    assert "no key is pinned: bundles are taken from anybody" in edge("trust")
+    assert "tiny: careful: " in edge("trust", tmp_path / "anna.pub")
+    assert edge("init", tiny_bundle).startswith("error: ")
+    assert "BAD signature" in edge("doctor")
+    assert edge("init", mine).startswith("proved on ")
+    assert edge("trust").splitlines() == [
+        "bundles are taken if one of these keys signed them:",
+        f"  {anna.key.fingerprint}  key 1",
+        f"tiny: signed 2026-11-23 08:00 UTC with {anna.key.fingerprint}",
+    ]
+    assert "ok  signature" in edge("doctor")
+    listed = json.loads(edge("trust", "--json"))
+    assert listed["keys"] == [{"fingerprint": anna.key.fingerprint, "comment": "key 1"}]
+    assert edge("trust", "--remove", "bob").startswith("error: no key is pinned as 'bob'")
+    assert "no key is pinned" in edge("trust", "--remove", "key 1")
+    assert edge("init", tiny_bundle).startswith("proved on ")

@@ -1,0 +1,76 @@
+"""`edge-export sign`: with the keys that ssh-keygen makes, and what it says of those that it cannot use."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import bundle
+from edge.errors import SignatureError
+from edge.signature import read_key, verify
+from export.build import Built
+from export.check import check
+from export.sign import sign
+
+WHEN = "2026-11-24T08:00:00+00:00"
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+
+
+def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "anna", "-f", path], check=True)
+    return path
+
+
+@pytest.fixture
+def copy(built: Built, tmp_path: Path) -> Path:
+    return Path(shutil.copy(built.bundle.path, tmp_path / "tiny.edge"))
+
+
+def test_a_bundle_is_signed_and_checked(copy: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "anna")
+    assert check(copy).signer is None
+    signed = sign(copy, key, WHEN, lambda: None)
+    public = read_key(f"{key}.pub")
+    assert verify(signed.text, signed.signature or b"", [public]) == public
+    assert check(copy).signer == public
+    assert bundle.read(copy).manifest.signed == WHEN
+
+
+def test_a_key_with_a_passphrase_asks_for_it(copy: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "anna", passphrase="tea and toast")
+    assert sign(copy, key, WHEN, lambda: "tea and toast").manifest.signed == WHEN
+    with pytest.raises(SignatureError, match="not the passphrase"):
+        sign(copy, key, WHEN, lambda: "coffee")
+    with pytest.raises(SignatureError, match="run this in a terminal"):
+        sign(copy, key, WHEN, lambda: None)
+
+
+def test_what_is_no_signing_key_is_refused_by_name(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "nonsense").write_bytes(b"hello")
+    cases = {
+        make_key(tmp_path / "rsa", "rsa"): "another kind than ed25519",
+        make_key(tmp_path / "anna").with_suffix(".pub"): "is a public key; give the private one",
+        tmp_path / "nonsense": "no private key",
+        tmp_path / "missing": "cannot be read",
+    }
+    before = copy.read_bytes()
+    for key, says in cases.items():
+        with pytest.raises(SignatureError, match=says):
+            sign(copy, key, WHEN, lambda: None)
+    assert copy.read_bytes() == before
+
+
+def test_the_command_line_says_who_signed(copy: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "anna")
+
+    def run(*args: object) -> str:
+        command = [sys.executable, "-m", "export", *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    fingerprint = read_key(f"{key}.pub").fingerprint
+    assert f"with {fingerprint}" in run("sign", copy, "--key", key)
+    assert json.loads(run("sign", copy, "--key", key, "--json"))["key"] == fingerprint
+    assert f"with {fingerprint}; devices ask whether they trust that key" in run("check", copy)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edge import bundle
 from edge.adopt import adopt
 from edge.backup import backup, restore
 from edge.errors import BundleError, HomeError
@@ -118,10 +117,9 @@ def test_a_backup_is_one_state_while_others_write(home: Path, tmp_path: Path) ->
 def test_a_damaged_home_is_not_saved_over_a_good_backup(home: Path, saved: Path) -> None:
     (adopted,) = home.glob("*.edge")
     data = bytearray(adopted.read_bytes())
-    data[data.index(b"golden.npz") + 400] ^= 1
+    data[len(data) // 2] ^= 1
     adopted.write_bytes(data)
     before = saved.read_bytes()
     with Learner.open(home) as learner, pytest.raises(BundleError):
         backup(learner, saved)
     assert saved.read_bytes() == before
-    assert bundle.read(adopted).manifest

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -146,14 +147,17 @@ def test_a_single_bit_in_an_embedding_is_noticed_and_named(home: Path, database:
 
 
 def test_a_damaged_index_is_made_anew(home: Path, database: sqlite3.Connection) -> None:
-    (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'examples_by_label'").fetchone()
-    (size,) = database.execute("PRAGMA page_size").fetchone()
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    """The index is hidden from SQLite while an example changes: it then names the wrong label."""
+    where = "name = 'examples_by_label'"
+    row = database.execute(f"SELECT * FROM sqlite_schema WHERE {where}").fetchone()
+    database.execute("PRAGMA writable_schema = ON")
+    database.execute(f"DELETE FROM sqlite_schema WHERE {where}")
+    database.execute("PRAGMA writable_schema = RESET")
+    database.execute("UPDATE examples SET label = (SELECT min(id) FROM labels) WHERE id = 2")
+    database.execute("PRAGMA writable_schema = ON")
+    database.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+    database.execute("PRAGMA writable_schema = RESET")
     database.close()
-    data = bytearray((home / FILE).read_bytes())
-    start = (root - 1) * size
-    data[start + 3 : start + 5] = (11).to_bytes(2, "big")  # its count of cells: one less than there are
-    (home / FILE).write_bytes(data)
     found = verify(home)
     assert found.mended == ("an index of the database was damaged and has been made anew from its table",)
     assert checks(found)["database"]
@@ -175,15 +179,16 @@ def test_a_damaged_table_is_told_and_nothing_is_touched(home: Path, database: sq
     assert (home / FILE).read_bytes() == data
 
 
-@pytest.mark.parametrize("entry", [b"backbone.", b"golden.npz"])
-def test_a_changed_bundle_is_told(home: Path, entry: bytes) -> None:
+@pytest.mark.parametrize("entry", ["manifest.json", "backbone.onnx", "golden.npz"])
+def test_a_changed_bundle_is_told(home: Path, entry: str) -> None:
     (bundle,) = home.glob("*.edge")
     data = bytearray(bundle.read_bytes())
-    data[data.index(entry) + 400] ^= 1
+    with zipfile.ZipFile(bundle) as archive:
+        data[archive.getinfo(entry).header_offset + 300] ^= 1
     bundle.write_bytes(data)
-    found = verify(home)
-    assert checks(found)["bundle"] is False
-    assert checks(found)["heads"]
+    finding = next(finding for finding in verify(home).findings if not finding.ok)
+    assert finding.check == "bundle"
+    assert "edge init" in finding.remedy
 
 
 def test_what_commands_that_were_cut_off_left_is_deleted(home: Path) -> None:

@@ -376,7 +376,7 @@ class Store:
 
     def damages(self, most: int, check: str = "integrity_check") -> list[str]:
         """Look through the whole file and, unless `check` is "quick_check", its indexes; return the damage found."""
-        found = [str(row[0]) for row in self._all(f"PRAGMA {check}({most})")]
+        found = [" ".join(str(row[0]).split()) for row in self._all(f"PRAGMA {check}({most})")]
         return [] if found == ["ok"] else found
 
     def stray_references(self) -> list[str]:

@@ -10,6 +10,7 @@ hold everything that was acknowledged, and the command, repeated, must lead wher
 """
 
 import errno
+import gc
 import json
 import os
 import random
@@ -98,6 +99,14 @@ class Count:
     new: int = 0
     wrong: tuple[str, ...] = ()
 
+    def add(self, outcome: str) -> None:
+        """Count one try: "old", "new", or what was wrong."""
+        self.tried += 1
+        self.old += outcome == "old"
+        self.new += outcome == "new"
+        if outcome not in ("old", "new"):
+            self.wrong += (outcome,)
+
 
 class Bench:
     """The process that forks the children that are harmed. It runs under the shim."""
@@ -116,6 +125,7 @@ class Bench:
         self._in_child(lambda: device.make(self._folder))
         self._device = Device(self._folder / "tiny.edge", self._folder / "newer.edge")
         device.warm()
+        gc.freeze()  # children share more of this process's memory, and are forked faster
 
     def torture(self, operation: Operation) -> None:
         """Do all harm to one command."""
@@ -148,7 +158,7 @@ class Bench:
 
     def _cut_power(self, operation: Operation, start: Path, states: list[str]) -> None:
         log = replay.read_log(self._log)
-        disk, acknowledged, seen = Disk(start), 0, set[tuple[str, int]]()
+        disk, acknowledged, seen = Disk(start), 0, dict[tuple[str, int], str]()
         points = set(self._some(len(log)))
         for point, entry in enumerate(log):
             disk.apply(entry)
@@ -160,25 +170,20 @@ class Bench:
                 self._work.mkdir()
                 write_cut(disk, self._work, chance, point)
                 print_of = (_fingerprint(self._work), acknowledged)
-                if print_of in seen:
-                    self.counts[POWER].tried += 1
+                if print_of in seen:  # the same files once more
+                    self.counts[POWER].add(seen[print_of])
                     continue
-                seen.add(print_of)
                 where = f"{operation.name}, {POWER}, after {point} ({entry.kind.name.lower()}), {chance}"
-                self._judge(self.counts[POWER], operation, states, acknowledged, where, "")
+                seen[print_of] = self._judge(self.counts[POWER], operation, states, acknowledged, where, "")
 
     def _judge(
         self, count: Count, operation: Operation, states: list[str], acknowledged: int, where: str, problem: str
-    ) -> None:
-        """Look at what is left in the work folder."""
-        count.tried += 1
-        wrong = problem
+    ) -> str:
+        """Look at what is left in the work folder and count it; returns the `Count` that it went to."""
+        wrong, outcome = problem, ""
         try:
             after = states.index(self._look(operation))
-            if after == acknowledged + 1 or acknowledged + 1 == len(states):
-                count.new += 1
-            elif after == acknowledged:
-                count.old += 1
+            outcome = "old" if after == acknowledged < len(states) - 1 else "new"
             if not acknowledged <= after <= acknowledged + 1:
                 wrong = wrong or f"{acknowledged} steps were acknowledged, but the state is that after {after}"
             if not wrong and after + 1 < len(states):
@@ -192,8 +197,9 @@ class Bench:
             wrong = wrong or "neither the old state nor the new"
         except RuntimeError as error:
             wrong = wrong or f"cannot be repeated: {error}"
-        if wrong:
-            count.wrong += (f"{where}: {wrong}",)
+        outcome = f"{where}: {wrong}" if wrong else outcome
+        count.add(outcome)
+        return outcome
 
     def _attempt(
         self, operation: Operation, start: Path, harm: Harm, point: int, log: bool = False

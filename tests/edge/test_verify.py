@@ -1,4 +1,4 @@
-"""A home is looked at to the last byte; what can be mended is, what cannot is named, and a damaged head never serves."""
+"""A home is looked at to the last byte; what can be mended is, what cannot is named; a damaged head never serves."""
 
 import os
 import sqlite3

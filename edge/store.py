@@ -411,9 +411,23 @@ class Store:
                 copy.close()
 
     def scrub(self) -> None:
-        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither."""
-        with _explained(self.path):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither.
+
+        Raises:
+            HomeError: the disk refuses, or others read for longer than we wait; the last to close the home does it.
+        """
+        try:
+            with _explained(self.path):
+                done = self._one("PRAGMA wal_checkpoint(TRUNCATE)")  # (1, …) if others are in the way
+        except HomeError as error:
+            raise self._unscrubbed(str(error)) from error
+        if done is not None and done[0]:
+            raise self._unscrubbed("another program reads it")
+
+    def _unscrubbed(self, why: str) -> HomeError:
+        return HomeError(
+            f"it is forgotten, but its bytes stay in {self.path}-wal until the last program closes this home ({why})"
+        )
 
     # heads --------------------------------------------------------------------------------------------------------
 

@@ -166,3 +166,16 @@ def test_errors_of_the_database_are_errors_of_ours(home: Store) -> None:
     with pytest.raises(EdgeError) as error, home.transaction():
         home._db.execute("no such statement")
     assert isinstance(error.value.__cause__, sqlite3.Error)
+
+
+def test_what_cannot_be_scrubbed_yet_is_told(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WAIT", 0.1)
+    with open_store(home.path.parent) as impatient, open_store(home.path.parent) as reader:
+        add(home, "a", "b")
+        with reader.snapshot():
+            assert reader.count() == 2
+            with impatient.transaction():
+                impatient.remove_examples([1])
+            with pytest.raises(HomeError, match="it is forgotten, but its bytes stay in .*-wal until"):
+                impatient.scrub()
+        impatient.scrub()

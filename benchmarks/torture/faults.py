@@ -63,8 +63,8 @@ HARMS = (
 POWER = "power cut, replayed"
 
 
-def run(say: Say, every: int = 1) -> list[Row]:
-    """Harm every command at every point, or at one of `every` (another one each time)."""
+def run(say: Say, every: int = 1, names: Sequence[str] = ()) -> list[Row]:
+    """Harm every command, or those named, at every point, or at one of `every` (another one each time)."""
     if compiler() is None:
         say("faults: skipped, there is no C compiler (cc)")
         return []
@@ -72,7 +72,8 @@ def run(say: Say, every: int = 1) -> list[Row]:
 
     def work(number: int) -> list[Row]:
         with tempfile.TemporaryDirectory(dir=_memory()) as name:
-            done = preloaded(Path(name), "benchmarks.torture.faults", name, str(every), str(number), str(workers))
+            numbers = (str(n) for n in (every, number, workers))
+            done = preloaded(Path(name), "benchmarks.torture.faults", name, *numbers, *names)
         return [Row(**{**row, "wrong": tuple(row["wrong"])}) for row in json.loads(done.stdout)]
 
     with ThreadPoolExecutor(workers) as pool:
@@ -314,11 +315,12 @@ def _fingerprint(folder: Path) -> str:
 
 def main() -> None:
     """Harm everything; print the rows as JSON."""
-    folder, (every, number, workers) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    folder, (every, number, workers), names = Path(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5:]
+    chosen = [operation for operation in operations.OPERATIONS if operation.name in names or not names]
     bench = Bench(folder, every)
     bench.prepare()
     start = time.monotonic()
-    for operation in operations.OPERATIONS[number::workers]:
+    for operation in chosen[number::workers]:
         bench.torture(operation)
         tried = sum(count.tried for count in bench.counts.values())
         lost = sum(len(count.wrong) for count in bench.counts.values())

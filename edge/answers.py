@@ -251,9 +251,10 @@ class Advice(NamedTuple):
 
 
 class Unsure(NamedTuple):
-    """A picture not taught yet of which the serving head is least sure."""
+    """A picture not taught yet that is unknown, or of which the serving head is least sure."""
 
     image: str
+    unknown: bool
     top: tuple[Guess, ...]
     remedy: str
 
@@ -286,6 +287,7 @@ class Audited(NamedTuple):
     curve: LearningCurve | None
     advice: tuple[Advice, ...]
     unsure: tuple[Unsure, ...]
+    review: str | None  # the command that goes through the frames that watch saved, if `unsure` are of these
     unreadable: tuple[Skipped, ...]
     page: str | None  # where it was written to
     milliseconds: float

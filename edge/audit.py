@@ -54,12 +54,14 @@ class Audit:
     curve: Curve | None
 
 
-def audit(home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skipped] = ()) -> Audit:
+def audit(
+    home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skipped] = (), watched: Path | None = None
+) -> Audit:
     """Look through the examples taught here.
 
     Args:
         home: the home.
-        unsure, unreadable: passed on to the answer.
+        unsure, unreadable, watched: passed on to the answer.
 
     Raises:
         NotEnough: nothing was taught here yet, or there are fewer than two labels.
@@ -71,7 +73,8 @@ def audit(home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skip
     left, taught = len(taught[:-MOST]), taught[-MOST:]
     bundled, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
-    factory = Examples(bundled.embeddings[kept], tuple(name for name in names if name is not None))
+    named = tuple(name for name in names if name is not None)
+    factory = Examples(bundled.embeddings[kept], named, trained_on=bundled.trained_on[kept])
     local = Examples(
         home.store.embeddings([e.id for e in taught], home.info.dimension),
         tuple(e.label for e in taught),
@@ -98,6 +101,7 @@ def audit(home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skip
         curve=None if curve is None else _plain(curve),
         advice=tuple(_advice(local, curve, rng)) if curve else (),
         unsure=tuple(unsure),
+        review=f"edge review {shlex.quote(str(watched))}" if watched and unsure else None,
         unreadable=tuple(unreadable),
         page=None,
         milliseconds=1000 * (time.perf_counter() - start),
@@ -106,14 +110,19 @@ def audit(home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skip
 
 
 def least_sure(
-    pictures: Sequence[Path], embeddings: NDArray[np.float32], probabilities: NDArray[np.float32], labels: Sequence[str]
+    pictures: Sequence[Path],
+    embeddings: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    unknown: Sequence[bool],
+    labels: Sequence[str],
 ) -> list[Unsure]:
-    """Choose the pictures that a head is least sure of, none nearly the same as another of them.
+    """Choose the pictures that a head is least sure of, none nearly the same as another of them; unknown ones first.
 
     Args:
         pictures: n files.
         embeddings: (n, D) of them, raw.
         probabilities: (n, C) the head's.
+        unknown: n, whether each is called unknown.
         labels: C names.
 
     Source: Scheffer, Decomain, Wrobel, "Active Hidden Markov Models for Information Extraction", IDA 2001 (the margin
@@ -124,14 +133,16 @@ def least_sure(
     x = unit(embeddings)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
     top = np.take_along_axis(probabilities, best, axis=1)
-    near = 1 - nearness(x)
+    near, strange = 1 - nearness(x), np.array(unknown, bool)
     chosen: list[int] = []
-    for row in np.argsort(top[:, 0] - top[:, 1], kind="stable"):
-        if top[row, 0] < ENOUGH_SURE and len(chosen) < UNSURE and (not chosen or (x[chosen] @ x[row]).max() < near):
+    for row in np.argsort(np.where(strange, -1.0, top[:, 0] - top[:, 1]), kind="stable"):
+        worth = strange[row] or top[row, 0] < ENOUGH_SURE
+        if worth and len(chosen) < UNSURE and (not chosen or (x[chosen] @ x[row]).max() < near):
             chosen.append(int(row))
     return [
         Unsure(
             str(pictures[row]),
+            bool(strange[row]),
             tuple(Guess(labels[c], float(probabilities[row, c])) for c in best[row]),
             f"edge teach LABEL {shlex.quote(str(pictures[row]))}",
         )

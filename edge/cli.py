@@ -93,12 +93,16 @@ def cli() -> None:
 def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bool | None, trust: str | None) -> None:
     """Adopt BUNDLE: check it, prove it here, and let it serve."""
     from edge.adopt import adopt
+    from edge.machine import storage
     from edge.signature import read_key
 
     with adopt(home(), bundle, format, precision, keep_crops, trust=read_key(trust) if trust else None) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
         proof = f"proved on {made.backbone().runtime}: {golden} golden pictures give the workstation's embeddings"
+    kept = storage(home())
+    if not kept.ok:
+        complain(f"careful: {kept.seen}; {kept.remedy}")
     answer(status, lambda: [proof, *wording.status(status)])
 
 
@@ -283,7 +287,7 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     """Find what is wrong with the examples, and what to teach next.
 
     It changes nothing; each finding comes with the command that mends it. Of PICTURES, files or folders that are not
-    taught yet, it names those worth teaching.
+    taught yet, it names those worth teaching; without any, of the frames that edge watch kept lately.
     """
     result = learner().audit(list(pictures), html)
     for skipped in result.unreadable:
@@ -332,8 +336,9 @@ def trust(key: str | None, remove: str | None) -> None:
 
 @cli.command()
 @click.argument("pictures", nargs=-1, type=_PATH)
+@click.option("--bundle", type=_PATH, help="Prove this bundle here as well, before it is adopted.")
 @shared
-def doctor(pictures: tuple[Path, ...]) -> int:
+def doctor(pictures: tuple[Path, ...], bundle: Path | None) -> int:
     """Check this machine and the home, and say how to mend them.
 
     PICTURES of the camera here, files or folders, are compared with those of the bundle: too dark, blurred, another
@@ -341,7 +346,7 @@ def doctor(pictures: tuple[Path, ...]) -> int:
     """
     from edge.doctor import examine
 
-    findings = examine(home(), pictures)
+    findings = examine(home(), pictures, bundle)
     answer(findings, lambda: wording.findings(findings))
     return 0 if all(finding.ok for finding in findings) else 1
 

@@ -92,7 +92,10 @@ def watch(
             return journals[0]
 
         opened = open_source(source, journal)
-        keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region) if save_uncertain else None
+        keep = None
+        if save_uncertain is not None:
+            keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region)
+            learner.put_uncertain(save_uncertain)
         broker = Mqtt(mqtt, socket.gethostname()) if mqtt else None
         if broker:
             closing.callback(broker.close)

@@ -1,122 +1,74 @@
 """`doctor`: look at everything that can be wrong on a device, and say for each what to do.
 
-Every runtime is tried in a child process: one that was built for another processor dies of an illegal instruction,
-and must not take us with it.
+The computer (`machine`), each runtime in a process of its own (`trial`), then the home: database, head, bundle, and
+whether the network gives the workstation's embeddings here.
 """
 
-import platform
-import shutil
-import signal
+import os
 import sqlite3
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from edge import backbone, bundle, photos, preprocess
+from edge import backbone, bundle, machine, photos, preprocess
 from edge.answers import Finding
 from edge.compare import DomainCheck
 from edge.errors import EdgeError
 from edge.learner import Learner
+from edge.manifest import Manifest, ModelFile
 from edge.store import FILE
-
-MIN_FREE = 100_000_000  # bytes on the home's disk
-BUILT = 1_767_225_600  # 2026-01-01, seconds since 1970: a clock before it has not been set
-_VOLATILE = {"tmpfs": "in memory", "ramfs": "in memory", "overlay": "on an overlay"}
+from edge.trial import Trial, attempt
 
 
-def examine(home: Path, pictures: Sequence[Path] = ()) -> list[Finding]:
+def examine(home: Path, pictures: Sequence[Path] = (), proof: Path | None = None) -> list[Finding]:
     """Check this machine and the home, and pictures of the camera here; never raises for what it finds.
 
     Args:
         home: the folder; it need not exist yet.
         pictures: files or folders of them, to be compared with the bundle's.
+        proof: a bundle to prove here that the home has not adopted.
 
     Returns:
         One finding per check, in the order in which they depend on each other.
     """
-    findings = [_python(), *_runtimes(), _clock(), _space(home), _volatile(home)]
-    if (home / FILE).exists():
-        findings += _home(home, pictures)
-    else:
+    loads, runtimes = _runtimes()
+    findings = [*machine.examine(home), *runtimes]
+    if os.access(home / FILE, os.F_OK):  # Path.exists raises where we may not look
+        findings += _home(home, pictures, loads)
+    elif proof is None and (os.access(home, os.R_OK) or not os.access(home, os.F_OK)):
         findings.append(Finding("home", False, f"none at {home}", f"make one: edge --home {home} init NAME.edge"))
+    if proof is not None:
+        findings += _proof(proof, loads)
     return findings
 
 
-def _python() -> Finding:
-    seen = f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
-    return Finding("python", sys.version_info >= (3, 11), seen, "install Python 3.11 or later")
-
-
-def _runtimes() -> list[Finding]:
-    """Try each installed runtime; one that works is enough."""
+def _runtimes() -> tuple[list[backbone.Runtime], list[Finding]]:
+    """Try each installed runtime; return those that load, and what was found."""
     findings = []
+    loads = []
     for runtime in backbone.RUNTIMES:
         if runtime.installed:
-            seen = _try(runtime)
-            remedy = f"reinstall it: pip install --force-reinstall 'edge-transfer[{runtime.extra}]'"
-            findings.append(Finding(runtime.name, not seen, seen or "loads", remedy))
+            failure = attempt(runtime).failure
+            others = [other.extra for other in backbone.RUNTIMES if other is not runtime]
+            remedy = f"{_install(others)}, and remove this: pip uninstall {runtime.package}"
+            findings.append(Finding(runtime.name, not failure, failure or "loads", remedy))
+            if not failure:
+                loads.append(runtime)
     if not findings:
-        remedy = " or ".join(f"pip install 'edge-transfer[{r.extra}]'" for r in backbone.RUNTIMES)
+        remedy = _install([runtime.extra for runtime in backbone.RUNTIMES])
         findings.append(Finding("runtime", False, "none is installed", remedy))
-    return findings
+    return loads, findings
 
 
-def _try(runtime: backbone.Runtime) -> str:
-    """Return what goes wrong on loading a runtime, or ""."""
-    script = f"from edge import backbone; backbone.load_runtime('{runtime.name}')"
-    try:
-        child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        return "does not load within a minute"
-    if child.returncode < 0:
-        return f"dies on loading: {signal.Signals(-child.returncode).name}; its wheel does not fit this processor"
-    lines = child.stderr.strip().splitlines()
-    return (lines[-1].partition(": ")[2] or lines[-1]) if child.returncode and lines else ""
+def _install(extras: Sequence[str]) -> str:
+    """How one of the runtimes is installed here: by the install.sh that made this environment, else by pip."""
+    own = Path(sys.prefix).parent / "install.sh"
+    if own.is_file():
+        return " or ".join(("" if os.access(own.parent, os.W_OK) else "sudo ") + f"{own} {extra}" for extra in extras)
+    return " or ".join(f"pip install 'edge-transfer[{extra}]'" for extra in extras)
 
 
-def _clock() -> Finding:
-    now = time.time()
-    seen = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
-    return Finding("clock", now > BUILT, seen, "set the clock (timedatectl), or examples get a wrong date")
-
-
-def _space(home: Path) -> Finding:
-    free = shutil.disk_usage(_existing(home)).free
-    return Finding("space", free > MIN_FREE, f"{free / 1e9:.1f} GB free", "free some space on the disk of the home")
-
-
-def _volatile(home: Path) -> Finding:
-    """See whether the home lies where a reboot loses it: in memory, or on a read-only card's overlay."""
-    kind = ""
-    longest = -1
-    try:
-        mounts = Path("/proc/mounts").read_text().splitlines()
-    except OSError:
-        mounts = []
-    folder = _existing(home)
-    for line in mounts:
-        point, found = line.split()[1:3]
-        if folder.is_relative_to(point.replace("\\040", " ")) and len(point) > longest:
-            longest, kind = len(point), found
-    where = _VOLATILE.get(kind)
-    seen = f"{kind or 'unknown'} file system" + (f": {where}, all learning is lost at the next reboot" if where else "")
-    return Finding(
-        "storage", where is None, seen, "put the home on the card or a disk (--home), or disable the overlay"
-    )
-
-
-def _existing(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path.resolve()
-
-
-def _home(home: Path, pictures: Sequence[Path]) -> list[Finding]:
+def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime]) -> list[Finding]:
     """Check database, bundle, golden pictures and the camera's; what depends on a failed check is left out."""
     findings = []
     check = "home"
@@ -135,9 +87,9 @@ def _home(home: Path, pictures: Sequence[Path]) -> list[Finding]:
             if trusted.keys:
                 seen = trusted.problem or f"signed with {trusted.key}, which is trusted here"
                 findings.append(Finding("signature", not trusted.problem, seen, "edge trust says which keys count"))
-            check, remedy = "golden", "run edge init again, with another --runtime"
-            findings.append(_golden(learner, learner.bundle.golden(), remedy))
-            if pictures:
+            golden = _golden(learner.bundle.path, learner.model, loads)
+            findings.append(golden)
+            if pictures and golden.ok:
                 check, remedy = "pictures", "name picture files, or folders of them"
                 findings += _pictures(learner, pictures)
     except (EdgeError, sqlite3.Error, OSError) as error:
@@ -168,13 +120,38 @@ def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
     return findings
 
 
-def _golden(learner: Learner, golden: bundle.Golden, remedy: str) -> Finding:
-    model = learner.model
-    start = time.perf_counter()
-    parity = backbone.prove(learner.backbone(), golden.images, golden.embeddings, model.precision, model.file)
-    each = 1000 * (time.perf_counter() - start) / len(golden.images)
+def _proof(path: Path, loads: Sequence[backbone.Runtime]) -> list[Finding]:
+    """Check a bundle that is not adopted, and prove the network that `init` would take."""
+    remedy = "build or copy it again"
+    try:
+        opened = bundle.read(path)
+        opened.verify()
+        model = _model(opened.manifest, loads)
+    except (EdgeError, OSError) as error:
+        return [Finding("new bundle", False, str(error), remedy)]
+    found = [Finding("new bundle", True, f"{opened.manifest.name}, every hash fits", remedy)]
+    return [*found, _golden(path, model, loads)._replace(check="new golden")]
+
+
+def _model(manifest: Manifest, loads: Sequence[backbone.Runtime]) -> ModelFile:
+    """The network that `init` takes: of the first runtime that loads, at full precision where there is one."""
+    best = min((m.precision for m in manifest.models), key=lambda precision: precision != "fp32")
+    models = [m for m in manifest.models if m.precision == best]
+    return next((m for runtime in loads for m in models if m.format == runtime.format), models[0])
+
+
+def _golden(path: Path, model: ModelFile, loads: Sequence[backbone.Runtime]) -> Finding:
+    """Run the golden pictures through one network of a bundle, on the first runtime for it that loads."""
+    remedy = "run edge init again, with another --runtime"
+    runtime = next((r for r in loads if r.format == model.format), None)
+    if runtime is None:
+        extras = [r.extra for r in backbone.RUNTIMES if r.format == model.format]
+        return Finding("golden", False, f"no runtime here runs {model.file}", _install(extras))
+    tried: Trial = attempt(runtime, path, model.file)
+    if tried.failure:
+        return Finding("golden", False, f"{model.file} on {runtime.name}: {tried.failure}", remedy)
     seen = (
-        f"{len(golden.images)} pictures on {learner.backbone().runtime} give the workstation's embeddings "
-        f"(error {parity.error:.0e}, cosine {parity.cosine:.4f}), {each:.0f} ms each"
+        f"{tried.pictures} pictures on {runtime.name} give the workstation's embeddings (error {tried.error:.0e}, "
+        f"cosine {tried.cosine:.4f}), {tried.milliseconds:.0f} ms each, {tried.megabytes:.0f} MB"
     )
     return Finding("golden", True, seen, remedy)

@@ -9,6 +9,9 @@ Factory examples (the bundle's) count `factory_weight` each, in the sums and in 
 [0, 1] and the temperature are chosen on the local examples alone. Those of labels that no local example has count
 fully, since nothing else keeps these labels alive.
 
+Examples that the backbone itself was trained on are in the sums, but count in no choice as long as there are others: it
+has drawn them together by their labels, so that held-out scores of them promise what no new picture keeps.
+
 The mathematics and its sources stand in edge/lda.py, edge/held_out.py and edge/choose.py.
 """
 
@@ -49,25 +52,32 @@ class Examples:
         embeddings: (N, D) real numbers, raw as the backbone gave them.
         labels: N names.
         sessions: () or N names or None; examples of one session (frames of one burst) are left out together.
+        trained_on: () or N of bool, those that the backbone was trained on: they teach, but nothing is chosen by them.
 
     Raises:
-        LabelError: as many labels or sessions as embeddings are needed.
+        LabelError: as many labels, sessions or marks as embeddings are needed.
         BundleError: embeddings that are no matrix of finite numbers.
     """
 
     embeddings: NDArray[np.float32]
     labels: tuple[str, ...]
     sessions: tuple[str | None, ...] = ()
+    trained_on: NDArray[np.bool_] | tuple[()] = ()
 
     def __post_init__(self) -> None:
         if self.embeddings.ndim != 2:
             raise BundleError(f"embeddings have shape {self.embeddings.shape} but (examples, features) is expected")
-        for kind, values in (("labels", self.labels), ("sessions", self.sessions)):
+        for kind, values in (("labels", self.labels), ("sessions", self.sessions), ("marks", self.trained_on)):
             if len(values) != len(self.embeddings) and (values or kind == "labels"):
                 raise LabelError(f"{len(self.embeddings)} embeddings came with {len(values)} {kind}; give one for each")
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def counts(self) -> Floats:
+        """(N,) 1.0 for each example by which something may be chosen, else 0.0."""
+        return 1.0 - np.asarray(self.trained_on, np.float64) if len(self.trained_on) else np.ones(len(self))
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,10 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     x = _fixed(parts)
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
-    order = _canonical(x, columns, sessions, is_local)
-    x, columns, is_local = x[order], columns[order], is_local[order]
+    counts = np.concatenate([part.counts for part in parts])
+    counts = counts if counts.any() else np.ones(len(x))
+    order = _canonical(x, columns, sessions, is_local, counts)
+    x, columns, is_local, counts = x[order], columns[order], is_local[order], counts[order]
     groups = groups_of([sessions[row] for row in order], is_local.tolist())
 
     at_home = np.isin(columns, columns[is_local])
@@ -129,8 +141,8 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     def choice(weight: float) -> Choice:
         weights = np.where(is_local | ~at_home, 1.0, weight)
         spectrum, points = _spectrum(x, columns, weights, METHODS[name].beta)
-        ours = is_local.astype(np.float64)
-        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), weights, ours, METHODS[name])
+        every, ours = counts * weights, counts * is_local
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), every, ours, METHODS[name])
         return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
 
     best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
@@ -182,12 +194,12 @@ def _fixed(parts: Sequence[Examples]) -> Rows:
     return x
 
 
-def _canonical(x: Rows, columns: Ints, sessions: Sequence[str | None], is_local: Bools) -> Ints:
+def _canonical(x: Rows, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
     _, rank = np.unique(np.ascontiguousarray(x).view(f"V{x.itemsize * x.shape[1]}"), return_inverse=True)
     names = {name: place for place, name in enumerate(sorted({s for s in sessions if s is not None}))}
     session = np.array([-1 if s is None else names[s] for s in sessions], np.int64)
-    return np.lexsort(np.stack([session, rank.ravel(), columns, ~is_local]))
+    return np.lexsort(np.stack([counts, session, rank.ravel(), columns, ~is_local]))
 
 
 def groups_of(sessions: Sequence[str | None], is_local: Sequence[bool] = ()) -> Ints:

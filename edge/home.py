@@ -136,6 +136,17 @@ class Home:
             self.store.put("region", "" if region is None else str(region))
         return self.store.count() if changed else 0
 
+    @property
+    def uncertain(self) -> Path | None:
+        """Where `watch` saved frames of unsure answers last; None: nowhere yet."""
+        kept = self.store.get("uncertain")
+        return Path(kept) if kept else None
+
+    def put_uncertain(self, folder: Path) -> None:
+        """Remember where frames of unsure answers are saved, so that `audit` finds them."""
+        with self.store.transaction():
+            self.store.put("uncertain", str(folder.absolute()))
+
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
@@ -156,7 +167,8 @@ class Home:
 
     def serving_generation(self) -> Generation | None:
         """The generation in use; None if its head was overwritten, or its backbone is another one."""
-        if self.store.get("serving") is None:
+        number = self.store.get("serving")
+        if number is None or not self.store.has_head(int(number)):
             return None
         try:
             stored = self.store.generation(self.serving().generation)
@@ -183,7 +195,8 @@ class Home:
         with self.store.transaction():
             if known_coverage is not None:
                 self.store.put("known_coverage", repr(known_coverage))
-            if Basis.of(self, fitted.basis.last) != fitted.basis:  # forgotten, relabelled or renamed meanwhile
+            changed = Basis.of(self, fitted.basis.last) != fitted.basis  # forgotten, relabelled or renamed meanwhile
+            if changed or self.store.last_fitted() > fitted.basis.last:  # or another head knows more
                 fitted = fit_anew(self, coverage)
             result = enter(self, fitted, force)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))

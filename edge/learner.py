@@ -28,6 +28,7 @@ from edge.store import Embedded, Example, Store
 
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 TOP = 5  # guesses listed in an answer
+RECENT = 100  # frames saved by `watch` that an audit looks at
 FLUSH = 500  # frames whose ranks are kept in memory before they are noted in the home
 FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
 
@@ -213,7 +214,8 @@ class Learner(Home):
         """Look for what is wrong with the examples taught here, and for what to teach next. Changes nothing.
 
         Args:
-            pictures: files and folders, not taught yet, to choose from what to teach next.
+            pictures: files and folders, not taught yet, to choose from what to teach next. None given: the newest
+                frames that `watch` saved.
             html: where to write it as one self-contained page; None: nowhere.
 
         Raises:
@@ -222,17 +224,24 @@ class Learner(Home):
             OSError: the page cannot be written.
         """
         from edge.audit import audit, least_sure
+        from edge.uncertain import saved
 
         files = [file for path in pictures for file in preprocess.find(path)]
+        watched = None if pictures else self.uncertain
+        if watched is not None:
+            files = saved(watched)[: -RECENT - 1 : -1]
         known = {e.image for e in self.store.examples()}
         seen: list[photos.Photo] = list(self._embed(files, known)) if files else []
         fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
         unsure = []
         if fresh:
-            head, embeddings = self.serving().head, np.stack([embedding for _, embedding in fresh])
-            unsure = least_sure([path for path, _ in fresh], embeddings, head.probabilities(embeddings), head.labels)
+            serving, embeddings = self.serving(), np.stack([embedding for _, embedding in fresh])
+            p, paths = serving.head.probabilities(embeddings), [path for path, _ in fresh]
+            columns = p.argmax(axis=1).tolist()
+            unknown = [bool(self._unknown(serving, x, c, note=False)) for x, c in zip(embeddings, columns, strict=True)]
+            unsure = least_sure(paths, embeddings, p, unknown, serving.head.labels)
         unreadable = [Skipped(str(photo.path), str(photo.error)) for photo in seen if photo.error is not None]
-        found = audit(self, unsure, unreadable)
+        found = audit(self, unsure, unreadable, watched)
         if html is None:
             return found.answer
         from edge.page import page

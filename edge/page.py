@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import edge
 from edge import charts
-from edge.answers import Audited, Repeated, Suspect
+from edge.answers import Audited, Repeated, Suspect, Unsure
 from edge.audit import Audit, thumbnail, thumbnails
 from edge.curve import Curve
 from edge.judge import SCOPES
@@ -169,14 +169,23 @@ def _unsure(home: "Home", answer: Audited) -> str:
         return ""
     cards = "".join(
         f'<div class="card">{_picture(thumbnail(home, Path(u.image)))}<div>'
-        f"{' or '.join(f'<b>{escape(g.label)}</b> ({100 * g.probability:.0f}&nbsp;%)' for g in u.top[:2])}"
+        f"{_named(u)}"
         f'<span class="path">{escape(Path(u.image).name)}</span><code>{escape(u.remedy)}</code></div></div>'
         for u in answer.unsure
     )
-    return (
-        "<h2>Worth teaching next</h2><p class='soft'>Of the pictures you gave, the serving head is least sure of "
-        f'these.</p><div class="cards">{cards}</div>'
+    whose = (
+        "Of the pictures you gave, the serving head is least sure of these."
+        if answer.review is None
+        else "Of the frames that watch kept lately. To go through all of them, one key each:"
+        f"<code>{escape(answer.review)}</code>"
     )
+    return f"<h2>Worth teaching next</h2><p class='soft'>{whose}</p><div class=\"cards\">{cards}</div>"
+
+
+def _named(unsure: Unsure) -> str:
+    if unsure.unknown:
+        return f"unlike everything taught, <b>{escape(unsure.top[0].label)}</b> is nearest"
+    return " or ".join(f"<b>{escape(g.label)}</b> ({100 * g.probability:.0f}&nbsp;%)" for g in unsure.top[:2])
 
 
 def _curve(answer: Audited, curve: Curve | None) -> str:

@@ -20,7 +20,7 @@ from edge.bundle import FactoryExamples
 from edge.fit import Examples, fit
 from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
-from edge.promote import Comparison, refusal
+from edge.promote import Pairs, compare, refusal
 from edge.stream import fit_chunks, whole_sessions
 from edge.versus import Contest
 
@@ -96,7 +96,8 @@ def fit_anew(home: "Home", coverage: float) -> Fitted:
     taught = basis.taught
     examples, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
-    factory = Examples(examples.embeddings[kept], tuple(name for name in names if name is not None))
+    named = tuple(name for name in names if name is not None)
+    factory = Examples(examples.embeddings[kept], named, trained_on=examples.trained_on[kept])
 
     def read() -> Iterator[Examples]:
         for part in whole_sessions([example.session for example in taught]):
@@ -218,5 +219,8 @@ def _advice(accuracy: float, pixels: float | None) -> str:
     )
 
 
-def _compared(comparison: Comparison | None) -> Compared | None:
-    return None if comparison is None else Compared(comparison.examples, comparison.right, comparison.serving_right)
+def _compared(pairs: Pairs | None) -> Compared | None:
+    if pairs is None:
+        return None
+    found = compare(pairs)
+    return Compared(found.examples, found.right, found.serving_right)

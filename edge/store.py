@@ -337,6 +337,12 @@ class Store:
         assert row is not None
         return int(row[0])
 
+    def last_fitted(self) -> int:
+        """Return the newest example that there was when one of the heads that are left was fitted."""
+        row = self._one("SELECT coalesce(max(last_example), 0) FROM heads WHERE head IS NOT NULL")
+        assert row is not None
+        return int(row[0])
+
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught, or got another label, since a generation was made."""
         row = self._one(

@@ -66,6 +66,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     ours = np.concatenate(
         [np.full(len(x), local.examples / len(x)), np.zeros(len(factory))]
     )  # the sample speaks for all
+    countable = np.concatenate([np.ones(len(x)), factory.counts])
     x = np.concatenate([x, fixed(factory.embeddings).astype(np.float32)])
     columns = np.concatenate([columns, _columns(factory, column)])
     groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
@@ -75,7 +76,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
         weights = np.ones(len(x))
         weights[len(x) - len(factory) :] = np.where(shared, weight, 1.0)
         points = spectrum.points(x, columns, weights)
-        counts = np.where(ours > 0, ours, weights)
+        counts = np.where(ours > 0, ours, weights * countable)
         found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, METHODS[name])
         return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
 

@@ -139,25 +139,38 @@ def _examples(home: Home, findings: list[Finding]) -> None:
 
 def _heads(home: Home, findings: list[Finding], mended: list[str]) -> None:
     """Look at every generation; one that is damaged is overwritten, and another serves if it did."""
-    store, serving = home.store, int(home.meta("serving"))
-    bad = [number for number in store.generation_numbers() if not _sound(home, number)]
-    if serving in bad or serving not in store.generation_numbers():
-        try:
-            serving = home.serving().generation
-        except EdgeError as error:
-            findings.append(Finding("heads", False, str(error), _RETRAIN))
-            return
-    if bad or serving != int(home.meta("serving")):
-        was = int(home.meta("serving"))
-        with store.transaction():
-            for number in bad:
-                store.overwrite_head(number)
-            store.put("serving", str(serving))
-        if was != serving:
-            mended.append(f"generation {was} was damaged; generation {serving} serves; make a new one: edge retrain")
-        mended += [f"generation {n} was damaged and can serve no more" for n in bad if n != was]
-    count = sum(store.has_head(number) for number in store.generation_numbers())
-    findings.append(Finding("heads", True, f"{count} generations are whole, generation {serving} serves", ""))
+    with home.store.snapshot():
+        bad = _unsound(home)
+    if bad:
+        with home.store.transaction():  # looked at again, as others write meanwhile
+            mended += _overwrite(home, _unsound(home))
+    with home.store.snapshot():
+        serving = home.serving().generation
+        count = sum(home.store.has_head(number) for number in home.store.generation_numbers())
+    findings.append(Finding("heads", True, f"generation {serving} serves; whole in all: {count}", ""))
+
+
+def _overwrite(home: Home, bad: list[int]) -> list[str]:
+    """Let a whole generation serve and make the damaged ones such as never can; return a line for each.
+
+    Raises:
+        HomeError: none is whole; nothing is changed.
+    """
+    was, serving = int(home.meta("serving")), home.serving().generation
+    home.store.put("serving", str(serving))
+    for number in bad:
+        home.store.overwrite_head(number)
+    lines = [f"generation {n} was damaged and can serve no more" for n in bad if n != was]
+    if was != serving:
+        lines.append(f"generation {was} was damaged; generation {serving} serves; make a new one: edge retrain")
+    return lines
+
+
+def _unsound(home: Home) -> list[int]:
+    """The generations that are damaged; the one that should serve also if it has no head."""
+    numbers, serving = home.store.generation_numbers(), int(home.meta("serving"))
+    bad = [number for number in numbers if not _sound(home, number)]
+    return bad if serving in bad or home.store.has_head(serving) else [*bad, serving]
 
 
 def _sound(home: Home, number: int) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.bundle import FactoryExamples
 from edge.fit import groups_of
 from edge.head import Head
-from edge.promote import Comparison, compare
+from edge.promote import Pairs
 from edge.stream import CHUNK
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Contest:
         }
 
     @cached_property
-    def held_out(self) -> Comparison | None:
+    def held_out(self) -> Pairs | None:
         """Both on the pictures that no head is fitted to."""
         known = [e for e in self._canaries if e.label in self._common]
         if not known:
@@ -86,10 +86,10 @@ class Contest:
         new, old = (self._asked(head, known, self._common) for head in (self._head, self._home.serving().head))
         unknown = [e for e in self._canaries if e.label in self._head.labels and e.label not in self._common]
         gained = int((self._asked(self._head, unknown, self._head.labels) > 0).sum())
-        return compare(new, old, groups_of([e.session for e in known]), gained)
+        return Pairs(new, old, groups_of([e.session for e in known]), gained, held_out=True)
 
     @cached_property
-    def shared(self) -> Comparison | None:
+    def shared(self) -> Pairs | None:
         """Both on the local examples that both were fitted to, each left out."""
         if self._kept is None:
             return None
@@ -98,10 +98,10 @@ class Contest:
         if not both.any():
             return None
         groups = groups_of([self._taught[row].session for row in self._had[both]])
-        return compare(new[both], old[both], groups, self._of_new_labels)
+        return Pairs(new[both], old[both], groups, self._of_new_labels)
 
     @cached_property
-    def factory(self) -> Comparison | None:
+    def factory(self) -> Pairs | None:
         """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
         if self._kept is None or self._serving is None:
             return None
@@ -114,7 +114,7 @@ class Contest:
         since = [row for row in np.setdiff1d(np.arange(len(self._taught)), self._had) if not np.isnan(self._new[row])]
         served = self._asked(self._home.serving().head, [self._taught[row] for row in since], self._common)
         won = int((self._new[since] > 0).sum()) - int((served > 0).sum())
-        return compare(new[both], old[both], np.arange(both.sum()), self._of_new_labels + max(0, won))
+        return Pairs(new[both], old[both], np.arange(both.sum()), self._of_new_labels + max(0, won))
 
     @cached_property
     def _common(self) -> list[str]:

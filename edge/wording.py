@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Retrained,
         Status,
         Trusted,
+        Unsure,
         Verified,
     )
 
@@ -234,14 +235,10 @@ def audited(result: "Audited") -> list[str]:
         ],
     )
     section(
-        "pictures worth teaching next, the least sure first:",
-        [
-            [
-                f"{u.image}: {' or '.join(f'{g.label} {100 * g.probability:.0f} %' for g in u.top[:2])}",
-                f"    {u.remedy}",
-            ]
-            for u in result.unsure
-        ],
+        "pictures worth teaching next, the least sure first:"
+        if result.review is None
+        else f"frames that watch kept lately, the most worth a label first (or all, one key each: {result.review}):",
+        [[f"{u.image}: {_unsure(u)}", f"    {u.remedy}"] for u in result.unsure],
     )
     section("what more examples are worth:", [[_advice(a), f"    {a.remedy}"] for a in result.advice])
     if result.curve is None:
@@ -249,6 +246,12 @@ def audited(result: "Audited") -> list[str]:
     if result.page:
         lines += ["", f"wrote {result.page}"]
     return lines
+
+
+def _unsure(unsure: "Unsure") -> str:
+    if unsure.unknown:
+        return f"unlike everything taught; of the labels, {unsure.top[0].label} is nearest"
+    return " or ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in unsure.top[:2])
 
 
 def _advice(advice: "Advice") -> str:

@@ -49,6 +49,7 @@ DISK = {
     "camera",
     "cli_camera",
     "folder",
+    "machine",
     "hooks",
     "review",
     "stop",

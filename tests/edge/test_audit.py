@@ -8,14 +8,17 @@ from datetime import datetime
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from edge.adopt import adopt
 from edge.answers import to_json
+from edge.audit import least_sure
 from edge.errors import NotEnough
 from edge.learner import Learner
 from edge.preprocess import CROP_BYTES
+from edge.wording import audited
 
 from .conftest import COLOURS, write_pictures
 
@@ -113,10 +116,45 @@ def test_only_untaught_pictures_that_it_is_unsure_of_are_proposed(
     fresh = write_pictures(tmp_path / "fresh", dict.fromkeys(COLOURS, 4), first=900)
     (fresh / "broken.jpg").write_bytes(b"no picture")
     found = learner.audit([fresh, pictures])
-    assert all(u.image.startswith(str(fresh)) and u.top[0].probability < 0.9 for u in found.unsure)
-    gaps = [u.top[0].probability - u.top[1].probability for u in found.unsure]
+    assert all(u.image.startswith(str(fresh)) and (u.unknown or u.top[0].probability < 0.9) for u in found.unsure)
+    gaps = [-1 if u.unknown else u.top[0].probability - u.top[1].probability for u in found.unsure]
     assert gaps == sorted(gaps)
+    assert found.review is None
     assert [Path(s.image).name for s in found.unreadable] == ["broken.jpg"]
+
+
+def test_frames_that_watch_kept_are_proposed_until_they_are_named(learner: Learner, tmp_path: Path) -> None:
+    taught = write_pictures(tmp_path / "taught", {"brick": 12, "grass": 12}, first=200)
+    for label in ("brick", "grass"):
+        learner.teach(label, [taught / label])
+    learner.retrain()
+    frames = write_pictures(tmp_path / "in", {"coins": 4}, first=900)
+    kept = tmp_path / "not sure"
+    kept.mkdir()
+    for path in (frames / "coins").iterdir():
+        path.replace(kept / f"uncertain-{path.name}")
+    (kept / "mine.txt").write_text("no picture")
+    assert learner.audit().unsure == ()
+
+    learner.put_uncertain(kept)
+    found = learner.audit()
+    shown = [u.image for u in found.unsure]
+    assert 0 < len(shown) <= 4
+    assert {Path(image).parent for image in shown} == {kept}
+    assert (found.review, found.unreadable) == (f"edge review '{kept}'", ())
+    assert any(str(found.review) in line for line in audited(found))
+    command, _, file = shlex.split(found.unsure[0].remedy)[1:]
+    assert command == "teach"
+    learner.teach("coins", [Path(file)])
+    assert file not in [u.image for u in learner.audit().unsure]
+
+
+def test_unknown_pictures_are_worth_a_label_however_sure_the_head_is() -> None:
+    x = np.eye(3, dtype=np.float32)
+    sure = np.array([[0.95, 0.05], [0.6, 0.4], [0.99, 0.01]])
+    paths = [Path("known"), Path("unsure"), Path("strange")]
+    found = least_sure(paths, x, sure, [False, False, True], ("a", "b"))
+    assert [u.image for u in found] == ["strange", "unsure"]
 
 
 def test_the_answer_is_json_and_each_remedy_a_command_of_ours(learner: Learner, pictures: Path) -> None:

@@ -66,7 +66,7 @@ CONTRACT = {
     "retrain": {"generation", "promoted", "method", "loo_accuracy", "loo_interval", "milliseconds", "labels"}
     | {"refusal", "serving", "held_out", "shared"},
     "audit": {"examples", "loo_accuracy", "loo_interval", "labels", "confusion", "suspects", "contradictions"}
-    | {"repeated", "thin", "curve", "advice", "unsure", "page", "milliseconds"},
+    | {"repeated", "thin", "curve", "advice", "unsure", "review", "page", "milliseconds"},
     "history": {"generation", "loo_accuracy", "held_out_accuracy", "serving", "usable", "promoted", "refusal"},
 }
 

@@ -140,6 +140,41 @@ def test_a_factory_alone_is_enough() -> None:
     assert same_bytes(fit(Examples(np.zeros((0, 6), np.float32), ()), factory), fit(factory))
 
 
+def memorised(n: int, seed: int) -> Examples:
+    """n examples of 4 labels: three in four as a backbone gives those it knows by heart, far from each other label."""
+    honest, means = some(n, 30, 4, seed, apart=0.25), np.random.default_rng(99).normal(size=(4, 30))
+    trained_on = np.arange(n) % 4 > 0
+    columns = np.array([int(label[-1]) for label in honest.labels])
+    drawn = honest.embeddings + 1.5 * means[columns].astype(np.float32) * trained_on[:, None]
+    return Examples(drawn, honest.labels, trained_on=trained_on)
+
+
+def test_what_the_backbone_knows_by_heart_makes_no_head_too_sure() -> None:
+    too_sure = []
+    for seed in range(6):
+        factory, test = memorised(400, seed), some(400, 30, 4, seed + 50, apart=0.25)
+        for examples in (Examples(factory.embeddings, factory.labels), factory):
+            p = fit(examples).head.probabilities(test.embeddings)
+            right = [f"label{column}" for column in p.argmax(axis=1)] == np.array(test.labels)
+            too_sure.append(float(p.max(axis=1).mean() - right.mean()))
+    unmarked, marked = np.reshape(too_sure, (6, 2)).mean(axis=0)
+    assert unmarked > 0.06
+    assert abs(marked) < 0.5 * unmarked
+
+
+def test_what_the_backbone_knows_by_heart_teaches_all_the_same() -> None:
+    factory, local = memorised(80, 0), some(8, 30, 2, 8)
+    result = fit(local, factory)
+    assert result.head.labels == ("label0", "label1", "label2", "label3")
+    assert not np.isnan(result.loo).any()
+
+
+def test_where_there_is_nothing_else_what_is_known_by_heart_must_do() -> None:
+    examples = some(40, 12, 3, 4)
+    marked = Examples(examples.embeddings, examples.labels, trained_on=np.ones(40, bool))
+    assert same_bytes(fit(marked), fit(examples))
+
+
 @every_method
 def test_identical_embeddings_give_a_head_that_does_not_know(method: str) -> None:
     x = np.ones((6, 5), np.float32)

@@ -34,8 +34,11 @@ def pooled(parts: list[Examples]) -> Examples:
 
 @pytest.mark.parametrize("sessions", [False, True])
 @pytest.mark.parametrize("factory_labels", [0, 2, 5])
-def test_chunks_give_the_head_of_the_whole(factory_labels: int, sessions: bool) -> None:
+@pytest.mark.parametrize("trained_on", [False, True])
+def test_chunks_give_the_head_of_the_whole(factory_labels: int, sessions: bool, trained_on: bool) -> None:
     factory = next(chunks(80, 24, factory_labels, 80)) if factory_labels else None
+    if factory and trained_on:
+        factory = Examples(3 * factory.embeddings, factory.labels, trained_on=np.arange(80) % 4 > 0)
     whole = fit(pooled(list(chunks(300, 24, 3, 64, sessions))), factory)
     parts = fit_chunks(lambda: chunks(300, 24, 3, 64, sessions), factory, sample=200)  # all are sampled up to 400
     assert parts.head.labels == whole.head.labels

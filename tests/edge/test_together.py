@@ -77,7 +77,11 @@ def test_others_teach_while_a_head_is_fitted_and_what_they_teach_counts_as_new(
 def test_what_is_forgotten_while_a_head_is_fitted_is_not_in_it(
     learner: Learner, other: Learner, during: During
 ) -> None:
-    during(lambda: None if other.forget(["1"]).examples else pytest.fail("nothing forgotten"))
+    def forget() -> None:
+        with pytest.raises(HomeError, match="it is forgotten, but its bytes stay in"):
+            other.forget(["1"])  # the fit at work still reads the log
+
+    during(forget)
     made = learner.retrain()
     assert made.local_examples == 7
     assert head(learner) == head(other)
@@ -102,6 +106,28 @@ def test_a_head_is_compared_with_the_one_that_serves_when_it_is_stored(
     made = learner.retrain()
     assert made.serving == 3
     assert made.shared is None  # generation 1 was taught nothing here
+
+
+def test_a_head_that_knows_less_never_replaces_one_that_was_made_meanwhile(
+    learner: Learner, other: Learner, during: During, pictures: Path
+) -> None:
+    def overtake() -> None:
+        other.teach("brick", [pictures / "brick"])
+        assert other.retrain().local_examples == 12
+
+    during(overtake)
+    made = learner.retrain()
+    assert made.local_examples == 12
+    assert made.shared is not None
+    assert made.shared.examples == 12
+    assert learner.status().untrained_examples == 0
+
+
+def test_forgetting_is_no_damage(learner: Learner) -> None:
+    warned: list[str] = []
+    with Learner.open(learner.home, warn=warned.append) as opened:
+        opened.forget(["1"])
+    assert warned == []
 
 
 def test_a_bundle_adopted_meanwhile_is_seen(

@@ -50,13 +50,16 @@ def learner(home: Path) -> Iterator[Learner]:
         yield opened
 
 
-def start(home: Path, *args: object, out: IO[bytes] | None = None, **environment: str) -> subprocess.Popen[bytes]:
+def start(
+    home: Path, *args: object, out: IO[bytes] | None = None, cwd: Path | None = None, **environment: str
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "edge", "--home", str(home), *map(str, args)]
     return subprocess.Popen(
         command,
         stdout=out or subprocess.PIPE,
         stderr=subprocess.PIPE if out is None else subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        cwd=cwd,
     )
 
 
@@ -361,6 +364,16 @@ def test_a_program_that_fails_is_said(tmp_path: Path) -> None:
 def test_a_command_that_cannot_run_is_refused_at_once(command: str) -> None:
     with pytest.raises(SourceError, match="--on open"):
         Hook.parse("open", command)
+
+
+def test_the_home_remembers_where_unsure_frames_are_kept(home: Path, tmp_path: Path) -> None:
+    picture("coins", 5).save(tmp_path / "in" / "1.png")
+    process = start(home, "watch", tmp_path / "in", "--save-uncertain", "unsure", "--below", 1, cwd=tmp_path)
+    wait_for(lambda: bool(saved(tmp_path / "unsure")))
+    process.terminate()
+    assert process.wait() == 0
+    with Learner.open(home) as learner:
+        assert learner.uncertain == tmp_path / "unsure"
 
 
 def test_unsure_frames_are_kept_under_the_budget_and_nothing_else_is_touched(tmp_path: Path) -> None:

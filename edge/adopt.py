@@ -1,7 +1,8 @@
 """`init`: make a home of a bundle, or give a home a newer one.
 
-The bundle is verified whole, its golden pictures are run on this very machine, and only then is it copied beside the
-database and named there, in one transaction with its first head: a power cut leaves the old state or the new.
+The bundle is verified whole, its golden pictures are run on this very machine, in a process of their own, and only then
+is it copied beside the database and named there, in one transaction with its first head: a power cut leaves the old
+state or the new.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from edge import backbone, bundle
+from edge import backbone, bundle, trial
 from edge.bundle import Bundle
 from edge.errors import BundleError, EdgeError, HomeError
 from edge.files import replacing
@@ -21,6 +22,8 @@ from edge.retrain import refit
 from edge.signature import Key
 from edge.store import open_store
 from edge.verify import delete_leftovers
+
+_proved: set[tuple[str, ModelFile, str, str]] = set()  # runtime, model and hashes that this process has seen pass
 
 
 def adopt(
@@ -53,9 +56,10 @@ def adopt(
     pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
     opened.verify()
     model, runtime = _choose(opened.manifest, path, format, precision)
-    golden = opened.golden()
-    network = backbone.open_backbone(opened.entry(model.file), runtime)
-    backbone.prove(network, golden.images, golden.embeddings, model.precision, model.file)
+    once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
+    if once not in _proved:
+        trial.prove(runtime, opened, model.file)
+        _proved.add(once)
 
     store = open_store(home, create=True)
     learner = Learner(home, store, clock)

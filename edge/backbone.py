@@ -13,12 +13,9 @@ Pictures are embedded one at a time on every runtime: the same picture then give
 whether it came alone or in a folder.
 """
 
-import contextlib
 import importlib
 import importlib.util
 import os
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError, ParityError, RuntimeMissing
+from edge.manifest import MAX_DIMENSION, MAX_SIDE
+from edge.quiet import quiet
 
 FP32_TOLERANCE = 1e-3  # largest difference over largest value; 1e-5 is usual
 INT8_COSINE = 0.99  # int8 kernels round differently from one processor to the next
@@ -154,6 +153,10 @@ def prove(
     Raises:
         ParityError: by how much it strays.
     """
+    if images.shape[1] != backbone.size:
+        raise BundleError(
+            f"{name} takes {backbone.size} pixels a side, its bundle says {images.shape[1]}; build the bundle again"
+        )
     parity = measure_parity(backbone.embed(images), reference)
     if precision == "fp32" and not parity.error <= FP32_TOLERANCE:
         raise ParityError(
@@ -174,14 +177,20 @@ class _OnnxBackbone:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors; they reach us as exceptions as well
+        options.log_severity_level = 4  # errors reach us as exceptions
+        from edge.check_onnx import check_onnx
+
         try:
+            check_onnx(model)
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except BundleError as error:
+            raise BundleError(f"the model is refused: {error}") from None
         except Exception as error:  # onnxruntime raises its own kinds, derived from nothing in common
             raise BundleError(f"onnxruntime refuses the model ({_first_line(error)}); build the bundle again") from None
         self.runtime = runtime.name
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or outputs[0].type != "tensor(float)":
+        types = [i.type for i in inputs], [o.type for o in outputs[:1]]
+        if types != (["tensor(uint8)"], ["tensor(float)"]):
             raise BundleError(_wrong_form([(i.type, i.shape) for i in inputs]))
         self._input, self._output = inputs[0].name, outputs[0].name
         self.size, self.dimension = _check_form(inputs[0].shape, outputs[0].shape)
@@ -189,7 +198,10 @@ class _OnnxBackbone:
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         result = np.empty((len(images), self.dimension), np.float32)
         for row, image in zip(result, images, strict=True):
-            row[:] = self._session.run([self._output], {self._input: image[None]})[0].reshape(-1)
+            try:
+                row[:] = self._session.run([self._output], {self._input: image[None]})[0].reshape(-1)
+            except Exception as error:  # as above; a ValueError: the output is not as long as it said
+                raise _failed(self.runtime, error) from error
         return result
 
     def copy(self) -> "_OnnxBackbone":
@@ -200,20 +212,22 @@ class _TfliteBackbone:
     def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
         self._made_of = (model, runtime, threads)
         interpreter = _import(runtime)
-        from edge.graft_tflite import check_model
+        from edge.check_tflite import check_tflite
 
         try:
-            check_model(model)
-            with _quiet():
+            check_tflite(model)
+            with quiet():
                 self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:  # a BundleError is a ValueError
+        except BundleError as error:
+            raise BundleError(f"the model is refused: {error}") from None
+        except (ValueError, RuntimeError) as error:
             raise BundleError(
                 f"{runtime.name} refuses the model ({_first_line(error)}); build the bundle again"
             ) from None
         self.runtime = runtime.name
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if len(inputs) != 1 or inputs[0]["dtype"] is not np.uint8:
+        if len(inputs) != 1 or inputs[0]["dtype"] is not np.uint8 or not outputs:
             raise BundleError(_wrong_form([(i["dtype"].__name__, i["shape"].tolist()) for i in inputs]))
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._scale, self._zero = outputs[0]["quantization"]  # scale 0: not quantized
@@ -222,9 +236,12 @@ class _TfliteBackbone:
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         result = np.empty((len(images), self.dimension), np.float32)
         for row, image in zip(result, images, strict=True):
-            self._interpreter.set_tensor(self._input, image[None])
-            self._interpreter.invoke()
-            row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
+            try:
+                self._interpreter.set_tensor(self._input, image[None])
+                self._interpreter.invoke()
+                row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
+            except (ValueError, RuntimeError) as error:
+                raise _failed(self.runtime, error) from error
         return (result - self._zero) * np.float32(self._scale) if self._scale else result
 
     def copy(self) -> "_TfliteBackbone":
@@ -236,10 +253,19 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
     if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
         last = outputs[-1] if outputs else None
         if isinstance(last, int) and len(outputs) in (2, 4) and all(n == 1 for n in outputs[1:-1]):
+            if not (1 <= inputs[1] <= MAX_SIDE and 1 <= last <= MAX_DIMENSION):
+                raise BundleError(
+                    f"a backbone takes at most {MAX_SIDE} pixels a side and gives at most {MAX_DIMENSION} numbers, "
+                    f"this one {inputs[1]} and {last}"
+                )
             return inputs[1], last
     raise BundleError(
         f"a backbone takes pictures (N, S, S, 3) and gives (N, D), this one takes {inputs}, gives {outputs}"
     )
+
+
+def _failed(runtime: str, error: Exception) -> BundleError:
+    return BundleError(f"the network fails on {runtime} ({_first_line(error)}); build the bundle again")
 
 
 def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
@@ -258,28 +284,25 @@ def _import(runtime: Runtime) -> Any:
             "or pip install 'edge-transfer[tflite]' for LiteRT"
         )
     try:
-        return importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
+        module = importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
     except ImportError as error:
         raise RuntimeMissing(f"{runtime.package} is installed but does not load ({error}); {remedy}") from error
+    _restore_arithmetic()
+    return module
+
+
+def _restore_arithmetic() -> None:
+    """Undo what a library built with -ffast-math does to the process that loads it: tiny numbers become zero.
+
+    tflite-runtime's wheel for ARM is one. numpy warns of it, and a head's last bits would depend on what was loaded.
+
+    Source: fenv(3); crtfastmath.c of GCC. `FE_DFL_ENV` is (fenv_t *) -1 in glibc and musl.
+    """
+    if np.float64(5e-324) * np.float64(1) == 0:  # the smallest number that there is
+        import ctypes
+
+        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-_one_at_a_time = threading.Lock()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the TFLite runtimes' start-up chatter, written straight to file descriptor 2, off the terminal."""
-    with _one_at_a_time:
-        saved = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(null)

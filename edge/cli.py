@@ -93,13 +93,15 @@ def cli() -> None:
 def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bool | None, trust: str | None) -> None:
     """Adopt BUNDLE: check it, prove it here, and let it serve."""
     from edge.adopt import adopt
+    from edge.backbone import find_runtime
     from edge.machine import storage
     from edge.signature import read_key
 
     with adopt(home(), bundle, format, precision, keep_crops, trust=read_key(trust) if trust else None) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
-        proof = f"proved on {made.backbone().runtime}: {golden} golden pictures give the workstation's embeddings"
+        runtime = find_runtime({made.model.format}).name
+        proof = f"proved on {runtime}: {golden} golden pictures give the workstation's embeddings"
     kept = storage(home())
     if not kept.ok:
         complain(f"careful: {kept.seen}; {kept.remedy}")

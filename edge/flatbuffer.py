@@ -72,17 +72,17 @@ class Reader:
 
     def tables(self, table: int, field: int) -> list[int]:
         """Return the positions of the tables in the field's vector; no vector is an empty one."""
-        start, length = self._vector(table, field, 4)
+        start, length = self.vector(table, field, 4)
         return [self._follow(start + 4 * index) for index in range(length)]
 
     def integers(self, table: int, field: int) -> list[int]:
         """Return the field's vector of int32; no vector is an empty one."""
-        start, length = self._vector(table, field, 4)
+        start, length = self.vector(table, field, 4)
         return list(struct.unpack_from(f"<{length}i", self._data, start))
 
     def raw(self, table: int, field: int) -> memoryview:
         """Return the field's string or vector of bytes; no vector is an empty one."""
-        start, length = self._vector(table, field, 1)
+        start, length = self.vector(table, field, 1)
         return memoryview(self._data)[start : start + length]
 
     def span(self, start: int, size: int) -> memoryview:
@@ -90,7 +90,8 @@ class Reader:
         self._check(start, size)
         return memoryview(self._data)[start : start + size]
 
-    def _vector(self, table: int, field: int, size: int) -> tuple[int, int]:
+    def vector(self, table: int, field: int, size: int) -> tuple[int, int]:
+        """Return where the field's vector of items of this size begins, and how many they are; 0, 0 for none."""
         reference = self.reference(table, field)
         if reference is None:
             return 0, 0

@@ -113,7 +113,7 @@ class Journal:
             os.close(self._lock)
 
     def _append(self, entry: Any) -> None:
-        line = b"\n" * self._torn + json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        line = b"\n" * self._torn + json.dumps(entry).encode() + b"\n"  # ASCII: a file's name may be no UTF-8
         self._torn = True
         if os.write(self._file, line) == len(line):
             self._torn = False
@@ -237,9 +237,16 @@ def _stamp(about: os.stat_result) -> Stamp:
 def _parsed(line: bytes) -> Any:
     try:
         entry = json.loads(line)
-        return entry if isinstance(entry, dict) else {}
-    except ValueError:  # torn by a power cut
+    except (ValueError, RecursionError):  # torn by a power cut
         return {}
+    if not isinstance(entry, dict) or ("image" in entry and not _whole(entry["image"], entry.get("stamp"))):
+        return {}
+    return entry
+
+
+def _whole(image: Any, stamp: Any) -> bool:
+    numbers = isinstance(stamp, list) and len(stamp) == 2 and all(type(n) in (int, float) for n in stamp)
+    return isinstance(image, str) and numbers
 
 
 def _locked(path: Path, folder: Path) -> int:

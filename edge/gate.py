@@ -168,6 +168,9 @@ class Gate:
         measured = np.frombuffer(blob, "u1", labels, at).astype(np.bool_)
         quantiles = np.frombuffer(blob, "<f4", labels * KNOTS, at + labels).astype(np.float32).reshape(labels, KNOTS)
         prototypes = np.frombuffer(blob, "<f2", count * features, at + labels * (1 + 4 * KNOTS))
+        finite = np.isfinite(prototypes).all() and np.isfinite(quantiles).all() and (np.diff(quantiles) >= 0).all()
+        if not (finite and count and threshold < np.inf and 0 < coverage <= 1):
+            raise BundleError("a gate holds values that are no similarities; it is damaged, run: edge retrain")
         return cls(prototypes.reshape(count, features), measured, quantiles, threshold, coverage, background)
 
 

@@ -1,19 +1,18 @@
 """Add a head to an ONNX file at the level of protobuf's wire format, without the onnx or protobuf packages.
 
-Owns the few facts of the two formats that this takes. A protobuf message is a run of fields; each is a varint key,
-`number << 3 | wire type`, and a payload: a varint, 8 bytes, 4 bytes, or a varint length and that many bytes. Order
-between different fields is free, a repeated field keeps its own order, and an unknown field may be copied blindly.
-So the fields of the model and of its graph are copied as they stand, byte for byte, except `graph.output`, which
-becomes a `value_info`; the head's nodes, initializers and output go behind them.
+Owns the few facts of ONNX that this takes; edge/protobuf.py owns the wire format, in which the order between different
+fields is free, a repeated field keeps its own order, and an unknown field may be copied blindly. So the fields of the
+model and of its graph are copied as they stand, byte for byte, except `graph.output`, which becomes a `value_info`; the
+head's nodes, initializers and output go behind them.
 
-Source: https://protobuf.dev/programming-guides/encoding ; field numbers from onnx/onnx.proto; operators' versions
+Source: field numbers from onnx/onnx.proto; operators' versions
 from onnx/docs/Operators.md: ReduceL2 takes its axes as an attribute before opset 18 and as an input from it on;
 Sign is there, and Max, Pow and Div broadcast, from opset 9 on; for two axes Gemm, Flatten and Softmax with an
 explicit axis mean the same in all of them.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -23,13 +22,11 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.graft import OUTPUT, SMALLEST_NORM, check_dimension
+from edge.protobuf import Field, bytes_field, fields, varint_field
 
 LABELS_KEY = "labels"
 """Key of the JSON list of labels among the model's metadata."""
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 (groups) are not used by ONNX
-_FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
-_VARINT_BYTES = 10  # 64 bits in groups of 7
 _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 7, 8, 14
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -50,8 +47,8 @@ def graft_onnx(
     backbone: bytes, weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float
 ) -> bytes:
     """Return the backbone's ONNX file with the head behind it; see `edge.graft.graft`, which checks the arguments."""
-    model = list(_fields(memoryview(backbone)))
-    graph = list(_fields(_only(model, _MODEL_GRAPH, "graph")))
+    model = list(fields(memoryview(backbone)))
+    graph = list(fields(_only(model, _MODEL_GRAPH, "graph")))
     output = _only(graph, _GRAPH_OUTPUT, "output")
     embedding = _embedding(output, weights)
     if OUTPUT.encode() in _value_names(graph):
@@ -61,22 +58,12 @@ def graft_onnx(
     prefix = next(name for i in count() if (name := f"head{i or ''}/").encode() not in backbone)
     head = _head(embedding, weights, bias, power, _opset(model), prefix)
     grown = b"".join(bytes(field.raw) for field in graph if field.number != _GRAPH_OUTPUT)
-    grown += _bytes(_GRAPH_VALUE_INFO, bytes(output)) + head
-    metadata = _bytes(_ENTRY_KEY, LABELS_KEY.encode()) + _bytes(
+    grown += bytes_field(_GRAPH_VALUE_INFO, bytes(output)) + head
+    metadata = bytes_field(_ENTRY_KEY, LABELS_KEY.encode()) + bytes_field(
         _ENTRY_VALUE, json.dumps(list(labels), ensure_ascii=False).encode()
     )
     kept = b"".join(bytes(field.raw) for field in model if field.number != _MODEL_GRAPH and not _is_labels(field))
-    return kept + _bytes(_MODEL_GRAPH, grown) + _bytes(_MODEL_METADATA, metadata)
-
-
-@dataclass(frozen=True)
-class _Field:
-    """One field of a message: `raw` with its key, `payload` without (and without its length); `value` of a varint."""
-
-    number: int
-    raw: memoryview
-    payload: memoryview
-    value: int
+    return kept + bytes_field(_MODEL_GRAPH, grown) + bytes_field(_MODEL_METADATA, metadata)
 
 
 @dataclass(frozen=True)
@@ -96,17 +83,17 @@ def _head(
 
     def constant(name: str, values: NDArray[Any]) -> bytes:
         element = _INT64 if values.dtype.kind == "i" else _FLOAT
-        tensor = b"".join(_varint_field(_TENSOR_DIMS, size) for size in values.shape)
-        tensor += _varint_field(_TENSOR_TYPE, element) + _bytes(_TENSOR_NAME, (prefix + name).encode())
-        parts.append(_bytes(_GRAPH_INITIALIZER, tensor + _bytes(_TENSOR_RAW, values.tobytes())))
+        tensor = b"".join(varint_field(_TENSOR_DIMS, size) for size in values.shape)
+        tensor += varint_field(_TENSOR_TYPE, element) + bytes_field(_TENSOR_NAME, (prefix + name).encode())
+        parts.append(bytes_field(_GRAPH_INITIALIZER, tensor + bytes_field(_TENSOR_RAW, values.tobytes())))
         return (prefix + name).encode()
 
     def node(op: str, *inputs: bytes, output: str = "", attributes: bytes = b"") -> bytes:
         name = (prefix + op).encode()
         result = output.encode() or name
-        body = b"".join(_bytes(_NODE_INPUT, value) for value in inputs) + _bytes(_NODE_OUTPUT, result)
-        body += _bytes(_NODE_NAME, name) + _bytes(_NODE_OP, op.encode()) + attributes
-        parts.append(_bytes(_GRAPH_NODE, body))
+        body = b"".join(bytes_field(_NODE_INPUT, value) for value in inputs) + bytes_field(_NODE_OUTPUT, result)
+        body += bytes_field(_NODE_NAME, name) + bytes_field(_NODE_OP, op.encode()) + attributes
+        parts.append(bytes_field(_GRAPH_NODE, body))
         return result
 
     x = embedding.name
@@ -122,28 +109,30 @@ def _head(
     x = node("Div", x, node("Max", norm, constant("smallest_norm", np.array([SMALLEST_NORM], "<f4"))))
     x = node("Gemm", x, constant("weights", weights), constant("bias", bias))
     node("Softmax", x, output=OUTPUT, attributes=_attribute("axis", 1))
-    shape = _bytes(_SHAPE_DIM, embedding.batch) + _bytes(_SHAPE_DIM, _varint_field(_DIM_VALUE, len(bias)))
-    tensor_type = _varint_field(_ELEMENT_TYPE, _FLOAT) + _bytes(_SHAPE, shape)
-    output = _bytes(_VALUE_NAME, OUTPUT.encode()) + _bytes(_VALUE_TYPE, _bytes(_TYPE_TENSOR, tensor_type))
-    return b"".join(parts) + _bytes(_GRAPH_OUTPUT, output)
+    shape = bytes_field(_SHAPE_DIM, embedding.batch) + bytes_field(_SHAPE_DIM, varint_field(_DIM_VALUE, len(bias)))
+    tensor_type = varint_field(_ELEMENT_TYPE, _FLOAT) + bytes_field(_SHAPE, shape)
+    output = bytes_field(_VALUE_NAME, OUTPUT.encode()) + bytes_field(
+        _VALUE_TYPE, bytes_field(_TYPE_TENSOR, tensor_type)
+    )
+    return b"".join(parts) + bytes_field(_GRAPH_OUTPUT, output)
 
 
 def _embedding(output: memoryview, weights: NDArray[Any]) -> _Embedding:
-    value = list(_fields(output))
-    tensor = list(_fields(_only(list(_fields(_only(value, _VALUE_TYPE, "type"))), _TYPE_TENSOR, "tensor type")))
+    value = list(fields(output))
+    tensor = list(fields(_only(list(fields(_only(value, _VALUE_TYPE, "type"))), _TYPE_TENSOR, "tensor type")))
     element = next((field.value for field in tensor if field.number == _ELEMENT_TYPE), 0)
     if element != _FLOAT:
         raise BundleError(f"the backbone's output has ONNX type {element}, expected {_FLOAT} (float32)")
-    dims = [field.payload for field in _fields(_only(tensor, _SHAPE, "shape")) if field.number == _SHAPE_DIM]
-    sizes = [next((field.value for field in _fields(dim) if field.number == _DIM_VALUE), 0) for dim in dims]
+    dims = [field.payload for field in fields(_only(tensor, _SHAPE, "shape")) if field.number == _SHAPE_DIM]
+    sizes = [next((field.value for field in fields(dim) if field.number == _DIM_VALUE), 0) for dim in dims]
     check_dimension(sizes, weights)
     return _Embedding(bytes(_only(value, _VALUE_NAME, "name")), bytes(dims[0]), len(dims))
 
 
-def _opset(model: list[_Field]) -> int:
+def _opset(model: list[Field]) -> int:
     for field in model:
         if field.number == _MODEL_OPSETS:
-            entry = {part.number: part for part in _fields(field.payload)}
+            entry = {part.number: part for part in fields(field.payload)}
             domain = bytes(entry[_OPSET_DOMAIN].payload) if _OPSET_DOMAIN in entry else b""
             version = entry[_OPSET_VERSION].value if _OPSET_VERSION in entry else 0
             if domain in _ONNX_DOMAINS:
@@ -153,88 +142,42 @@ def _opset(model: list[_Field]) -> int:
     raise BundleError("the backbone names no ONNX opset: damaged, or not an ONNX file; build the bundle again")
 
 
-def _value_names(graph: list[_Field]) -> set[bytes]:
+def _value_names(graph: list[Field]) -> set[bytes]:
     names = {_GRAPH_NODE: _NODE_OUTPUT, _GRAPH_INITIALIZER: _TENSOR_NAME, _GRAPH_INPUT: _VALUE_NAME}
     names[_GRAPH_OUTPUT] = _VALUE_NAME
     return {
         bytes(part.payload)
         for field in graph
         if field.number in names
-        for part in _fields(field.payload)
+        for part in fields(field.payload)
         if part.number == names[field.number]
     }
 
 
-def _is_labels(field: _Field) -> bool:
+def _is_labels(field: Field) -> bool:
     return field.number == _MODEL_METADATA and any(
-        part.number == _ENTRY_KEY and part.payload == LABELS_KEY.encode() for part in _fields(field.payload)
+        part.number == _ENTRY_KEY and part.payload == LABELS_KEY.encode() for part in fields(field.payload)
     )
 
 
-def _is_elsewhere(field: _Field) -> bool:
+def _is_elsewhere(field: Field) -> bool:
     return field.number == _GRAPH_INITIALIZER and any(
-        part.number == _TENSOR_LOCATION and part.value == _EXTERNAL for part in _fields(field.payload)
+        part.number == _TENSOR_LOCATION and part.value == _EXTERNAL for part in fields(field.payload)
     )
 
 
-def _only(fields: list[_Field], number: int, name: str) -> memoryview:
+def _only(fields: list[Field], number: int, name: str) -> memoryview:
     found = [field.payload for field in fields if field.number == number]
     if len(found) != 1:
         raise BundleError(f"an ONNX backbone has one {name}, this file {len(found)}: damaged, or not one of ours")
     return found[0]
 
 
-def _fields(message: memoryview) -> Iterator[_Field]:
-    at = 0
-    while at < len(message):
-        start = at
-        key, at = _read_varint(message, at)
-        value, wire = 0, key & 7
-        if wire == _VARINT:
-            payload_at = at
-            value, at = _read_varint(message, at)
-        elif wire == _LENGTH:
-            length, payload_at = _read_varint(message, at)
-            at = payload_at + length
-        elif wire in _FIXED_SIZES:
-            payload_at, at = at, at + _FIXED_SIZES[wire]
-        else:
-            raise BundleError(f"not an ONNX file, or damaged: wire type {wire} at byte {start}; build the bundle again")
-        if at > len(message):
-            raise BundleError(f"an ONNX field ends at byte {at} of {len(message)}: truncated; build the bundle again")
-        yield _Field(key >> 3, message[start:at], message[payload_at:at], value)
-
-
-def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift, byte in enumerate(message[at : at + _VARINT_BYTES]):
-        value |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            return value, at + shift + 1
-    raise BundleError(f"an ONNX number at byte {at} has no end: damaged or truncated; build the bundle again")
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _varint_field(number: int, value: int) -> bytes:
-    return _varint(number << 3 | _VARINT) + _varint(value)
-
-
-def _bytes(number: int, payload: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH) + _varint(len(payload)) + payload
-
-
 def _attribute(name: str, value: int | list[int]) -> bytes:
-    body = _bytes(_ATTRIBUTE_NAME, name.encode())
+    body = bytes_field(_ATTRIBUTE_NAME, name.encode())
     if isinstance(value, int):
-        body += _varint_field(_ATTRIBUTE_INT, value) + _varint_field(_ATTRIBUTE_TYPE, _TYPE_INT)
+        body += varint_field(_ATTRIBUTE_INT, value) + varint_field(_ATTRIBUTE_TYPE, _TYPE_INT)
     else:
-        body += b"".join(_varint_field(_ATTRIBUTE_INTS, item) for item in value)
-        body += _varint_field(_ATTRIBUTE_TYPE, _TYPE_INTS)
-    return _bytes(_NODE_ATTRIBUTE, body)
+        body += b"".join(varint_field(_ATTRIBUTE_INTS, item) for item in value)
+        body += varint_field(_ATTRIBUTE_TYPE, _TYPE_INTS)
+    return bytes_field(_NODE_ATTRIBUTE, body)

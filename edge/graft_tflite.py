@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.check_tflite import check_whole
 from edge.errors import BundleError
 from edge.flatbuffer import Long, Old, Reader, Value, prefix
 from edge.graft import OUTPUT, check_dimension
@@ -36,7 +37,6 @@ _EXTERNAL_BUFFERS = 9  # Model, too
 _DEPRECATED_CODE, _CUSTOM_CODE, _CODE_VERSION, _CODE = range(4)  # OperatorCode
 _TENSORS, _INPUTS, _OUTPUTS, _OPERATORS, _GRAPH_NAME = range(5)  # SubGraph
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SHAPE_SIGNATURE, _HAS_RANK = 0, 1, 2, 3, 4, 7, 8  # Tensor
-_SCALE = 2  # QuantizationParameters
 _OPCODE, _OP_INPUTS, _OP_OUTPUTS, _OPTIONS_TYPE, _OPTIONS, _LARGE_OPTIONS = 0, 1, 2, 3, 4, 9  # Operator
 _DATA, _DATA_OFFSET, _DATA_SIZE = 0, 1, 2  # Buffer
 _NO_OFFSET = (0, 1)  # the schema: a Buffer's offset of 1 or less is none
@@ -81,7 +81,7 @@ def graft_tflite(
     outside = any(old.slot(operator, _LARGE_OPTIONS) for operator in old.tables(graph, _OPERATORS))
     if outside or old.tables(old.root, _EXTERNAL_BUFFERS):
         raise BundleError("the backbone keeps options or data in other places, as files over 2 GB do: build it smaller")
-    _check_whole(old, graph)
+    check_whole(old, graph)
     head = _Head(old, graph)
     probabilities = _add_head(head, outputs[0], weights, bias, power)
     metadata = [entry for entry in old.tables(old.root, _METADATA) if old.raw(entry, _ENTRY_NAME) != _MODEL_METADATA]
@@ -195,31 +195,6 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
     columns = head.constant("weights", np.ascontiguousarray(weights.T))
     x = head.add(_FULLY_CONNECTED, x, columns, head.constant("bias", bias), shape=rows(len(bias)))
     return head.add(_SOFTMAX, x, shape=rows(len(bias)), name=OUTPUT, options={_SOFTMAX_BETA: 1.0})
-
-
-def check_model(model: bytes) -> None:
-    """Refuse a damaged TFLite file before a runtime sees it: tflite-runtime dies of one that is cut short.
-
-    Raises:
-        BundleError: it points beyond its own end.
-    """
-    old = Reader(model, _IDENTIFIER, "TFLite")
-    for graph in old.tables(old.root, _SUBGRAPHS):
-        _check_whole(old, graph)
-
-
-def _check_whole(old: Reader, graph: int) -> None:
-    """Reach for the end of all that lies in tensors, operators and buffers: a runtime would, without looking first."""
-    for buffer in old.tables(old.root, _BUFFERS):
-        old.raw(buffer, _DATA)
-    for tensor in old.tables(graph, _TENSORS):
-        old.integers(tensor, _SHAPE), old.raw(tensor, _NAME)
-        if quantization := old.reference(tensor, _QUANTIZATION):
-            old.integers(quantization.position, _SCALE)
-    for operator in old.tables(graph, _OPERATORS):
-        old.integers(operator, _OP_INPUTS), old.integers(operator, _OP_OUTPUTS)
-        if options := old.reference(operator, _OPTIONS):
-            old.slot(options.position, 0)
 
 
 def _buffer(old: Reader, buffer: int) -> Value:

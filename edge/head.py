@@ -24,6 +24,8 @@ from edge.errors import BundleError, LabelError
 MAGIC = b"EDGEHEAD"
 VERSION = 1
 LIMIT = 1 << 16  # neither D nor C is ever larger: set before anything is read
+LARGEST = 1e30  # of weights and bias: scores of unit embeddings then stay within float32
+COLDEST = 1e-9  # temperature: scores divided by it stay within float64
 _HEADER = np.dtype(
     [("magic", "S8"), ("version", "<u4"), ("features", "<u4"), ("labels", "<u4"), ("names", "<u4"), ("t", "<f8")]
 )
@@ -95,7 +97,9 @@ class Head:
             raise BundleError(f"head is {self.weights.dtype} and {self.bias.dtype} but float32 is expected; retrain it")
         if not (np.isfinite(self.weights).all() and np.isfinite(self.bias).all()):
             raise BundleError("head weights or bias are not finite; retrain it or roll back")
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
+        if max(np.abs(self.weights).max(), np.abs(self.bias).max()) > LARGEST:
+            raise BundleError(f"head weights or bias are beyond {LARGEST:g}; retrain it or roll back")
+        if not (np.isfinite(self.temperature) and self.temperature >= COLDEST):
             raise BundleError(f"head temperature is {self.temperature} but must be positive; retrain it or roll back")
 
     @property

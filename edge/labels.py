@@ -13,8 +13,13 @@ MAX_LENGTH = 100  # characters; a file name may hold 255 bytes, and a character 
 RESERVED = "unknown"  # the answer for a picture unlike everything taught
 
 _JOINERS = "\u200c\u200d"  # the two format characters that words and emoji are really written with
-# Unicode categories: control, format, surrogate, private use, unassigned, line and paragraph separators
-_NOT_PRINTED = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
+# Unicode categories: control, format, surrogate, line and paragraph separators; Co and Cn: private use, unassigned
+_NOT_PRINTED = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
+
+
+def hidden(character: str) -> bool:
+    """Whether a character is not printed, but obeyed: by a terminal, or by who reads."""
+    return unicodedata.category(character) in _NOT_PRINTED and character not in _JOINERS
 
 
 def clean(name: str) -> str:
@@ -46,7 +51,7 @@ def clean(name: str) -> str:
             raise LabelError(
                 f"label {label!r} contains '{character}': a label may be a folder's name; leave the separator out"
             )
-        if unicodedata.category(character) in _NOT_PRINTED and character not in _JOINERS:
+        if hidden(character) or unicodedata.category(character) in ("Co", "Cn"):
             raise LabelError(f"label {label!r} contains the unprintable character U+{ord(character):04X}; leave it out")
     if label[0] in ".-":
         raise LabelError(f"label '{label}' begins with '{label[0]}'; begin it with a letter or digit")

@@ -334,4 +334,5 @@ def _pictures(path: photos.Picture) -> Sequence[photos.Picture]:
 
 
 def _source(path: photos.Picture) -> str:
-    return path.name if isinstance(path, photos.Frame) else str(path.absolute())
+    name = path.name if isinstance(path, photos.Frame) else str(path.absolute())
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # a file's name is any bytes

@@ -11,7 +11,10 @@ power, from the web, and from strangers.
 import io
 import math
 import stat
+import threading
 import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
+from edge.quiet import quiet
 from edge.region import Region
 
 Pixels = NDArray[np.uint8]
@@ -27,11 +31,19 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", 
 CROP_BYTES = 32_000  # of a kept crop
 MAX_BYTES = 100_000_000  # of one file
 MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
-MAX_PIXELS = 40_000_000  # decoded at once: Pillow takes 4 bytes each, so 160 MB of a 512 MB board
+MAX_PIXELS = 40_000_000  # decoded at once
+MAX_MEMORY = 190_000_000  # bytes that one picture may take while it is decoded, of a board of 512 MB
+MAX_LENGTH = 65_535  # pixels a side; Pillow keeps 16 bytes for each row beside its pixels
 _ORIENTATION = 0x0112  # EXIF tag
 # Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. Those that
 # Pillow has ready without importing all its plugins come first.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 3, "I;16B": 3, "I;16L": 3, "I;16N": 3}  # a pixel in memory; else 4
+_OVERHEAD = {"WEBP": 11, "TIFF": 4, "GIF": 4}  # bytes a pixel that the decoder holds for itself, measured
+_PROGRESSIVE = 2  # bytes a pixel and channel: such a JPEG is held whole, at whatever scale it is asked for
+_STRIP = 1_000_000  # pixels converted at once
+_LARGE = 40_000_000  # bytes; of pictures that take more, one is decoded at a time, however many threads there are
+_large = threading.Lock()
 
 # Pillow says so of pictures over 89 million pixels while it opens them; here that is an error like the others.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -95,9 +107,9 @@ def decode(data: bytes, name: str, size: int, short_side: int, region: Region | 
     try:
         with _open(data) as image:
             if region is None:
-                return square(_upright(image, name, short_side), size, short_side)
+                return square(_upright(image, name, short_side, len(data)), size, short_side)
             side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
-            upright = _upright(image, name, side)
+            upright = _upright(image, name, side, len(data))
             return square(upright.crop(region.box(*upright.size)), size, short_side)
     except ImageError:
         raise
@@ -174,28 +186,66 @@ def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
-def _upright(image: Image.Image, name: str, short_side: int) -> Image.Image:
+def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> Image.Image:
     """Decode to 8-bit RGB as the photographer saw it, refusing what would take too much memory."""
     declared = image.width * image.height
-    if declared > MAX_DECLARED:
-        raise ImageError(f"{name} declares {declared / 1e6:.0f} million pixels; make it smaller")
-    image.draft("RGB", (short_side, short_side))  # JPEG alone: decode at 1/2, 1/4 or 1/8 of the size
-    # a progressive JPEG is held whole by the decoder, at whatever scale it is asked for
-    pixels = declared if image.info.get("progressive") else image.width * image.height
-    if pixels > MAX_PIXELS:
+    if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
         raise ImageError(
-            f"{name} has {pixels / 1e6:.0f} million pixels, at most {MAX_PIXELS / 1e6:.0f} are decoded; make it smaller"
+            f"{name} declares {image.width} × {image.height} pixels, at most {MAX_DECLARED / 1e6:.0f} million and "
+            f"{MAX_LENGTH} a side are read; make it smaller"
         )
-    if image.mode == "F":
-        raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture")
-    image.load()
-    if image.mode.startswith("I"):  # 16 bits of grey: keep the upper 8, where convert() would clip
-        levels = np.asarray(image).astype(np.int64) >> 8
-        image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-    if image.getexif().get(_ORIENTATION, 1) != 1:
-        from PIL import ImageOps  # 2 ms that few pictures need
+    with ExitStack() as stack:
+        image.draft("RGB", (short_side, short_side))  # JPEG alone: decode at 1/2, 1/4 or 1/8 of the size
+        cost = file_size + _cost(image, declared)
+        if image.width * image.height > MAX_PIXELS or cost > MAX_MEMORY:
+            raise ImageError(
+                f"{name} has {declared / 1e6:.0f} million pixels, which take {cost / 1e6:.0f} MB to decode as "
+                f"{image.format} {image.mode}, at most {MAX_MEMORY / 1e6:.0f} are used; make it smaller"
+            )
+        if cost > _LARGE:
+            stack.enter_context(_large)
+        if image.mode == "F":
+            raise ImageError(
+                f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture"
+            )
+        if image.format == "TIFF":  # whose library tells the terminal of each fault
+            stack.enter_context(quiet())
+        image.load()
+        if image.mode.startswith("I"):
+            image = _by_strips(image, "L", _upper_bits)
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            from PIL import ImageOps  # 2 ms that few pictures need
 
-        image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:  # seen on white, as viewers show it; the hidden colours are arbitrary
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")
+            image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:  # seen on white, as viewers show it; the hidden colours are arbitrary
+            return _by_strips(image, "RGB", _on_white)
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _cost(image: Image.Image, declared: int) -> int:
+    """Bytes that decoding takes at its peak: the decoder's, the picture's, those of one turned, and of one in RGB."""
+    pixels = image.width * image.height
+    pixel, turned = _BYTES.get(image.mode, 4), image.getexif().get(_ORIENTATION, 1) != 1
+    each = pixel * (1 + turned) + 4 * (image.mode != "RGB") + _OVERHEAD.get(image.format or "", 0)
+    held: int = _PROGRESSIVE * len(image.getbands()) * declared if image.info.get("progressive") else 0
+    return int(pixels * each + held)
+
+
+def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert a picture to a mode a few rows at a time, so that nothing between is ever there as a whole."""
+    result = Image.new(mode, image.size)
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        result.paste(convert(image.crop((0, top, image.width, min(top + rows, image.height)))), (0, top))
+    if exif := image.info.get("exif"):
+        result.info["exif"] = exif
+    return result
+
+
+def _upper_bits(strip: Image.Image) -> Image.Image:
+    """16 bits of grey: keep the upper 8, where convert() would clip."""
+    return Image.fromarray(np.clip(np.asarray(strip).astype(np.int32) >> 8, 0, 255).astype(np.uint8))
+
+
+def _on_white(strip: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip.convert("RGBA")).convert("RGB")

@@ -530,6 +530,7 @@ def open_store(home: Path, create: bool = False) -> Store:
             raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
     elif not path.exists():
         raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
+    _close_to_others(home)
     with _explained(path):
         try:
             return Store(_connect(path), path)
@@ -541,6 +542,16 @@ def open_store(home: Path, create: bool = False) -> Store:
         if os.statvfs(home).f_flag & os.ST_RDONLY:
             return Store(_connect(path, "?immutable=1"), path)
         return Store(_connect(path, first="PRAGMA locking_mode = EXCLUSIVE"), path)
+
+
+def _close_to_others(home: Path) -> None:
+    """Take away what others may do in a home: it holds what was taught. One that is not ours, or read-only, stays."""
+    with contextlib.suppress(OSError):
+        if home.stat().st_mode & 0o077:
+            home.chmod(0o700)
+            for file in (*home.glob("learner.db*"), *home.glob("*.edge"), *home.glob("watched-*")):
+                if not file.is_symlink():
+                    file.chmod(0o600)
 
 
 def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:

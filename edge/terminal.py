@@ -4,6 +4,7 @@ Results go to stdout, progress and complaints to stderr. Exit 0: done; 1: an `Ed
 3: done in part (some pictures could not be read); 130: interrupted. `EDGE_DEBUG=1` shows where an error arose.
 """
 
+import io
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import click
 
 from edge.errors import EdgeError
+from edge.labels import hidden
 
 PARTLY = 3
 INTERRUPTED = 130
@@ -25,10 +27,16 @@ def run(command: click.Command, name: str) -> None:
     # Before numpy is loaded: a head's matrices are small, and where other programs keep the cores busy, OpenBLAS's
     # threads wait for each other a hundred times longer than they calculate.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it cannot print as \\u2026
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        for line in told.getvalue().rstrip("\n").split("\n"):
+            complain(line)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted; what was reported as done is stored")
@@ -52,17 +60,25 @@ def complain(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print one JSON value on one line."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Print one JSON value on one line; what a terminal would obey, and bytes of no encoding, are written as \\u…."""
+    text = json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_in_json(c) if hidden(c) else c for c in text)
+    click.echo(text)
 
 
 def shown(text: str) -> str:
-    r"""Return `text` with control characters written out: a file's name must not steer the terminal.
+    r"""Return `text`, one line, with what is not printed written out: a file's name must not steer the terminal.
 
-    >>> print(shown("a\x1b[2Jb"))
-    a\x1b[2Jb
+    That is control characters (line ends as well, with which a name could forge a line), half characters that stand for
+    bytes of no encoding, and what turns the direction of writing.
+
+    >>> print(shown("a\x1b[2J\nb\u202e"))
+    a\x1b[2J\nb\u202e
     """
-    return "".join(_escaped(c) if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" else c for c in text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if hidden(c) and c != "\t" else c for c in text)
 
 
 def percent(share: float) -> str:
@@ -144,7 +160,16 @@ def _one_line(error: BaseException) -> str:
 
 
 def _escaped(character: str) -> str:
-    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
+    return character.encode("unicode_escape").decode()
+
+
+def _in_json(character: str) -> str:
+    return json.dumps(character)[1:-1] if ord(character) > 0x7F else f"\\u{ord(character):04x}"
+
+
+def _unicode() -> bool:
+    """Whether stdout can print every character."""
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
 
 def _short(label: str) -> str:

@@ -35,6 +35,7 @@ PURE = {
 DISK = {
     "backup",
     "bundle",
+    "quiet",
     "store",
     "preprocess",
     "files",
@@ -53,6 +54,7 @@ DISK = {
     "hooks",
     "review",
     "stop",
+    "trial",
     "turn",
     "verify",
     "uncertain",

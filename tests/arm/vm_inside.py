@@ -1,0 +1,146 @@
+"""Inside the machine: from a folder of wheels to a camera service, as a person would, step by step.
+
+    python3 vm_inside.py first | again
+
+Runs as root under systemd, by the system's own Python. Each step prints one line: `step NAME: ok` or `failed`, with the
+largest memory of its process, and what it said. `first` installs and learns, `again` is the boot after.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+KIT = Path("/opt/kit")
+EDGE = "/opt/edge-transfer/bin/edge"
+HOME = Path("/var/lib/edge")
+INBOX = HOME / "inbox"
+PATIENCE = 900.0  # seconds for a service, on a busy machine
+failed: list[str] = []
+
+
+def main() -> None:
+    """Do what the first word says; exit with 1 if a step failed."""
+    {"first": first, "again": again}[sys.argv[1]]()
+    sys.exit(bool(failed))
+
+
+def first() -> None:
+    """Install, teach, retrain, classify, watch, stop, retrain as the timer does."""
+    labels = taught()
+    step("install.sh", "bash", str(KIT / "install.sh"))
+    step("install.sh again", "bash", str(KIT / "install.sh"))
+    KIT.chmod(0o755)
+    as_user = ("runuser", "-u", "edge", "--", EDGE, "--home", str(HOME))
+    step("init", *as_user, "init", str(KIT / "surfaces.edge"))
+    for label in labels:
+        step(f"teach {label}", *as_user, "teach", label, str(KIT / "photos" / label))
+    step("retrain", *as_user, "retrain")
+    step("classify", *as_user, "classify", *[str(picture(label)) for label in labels])
+    step("doctor", *as_user, "doctor", codes=(0, 1))
+
+    INBOX.mkdir()
+    shutil.chown(INBOX, "edge", "edge")
+    Path("/etc/edge-transfer/watch.conf").write_text(f"EDGE_SOURCE={INBOX}\n")
+    patience = Path("/etc/systemd/system/edge-watch.service.d/emulated.conf")  # nothing here is as fast as a Pi
+    patience.parent.mkdir()
+    patience.write_text("[Service]\nTimeoutStartSec=20min\nTimeoutStopSec=10min\nWatchdogSec=10min\n")
+    step("reload", "systemctl", "daemon-reload")
+    step("start edge-watch", "systemctl", "start", "edge-watch")
+    watched("a photo that arrives", labels[0])
+    memory("edge-watch")
+    step("SIGTERM", "systemctl", "stop", "edge-watch")
+    shown = properties("edge-watch", "Result", "ExecMainStatus", "ExecMainCode")
+    tell("it ended well", shown == {"Result": "success", "ExecMainStatus": "0", "ExecMainCode": "1"}, str(shown))
+
+    step("relabel", *as_user, "relabel", labels[1], "1")
+    step("the timer's service", "systemctl", "start", "edge-retrain.service")
+    history = json.loads(said(*as_user, "history", "--json"))
+    tell("it made a generation", len(history) == 3, f"{len(history)} generations")
+    step("the timer's service again", "systemctl", "start", "edge-retrain.service")
+    history = json.loads(said(*as_user, "history", "--json"))
+    tell("it made no other", len(history) == 3, f"{len(history)} generations")
+    step("enable", "systemctl", "enable", "edge-watch.service", "edge-retrain.timer")
+    for unit in ("edge-watch.service", "edge-retrain.service"):
+        step(f"security of {unit}", "sh", "-c", f"systemd-analyze security --no-pager {unit} | tail -n 1")
+
+
+def again() -> None:
+    """After a reboot the service watches by itself."""
+    until = time.monotonic() + PATIENCE
+    while properties("edge-watch", "ActiveState")["ActiveState"] != "active" and time.monotonic() < until:
+        time.sleep(0.5)
+    tell("edge-watch runs after a reboot", properties("edge-watch", "ActiveState")["ActiveState"] == "active", "")
+    watched("a photo that arrives after a reboot", taught()[-1])
+    waits = properties("edge-retrain.timer", "ActiveState", "NextElapseUSecRealtime")
+    tell("the timer waits", waits["ActiveState"] == "active", str(waits))
+
+
+def watched(what: str, label: str) -> None:
+    """Drop a photo into the folder that is watched, and see the line about it in the journal."""
+    source = picture(label)
+    partial = INBOX / ".partial"
+    shutil.copy(source, partial)
+    partial.rename(INBOX / f"{time.time_ns()}.jpg")
+    until = time.monotonic() + PATIENCE
+    name = max(path.name for path in INBOX.glob("*.jpg"))
+    while time.monotonic() < until:
+        journal = said("journalctl", "-u", "edge-watch", "-o", "cat", "--no-pager")
+        found = [line for line in journal.splitlines() if name in line and line.startswith("{")]
+        if found:
+            return tell(what, "label" in json.loads(found[-1]), found[-1])
+        time.sleep(1)
+    return tell(what, False, said("journalctl", "-u", "edge-watch", "--no-pager")[-1500:])
+
+
+def memory(unit: str) -> None:
+    """The largest memory of a running service's process."""
+    process = properties(unit, "MainPID")["MainPID"]
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    tell(f"memory of {unit}", True, "", int(peak))
+
+
+def taught() -> list[str]:
+    """The labels, which are folders of photos."""
+    return sorted(path.name for path in (KIT / "photos").iterdir())
+
+
+def picture(label: str) -> Path:
+    """A photo that is not taught."""
+    return sorted((KIT / "new" / label).iterdir())[0]
+
+
+def properties(unit: str, *names: str) -> dict[str, str]:
+    """What systemd knows of a unit."""
+    lines = said("systemctl", "show", unit, *[f"--property={name}" for name in names]).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def said(*words: str) -> str:
+    """A command's output."""
+    return subprocess.run(words, capture_output=True, text=True).stdout
+
+
+def step(name: str, *words: str, codes: tuple[int, ...] = (0,)) -> None:
+    """Run a command, and tell how it ended and how much memory its largest process took."""
+    with tempfile.TemporaryFile("w+") as output:
+        child = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        _, status, used = os.wait4(child.pid, 0)
+        output.seek(0)
+        tell(name, os.waitstatus_to_exitcode(status) in codes, output.read(), used.ru_maxrss)
+
+
+def tell(name: str, well: bool, said: str, kilobytes: int = 0) -> None:
+    """Print the line of a step, and after it what was said."""
+    if not well:
+        failed.append(name)
+    print(json.dumps({"step": name, "well": well, "peak": kilobytes / 1024, "said": said}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -57,7 +57,8 @@ class Home:
         home: the folder.
         store: its open database.
         clock: tells the time for what is stored.
-        warn: is told, in one line, when the serving head is damaged and an older one serves instead.
+        warn: is told, in one line, when the serving head is damaged and an older one serves instead, or when what was
+            forgotten cannot be scrubbed yet.
     """
 
     def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = quiet) -> None:
@@ -348,7 +349,10 @@ class Home:
                 self.store.remove_label(name)
             made = refit(self)
             overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
-        self.store.scrub()
+        try:
+            self.store.scrub()
+        except HomeError as error:
+            self.warn(f"careful: {error}")
         return Forgotten(len(doomed), labels, made.serving, made.promoted, tuple(overwritten))
 
     def relabel(self, names: Sequence[str], label: str) -> list[Example]:

@@ -83,7 +83,7 @@ class Killer:
             for slot in dying:
                 self._start(slot)
             if killed % 200 < len(dying):
-                self._say(f"kills: {killed}, {len(self._wrong)} lost")
+                self._say(f"kills: {killed}, {len(self._wrong)} lost {' '.join(self._wrong)[-300:]}")
         for slot in self._slots:
             os.kill(slot.child, signal.SIGKILL)
             self._collect(slot)

@@ -1,8 +1,8 @@
 """Real processes, killed with SIGKILL at random moments while others work on the same home: at least 1,000 times.
 
 Each worker teaches, retrains, rolls back and forgets as chance has it, and tells before and after each step through a
-pipe, which a kill cannot take back. Now and then all are killed at once, as when the machine loses its power for its
-programs alone. After each kill what was acknowledged must be there, what was forgotten gone, and the home whole.
+pipe, which a kill cannot take back. Now and then all are killed at once. After each kill what was acknowledged must be
+there and what was forgotten gone; after each fifth, and each of all, the home must be whole.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from edge.verify import verify
 
 WORKERS = 3
 ALL = 20  # one kill in so many takes all workers at once
+LOOK = 5  # after one kill in so many the whole home is looked at, while the others go on
 KEPT = 12  # a worker that has taught more forgets some
 PACE = 0.06  # seconds between kills, on average
 
@@ -60,7 +61,7 @@ class Killer:
         self._home, self._say = home, say
         self._dice = random.Random(8)
         self._slots = [Slot() for _ in range(WORKERS)]
-        self._begun = 0  # workers
+        self._begun = self._checks = 0  # workers, checks
         self._done: Counter[str] = Counter()
         self._wrong: list[str] = []
         self._old = self._new = 0
@@ -146,12 +147,14 @@ class Killer:
         for slot in dead:  # the others forget meanwhile
             self._wrong += [f"{when}: {image[:8]} was acknowledged and is gone" for image in slot.pictures - there]
             self._wrong += [f"{when}: {image[:8]} was forgotten and is there" for image in slot.gone & there]
+        self._checks += 1
         try:
             if len(dead) == WORKERS:
                 state.of(self._home)
-            for finding in verify(self._home).findings:
-                if not finding.ok:
-                    self._wrong.append(f"{when}: {finding.check}: {finding.seen}")
+            if self._checks % LOOK == 0:
+                for finding in verify(self._home).findings:
+                    if not finding.ok:
+                        self._wrong.append(f"{when}: {finding.check}: {finding.seen}")
         except (state.Damaged, HomeError) as error:
             self._wrong.append(f"{when}: {error}")
 

@@ -23,9 +23,10 @@ _PATH = click.Path(path_type=Path)
 
 def shared(command: _F) -> _F:
     """Give a command `--home` and `--json`, which also stand before its name; the nearer one wins."""
-    command = click.option("--home", type=_PATH, expose_value=False, callback=_remember, help="Folder of all state.")(
-        command
-    )
+    any_path = click.Path(path_type=Path, readable=False)  # one that is another user's is explained where it is opened
+    command = click.option(
+        "--home", type=any_path, expose_value=False, callback=_remember, help="Folder of all state."
+    )(command)
     return click.option(
         "--json", "as_json", is_flag=True, default=None, expose_value=False, callback=_remember, help="Print JSON."
     )(command)
@@ -52,7 +53,7 @@ def learner() -> "Learner":
     """Open the home; it is closed with the command."""
     from edge.learner import Learner
 
-    opened = Learner.open(home())
+    opened = Learner.open(home(), warn=complain)
     click.get_current_context().call_on_close(opened.close)
     return opened
 
@@ -363,4 +364,4 @@ def main() -> None:
     run(cli, "edge")
 
 
-from edge import cli_camera  # noqa: E402, F401  # its commands need the group above
+from edge import cli_camera, cli_safety  # noqa: E402, F401  # their commands need the group above

@@ -487,6 +487,33 @@ def pretrain(
         say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
 
 
+@cli.command()
+@click.argument("bundle", type=_PATH)
+@click.argument("host", metavar="[USER@]HOST")
+@click.option("--offline", is_flag=True, help="Send everything from here: the device needs no network.")
+@as_json
+def deploy(bundle: Path, host: str, offline: bool) -> None:
+    """Install BUNDLE, and this program, on a device by ssh.
+
+    The bundle serves there once its golden pictures give the right embeddings on the device; until then, and if they do
+    not, what served goes on serving. If the connection breaks, the same command goes on.
+    """
+    from export.deploy import deploy as deploy_bundle
+
+    result = deploy_bundle(bundle, host, offline, complain)
+    status = result.status
+    if _for_programs():
+        say_json({**status, "host": host, "warnings": [finding._asdict() for finding in result.warnings]})
+        return
+    for finding in result.warnings:
+        complain(f"careful: {finding.check}: {finding.seen}")
+        complain(f"    → {finding.remedy}")
+    taught = sum(label["local"] for label in status["labels"])
+    say(
+        f"{host} serves {status['bundle']}: generation {status['generation']}, {plural(taught, 'example')} taught there"
+    )
+
+
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ Commands:
   build      Build a bundle from PHOTOS, one folder per label.
   check      Verify BUNDLE, prove it here, and say what is in it.
   compare    Rank networks on PHOTOS before any training.
+  deploy     Install BUNDLE, and this program, on a device by ssh.
   pretrain   Train a backbone from nothing on DATA: folders of class...
   sample     Write a small set of real photographs into FOLDER.
   sign       Sign BUNDLE, so that devices know who sent it.

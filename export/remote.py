@@ -1,0 +1,135 @@
+"""Another machine by the system's own ssh, with the user's own keys and configuration: run a command, send files.
+
+One connection carries all, so that a password is asked for once. No shell runs here; there, ssh gives one string to the
+login shell, so every word is quoted. A file is sent under another name, its SHA-256 is taken there, and only then is it
+renamed: what is there under its name is whole, and is not sent again.
+"""
+
+import hashlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from edge.errors import EdgeError
+
+_HOST = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.+-]*@)?[A-Za-z0-9_\[][A-Za-z0-9_.:%\[\]-]*")
+_LOST = 255  # ssh's exit code for its own failures
+_RECEIVE = 'cat >"$1.partial" && echo "$2  $1.partial" | sha256sum -c --status && mv "$1.partial" "$1"'
+
+
+class RemoteError(EdgeError, OSError):
+    """A machine that cannot be reached, or a connection that broke."""
+
+
+class Done(NamedTuple):
+    """What a command there said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Remote:
+    """A connection to `[USER@]HOST`.
+
+    Raises:
+        RemoteError: it is no host's name, or no ssh is here.
+    """
+
+    def __init__(self, host: str) -> None:
+        if not _HOST.fullmatch(host):
+            raise RemoteError(f"{host!r} is no [USER@]HOST; give for example pi@kitchen.local")
+        program = shutil.which("ssh")
+        if program is None:
+            raise RemoteError("ssh is not here; install it (Debian: sudo apt install openssh-client)")
+        self.host = host
+        self._socket = tempfile.TemporaryDirectory(prefix="edge-")
+        options = {
+            "BatchMode": "no" if sys.stdin.isatty() else "yes",
+            "ConnectTimeout": "15",
+            "ServerAliveInterval": "10",
+            "ServerAliveCountMax": "3",
+            "ControlMaster": "auto",
+            "ControlPersist": "60",
+            "ControlPath": f"{self._socket.name}/%C",
+        }
+        self._ssh = [program, "-T", *[word for name, value in options.items() for word in ("-o", f"{name}={value}")]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run([*self._ssh, "-O", "exit", "--", self.host], capture_output=True, check=False)
+        self._socket.cleanup()
+
+    def run(self, *command: str, send: bytes = b"", hear: Callable[[str], None] | None = None) -> Done:
+        """Run a command there.
+
+        Args:
+            command: its words, passed on exactly.
+            send: its standard input.
+            hear: called with each line of its standard output as it comes.
+
+        Raises:
+            RemoteError: the connection cannot be made, or broke.
+        """
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+            given.write(send)
+            given.seek(0)
+            with subprocess.Popen(
+                [*self._ssh, "--", self.host, shlex.join(command)], stdin=given, stdout=subprocess.PIPE, stderr=said
+            ) as child:
+                assert child.stdout is not None
+                lines = []
+                for raw in child.stdout:
+                    lines.append(raw.decode(errors="replace"))
+                    if hear:
+                        hear(lines[-1].rstrip("\n"))
+            said.seek(0)
+            err = said.read().decode(errors="replace").strip()
+        if child.returncode == _LOST:
+            raise RemoteError(
+                f"{self.host}: {(err.splitlines() or ['the connection broke'])[-1].removeprefix('ssh: ')}"
+            )
+        return Done(child.returncode, "".join(lines), err)
+
+    def send(self, files: Sequence[Path], folder: str, tell: Callable[[str], None]) -> None:
+        """Make a folder there hold these files and no others; those it has already are not sent again.
+
+        Args:
+            files: to send.
+            folder: there, relative to the user's own folder.
+            tell: called with a line before each file that is sent.
+
+        Raises:
+            RemoteError: the connection broke, or the disk there does not take it.
+        """
+        hashes = {path: _sha256(path) for path in files}
+        self._must("mkdir", "-p", "-m", "700", "--", folder)
+        listed = self.run("sh", "-c", 'cd "$1" && sha256sum -- * 2>/dev/null', "sh", folder).out.splitlines()
+        there = {name: digest for digest, _, name in (line.partition("  ") for line in listed)}
+        names = {path.name for path in files}
+        stale = [f"{folder}/{name}" for name in there if name not in names]
+        if stale:
+            self._must("rm", "-f", "--", *stale)
+        for path, digest in hashes.items():
+            if there.get(path.name) != digest:
+                tell(f"sending {path.name} ({path.stat().st_size / 1e6:.1f} MB)")
+                self._must("sh", "-c", _RECEIVE, "sh", f"{folder}/{path.name}", digest, send=path.read_bytes())
+
+    def _must(self, *command: str, send: bytes = b"") -> None:
+        done = self.run(*command, send=send)
+        if done.code:
+            why = (done.err.splitlines() or [f"{command[0]} failed there with exit code {done.code}"])[-1]
+            raise RemoteError(f"{self.host}: {why}; see to the disk there and run it again")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -245,7 +245,7 @@ install_service() {
         return
     fi
     systemd-sysusers --inline "u edge - \"edge-transfer\" $home" 'm edge video'
-    install -d -o edge -g edge -m 0750 "$home"
+    install -d -o edge -g edge -m 0700 "$home"
     local scripts unit
     scripts=$("$env/bin/python" -c 'import edge, pathlib; print(pathlib.Path(edge.__file__).parent / "device_scripts")')
     [ -d "$scripts" ] || scripts=$here

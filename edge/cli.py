@@ -23,9 +23,10 @@ _PATH = click.Path(path_type=Path)
 
 def shared(command: _F) -> _F:
     """Give a command `--home` and `--json`, which also stand before its name; the nearer one wins."""
-    command = click.option("--home", type=_PATH, expose_value=False, callback=_remember, help="Folder of all state.")(
-        command
-    )
+    any_path = click.Path(path_type=Path, readable=False)  # one that is another user's is explained where it is opened
+    command = click.option(
+        "--home", type=any_path, expose_value=False, callback=_remember, help="Folder of all state."
+    )(command)
     return click.option(
         "--json", "as_json", is_flag=True, default=None, expose_value=False, callback=_remember, help="Print JSON."
     )(command)

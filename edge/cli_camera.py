@@ -185,18 +185,23 @@ def capture(
 
 
 @click.command()
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=_PATH, required=False)
 @click.option("--retrain/--no-retrain", default=True, help="Fit a new head at the end; yes unless you say so.")
 @cli.shared
-def review(folder: Path, retrain: bool) -> None:
+def review(folder: Path | None, retrain: bool) -> None:
     """Label the frames that watch kept, one key each; then retrain.
 
-    FOLDER is where `edge watch --save-uncertain FOLDER` put them; labelled, they are moved to FOLDER/labelled/LABEL.
+    FOLDER is where `edge watch --save-uncertain FOLDER` put them, the last one unless given; labelled, they are moved
+    to FOLDER/labelled/LABEL.
     """
     from edge.errors import SourceError
     from edge.review import Review, Reviewed
 
-    session = Review(cli.learner(), folder)
+    learner = cli.learner()
+    folder = folder or learner.uncertain
+    if folder is None:
+        raise SourceError("watch has kept no frames for this home yet; let it: edge watch SOURCE --save-uncertain DIR")
+    session = Review(learner, folder)
     if session.waiting() and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SourceError("review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES")
     deleted = _go_through(session)

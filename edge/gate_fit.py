@@ -5,16 +5,17 @@ not taught it, nor the rest of its session.
 
 **Few examples.** A mean of n − 1 examples is noisier than one of n, and a cosine with it lower: with ρ the mean cosine
 of two examples of a label, cos(x, mean of n) is proportional to √(n / (1 + (n − 1) ρ)), so that left-out cosines are
-multiplied by the ratio of the two. The threshold is the conformal quantile, the ⌊α (n + 1)⌋-th smallest of n; below
-twice the n for which there is one, it is the one-sided prediction bound of a normal variable, mean − t σ √(1 + 1/n),
-with the n that they are worth.
+multiplied by the ratio of the two. The threshold is Harrell and Davis's estimate of the α-quantile, the mean of all
+order statistics weighted as the quantile's place is likely, which strays less than any one of them: measured, at the
+same share kept it lets in fewer unknown ones. Where not even two examples lie below it, it is the one-sided prediction
+bound of a normal variable, mean − t σ √(1 + 1/n), with the n that they are worth.
 
 **Bursts.** Frames of one scene taught as if each stood for itself leave each other out in vain: their similarities are
 near 1, and their quantile is a threshold that no other day's picture reaches. Where
 their median is above `BURST`, the threshold is therefore at most `ALIKE`.
 
-Sources: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005 (the quantile); Abramowitz & Stegun
-26.7.5 (Student's t from the normal quantile).
+Sources: Harrell & Davis, "A new distribution-free quantile estimator", Biometrika 1982; Abramowitz & Stegun 26.7.5
+(Student's t from the normal quantile).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from edge.gate import COVERAGE, KNOTS, Background, Gate
 
 FEWEST = 4  # left-out examples: two labels of two
 BURST = 0.9  # median similarity above which the pictures are frames of one scene; those of a sign language reach 0.85
+_FINE = 16  # points of the density for each order statistic
 ALIKE = 0.6  # a similarity that is then never called unknown; random pictures reach 0.3
 
 Floats = NDArray[np.float64]
@@ -110,20 +112,31 @@ def lower_bound(scores: Floats, coverage: float, means: int = 1) -> float:
         means: how many means the examples were left out of. What is left out moves the rest the other way, so that n
             scores are worth n − means: two examples of a label have one and the same.
 
-    >>> lower_bound(np.arange(100.0), 0.95)
-    4.0
+    >>> round(lower_bound(np.arange(100.0), 0.95), 2)
+    4.5
     >>> round(lower_bound(np.array([1.0, 2.0, 3.0, 4.0]), 0.95), 2)
     -0.84
     """
     rank = int((1 - coverage) * (len(scores) + 1) + 1e-9)
     if rank >= 2:
-        return float(np.sort(scores)[rank - 1])
+        return _quantile(scores, 1 - coverage)
     from statistics import NormalDist  # 5 ms that only retraining needs
 
     n = max(len(scores) - means, 1) + 1
     z, dof = NormalDist().inv_cdf(coverage), n - 1
     t = z + (z**3 + z) / (4 * dof) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * dof**2)
     return float(scores.mean() - t * scores.std() * np.sqrt(n / dof * (1 + 1 / n)))
+
+
+def _quantile(scores: Floats, share: float) -> float:
+    """The mean of the order statistics weighted by Beta((n + 1) share, (n + 1) (1 − share)) over ((i − 1)/n, i/n)."""
+    n = len(scores)
+    reach = share + 8 * np.sqrt(share * (1 - share) / n)  # beyond, the weights are nothing
+    most = min(n, int(np.ceil(n * reach)))
+    place = (np.arange(most * _FINE) + 0.5) / (n * _FINE)
+    log_density = ((n + 1) * share - 1) * np.log(place) + ((n + 1) * (1 - share) - 1) * np.log1p(-place)
+    weights = np.exp(log_density - log_density.max()).reshape(most, _FINE).sum(axis=1)
+    return float(np.sort(scores)[:most] @ weights / weights.sum())
 
 
 def _both(read: Read, factory: Examples | None) -> Iterator[Chunk]:

@@ -407,6 +407,9 @@ def open_store(home: Path, create: bool = False) -> Store:
             path.touch(mode=0o600)
         except OSError as error:
             raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
+    elif os.access(home, os.F_OK) and not os.access(home, os.X_OK):
+        as_owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} …"
+        raise HomeError(f"{home} is another user's; do it as that one: {as_owner}")
     elif not path.exists():
         raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
     _close_to_others(home)

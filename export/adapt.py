@@ -299,8 +299,11 @@ def _measure(work: _Work, trained: Trained) -> Measured:
 
 
 def _note(trained: Trained) -> str:
+    mixed = (
+        "" if trained.mix == 1 else f", mixed {100 * trained.mix:.0f} : {100 - 100 * trained.mix:.0f} with pretrained"
+    )
     best = min(trained.curve, key=lambda point: point.loss)
-    return f"{trained.epochs} of {trained.planned or '?'} passes, {trained.ended}; best after {best.epoch}"
+    return f"{trained.epochs} of {trained.planned or '?'} passes, {trained.ended}; best after {best.epoch}{mixed}"
 
 
 def _figure(measured: Measured) -> str:
@@ -411,9 +414,8 @@ def _write(result: Adapted, embedder: nn.Module) -> None:
     from export.report import report
 
     folder = result.folder
-    trunk = embedder.get_submodule("trunk")
     with replacing(folder / adapted.WEIGHTS) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in trunk.state_dict().items()}, partial)
+        save_file({name: tensor.contiguous() for name, tensor in backbones.state(embedder).items()}, partial)
     with replacing(folder / adapted.REPORT) as partial:
         partial.write_text(report(result), encoding="utf-8")
     adapted.write(folder, result.adaptation)

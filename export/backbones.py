@@ -1,11 +1,17 @@
 """The networks that can be adapted: one table of facts, where their weights come from, and the graph around them.
 
-A backbone is the convolutional trunk of a torchvision classifier; its embedding is the global mean of the trunk's
-last feature map::
+A backbone is the convolutional trunk of a torchvision classifier, a row of blocks; its embedding is the global mean of
+the last one's feature map::
 
-    image uint8 (N, H, W, 3), RGB 0–255  →  (image/255 − mean)/std  →  trunk (N, D, h, w)  →  mean over h, w (N, D)
+    image uint8 (N, H, W, 3), RGB 0–255  →  (image/255 − mean)/std  →  trunk (N, K, h, w)  →  mean over h, w (N, K)
 
-`Embedder` holds exactly that, so that the exported file needs nobody to normalise or transpose for it. Multiply-adds
+Ours says more, at no more cost: it joins to that the mean and the deviation over h, w of some earlier maps, its `taps`,
+less what they are for generic photos, each part on a scale of its own (Evci et al., "Head2Toe: utilizing intermediate
+representations for better transfer learning", ICML 2022)::
+
+    embedding = ((mean₁, deviation₁, …, mean) − centre)·weight        (N, D)
+
+`embedder` makes exactly that, so that the exported file needs nobody to normalise or transpose for it. Multiply-adds
 are those of convolutions and matrix products in the trunk at the input size (an element-wise product is not counted).
 
 Everything above the line "weights" needs no torch: `edge-export backbones` answers at once.
@@ -16,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import BundleError
 
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+SMALLEST = 1e-5  # variance: keeps the deviation of a map that is the same everywhere smooth
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels / 255; every weight file here uses them
 EMBEDDED_FILE = Path(__file__).parent / "weights" / "embedded.safetensors"
 
@@ -39,6 +46,7 @@ class Backbone:
         parameters: Of the trunk alone; the classifier is dropped.
         multiply_adds: Of the trunk for one image of `size` × `size` pixels.
         trunk: The modules of the torchvision network that make the last feature map, in order.
+        taps: Numbers of the blocks whose maps' means and deviations join the embedding.
         origin: Where `--weights imagenet` (or, for ours, the package) takes its weights from, in words.
         licence: Of those weights.
         size: Input pixels per side.
@@ -50,6 +58,7 @@ class Backbone:
     parameters: int
     multiply_adds: int
     trunk: tuple[str, ...] = ("features",)
+    taps: tuple[int, ...] = ()
     origin: str = "torchvision, ImageNet-1k"
     licence: str = "BSD-3-Clause (torchvision); ImageNet's terms bind the training images"
     size: int = 224
@@ -66,7 +75,7 @@ BACKBONES: Mapping[str, Backbone] = {
     row.name: row
     for row in (
         Backbone(
-            "embedded", "mobilenet_v3_small", 576, 927_008, 54_896_576,
+            "embedded", "mobilenet_v3_small", 800, 927_008, 54_896_576, taps=(3, 6, 8),
             origin="this package (docs/embedded.md)", licence="Apache-2.0",
         ),
         Backbone("mobilenet_v3_small", "mobilenet_v3_small", 576, 927_008, 54_896_576),
@@ -117,7 +126,7 @@ class Loaded:
 
     @property
     def trunk(self) -> nn.Module:
-        """The network alone: float32 (N, 3, H, W), normalised → float32 (N, D, h, w)."""
+        """The network alone: float32 (N, 3, H, W), normalised → float32 (N, K, h, w)."""
         return self.embedder.trunk  # type: ignore[return-value]
 
 
@@ -145,29 +154,38 @@ def load(name: str, weights: str = "", progress: bool = False) -> Loaded:
             f"backbone {name!r} has no {weights!r} weights; "
             + ("take --weights imagenet or --weights FILE" if weights == "embedded" else "use mobilenet_v3_small")
         )
-    trunk = _trunk(backbone)
+    network = embedder(_trunk(backbone), backbone.taps)
     origin, licence = backbone.origin, backbone.licence
     if weights == "random":
         origin, licence = "random, untrained", "none"
     elif weights == "imagenet":
-        _fill(trunk, backbone, _download(backbone, progress), "the downloaded weights")
+        _fill(network, backbone, _download(backbone, progress), "the downloaded weights")
     elif weights == "embedded":
-        _fill(trunk, backbone, read_state_dict(EMBEDDED_FILE), EMBEDDED_FILE.name)
+        _fill(network, backbone, read_state_dict(EMBEDDED_FILE), EMBEDDED_FILE.name)
     else:
         path = Path(weights)
-        _fill(trunk, backbone, read_state_dict(path), path.name)
+        _fill(network, backbone, read_state_dict(path), path.name)
         origin, licence = f"file {path.name}", "as that file's"
-    return Loaded(backbone, embedder(trunk), origin, licence)
+    return Loaded(backbone, network, origin, licence)
 
 
-def embedder(trunk: nn.Module) -> nn.Module:
-    """Wrap a trunk into the graph that is exported: uint8 NHWC in, pooled float32 out.
+class Seen(NamedTuple):
+    """How far pictures have come: the feature map (N, K, h, w), and the statistics taken on the way (N, S)."""
+
+    maps: torch.Tensor
+    statistics: tuple[torch.Tensor, ...] = ()
+
+
+def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
+    """Wrap a trunk into the graph that is exported: uint8 NHWC in, float32 embeddings out.
 
     Args:
-        trunk: float32 (N, 3, H, W), normalised → float32 (N, D, h, w).
+        trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w).
+        taps: As `Backbone.taps`.
 
     Returns:
-        A module in evaluation mode: uint8 (N, H, W, 3) → float32 (N, D).
+        A module in evaluation mode: uint8 (N, H, W, 3) → float32 (N, D). Its `begin`, `through` and `end` are its three
+        steps, so that what lies in front of some block can be computed once and kept.
     """
     import torch
     from torch import nn
@@ -175,6 +193,8 @@ def embedder(trunk: nn.Module) -> nn.Module:
     class Embedder(nn.Module):
         scale: torch.Tensor
         shift: torch.Tensor
+        centre: torch.Tensor
+        weight: torch.Tensor
 
         def __init__(self) -> None:
             super().__init__()
@@ -183,12 +203,44 @@ def embedder(trunk: nn.Module) -> nn.Module:
             std = torch.tensor(STD)
             self.register_buffer("scale", 1.0 / (255.0 * std))
             self.register_buffer("shift", -torch.tensor(MEAN) / std)
+            if taps:
+                self.register_buffer("centre", torch.zeros(()))
+                self.register_buffer("weight", torch.ones(()))
+
+        def begin(self, image: torch.Tensor) -> Seen:
+            pixels = image.to(torch.float32) * self.scale + self.shift
+            return Seen(pixels.permute(0, 3, 1, 2))
+
+        def through(self, seen: Seen, start: int = 0, stop: int | None = None) -> Seen:
+            maps, statistics = seen
+            for number, block in list(enumerate(blocks(self.trunk)))[start:stop]:
+                maps = block(maps)
+                if number in taps:
+                    mean = maps.mean((2, 3), keepdim=True)
+                    deviation = ((maps - mean).square().mean((2, 3)) + SMALLEST).sqrt()
+                    statistics = (*statistics, mean.flatten(1), deviation)
+            return Seen(maps, statistics)
+
+        def end(self, seen: Seen) -> torch.Tensor:
+            mean = seen.maps.mean((2, 3))
+            return (torch.cat([*seen.statistics, mean], 1) - self.centre) * self.weight if taps else mean
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            pixels = image.to(torch.float32) * self.scale + self.shift
-            return self.trunk(pixels.permute(0, 3, 1, 2)).mean((2, 3))  # type: ignore[no-any-return]
+            return self.end(self.through(self.begin(image)))
 
     return Embedder().eval()
+
+
+def blocks(trunk: nn.Module) -> list[nn.Module]:
+    """The row of blocks that a trunk is."""
+    children = list(trunk.children())
+    return list(children[0].children()) if len(children) == 1 else children
+
+
+def state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """What a weights file holds of an embedder: the trunk's tensors, and beside taps `centre` and `weight`."""
+    extra = {key: network.get_buffer(key) for key in ("centre", "weight") if hasattr(network, key)}
+    return {**network.get_submodule("trunk").state_dict(), **extra}
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -254,9 +306,13 @@ def _mean_pool() -> nn.Module:
     return MeanPool()
 
 
-def _fill(trunk: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load the keys that belong to the trunk; a classifier's keys beside them are no error, any other key is."""
-    wanted = trunk.state_dict()
+def _fill(network: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load the keys that belong to an embedder; a classifier's keys beside them are no error, any other key is."""
+    import torch
+
+    trunk = network.get_submodule("trunk")
+    scales = {key: torch.empty(backbone.embedding) for key in ("centre", "weight") if backbone.taps}
+    wanted = {**trunk.state_dict(), **scales}
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}  # not used when evaluating
     classifier = ("classifier.", "fc.")
     missing = sorted(wanted.keys() - state.keys() - counters)
@@ -269,7 +325,9 @@ def _fill(trunk: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tensor
     ]
     if problems:
         raise BundleError(f"{source} does not fit {backbone.architecture}: {', '.join(problems)}; check --backbone")
-    trunk.load_state_dict({key: state.get(key, wanted[key]) for key in wanted})
+    for key in scales:
+        network.register_buffer(key, state[key].clone())
+    trunk.load_state_dict({key: state.get(key, value) for key, value in trunk.state_dict().items()})
 
 
 def _download(backbone: Backbone, progress: bool) -> dict[str, torch.Tensor]:

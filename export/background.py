@@ -1,18 +1,21 @@
 """The background: statistics of generic photos' embeddings, by which a device tells known pictures from unknown ones.
 
-For the backbone of this package they ship beside its weights. To make them anew, for new weights, from an array of
-generic photos (an npz file of `images` uint8 (N, S, S, 3) and, if their kinds are known, `labels` (N,))::
+For the backbone of this package they ship beside its weights. To make both files anew from a newly trained trunk and an
+array of generic photos (an npz file of `images` uint8 (N, S, S, 3) and, if their kinds are known, `labels` (N,))::
 
-    python -m export.background photos.npz --source "9,144 photos of Caltech-101"
+    python -m export.background photos.npz --weights trunk.safetensors --source "9,144 photos of Caltech-101"
+
+The same photos settle on what scale the parts of that backbone's embedding are joined (export/backbones.py).
 
 For any other backbone `edge-export build --background DIR` takes them from a folder of generic photos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -28,9 +31,13 @@ from edge.terminal import Progress, run, say
 from export import backbones
 from export.dataset import Skipped
 
+if TYPE_CHECKING:
+    from torch import nn
+
 FILE = backbones.EMBEDDED_FILE.with_name("background.npz")
 FEWEST = 100  # generic photos; a few thousand are better
 BATCH = 32
+SHARE = 0.3  # of an earlier map's mean or deviation in the embedding, as length beside the last map's mean
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,25 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped))
 
 
-def of_images(
-    embedder: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    batches: Iterator[NDArray[np.uint8]],
-    kinds: Sequence[str] = (),
-) -> Background:
-    """Take the statistics of generic photos as arrays.
+def settle(network: nn.Module, raw: NDArray[np.float32], parts: Sequence[int]) -> None:
+    """Set an embedder's `centre` and `weight`, so that generic photos lie about 0 and no part drowns the others.
 
     Args:
-        embedder: uint8 (n, S, S, 3) at the network's input size → float32 (n, D).
-        batches: the photos, some at a time.
-        kinds: what each one shows, if known.
+        network: of `backbones.embedder`, with taps.
+        raw: (N, D), generic photos' embeddings without centre and weight.
+        parts: sizes of the parts that were joined; the last one is the last map's mean.
     """
-    return Background.of(np.concatenate([embedder(batch) for batch in batches]), kinds)
+    import torch
+
+    centre = raw.mean(0)
+    weight = np.empty_like(centre)
+    at = 0
+    for size, share in zip(parts, [SHARE] * (len(parts) - 1) + [1.0], strict=True):
+        part = slice(at, at + size)
+        weight[part] = share / np.linalg.norm(raw[:, part] - centre[part], axis=1).mean()
+        at += size
+    network.register_buffer("centre", torch.from_numpy(centre))
+    network.register_buffer("weight", torch.from_numpy(weight))
 
 
 def save(file: Path, generic: Generic, fingerprint: str) -> None:
@@ -115,13 +128,17 @@ def save(file: Path, generic: Generic, fingerprint: str) -> None:
 
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path))
+@click.option(
+    "--weights", type=click.Path(path_type=Path), required=True, multiple=True,
+    help="Of the trunk, newly trained; of several, each trained on from the one before, the mean is taken.",
+)  # fmt: skip
 @click.option("--source", required=True, help="What the photos are, in words, with their number.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
-def main(photos: Path, source: str, output: Path) -> None:
-    """Write the background of the embedded backbone from PHOTOS, `images` and maybe `labels` in an npz file."""
+def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
+    """Write the embedded backbone and its background from PHOTOS, `images` and maybe `labels` in an npz file."""
     import torch
 
     from export.build import fingerprint
+    from export.pretrain import save_weights
 
     try:
         with np.load(photos, allow_pickle=False) as file:
@@ -129,21 +146,38 @@ def main(photos: Path, source: str, output: Path) -> None:
             kinds = [str(label) for label in file["labels"]] if "labels" in file.files else []
     except (OSError, KeyError, ValueError) as error:
         raise BundleError(f"{photos} is no npz file with an array `images` ({error}); see --help") from error
-    loaded = backbones.load("embedded")
-    size, progress = loaded.backbone.size, Progress("embedding")
-
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for at in range(0, len(images), BATCH):
-            progress(at, len(images))
-            yield np.stack([_cut(image, size) for image in images[at : at + BATCH]])
-
-    def embedder(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    row = backbones.find("embedded")
+    trunk = _mean([backbones.load("mobilenet_v3_small", str(file)).trunk for file in weights])
+    network, progress = backbones.embedder(trunk, row.taps), Progress("embedding")
+    raw: list[NDArray[np.float32]] = []
+    parts: list[int] = []
+    for at in range(0, len(images), BATCH):
+        progress(at, len(images))
+        batch = np.stack([_cut(image, row.size) for image in images[at : at + BATCH]])
         with torch.inference_mode():
-            return np.asarray(loaded.embedder(torch.from_numpy(batch)).numpy())
+            seen = network.through(network.begin(torch.from_numpy(batch)))  # type: ignore[operator]
+            raw.append(network.end(seen).numpy())  # type: ignore[operator]
+            parts = [part.shape[1] for part in (*seen.statistics, seen.maps)]
+    settle(network, np.concatenate(raw), parts)
+    save_weights(backbones.EMBEDDED_FILE, backbones.state(network))
+    shipping = backbones.load("embedded").embedder  # as it was rounded
+    centre, weight = (shipping.get_buffer(key).numpy() for key in ("centre", "weight"))
+    background = Background.of((np.concatenate(raw) - centre) * weight, kinds)
+    save(FILE, Generic(background, source), fingerprint(shipping, row.size))
+    for file_ in (backbones.EMBEDDED_FILE, FILE):
+        say(f"{file_}: {file_.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
 
-    background = of_images(embedder, batches(), kinds)
-    save(output, Generic(background, source), fingerprint(loaded.embedder, size))
-    say(f"{output}: {output.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
+
+def _mean(trunks: Sequence[nn.Module]) -> nn.Module:
+    """The network of mean weights (Wortsman et al., "Model soups", ICML 2022), rounded as a file holds them."""
+    import torch
+
+    states = [trunk.state_dict() for trunk in trunks]
+    for key, value in states[0].items():
+        if value.is_floating_point():
+            mean = torch.stack([state[key] for state in states]).mean(0)
+            value.copy_(mean if "running" in key else mean.half())
+    return trunks[0]
 
 
 def _cut(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -126,7 +126,9 @@ def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
         remote.send([*sent, path], stage, tell)
         # a bundle of one format must not meet a runtime of the other
         words = runtimes[:1] if len(formats) == 1 else ()
-        done = remote.run(*device.as_root, "bash", f"{stage}/install.sh", *words, hear=tell)
+        done = remote.run(
+            *device.as_root, "bash", f"{stage}/install.sh", *words, hear=lambda line: _pass_on(line, tell)
+        )
         if done.code:
             raise DeployError(f"{host}: {_last(done.err, done.out)}")
         result = _exchange(remote, device, f"{stage}/{path.name}", path.name, tell)
@@ -264,6 +266,12 @@ def _findings(host: str, out: str, err: str) -> list[Finding]:
 
 def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _pass_on(line: str, tell: Tell) -> None:
+    """Tell what install.sh says, but not what to do next: that is ours."""
+    if not line.startswith(("next: ", "     ")):
+        tell(line)
 
 
 def _last(*said: str) -> str:

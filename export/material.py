@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from export.dataset import Photos, Skipped
 if TYPE_CHECKING:
     import torch
 
-Inputs = Callable[[NDArray[np.intp]], "torch.Tensor"]
+Inputs = Callable[[NDArray[np.intp]], Any]  # rows → what the network takes
 
 BATCH = 32
 LUCK = 1.645  # standard errors: the 95 % point of the normal distribution

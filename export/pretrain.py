@@ -129,7 +129,7 @@ def pretrain(
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write weights as safetensors: half precision, but statistics of norms in single, which half might not hold.
+    """Write weights as safetensors: half precision, but in single what half might not hold: statistics and scales.
 
     Raises:
         OSError: The disk refuses; an older file is as it was.
@@ -137,7 +137,7 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 
     def packed(key: str, value: torch.Tensor) -> torch.Tensor:
-        half = value.is_floating_point() and "running" not in key
+        half = value.is_floating_point() and "running" not in key and key not in ("centre", "weight")
         return (value.half() if half else value).contiguous()
 
     with replacing(path) as partial:

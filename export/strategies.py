@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.errors import DatasetError
+from export.backbones import blocks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,12 +71,6 @@ def find(name: str) -> Strategy:
         return STRATEGIES[name]
     except KeyError:
         raise DatasetError(f"no strategy {name!r}; choose one of auto, {', '.join(STRATEGIES)}") from None
-
-
-def blocks(trunk: nn.Module) -> list[nn.Module]:
-    """The row of blocks that a trunk of `export.backbones` is."""
-    children = list(trunk.children())
-    return list(children[0].children()) if len(children) == 1 else children
 
 
 def last_stage(trunk: nn.Module, size: int) -> int:

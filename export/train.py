@@ -14,8 +14,10 @@ square over the channel), as if w/s were learned, p₀ being the pretrained valu
     p ← p + s·Adam(∇p)        p ← p + λ·(rate/largest rate)·(p₀ − p)
 
 Each measurement fits the device's head anew to the embeddings of the training photos, and asks it about the held-out
-ones. The parameters of the smallest held-out loss are kept; training ends early when it has not fallen for long. The
-number of epochs is settled after the first one, by what it took; everything else depends on the seed alone.
+ones. The parameters p of the smallest held-out loss are kept; training ends early when it has not fallen for long. At
+the end, mixtures p₀ + a·(p − p₀) with the pretrained ones are measured in the same way, and the best of all is kept: it
+has what was learned and forgets less (WiSE-FT, Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+The number of epochs is settled after the first one, by what it took; everything else depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ from numpy.typing import NDArray
 
 from export import checkpoint
 from export.augment import Augment
+from export.backbones import Seen
 from export.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 from export.spread import Spread
-from export.strategies import Strategy, blocks, last_stage, unfreeze
+from export.strategies import Strategy, last_stage, unfreeze
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +52,8 @@ MEASUREMENTS = 12  # at most so many a strategy
 PATIENCE = 4  # of them without a smaller loss, in the second half: at first, at large rates, it often grows
 VIEWS = 4  # different pictures of a photo whose frozen feature maps are kept
 VIEWS_BYTES = 2_000_000_000
+NO_TIME = "its time was over"
+MIXES = (0.25, 0.5, 0.75)  # shares a of what was learned
 LADDER = (2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30)  # epochs: few values, so that the clock seldom tells two runs apart
 
 
@@ -67,10 +72,11 @@ class Trained:
     """What a strategy came to.
 
     Args:
-        state: The trunk's changed parameters at the smallest held-out loss, by name.
+        state: The trunk's changed parameters of the smallest held-out loss, by name.
         curve: Its measurements, the first before any training.
         epochs: How many were run, of
         planned: so many.
+        mix: The share of what was learned that is in `state`; the rest is as pretrained.
         seconds: It took, over all runs.
         ended: Why it ended, in words.
     """
@@ -79,6 +85,7 @@ class Trained:
     curve: tuple[Point, ...]
     epochs: int
     planned: int
+    mix: float
     seconds: float
     ended: str
 
@@ -122,6 +129,8 @@ def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
     run.resume()
     while not run.progress.ended:
         run.epoch()
+    if run.progress.ended != NO_TIME and not run.progress.mixed:
+        run.mix()
     return run.result()
 
 
@@ -134,6 +143,8 @@ class _Progress:
     seconds: float = 0.0
     ended: str = ""
     best: int = 0  # of the curve
+    mixed: bool = False
+    mix: float = 1.0
     curve: list[Point] = field(default_factory=list)
 
 
@@ -154,7 +165,7 @@ class _Run:
         body = embedder
         if strategy.name == "last-stage":
             self.source = _Maps(task, embedder)
-            body = _pooled(blocks(trunk)[last_stage(trunk, task.material.size) :])
+            body = _rest(embedder, last_stage(trunk, task.material.size))
         self.network = _with_head(body, task.probe).to(task.spread.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
         groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
@@ -184,7 +195,7 @@ class _Run:
             rest = spread.first_says((now - prepared) / (step + 1) * (LADDER[0] * self.steps - step - 1))
             hopeless = progress.epoch == 0 and step == 2 and spent + rest > self.task.seconds
             if spent > self.task.seconds or hopeless:
-                progress.ended = "its time was over"
+                progress.ended = NO_TIME
                 progress.seconds = spent
                 return
         progress.epoch += 1
@@ -219,7 +230,25 @@ class _Run:
         """What there is now."""
         p = self.progress
         best = {name: tensor.detach().cpu() for name, tensor in self.best.items()}
-        return Trained(best, tuple(p.curve), p.epoch, p.planned, p.seconds, p.ended)
+        return Trained(best, tuple(p.curve), p.epoch, p.planned, p.mix, p.seconds, p.ended)
+
+    def mix(self) -> None:
+        """Measure mixtures of what was learned, best or else last, with the pretrained parameters; keep the best."""
+        import torch
+
+        p = self.progress
+        learned = self.best if p.best else _copies(self.changing)
+        least = p.curve[p.best].loss
+        for share in MIXES:
+            with torch.no_grad():
+                for name, parameter in self.changing.items():
+                    parameter.copy_(torch.lerp(self.start[name], learned[name], share))
+            loss = self._measured(p.epoch, math.nan).loss
+            if loss < least:
+                least, p.mix, self.best = loss, share, _copies(self.changing)
+        p.mixed = True
+        p.seconds = self.task.spread.first_says(p.seconds + self.task.clock() - self.counted)
+        self._save()
 
     def _step(self, batch: NDArray[np.intp], step: int) -> float:
         """One step on this process's rows of a batch; returns the whole batch's loss."""
@@ -257,7 +286,7 @@ class _Run:
 
     def _plan(self, preparing: float, training: float, measuring: float) -> None:
         """Settle the number of epochs by what the first took, in seconds: it prepared two views, others prepare one."""
-        left = 0.95 * self.task.seconds - preparing - training - measuring
+        left = 0.95 * self.task.seconds - preparing - training - (1 + len(MIXES)) * measuring
         fitting = [LADDER[0]]
         for epochs in (e for e in LADDER if e <= self.strategy.epochs):
             views, measurements = min(epochs, self.source.views), min(epochs, MEASUREMENTS)
@@ -272,19 +301,24 @@ class _Run:
         return self.progress.epoch % every == 0 or self.progress.epoch >= planned
 
     def _measure(self, training_loss: float) -> None:
-        """Fit the device's head to the embeddings as they are now, and keep the parameters if they are the best."""
-        p, task = self.progress, self.task
+        """Enter a measurement into the curve, and keep the parameters if they are the best."""
+        p = self.progress
+        p.curve.append(self._measured(p.epoch, training_loss))
+        if p.curve[-1].loss < p.curve[p.best].loss:
+            p.best = len(p.curve) - 1
+            self.best = _copies(self.changing)
+        elif len(p.curve) - 1 - p.best >= PATIENCE and 2 * p.epoch >= p.planned > 0:
+            p.ended = "the held-out photos were named no better any more"
+
+    def _measured(self, epoch: int, training_loss: float) -> Point:
+        """Fit the device's head to the embeddings as they are now, and ask it about the photos held out."""
+        task = self.task
         with fast_inference(task.spread.device):
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.source.seen, every)
         found = measure(embeddings, task.material.names, task.held)
         accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
-        p.curve.append(Point(p.epoch, training_loss, accuracy, loss))
-        if loss < p.curve[p.best].loss:
-            p.best = len(p.curve) - 1
-            self.best = {name: parameter.detach().clone() for name, parameter in self.changing.items()}
-        elif len(p.curve) - 1 - p.best >= PATIENCE and 2 * p.epoch >= p.planned > 0:
-            p.ended = "the held-out photos were named no better any more"
+        return Point(epoch, training_loss, accuracy, loss)
 
     def _save(self) -> None:
         if not self.task.spread.is_first:
@@ -314,10 +348,10 @@ class _Source(Protocol):
     def prepare(self, epoch: int) -> None:
         """Called before an epoch."""
 
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
+    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Any:
         """Inputs to train on."""
 
-    def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
+    def seen(self, photos: NDArray[np.intp]) -> Any:
         """Inputs as the device will have them."""
 
 
@@ -349,14 +383,9 @@ class _Maps:
     """
 
     def __init__(self, task: Task, embedder: nn.Module) -> None:
-        from torch import nn
-
-        self._task, self._pictures = task, _Pictures(task)
-        trunk = embedder.get_submodule("trunk")
-        self._front = copy.copy(embedder)  # with its own trunk, but the same tensors
-        self._front._modules = dict(embedder._modules)
-        self._front.trunk = nn.Sequential(*blocks(trunk)[: last_stage(trunk, task.material.size)])
-        self._views: dict[int, torch.Tensor] = {}
+        self._task, self._pictures, self._embedder = task, _Pictures(task), embedder
+        self._stop = last_stage(embedder.get_submodule("trunk"), task.material.size)
+        self._views: dict[int, Seen] = {}
         self.views = VIEWS
 
     def prepare(self, epoch: int) -> None:
@@ -366,35 +395,53 @@ class _Maps:
         if view not in self._views:
             trained_on = np.flatnonzero(~self._task.held)
             self._views[view] = self._compute(lambda rows: self._pictures.drawn(rows, view), trained_on)
-            size = self._views[view].element_size() * self._views[view].nelement()
-            self.views = max(1, min(VIEWS, VIEWS_BYTES // size))
+            maps = self._views[view].maps
+            self.views = max(1, min(VIEWS, VIEWS_BYTES // (maps.element_size() * maps.nelement())))
 
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
+    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Seen:
         return self._take(self._views[epoch % self.views], photos)
 
-    def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
+    def seen(self, photos: NDArray[np.intp]) -> Seen:
         return self._take(self._views[-1], photos)
 
-    def _take(self, maps: torch.Tensor, photos: NDArray[np.intp]) -> torch.Tensor:
+    def _take(self, view: Seen, photos: NDArray[np.intp]) -> Seen:
         import torch
 
-        return maps[torch.from_numpy(photos)].to(self._task.spread.device).float()
+        rows, device = torch.from_numpy(photos), self._task.spread.device
+        return _each(view, lambda whole: whole[rows].to(device).float())
 
-    def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> torch.Tensor:
-        """Feature maps of some photos, in half the memory: float16 (N, K, h, w), on the processor; the others' zero."""
+    def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> Seen:
+        """How far some photos come, in half the memory: float16, on the processor; the others' zero."""
         import torch
 
-        spread = self._task.spread
-        whole = torch.zeros(0)
+        spread, front = self._task.spread, self._embedder
+        whole: Seen | None = None
         mine = photos[spread.share(len(photos))]
         for rows in np.array_split(mine, math.ceil(len(mine) / BATCH)):
             with torch.inference_mode(), fast_inference(spread.device):
-                maps = _maps(self._front, inputs(rows)).half().cpu()
-            if not len(whole):
-                shape = (len(self._task.held), *maps.shape[1:])
-                whole = torch.zeros(shape, dtype=torch.float16).contiguous(memory_format=torch.channels_last)
-            whole[rows] = maps
-        return spread.sum(whole.to(spread.device)).cpu() if spread.world > 1 else whole
+                seen = front.through(front.begin(inputs(rows)), stop=self._stop)  # type: ignore[operator]
+                part = _each(seen, lambda tensor: tensor.half().cpu())
+            whole = whole or _each(part, lambda tensor: _room(len(self._task.held), tensor))
+            for kept, new in zip((whole.maps, *whole.statistics), (part.maps, *part.statistics), strict=True):
+                kept[rows] = new
+        assert whole is not None  # there are photos
+        return _each(whole, lambda t: spread.sum(t.to(spread.device)).cpu()) if spread.world > 1 else whole
+
+
+def _each(seen: Seen, change: Callable[[torch.Tensor], torch.Tensor]) -> Seen:
+    return Seen(change(seen.maps), tuple(change(part) for part in seen.statistics))
+
+
+def _room(count: int, like: torch.Tensor) -> torch.Tensor:
+    """Zeros for so many photos' rows."""
+    import torch
+
+    order = torch.channels_last if like.ndim == 4 else torch.contiguous_format
+    return torch.zeros((count, *like.shape[1:]), dtype=like.dtype).contiguous(memory_format=order)
+
+
+def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
 def _scale(parameter: torch.Tensor) -> torch.Tensor:
@@ -408,23 +455,19 @@ def _scale(parameter: torch.Tensor) -> torch.Tensor:
     return torch.maximum(channels, SMALLEST**2 * squares.mean()).sqrt()
 
 
-def _maps(front: nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """The last feature map of an embedder, before it is averaged."""
-    import torch
-
-    pixels: torch.Tensor = image.to(torch.float32) * front.scale + front.shift  # type: ignore[operator]
-    return front.get_submodule("trunk")(pixels.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
-
-
-def _pooled(row: list[nn.Module]) -> nn.Module:
-    """Blocks and the mean over the picture: (N, K, h, w) → (N, D)."""
+def _rest(embedder: nn.Module, start: int) -> nn.Module:
+    """An embedder from some block on: how far a picture came → (N, D)."""
     from torch import nn
 
-    class Pool(nn.Module):
-        def forward(self, maps: torch.Tensor) -> torch.Tensor:
-            return maps.mean((2, 3))
+    class Rest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedder = embedder
 
-    return nn.Sequential(*row, Pool())
+        def forward(self, seen: Seen) -> torch.Tensor:
+            return embedder.end(embedder.through(seen, start))  # type: ignore[no-any-return, operator]
+
+    return Rest()
 
 
 def _with_head(body: nn.Module, probe: Measured) -> nn.Module:

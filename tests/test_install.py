@@ -83,7 +83,13 @@ def test_a_fresh_machine_gets_a_working_edge_and_a_second_run_changes_nothing(bo
     done = box.run("runuser", "-u", "edge", "--", *edge, "init", "/tmp/surfaces.edge")
     assert "proved on litert" in done.stdout, done.stderr
     assert "video" in box.run("id", "-nG", "edge").stdout or box.run("getent", "group", "video").returncode != 0
-    assert box.run("stat", "-c", "%U %a", "/var/lib/edge").stdout == "edge 750\n"
+    assert box.run("stat", "-c", "%U %a", "/var/lib/edge").stdout == "edge 700\n"
+    box.run("useradd", "--create-home", "pi")
+    done = box.run("edge", "--home", "/var/lib/edge", "status", user="pi")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "error: /var/lib/edge is another user's; do it as that one: sudo -u '#" in done.stderr
+    done = box.run("edge", "--home", "/var/lib/edge", "doctor", user="pi")
+    assert "BAD sync: pi may not write in /var/lib/edge" in done.stdout
     units = box.run("ls", "/etc/systemd/system").stdout.split()
     assert {"edge-watch.service", "edge-retrain.service", "edge-retrain.timer"} <= set(units)
 

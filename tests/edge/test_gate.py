@@ -164,3 +164,18 @@ def test_the_bound_of_few_is_below_all_of_them_and_of_many_their_quantile() -> N
     assert lower_bound(few, 0.95) < few.min()
     many = np.random.default_rng(0).normal(size=10_000)
     assert lower_bound(many, 0.95) == pytest.approx(np.quantile(many, 0.05), abs=0.01)
+
+
+@pytest.mark.parametrize("n", [39, 200, 3000])
+def test_the_threshold_is_harrell_and_davis_quantile(n: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    scores = np.random.default_rng(n).normal(size=n)
+    ends = stats.beta.cdf(np.arange(n + 1) / n, 0.05 * (n + 1), 0.95 * (n + 1))
+    assert lower_bound(scores, 0.95) == pytest.approx(np.diff(ends) @ np.sort(scores), abs=1e-3)
+
+
+def test_the_threshold_strays_less_than_an_order_statistic() -> None:
+    draws = np.random.default_rng(0).normal(size=(500, 100))
+    ours = [lower_bound(draw, 0.95) for draw in draws]
+    assert np.std(ours) < 0.95 * np.std(np.sort(draws, axis=1)[:, 4])
+    assert np.mean(ours) == pytest.approx(-1.645, abs=0.06)

@@ -113,6 +113,18 @@ def test_without_a_terminal_it_says_so(home: Path, tmp_path: Path) -> None:
     )
 
 
+def test_unless_a_folder_is_given_it_is_the_one_that_watch_kept_frames_in(home: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge", "--home", str(home), "review"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    none = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    assert (none.returncode, none.stderr.count("\n")) == (1, 1)
+    assert "edge watch SOURCE --save-uncertain DIR" in none.stderr
+    with Learner.open(home) as learner:
+        learner.put_uncertain(tmp_path / "unsure")
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    assert "needs a terminal" in found.stderr
+
+
 def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
     with Learner.open(home) as learner:
         review = Review(learner, tmp_path / "unsure")

@@ -291,3 +291,32 @@ def test_a_channel_moves_in_proportion_to_its_size() -> None:
     torch.testing.assert_close(_scale(weight), torch.tensor([[12.5**0.5], [12.5**0.5 / 100]]))
     assert float(_scale(torch.zeros(5))) > 0  # a bias of zeros must be able to leave zero
     assert float(_scale(torch.tensor([[1.0], [0.0]]))[1]) > 0
+
+
+@pytest.mark.parametrize("taps", [(), (0, 1), (0, 2)])
+def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
+    tmp_path: Path, taps: tuple[int, ...]
+) -> None:
+    import torch
+
+    from export.augment import Augment
+    from export.backbones import embedder
+    from export.dataset import find_photos
+    from export.material import measure, read_material
+    from export.strategies import last_stage
+    from export.train import Task, _Maps, _rest
+
+    material = read_material(find_photos(striped_photos(tmp_path / "photos", 4)), 32, lambda *_: None)
+    torch.manual_seed(0)
+    network = embedder(tiny_trunk(), taps)  # type: ignore[arg-type]
+    with torch.no_grad():
+        expected = network(torch.from_numpy(material.centres))
+    held = np.arange(len(expected)) % 2 == 0
+    probe = measure(expected.numpy(), material.names, held)
+    alone = Spread(0, 1, "cpu")
+    maps = _Maps(Task(material, held, probe, Augment(0), 9.0, tmp_path / "saved", alone, lambda *_: None), network)
+    maps.prepare(0)
+    with torch.no_grad():
+        found = _rest(network, last_stage(network.get_submodule("trunk"), 32))(maps.seen(np.array([5, 0, 3])))
+    torch.testing.assert_close(found, expected[[5, 0, 3]], rtol=1e-2, atol=1e-3)
+    assert maps.drawn(np.flatnonzero(~held)[:2], 0).maps.shape[0] == 2

@@ -22,7 +22,10 @@ def test_the_table_states_what_the_network_is(name: str) -> None:
     trunk = backbones._trunk(row)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         features = trunk(torch.zeros(1, 3, row.size, row.size))
-    assert features.shape[1] == row.embedding
+    with torch.no_grad():
+        embedding = backbones.embedder(trunk, row.taps)(torch.zeros(1, row.size, row.size, 3, dtype=torch.uint8))
+    assert embedding.shape == (1, row.embedding)
+    assert row.taps or features.shape[1] == row.embedding
     assert sum(parameter.numel() for parameter in trunk.parameters()) == row.parameters
     assert counter.get_total_flops() // 2 == row.multiply_adds
 
@@ -53,8 +56,35 @@ def test_the_embedded_weights_load_and_look(embedded: Loaded) -> None:
     assert embedded.origin.startswith("this package")
     with torch.no_grad():
         embedding = embedded.embedder(torch.zeros(2, 224, 224, 3, dtype=torch.uint8))
-    assert embedding.shape == (2, 576)
+    assert embedding.shape == (2, 800)
     assert torch.isfinite(embedding).all()
+
+
+def test_taps_join_the_mean_and_deviation_of_earlier_maps() -> None:
+    row = BACKBONES["embedded"]
+    trunk = backbones._trunk(row)
+    image = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    maps: list[torch.Tensor] = []
+    for number in (*row.taps, -1):
+        backbones.blocks(trunk)[number].register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    network = backbones.embedder(trunk, row.taps)
+    with torch.no_grad():
+        embedding = network(image)
+    parts = [part for m in maps[:-1] for part in (m.mean((2, 3)), (m.var((2, 3), correction=0) + 1e-5).sqrt())]
+    expected = torch.cat([*parts, maps[-1].mean((2, 3))], 1)
+    assert torch.allclose(embedding, expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        half_way = network.through(network.begin(image), stop=7)
+        assert torch.equal(network.end(network.through(half_way, 7)), embedding)
+
+
+def test_a_trunk_alone_is_not_the_embedded_backbone(tmp_path: Path, embedded: Loaded) -> None:
+    torch.save(embedded.trunk.state_dict(), tmp_path / "trunk.pth")
+    with pytest.raises(BundleError, match=r"missing 2 \(first: centre\)"):
+        load("embedded", str(tmp_path / "trunk.pth"))
+    torch.save(backbones.state(embedded.embedder), tmp_path / "whole.pth")
+    again = load("embedded", str(tmp_path / "whole.pth")).embedder.state_dict()
+    assert all(torch.equal(again[key], value) for key, value in embedded.embedder.state_dict().items())
 
 
 def test_a_checkpoint_may_bring_its_classifier_or_not(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,11 +13,25 @@ from edge.backbone import find_runtime, open_backbone
 from edge.errors import DatasetError
 from edge.gate import Background
 from edge.manifest import BackboneInfo
-from export.background import FILE, Generic, of_folder, of_images, save, shipped
+from export.backbones import embedder
+from export.background import FILE, SHARE, Generic, of_folder, save, settle, shipped
+
+from .adapting import tiny_trunk
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from export.backbones import Loaded
     from export.build import Built
+
+
+@pytest.fixture
+def tiny_network() -> nn.Module:
+    import torch
+
+    torch.manual_seed(0)
+    return embedder(tiny_trunk(), taps=(1,))  # type: ignore[arg-type]
+
 
 INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
 
@@ -85,18 +99,24 @@ def test_too_few_generic_photos_are_refused(tiny_files: dict[str, bytes], photo_
         of_folder(Path("absent"), network, INFO, lambda *_: None)
 
 
-def test_the_same_photos_give_the_same_file(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    batches = [rng.integers(0, 256, (10, 4, 4, 3), np.uint8) for _ in range(3)]
-
-    def embedder(batch: Any) -> Any:
-        return batch.reshape(len(batch), -1)[:, :9].astype(np.float32)
-
+def test_the_same_background_gives_the_same_file(tmp_path: Path) -> None:
+    background = Background.of(np.random.default_rng(0).normal(size=(30, 9)).astype(np.float32))
     for name in ("a.npz", "b.npz"):
-        save(tmp_path / name, Generic(of_images(embedder, iter(batches)), "30 photos"), "f" * 64)
+        save(tmp_path / name, Generic(background, "30 photos"), "f" * 64)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     again = shipped("f" * 64, tmp_path / "a.npz")
     assert again is not None
     assert again.source == "30 photos"
-    expected = Background.of(np.concatenate([embedder(batch) for batch in batches]))
-    assert again.background.digest() == expected.digest()
+    assert again.background.digest() == background.digest()
+
+
+def test_a_settled_embedding_lies_about_nothing_and_its_parts_weigh_as_they_should(tiny_network: nn.Module) -> None:
+    import torch
+
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8))
+    with torch.no_grad():
+        settle(tiny_network, tiny_network(images).numpy(), (8, 8, 16))
+        settled = tiny_network(images).numpy()
+    assert np.abs(settled.mean(0)).max() < 1e-5
+    lengths = [np.linalg.norm(part, axis=1).mean() for part in np.split(settled, (8, 16), axis=1)]
+    np.testing.assert_allclose(lengths, (SHARE, SHARE, 1), rtol=1e-5)

@@ -5,13 +5,14 @@ is it copied beside the database and named there, in one transaction with its fi
 state or the new.
 """
 
+import contextlib
 import hashlib
 import shutil
 from pathlib import Path
 
 from edge import backbone, bundle, trial
 from edge.bundle import Bundle
-from edge.errors import BundleError, HomeError
+from edge.errors import BundleError, EdgeError, HomeError
 from edge.files import replacing
 from edge.home import Clock, utc_now
 from edge.learner import Learner
@@ -20,6 +21,7 @@ from edge.pinned import pins, pins_of, put_pins
 from edge.retrain import refit
 from edge.signature import Key
 from edge.store import open_store
+from edge.verify import delete_leftovers
 
 _proved: set[tuple[str, ModelFile, str, str]] = set()  # runtime, model and hashes that this process has seen pass
 
@@ -63,27 +65,25 @@ def adopt(
     learner = Learner(home, store, clock)
     try:
         fingerprint = opened.manifest.backbone.fingerprint
-        foreign = store.examples("backbone != ?", fingerprint)
-        if foreign:
-            raise HomeError(
-                f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
-                f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
-            )
-        adopted = _copy(opened, home)
-        with store.transaction():
+        with store.transaction():  # the copy too: of two that adopt at once, neither deletes the other's
             trusted = pins(store).plus(trust)
             trusted.check(opened)  # again: a key may have been pinned since
+            foreign = store.examples("backbone != ?", fingerprint)
+            if foreign:
+                raise HomeError(
+                    f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
+                    f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
+                )
             put_pins(store, trusted.adopted(opened))
-            store.put("bundle", adopted.name)
+            store.put("bundle", _copy(opened, home).name)
             store.put("format", model.format)
             store.put("precision", model.precision)
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
             learner.put_factory_labels(opened.manifest.labels)
             refit(learner, force=True)
-        for old in home.glob("*.edge"):
-            if old != adopted:
-                old.unlink(missing_ok=True)
+        with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
+            delete_leftovers(learner)
     except BaseException:
         store.close()
         raise

@@ -332,6 +332,23 @@ class Finding(NamedTuple):
     remedy: str
 
 
+class Verified(NamedTuple):
+    """What `verify` found in a home, and what it mended."""
+
+    home: str
+    findings: tuple[Finding, ...]
+    mended: tuple[str, ...]
+
+
+class BackedUp(NamedTuple):
+    """What `backup` wrote."""
+
+    file: str
+    bytes: int
+    examples: int
+    generation: int
+
+
 def rows(matrix: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     """Turn a matrix of counts into what an answer holds."""
     return tuple(tuple(row) for row in matrix.tolist())

@@ -53,7 +53,7 @@ def learner() -> "Learner":
     """Open the home; it is closed with the command."""
     from edge.learner import Learner
 
-    opened = Learner.open(home())
+    opened = Learner.open(home(), warn=complain)
     click.get_current_context().call_on_close(opened.close)
     return opened
 
@@ -364,4 +364,4 @@ def main() -> None:
     run(cli, "edge")
 
 
-from edge import cli_camera  # noqa: E402, F401  # its commands need the group above
+from edge import cli_camera, cli_safety  # noqa: E402, F401  # their commands need the group above

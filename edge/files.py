@@ -31,13 +31,54 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder outlive a power cut.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that others may not look into, and those above it, unless they are there; durably.
+
+    Raises:
+        OSError: the disk refuses, or a file is in the way.
+    """
+    if path.is_dir():
+        return
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """List what `replacing` has left in a folder in programs that were killed."""
+    return [path for path in folder.glob(".*.partial") if not _lives(path)]
+
+
+def _lives(partial: Path) -> bool:
+    number = partial.name.split(".")[-2]
+    if not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def check_output(path: Path, example: str) -> None:

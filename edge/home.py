@@ -4,13 +4,13 @@ All that needs no network: the head in use, retraining it, its history, the exam
 network. Every change is one transaction of `store`; what a method returns has been stored.
 """
 
+import contextlib
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -18,7 +18,7 @@ from edge import bundle, photos
 from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status, Trusted, TrustedKey
 from edge.bundle import FactoryExamples
 from edge.drift import drift_of
-from edge.errors import BundleError, HomeError, LabelError, RuntimeMissing, SignatureError
+from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing, SignatureError
 from edge.gate import COVERAGE, Background, Gate, Judge
 from edge.head import Head
 from edge.labels import clean
@@ -29,11 +29,16 @@ from edge.signature import Key
 from edge.store import Example, Generation, Store, open_store
 
 Clock = Callable[[], datetime]
+Warn = Callable[[str], None]
 
 
 def utc_now() -> datetime:
     """The clock used unless another is given."""
     return datetime.now(UTC)
+
+
+def quiet(line: str) -> None:
+    """What is told of damage unless another is given: nobody hears it."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,22 @@ class Home:
         home: the folder.
         store: its open database.
         clock: tells the time for what is stored.
+        warn: is told, in one line, when the serving head is damaged and an older one serves instead, or when what was
+            forgotten cannot be scrubbed yet.
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = quiet) -> None:
         self.home = home
         self.store = store
         self._clock = clock
+        self.warn = warn
+        self._warned = 0  # the damaged generation that was told of
         self._serving: tuple[int, Serving] | None = None
+        self._bundle: bundle.Bundle | None = None
+        self._background: tuple[bundle.Bundle, Background] | None = None
 
     @classmethod
-    def open(cls, home: Path, clock: Clock = utc_now) -> Self:
+    def open(cls, home: Path, clock: Clock = utc_now, warn: Warn = quiet) -> Self:
         """Open an existing home.
 
         Raises:
@@ -71,7 +82,7 @@ class Home:
         if store.get("serving") is None:
             store.close()
             raise HomeError(f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
-        return cls(home, store, clock)
+        return cls(home, store, clock, warn)
 
     def __enter__(self) -> Self:
         return self
@@ -83,15 +94,21 @@ class Home:
         """Close the database."""
         self.store.close()
 
-    @cached_property
+    @property
     def bundle(self) -> bundle.Bundle:
-        """The adopted bundle, opened."""
-        return bundle.read(self.home / self.meta("bundle"))
+        """The adopted bundle, opened; opened anew when another process has adopted another."""
+        path = self.home / self.meta("bundle")
+        if self._bundle is None or self._bundle.path != path:
+            self._bundle = bundle.read(path)
+        return self._bundle
 
-    @cached_property
+    @property
     def background(self) -> Background:
         """What generic pictures' embeddings are like, as far as the bundle says."""
-        return self.bundle.background() or Background.none(self.info.dimension)
+        opened = self.bundle
+        if self._background is None or self._background[0] is not opened:
+            self._background = opened, opened.background() or Background.none(self.info.dimension)
+        return self._background[1]
 
     @property
     def info(self) -> BackboneInfo:
@@ -134,12 +151,15 @@ class Home:
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
+        If it is damaged, it is the newest older one that is whole and once served, or else a newer one, and `warn` is
+        told.
+
         Raises:
-            HomeError: it is damaged or was scrubbed.
+            HomeError: none is whole.
         """
         version = self.store.version()
         if self._serving is None or self._serving[0] != version:
-            self._serving = version, self._load(int(self.meta("serving")))
+            self._serving = version, self._load_whole(int(self.meta("serving")))
         return self._serving[1]
 
     def known_coverage(self) -> float:
@@ -149,9 +169,13 @@ class Home:
     def serving_generation(self) -> Generation | None:
         """The generation in use; None if its head was overwritten, or its backbone is another one."""
         number = self.store.get("serving")
-        stored = None if number is None else self.store.generation(int(number))
-        usable = stored is not None and stored.head is not None and stored.backbone == self.info.fingerprint
-        return stored if usable else None
+        if number is None or not self.store.has_head(int(number)):
+            return None
+        try:
+            stored = self.store.generation(self.serving().generation)
+        except EdgeError:
+            return None
+        return stored if stored is not None and stored.backbone == self.info.fingerprint else None
 
     def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
         """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
@@ -163,13 +187,19 @@ class Home:
         Raises:
             NotEnough: there are fewer than two labels.
         """
-        from edge.retrain import refit
+        from edge.retrain import Basis, enter, fit_anew
 
         start = time.perf_counter()
+        with self.store.snapshot():  # others may teach meanwhile; what they teach waits for the next head
+            coverage = known_coverage or self.known_coverage()
+            fitted = fit_anew(self, coverage)
         with self.store.transaction():
             if known_coverage is not None:
                 self.store.put("known_coverage", repr(known_coverage))
-            result = refit(self, force)
+            changed = Basis.of(self, fitted.basis.last) != fitted.basis  # forgotten, relabelled or renamed meanwhile
+            if changed or self.store.last_fitted() > fitted.basis.last:  # or another head knows more
+                fitted = fit_anew(self, coverage)
+            result = enter(self, fitted, force)
         return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
     def anything_new(self) -> bool:
@@ -181,11 +211,11 @@ class Home:
 
     def status(self) -> Status:
         """The home at a glance."""
-        number = int(self.meta("serving"))
+        number = self.serving().generation
         serving = self._generation(number)
         local = Counter(e.label for e in self.store.labelled())
         held_out = Counter(e.label for e in self.store.labelled(held_out=True))
-        newest = self.store.generations()[-1]
+        newest = self._generation(self.store.generation_numbers()[-1])
         factory = Counter(name for name in self.factory()[1] if name is not None)
         return Status(
             home=str(self.home),
@@ -212,7 +242,7 @@ class Home:
 
     def history(self) -> list[HistoryEntry]:
         """Every generation, oldest first."""
-        serving = int(self.meta("serving"))
+        serving = self.serving().generation
         return [
             HistoryEntry(
                 generation=g.generation,
@@ -226,7 +256,7 @@ class Home:
                 held_out_accuracy=_share(g.figures.get("held_out_right"), g.figures.get("held_out_examples")),
                 held_out_examples=g.figures.get("held_out_examples", 0),
                 serving=g.generation == serving,
-                usable=g.head is not None and g.backbone == self.info.fingerprint,
+                usable=g.head is not None and g.backbone == self.info.fingerprint and not g.damaged,
                 promoted=_promoted(g),
                 refusal=g.figures.get("refusal", ""),
             )
@@ -255,8 +285,8 @@ class Home:
                 raise HomeError(f"there is no generation {generation}; see: edge history")
             if not chosen.usable:
                 raise HomeError(
-                    f"generation {generation} cannot serve: it had learned from something forgotten since, or belongs "
-                    "to another backbone; see: edge history"
+                    f"generation {generation} cannot serve: it had learned from something forgotten since, is damaged, "
+                    "or belongs to another backbone; see: edge history"
                 )
             self._load(generation)
             self.store.put("serving", str(generation))
@@ -319,7 +349,10 @@ class Home:
                 self.store.remove_label(name)
             made = refit(self)
             overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
-        self.store.scrub()
+        try:
+            self.store.scrub()
+        except HomeError as error:
+            self.warn(f"careful: {error}")
         return Forgotten(len(doomed), labels, made.serving, made.promoted, tuple(overwritten))
 
     def relabel(self, names: Sequence[str], label: str) -> list[Example]:
@@ -420,10 +453,32 @@ class Home:
             raise HomeError(f"generation {number} is missing; run: edge retrain")
         return found
 
+    def _load_whole(self, wanted: int) -> Serving:
+        """Load a generation, or, if it is damaged, the one to fall back to."""
+        try:
+            return self._load(wanted)
+        except EdgeError as error:
+            others = [number for number in self.store.generation_numbers() if number != wanted]
+            for number in sorted(others, key=lambda n: (n > wanted, -n)):
+                with contextlib.suppress(EdgeError):
+                    stored = self._generation(number)
+                    if stored.backbone == self.info.fingerprint and _promoted(stored):
+                        found = self._load(number)
+                        if self._warned != wanted:
+                            self.warn(
+                                f"ATTENTION: generation {wanted}, which should serve, is damaged; generation {number} "
+                                "serves instead; look at everything: edge verify; then make a new head: edge retrain"
+                            )
+                            self._warned = wanted
+                        return found
+            raise HomeError(f"{error}; no other generation is whole") from error
+
     def _load(self, number: int) -> Serving:
         stored = self._generation(number)
         if stored.head is None:
             raise HomeError(f"generation {number} was overwritten; run: edge retrain")
+        if stored.damaged:
+            raise HomeError(f"generation {number} is damaged; run: edge retrain")
         head = Head.from_bytes(stored.head)
         order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
         names = tuple(stored.labels[i] for i in order)

@@ -22,7 +22,7 @@ from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, T
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
-from edge.home import Clock, Home, Serving, utc_now
+from edge.home import Clock, Home, Serving, Warn, quiet, utc_now
 from edge.labels import clean
 from edge.store import Embedded, Example, Store
 
@@ -37,12 +37,12 @@ class Learner(Home):
     """A home that can look at pictures.
 
     Args:
-        home, store, clock: as `Home`.
+        home, store, clock, warn: as `Home`.
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now) -> None:
-        super().__init__(home, store, clock)
-        self._backbones: dict[int | None, backbone.Backbone] = {}
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = quiet) -> None:
+        super().__init__(home, store, clock, warn)
+        self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
         self._ranks: tuple[Serving, list[int]] | None = None  # of the frames that this process classified
 
     def backbone(self, pictures: int = 1) -> backbone.Backbone:
@@ -52,10 +52,12 @@ class Learner(Home):
             pictures: how many are to be embedded; few get all cores each, many get one each and go side by side.
         """
         threads = 1 if pictures >= (os.cpu_count() or 1) else None
-        if threads not in self._backbones:
-            runtime = backbone.find_runtime({self.model.format})
-            self._backbones[threads] = backbone.open_backbone(self.bundle.entry(self.model.file), runtime, threads)
-        return self._backbones[threads]
+        model, opened = self.model, self.bundle
+        key = (opened.manifest.files[model.file].sha256, threads)
+        if key not in self._backbones:
+            runtime = backbone.find_runtime({model.format})
+            self._backbones[key] = backbone.open_backbone(opened.entry(model.file), runtime, threads)
+        return self._backbones[key]
 
     def close(self) -> None:
         """Note the classified frames for the drift, and close the database."""

@@ -2,16 +2,21 @@
 
 Head and gate are fitted to the same examples and stored in one row. Beside them the same fitter is tried on 8 × 8
 pixels: a backbone that does no better knows nothing that helps here.
+
+Two steps: `fit_anew` reads one state of the home and computes, for as long as it takes, while others teach; `enter`
+compares and stores, in a short transaction.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import Compared, Doubt, Retrained, rows
+from edge.bundle import FactoryExamples
 from edge.fit import Examples, fit
 from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
@@ -30,6 +35,37 @@ PIXELS = 600  # examples, at most, for the baseline
 GOOD = 0.97  # accuracy above which nobody needs another backbone
 
 
+@dataclass(frozen=True)
+class Basis:
+    """All that a head is fitted to: what is taught up to example `last`, and the factory's under today's names."""
+
+    last: int
+    taught: "tuple[Labelled, ...]"
+    bundle: str
+    factory_labels: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, home: "Home", last: int | None = None) -> "Basis":
+        """Read it as it is now, up to example `last`, or to the newest."""
+        newest = home.store.last_example() if last is None else last
+        taught = tuple(example for example in home.store.labelled() if example.id <= newest)
+        return cls(newest, taught, home.meta("bundle"), tuple(home.factory_labels()))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head with its gate and its own judgement, compared with nothing yet and not stored."""
+
+    basis: Basis
+    judged: Judged
+    gate: "Gate | None"
+    coverage: float
+    factory: FactoryExamples
+    doubts: tuple[Doubt, ...]
+    pixel_accuracy: float | None
+    milliseconds: float
+
+
 def refit(home: "Home", force: bool = False) -> Retrained:
     """Fit a head to everything taught, judge and store it: inside a transaction of the store.
 
@@ -42,8 +78,22 @@ def refit(home: "Home", force: bool = False) -> Retrained:
     Raises:
         NotEnough: there are fewer than two labels.
     """
+    return enter(home, fit_anew(home, home.known_coverage()), force)
+
+
+def fit_anew(home: "Home", coverage: float) -> Fitted:
+    """Fit a head and a gate to everything taught, storing nothing: inside a snapshot or a transaction of the store.
+
+    Args:
+        home: the home.
+        coverage: the share of known pictures that is not to be called unknown.
+
+    Raises:
+        NotEnough: there are fewer than two labels.
+    """
     store, info = home.store, home.info
-    taught = store.labelled()
+    basis = Basis.of(home)
+    taught = basis.taught
     examples, names = home.factory()
     kept = np.array([name is not None for name in names], bool)
     named = tuple(name for name in names if name is not None)
@@ -57,17 +107,29 @@ def refit(home: "Home", force: bool = False) -> Retrained:
     start = time.perf_counter()
     countable = ~examples.trained_on[kept]
     judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, countable)
-    head, evaluation = judged.fit.head, judged.evaluation
-    coverage = home.known_coverage()
     gate = None
     if coverage < 1:
         counted = np.concatenate([np.ones(len(taught), bool), countable & (judged.scope == "all")])
-        gate = fit_gate(read, factory, head.labels, home.background, counted, coverage)
+        gate = fit_gate(read, factory, judged.fit.head.labels, home.background, counted, coverage)
     milliseconds = 1000 * (time.perf_counter() - start)
     pixels = None if judged.reason else _pixel_accuracy(home, judged, taught, factory.labels, kept)
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
-    doubts = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
-    contest = Contest(home, head, judged.fit.loo, taught, examples, names)
+    doubted = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
+    doubts = tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubted)
+    return Fitted(basis, judged, gate, coverage, examples, doubts, pixels, milliseconds)
+
+
+def enter(home: "Home", fitted: Fitted, force: bool = False) -> Retrained:
+    """Compare a fitted head with the serving one and store it as the next generation: inside a transaction.
+
+    Args:
+        home: the home; its basis must still be the one that the head was fitted to.
+        fitted: the head.
+        force: let it serve in any case.
+    """
+    judged, basis, gate = fitted.judged, fitted.basis, fitted.gate
+    head, evaluation = judged.fit.head, judged.evaluation
+    contest = Contest(home, head, judged.fit.loo, basis.taught, fitted.factory, home.factory()[1])
     refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
         generation=0,
@@ -84,23 +146,30 @@ def refit(home: "Home", force: bool = False) -> Retrained:
         scope=judged.scope,
         labels=head.labels,
         confusion=rows(evaluation.confusion),
-        local_examples=len(taught),
-        factory_examples=len(factory),
-        doubts=tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubts),
+        local_examples=len(basis.taught),
+        factory_examples=len(judged.fit.loo) - len(basis.taught),
+        doubts=fitted.doubts,
         known_coverage=gate.coverage if gate else None,
-        unknown_note=_unknown_note(gate, head.labels, coverage),
-        pixel_accuracy=pixels,
-        advice=_advice(evaluation.accuracy, pixels),
-        milliseconds=milliseconds,
+        unknown_note=_unknown_note(gate, head.labels, fitted.coverage),
+        pixel_accuracy=fitted.pixel_accuracy,
+        advice=_advice(evaluation.accuracy, fitted.pixel_accuracy),
+        milliseconds=fitted.milliseconds,
         total_milliseconds=0.0,
     )
     figures = {name: getattr(answer, name) for name in (*FIGURES, "promoted", "refusal")} | contest.figures
-    blob = gate.to_bytes() if gate else None
-    generation = store.add_head(
-        head.to_bytes(), head.labels, answer.method, info.fingerprint, figures, home.now(), blob, contest.own
+    generation = home.store.add_head(
+        head.to_bytes(),
+        head.labels,
+        answer.method,
+        home.info.fingerprint,
+        figures,
+        home.now(),
+        basis.last,
+        gate.to_bytes() if gate else None,
+        contest.own,
     )
     if answer.promoted:
-        store.put("serving", str(generation))
+        home.store.put("serving", str(generation))
     return answer._replace(generation=generation, serving=int(home.meta("serving")))
 
 
@@ -114,7 +183,7 @@ def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float)
 
 
 def _pixel_accuracy(
-    home: "Home", judged: Judged, taught: "list[Labelled]", factory: tuple[str, ...], kept: NDArray[np.bool_]
+    home: "Home", judged: Judged, taught: "Sequence[Labelled]", factory: tuple[str, ...], kept: NDArray[np.bool_]
 ) -> float | None:
     """The left-out accuracy on thumbnails of the examples that count, or None where they have none."""
     thumbs = home.store.thumbs()

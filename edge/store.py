@@ -6,11 +6,12 @@
 | examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256 and 8×8 thumbnail,
   the newest generation there was when it got another label |
 | heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
-  what it gave its examples' labels |
+  what it gave its examples' labels, the CRC-32 of them |
 | meta | the adopted bundle, the serving generation, the label ids of the factory's examples, the recent frames' ranks |
 
 A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
-acknowledged; `secure_delete` overwrites what is forgotten. `PRAGMA user_version` numbers the schema.
+acknowledged; `secure_delete` overwrites what is forgotten. `PRAGMA user_version` numbers the schema. SQLite notices
+when a card's damage breaks its structure, and a CRC-32 when it changes an embedding or a head.
 
 Source: sqlite.org on WAL, `PRAGMA synchronous` and `PRAGMA secure_delete`.
 """
@@ -19,6 +20,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import HomeBusy, HomeError, HomeMissing, LabelError
+from edge.files import make_folder, sync_folder
+from edge.turn import turn
 
 FILE = "learner.db"
+TURN = "turn.lock"
 WAIT = 30.0  # seconds for another process's lock
 
 # Each entry takes the schema one version up; only ever append.
@@ -67,8 +72,13 @@ _MIGRATIONS = (
     """,
     "ALTER TABLE heads ADD COLUMN own BLOB;",
     "ALTER TABLE examples ADD COLUMN relabelled_after INTEGER NOT NULL DEFAULT 0;",
+    """
+    ALTER TABLE examples ADD COLUMN crc INTEGER;
+    ALTER TABLE heads ADD COLUMN crc INTEGER;
+    UPDATE heads SET crc = crc32(labels, head, gate, own);
+    """,  # the older examples would all have to be written anew: theirs stays unknown
 )
-_HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own"
+_HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own, crc"
 _FORGET = "head = NULL, gate = NULL, own = NULL"  # all of a generation that tells of its examples
 
 
@@ -121,6 +131,7 @@ class Generation:
     last_example: int  # the newest one that there was
     gate: bytes | None = None
     own: bytes | None = None  # what it gave its examples' labels, each left out: see edge/versus.py
+    damaged: bool = False  # what the disk gives back is not what was written
 
 
 class Store:
@@ -147,15 +158,27 @@ class Store:
         Raises:
             HomeBusy, HomeError: the database cannot be written; the message says why.
         """
-        with _explained(self.path):
+        with _explained(self.path), turn(self.path.with_name(TURN), WAIT):
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                _schema(self._db, self.path)  # a newer program may have come since we opened it
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the home inside it, whatever others write meanwhile; nobody waits for it."""
+        with _explained(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
 
     def version(self) -> int:
         """Return a number that is another one after every change, by this or another process."""
@@ -222,8 +245,9 @@ class Store:
         label = self.add_label(item.label)
         blob = _to_blob(item.embedding)
         self._db.execute(
-            "INSERT INTO examples(label, embedding, backbone, image, session, source, created, thumb, held_out, crop)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            "INSERT INTO examples"
+            "(label, embedding, backbone, image, session, source, created, thumb, held_out, crop, crc)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
             (
                 label,
                 blob,
@@ -235,6 +259,7 @@ class Store:
                 _thumb(item.thumb),
                 held_out,
                 item.crop,
+                _crc32(blob),
             ),
         )
         row = self._one("SELECT id FROM examples WHERE image = ?", item.image)
@@ -269,15 +294,22 @@ class Store:
         result = np.empty((len(ids), dimension), np.float32)
         with _explained(self.path):
             for row, example in zip(result, ids, strict=True):
-                (blob,) = self._db.execute("SELECT embedding FROM examples WHERE id = ?", (example,)).fetchone()
-                if len(blob) == row.nbytes:
-                    row[:] = np.frombuffer(blob, "<f4")
-                if len(blob) != row.nbytes or not np.isfinite(row).all():
+                (blob, crc) = self._db.execute(
+                    "SELECT embedding, crc FROM examples WHERE id = ?", (example,)
+                ).fetchone()
+                if not _whole(blob, crc, dimension):
                     raise HomeError(
                         f"{self.path}: example {example} is damaged ({len(blob)} bytes for {dimension} numbers); "
                         f"run: edge forget {example}"
                     )
+                row[:] = np.frombuffer(blob, "<f4")
         return result
+
+    def damaged_examples(self, dimension: int) -> list[int]:
+        """Look at every embedding; return the numbers of the examples whose embedding is not what was written."""
+        with _explained(self.path):
+            rows = self._db.execute("SELECT id, embedding, crc FROM examples ORDER BY id")
+            return [int(i) for i, blob, crc in rows if not _whole(blob, crc, dimension)]
 
     def thumbs(self) -> dict[int, NDArray[np.uint8]]:
         """Return the thumbnails (8, 8, 3) of the examples that have one, by example."""
@@ -296,6 +328,18 @@ class Store:
     def count(self) -> int:
         """Return how many examples there are."""
         row = self._one("SELECT count(*) FROM examples")
+        assert row is not None
+        return int(row[0])
+
+    def last_example(self) -> int:
+        """Return the newest example's number; 0 if there is none."""
+        row = self._one("SELECT coalesce(max(id), 0) FROM examples")
+        assert row is not None
+        return int(row[0])
+
+    def last_fitted(self) -> int:
+        """Return the newest example that there was when one of the heads that are left was fitted."""
+        row = self._one("SELECT coalesce(max(last_example), 0) FROM heads WHERE head IS NOT NULL")
         assert row is not None
         return int(row[0])
 
@@ -333,13 +377,63 @@ class Store:
 
     def damage(self) -> str:
         """Look through the whole file; return the first damage found, or ""."""
-        first = self._one("PRAGMA quick_check(1)")
-        return "" if first is None or first[0] == "ok" else str(first[0])
+        found = self.damages(1, "quick_check")
+        return found[0] if found else ""
+
+    def damages(self, most: int, check: str = "integrity_check") -> list[str]:
+        """Look through the whole file and, unless `check` is "quick_check", its indexes; return the damage found."""
+        found = [" ".join(str(row[0]).split()) for row in self._all(f"PRAGMA {check}({most})")]
+        return [] if found == ["ok"] else found
+
+    def stray_references(self) -> list[str]:
+        """Return a line for each thing that names a label that there is not."""
+        rows = self._all("PRAGMA foreign_key_check")
+        found = [f"row {row} of {table} names no {parent}" for table, row, parent, _ in rows[:10]]
+        try:
+            factory = json.loads(self.get("factory_labels") or "[]")
+        except ValueError:
+            return [*found, "the factory's labels cannot be read"]
+        return found + [
+            f"the factory's label {i} is missing" for i in factory if i is not None and i not in self.labels()
+        ]
+
+    def rebuild_indexes(self) -> None:
+        """Make every index anew from its table, inside a transaction."""
+        with _explained(self.path):
+            self._db.execute("REINDEX")
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the database to a new file while others go on writing.
+
+        Raises:
+            HomeError: it cannot be read, or the disk refuses.
+        """
+        path.touch(mode=0o600)
+        with _explained(self.path):
+            copy = sqlite3.connect(path)
+            try:
+                self._db.backup(copy)
+            finally:
+                copy.close()
 
     def scrub(self) -> None:
-        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither."""
-        with _explained(self.path):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither.
+
+        Raises:
+            HomeError: the disk refuses, or others read for longer than we wait; the last to close the home does it.
+        """
+        try:
+            with _explained(self.path):
+                done = self._one("PRAGMA wal_checkpoint(TRUNCATE)")  # (1, …) if others are in the way
+        except HomeError as error:
+            raise self._unscrubbed(str(error)) from error
+        if done is not None and done[0]:
+            raise self._unscrubbed("another program reads it")
+
+    def _unscrubbed(self, why: str) -> HomeError:
+        return HomeError(
+            f"it is forgotten, but its bytes stay in {self.path}-wal until the last program closes this home ({why})"
+        )
 
     # heads --------------------------------------------------------------------------------------------------------
 
@@ -351,15 +445,23 @@ class Store:
         backbone: str,
         figures: Mapping[str, Any],
         created: str,
+        last_example: int,
         gate: bytes | None = None,
         own: bytes | None = None,
     ) -> int:
-        """Store a head and its gate as the next generation and return its number."""
+        """Store a head and its gate as the next generation and return its number.
+
+        Args:
+            head, gate, own: bytes.
+            labels: of its columns.
+            method, backbone, figures, created: what is told of it.
+            last_example: the newest one that there was when it was fitted.
+        """
         ids = [self.add_label(name) for name in labels]
         cursor = self._db.execute(
-            "INSERT INTO heads(created, method, backbone, labels, head, figures, gate, own, last_example)"
-            " VALUES (?,?,?,?,?,?,?,?, (SELECT coalesce(max(id), 0) FROM examples))",
-            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), gate, own),
+            "INSERT INTO heads(created, method, backbone, labels, head, figures, gate, own, last_example, crc)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, crc32(?4, ?5, ?7, ?8))",
+            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), gate, own, last_example),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -369,15 +471,33 @@ class Store:
         row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
         return None if row is None else self._generation(row, self.labels())
 
+    def generation_numbers(self) -> list[int]:
+        """Return the number of every generation, oldest first, reading none of them."""
+        return [int(row[0]) for row in self._all("SELECT generation FROM heads ORDER BY generation")]
+
+    def has_head(self, generation: int) -> bool:
+        """Whether a generation's head was not overwritten."""
+        row = self._one("SELECT head IS NOT NULL FROM heads WHERE generation = ?", generation)
+        return row is not None and bool(row[0])
+
+    def overwrite_head(self, generation: int) -> None:
+        """Make a generation one that can never serve."""
+        self._db.execute(f"UPDATE heads SET {_FORGET} WHERE generation = ?", (generation,))
+
     def generations(self) -> list[Generation]:
         """Return every generation, oldest first."""
         names = self.labels()
         return [self._generation(row, names) for row in self._all(f"SELECT {_HEAD} FROM heads ORDER BY generation")]
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
-        number, created, method, backbone, labels, head, figures, last, gate, own = row
-        columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
-        return Generation(number, created, method, backbone, columns, head, json.loads(figures), last, gate, own)
+        number, created, method, backbone, labels, head, figures, last, gate, own, crc = row
+        damaged = head is not None and crc is not None and crc != _crc32(labels, head, gate, own)
+        try:
+            columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
+            told = json.loads(figures)
+        except ValueError as error:
+            raise HomeError(f"{self.path}: generation {number} is damaged ({error}); run: edge verify") from error
+        return Generation(number, created, method, backbone, columns, head, told, last, gate, own, damaged)
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with _explained(self.path):
@@ -403,8 +523,9 @@ def open_store(home: Path, create: bool = False) -> Store:
     path = home / FILE
     if create:
         try:
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(home)
             path.touch(mode=0o600)
+            sync_folder(home)
         except OSError as error:
             raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
     elif os.access(home, os.F_OK) and not os.access(home, os.X_OK):
@@ -448,19 +569,25 @@ def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connecti
     return connection
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+def _schema(db: sqlite3.Connection, path: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(_MIGRATIONS):
         raise HomeError(
             f"{path} has schema {version}, this program knows {len(_MIGRATIONS)}: a newer edge wrote it; upgrade"
         )
+    return version
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    version = _schema(db, path)
+    db.create_function("crc32", -1, _crc32, deterministic=True)
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
     if version < len(_MIGRATIONS):
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("BEGIN IMMEDIATE")
-        version = db.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+        version = _schema(db, path)  # another process may have been faster
         for number, script in enumerate(_MIGRATIONS[version:], version + 1):
             for statement in script.split(";"):
                 db.execute(statement)
@@ -472,6 +599,21 @@ def _thumb(pixels: NDArray[np.uint8] | None) -> bytes | None:
     return None if pixels is None else pixels.astype(np.uint8).tobytes()
 
 
+def _crc32(*parts: bytes | str | None) -> int:
+    """Return the CRC-32 of the parts one after another; of a NULL nothing."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part.encode() if isinstance(part, str) else part or b"", crc)
+    return crc
+
+
+def _whole(blob: bytes, crc: int | None, dimension: int) -> bool:
+    """Whether an embedding is what was written; of one that an older program wrote, as far as can be told."""
+    if len(blob) != 4 * dimension or (crc is not None and zlib.crc32(blob) != crc):
+        return False
+    return bool(np.isfinite(np.frombuffer(blob, "<f4")).all())
+
+
 def _to_blob(vector: NDArray[np.float32]) -> bytes:
     return vector.astype("<f4").tobytes()
 
@@ -479,14 +621,17 @@ def _to_blob(vector: NDArray[np.float32]) -> bytes:
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line each, with the next action."""
+    busy = f"{path} has been locked by another process for {WAIT:.0f} s; try again"
     try:
         yield
+    except TimeoutError as error:
+        raise HomeBusy(busy) from error
     except sqlite3.Error as error:
         code = _primary(error)
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
             code = sqlite3.SQLITE_FULL
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise HomeBusy(f"{path} has been locked by another process for {WAIT:.0f} s; try again") from error
+            raise HomeBusy(busy) from error
         advice = {
             sqlite3.SQLITE_READONLY: "it is read-only; make it writable or choose another with --home",
             sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions or choose another with --home",

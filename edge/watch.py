@@ -119,7 +119,7 @@ class _Opened:
                 if self._adopts() == self._adopted:
                     return answer
             self.close()
-            self.learner = self._ours.enter_context(Learner.open(self.learner.home))
+            self.learner = self._ours.enter_context(Learner.open(self.learner.home, warn=self.learner.warn))
             self._adopted = self._adopts()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Status,
         Trusted,
         Unsure,
+        Verified,
     )
 
 
@@ -280,3 +281,8 @@ def findings(findings: "list[Finding]") -> list[str]:
         if not finding.ok:
             lines.append(f"    → {finding.remedy}")
     return lines
+
+
+def verified(found: "Verified") -> list[str]:
+    mended = [f"mended: {line}" for line in found.mended]
+    return [*findings(list(found.findings)), *mended]

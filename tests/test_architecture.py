@@ -33,6 +33,7 @@ PURE = {
     "suspects",
 }
 DISK = {
+    "backup",
     "bundle",
     "quiet",
     "store",
@@ -54,6 +55,8 @@ DISK = {
     "review",
     "stop",
     "trial",
+    "turn",
+    "verify",
     "uncertain",
 }
 

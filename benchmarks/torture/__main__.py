@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.torture.row import Row, lines
 
-PARTS = ("crowd", "powercut", "fuzz")  # modules beside this one
+PARTS = ("faults", "kills", "crowd", "powercut", "fuzz")  # modules beside this one
 
 
 def main() -> None:

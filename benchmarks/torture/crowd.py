@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.torture.device import LABELS, frame, make
+from benchmarks.torture.device import LABELS, frame, make, warm
 from benchmarks.torture.row import Row, Say
 from edge.adopt import adopt
 from edge.answers import Answer
@@ -40,11 +40,11 @@ def run(say: Say, seconds: float = 60.0) -> list[Row]:
         fork = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(1, fork) as pool:  # the runtime's threads stay out of this process
             pool.submit(_prepare, Path(name), home).result()
+        warm()
         say(f"crowd: {TEACHERS} teach, one retrains, one classifies, one rolls back, for {seconds:.0f} s")
-        until = time.monotonic() + seconds
         jobs: list[Callable[[Path, int, float], Seen]] = [*[_teach] * TEACHERS, _retrain, _classify, _rollback]
         with ProcessPoolExecutor(len(jobs), fork) as pool:
-            futures = [pool.submit(job, home, number, until) for number, job in enumerate(jobs)]
+            futures = [pool.submit(job, home, number, time.monotonic() + seconds) for number, job in enumerate(jobs)]
             seen = [future.result() for future in futures]
         with Learner.open(home) as learner:
             examples = {e.id for e in learner.store.examples()}

@@ -28,6 +28,14 @@ def make(folder: Path) -> Device:
     return Device(write_bundle(folder / "tiny.edge", tiny, first), write_bundle(folder / "newer.edge", tiny, second))
 
 
+def warm() -> None:
+    """Import now all that a command would, so that processes forked from this one start at once."""
+    import edge.page
+    import edge.retrain  # noqa: F401
+
+    backbone.load_runtime(backbone.find_runtime({r.format for r in RUNTIMES}).name)
+
+
 def network() -> Backbone:
     """The tiny network on the first runtime that is here.
 

@@ -272,6 +272,7 @@ Options:
 
 Commands:
   audit     Find what is wrong with the examples, and what to teach next.
+  backup    Write the whole home, bundle and all, to one FILE.
   capture   Teach LABEL from what SOURCE shows: a burst of frames.
   classify  Name what is on PICTURES: files, or folders of them.
   doctor    Check this machine and the home, and say how to mend them.
@@ -282,12 +283,14 @@ Commands:
   init      Adopt BUNDLE: check it, prove it here, and let it serve.
   relabel   Give EXAMPLES another LABEL, old or new.
   rename    Rename label OLD to NEW, at once and everywhere.
+  restore   Make a home of a backup FILE.
   retrain   Fit a new head to everything taught, and let it serve.
   review    Label the frames that watch kept, one key each; then retrain.
   rollback  Let an earlier GENERATION serve again.
   status    Show the home at a glance.
   teach     Store PICTURES as examples of LABEL, old or new.
   trust     List the keys that are trusted here, or pin KEY.
+  verify    Look at every byte of the home, and mend what can be mended.
   watch     Name what SOURCE shows, again and again, until stopped.
 """
 

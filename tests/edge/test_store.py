@@ -55,7 +55,7 @@ def test_the_same_picture_is_stored_once(home: Store) -> None:
 def test_a_renamed_label_takes_its_examples_and_heads_along(home: Store) -> None:
     add(home, "a")
     with home.transaction():
-        home.add_head(b"head", ["glass", "tin"], "lda", "backbone", {}, NOW)
+        home.add_head(b"head", ["glass", "tin"], "lda", "backbone", {}, NOW, 1)
         home.rename_label("glass", "bottle")
         with pytest.raises(LabelError, match="exists already"):
             home.rename_label("bottle", "tin")
@@ -68,7 +68,8 @@ def test_forgetting_overwrites_the_heads_that_may_have_learned_from_it(home: Sto
     for name in "abc":
         add(home, name)
         with home.transaction():
-            heads.append(home.add_head(f"head {name}".encode(), ["glass"], "lda", "backbone", {}, NOW))
+            last = home.last_example()
+            heads.append(home.add_head(f"head {name}".encode(), ["glass"], "lda", "backbone", {}, NOW, last))
     with home.transaction():
         home.remove_examples([2])
     assert [g.head for g in home.generations()] == [b"head a", None, None]
@@ -114,7 +115,7 @@ def test_a_home_that_is_none_is_refused_by_what_it_is(tmp_path: Path) -> None:
 def test_a_home_of_a_newer_program_is_left_alone(home: Store) -> None:
     home._db.execute("PRAGMA user_version = 99")
     home.close()
-    with pytest.raises(HomeError, match="schema 99, this program knows 4"):
+    with pytest.raises(HomeError, match="schema 99, this program knows 5"):
         open_store(home.path.parent)
 
 
@@ -165,3 +166,16 @@ def test_errors_of_the_database_are_errors_of_ours(home: Store) -> None:
     with pytest.raises(EdgeError) as error, home.transaction():
         home._db.execute("no such statement")
     assert isinstance(error.value.__cause__, sqlite3.Error)
+
+
+def test_what_cannot_be_scrubbed_yet_is_told(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WAIT", 0.1)
+    with open_store(home.path.parent) as impatient, open_store(home.path.parent) as reader:
+        add(home, "a", "b")
+        with reader.snapshot():
+            assert reader.count() == 2
+            with impatient.transaction():
+                impatient.remove_examples([1])
+            with pytest.raises(HomeError, match="it is forgotten, but its bytes stay in .*-wal until"):
+                impatient.scrub()
+        impatient.scrub()

@@ -1,0 +1,201 @@
+"""What is interrupted: every command that writes, on a small home, in steps that are acknowledged one by one."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.torture import state
+from benchmarks.torture.device import Device, frame
+from edge import bundle
+from edge.adopt import adopt
+from edge.backup import backup, restore
+from edge.errors import BundleError
+from edge.learner import Learner
+from edge.store import FILE
+
+Step = Callable[[Path, Device], None]  # gets the folder that holds `home`
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One command.
+
+    Args:
+        name: for the table.
+        before: makes the state in which it begins.
+        steps: what it does; when one returns, what it did must outlive everything.
+        look: the folder's state in one line.
+    """
+
+    name: str
+    before: Step
+    steps: tuple[Step, ...]
+    look: Callable[[Path], str]
+
+
+def _now() -> datetime:
+    return datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def _open(folder: Path) -> Learner:
+    return Learner.open(folder / "home", _now)
+
+
+def _teach(label: str, first: int, count: int, surface: str = "grass") -> Step:
+    def step(folder: Path, device: Device) -> None:
+        with _open(folder) as learner:
+            learner.teach(label, [frame(surface, first + i) for i in range(count)])
+
+    return step
+
+
+def _retrain(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.retrain()
+
+
+def _rollback(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.rollback(1)
+
+
+def _forget(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.forget(["2"])
+
+
+def _forget_label(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.forget(label="coins")
+
+
+def _correct(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.relabel(["1"], "grass")
+
+
+def _rename(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.rename("coins", "money")
+
+
+def _nothing(folder: Path, device: Device) -> None:
+    pass
+
+
+def _init(folder: Path, device: Device) -> None:
+    adopt(folder / "home", device.bundle, clock=_now).close()
+
+
+def _upgrade(folder: Path, device: Device) -> None:
+    adopt(folder / "home", device.newer, clock=_now).close()
+
+
+def _taught(folder: Path, device: Device) -> None:
+    _init(folder, device)
+    _teach("coins", 100, 4, "coins")(folder, device)
+    _retrain(folder, device)
+    _teach("brick", 100, 3, "brick")(folder, device)
+
+
+def _cut_off(folder: Path, device: Device) -> None:
+    """A home as a power cut leaves it: a log that was never folded into the database."""
+    _taught(folder, device)
+    with _open(folder) as learner:
+        learner.teach("grass", [frame("grass", 300)])
+        shutil.copytree(folder / "home", folder / "cut")
+    shutil.rmtree(folder / "home")
+    (folder / "cut").rename(folder / "home")
+
+
+def _older(folder: Path, device: Device) -> None:
+    """A home of the first schema."""
+    _taught(folder, device)
+    db = sqlite3.connect(folder / "home" / FILE)
+    for table, columns in {"heads": ("gate", "own", "crc"), "examples": ("thumb", "relabelled_after", "crc")}.items():
+        for column in columns:
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+
+
+def _bundle_there(folder: Path, device: Device) -> None:
+    shutil.copyfile(device.bundle, folder / "kitchen.edge")
+
+
+def _write_bundle(folder: Path, device: Device) -> None:
+    made = bundle.read(device.newer)
+    models = {model.file: made.entry(model.file) for model in made.manifest.models}
+    bundle.write(folder / "kitchen.edge", made.manifest, models, made.golden(), made.examples())
+
+
+def _look_at_bundle(folder: Path) -> str:
+    try:
+        read = bundle.read(folder / "kitchen.edge")
+        read.verify()
+    except BundleError as error:
+        raise state.Damaged(str(error)) from error
+    return ", ".join(read.manifest.labels)
+
+
+def _backup_there(folder: Path, device: Device) -> None:
+    _taught(folder, device)
+    with _open(folder) as learner:
+        backup(learner, folder / "home.backup")
+
+
+def _backup(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        backup(learner, folder / "home.backup")
+
+
+def _restorable(folder: Path, device: Device) -> None:
+    _backup_there(folder, device)
+    shutil.rmtree(folder / "home")
+
+
+def _restore(folder: Path, device: Device) -> None:
+    restore(folder / "home.backup", folder / "home")
+
+
+def _look_at_home(folder: Path) -> str:
+    return state.of(folder / "home")
+
+
+def _look_at_backup(folder: Path) -> str:
+    """The state of the home, and of what the backup would give back."""
+    target = folder / "restored"
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        restore(folder / "home.backup", target)
+        return f"{state.of(folder / 'home')} {state.of(target)}"
+    except OSError as error:
+        raise state.Damaged(f"the backup cannot be restored: {error}") from error
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _backed_up_then_taught(folder: Path, device: Device) -> None:
+    _backup_there(folder, device)
+    _teach("gravel", 400, 1, "gravel")(folder, device)
+
+
+OPERATIONS = (
+    Operation("teach", _taught, (_teach("grass", 200, 3), _teach("sky", 210, 2)), _look_at_home),
+    Operation("teach, cut off before", _cut_off, (_teach("coins", 200, 2, "coins"),), _look_at_home),
+    Operation("retrain", _taught, (_retrain,), _look_at_home),
+    Operation("init", _nothing, (_init,), _look_at_home),
+    Operation("init, newer bundle", _taught, (_upgrade,), _look_at_home),
+    Operation("older schema", _older, (_teach("grass", 200, 1),), _look_at_home),
+    Operation("rollback", _taught, (_rollback,), _look_at_home),
+    Operation("forget", _taught, (_forget,), _look_at_home),
+    Operation("forget a label", _taught, (_forget_label,), _look_at_home),
+    Operation("relabel, rename", _taught, (_correct, _rename), _look_at_home),
+    Operation("backup", _backed_up_then_taught, (_backup,), _look_at_backup),
+    Operation("restore", _restorable, (_restore,), _look_at_home),
+    Operation("bundle build", _bundle_there, (_write_bundle,), _look_at_bundle),
+)

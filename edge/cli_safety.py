@@ -1,0 +1,63 @@
+"""The commands that look after a home: `verify`, `backup`, `restore`. Like `cli`, they parse, call, and print."""
+
+from pathlib import Path
+
+import click
+
+from edge import cli, wording
+from edge.terminal import plural
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@cli.shared
+def verify() -> int:
+    """Look at every byte of the home, and mend what can be mended.
+
+    Nothing that was taught is ever deleted. Exit code 1 if something is left to you; it says what.
+    """
+    from edge.verify import verify
+
+    found = verify(cli.home())
+    cli.answer(found, lambda: wording.verified(found))
+    return 0 if all(finding.ok for finding in found.findings) else 1
+
+
+@click.command()
+@click.argument("file", type=_PATH)
+@cli.shared
+def backup(file: Path) -> None:
+    """Write the whole home, bundle and all, to one FILE.
+
+    Others may go on teaching meanwhile. Back: edge restore FILE.
+    """
+    from edge.backup import backup
+
+    made = backup(cli.learner(), file)
+    cli.answer(
+        made,
+        lambda: [
+            f"wrote {made.file} ({made.bytes / 1e6:.1f} MB): {plural(made.examples, 'example')}, generation "
+            f"{made.generation}, and the bundle; back: edge restore {made.file}"
+        ],
+    )
+
+
+@click.command()
+@click.argument("file", type=_PATH)
+@cli.shared
+def restore(file: Path) -> None:
+    """Make a home of a backup FILE.
+
+    Only where there is none: a home that is there is never touched.
+    """
+    from edge.backup import restore
+
+    restore(file, cli.home())
+    status = cli.learner().status()
+    cli.answer(status, lambda: wording.status(status))
+
+
+for _command in (verify, backup, restore):
+    cli.add(_command)

@@ -129,7 +129,8 @@ def test(system: System, material: Material) -> Tested:
     """Run the device's tests on this system."""
     names = TESTS if system.cpu == "cortex-a72" else CALCULATING
     files = [f"tests/edge/test_{name}.py" for name in names]
-    options = ["-p", "no:cacheprovider", "--hypothesis-profile=emulated"]
+    temporary = material.reference.with_name("pytest")  # there /tmp lies in memory, which doctor would complain of
+    options = ["-p", "no:cacheprovider", "--hypothesis-profile=emulated", f"--basetemp={temporary}"]
     surfaces = f"EDGE_SURFACES={material.surfaces}"
     done = run(system, [surfaces, "python", "-m", "pytest", *options, *files], material.folders)
     counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}

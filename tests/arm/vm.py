@@ -55,8 +55,9 @@ def main() -> None:
             done = machine.run(f"/usr/bin/python3 /opt/kit/vm_inside.py {boot}", systemd=True, seconds=7200)
             found = [line[line.index('{"step"') :] for line in done.stdout.splitlines() if '{"step"' in line]
             steps += [Step(**json.loads(line)) for line in found]
-            if done.returncode:
+            if done.returncode and all(step.well for step in steps):
                 steps.append(Step(f"boot: {boot}", False, 0.0, done.stdout[-3000:] + done.stderr[-500:]))
+            if done.returncode:
                 break
     print("\n".join(_lines(steps)))
     sys.exit(any(not step.well for step in steps))

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edge.bundle import Bundle
-from edge.errors import SignatureError
+from edge.errors import HomeError, SignatureError
 from edge.signature import Key, need_library, verify
 from edge.store import FILE, Store, open_store
 
@@ -91,10 +91,19 @@ _SIGN = "have it signed: edge-export sign BUNDLE --key KEY"
 
 
 def pins(store: Store) -> Pins:
-    """Read what a home trusts."""
-    kept = store.get(_KEYS)
-    keys = tuple(Key.parse(line) for line in json.loads(kept)) if kept else ()
-    return Pins(keys, store.get(_NEWEST) or None)
+    """Read what a home trusts.
+
+    Raises:
+        HomeError: that is damaged; it is never taken for no pin.
+    """
+    kept, newest = store.get(_KEYS), store.get(_NEWEST) or None
+    try:
+        keys = tuple(Key.parse(line) for line in json.loads(kept)) if kept else ()
+        if newest:
+            datetime.fromisoformat(newest)
+    except (ValueError, TypeError, AttributeError) as error:  # a SignatureError is a ValueError
+        raise HomeError(f"{store.path} is damaged (the keys it trusts cannot be read); restore a copy") from error
+    return Pins(keys, newest)
 
 
 def pins_of(home: Path) -> Pins:

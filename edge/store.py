@@ -552,8 +552,8 @@ def _close_to_others(home: Path) -> None:
     with contextlib.suppress(OSError):
         if home.stat().st_mode & 0o077:
             home.chmod(0o700)
-            for file in (*home.glob("learner.db*"), *home.glob("*.edge"), *home.glob("watched-*")):
-                if not file.is_symlink():
+            for file in (*home.glob("learner.*"), *home.glob("*.edge"), *home.glob("watched-*"), *home.glob("*.lock")):
+                if file.is_file() and not file.is_symlink():
                     file.chmod(0o600)
 
 

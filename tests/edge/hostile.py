@@ -362,4 +362,4 @@ def printable(text: str) -> bool:
 
 
 def _obeyed(c: str) -> bool:
-    return c < " " or "\x7f" <= c <= "\x9f" or "\u2028" <= c <= "\u202e" or "\ud800" <= c <= "\udfff"
+    return (c < " " and c != "\t") or "\x7f" <= c <= "\x9f" or "\u2028" <= c <= "\u202e" or "\ud800" <= c <= "\udfff"

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from edge import bundle
 from edge.adopt import adopt
-from edge.errors import EdgeError, RuntimeMissing, SignatureError
+from edge.errors import EdgeError, HomeError, RuntimeMissing, SignatureError
 from edge.home import Home
 from edge.pinned import Pins
 from edge.signature import Key, armour, read_key, signer, to_sign, verify
+from edge.store import open_store
 
 from .test_bundle import entries_of, pack
 
@@ -225,6 +226,19 @@ def test_a_bundle_adopted_before_the_pin_counts_as_the_newest(tiny_bundle: Path,
         kept.trust(anna.key)
     with pytest.raises(SignatureError, match="this home had one of"):
         adopt(home, anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY))
+
+
+def test_damaged_pins_are_never_taken_for_none(tiny_bundle: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    adopt(home, tiny_bundle).close()
+    for key, value in (("trusted_keys", "["), ("trusted_keys", "[1]"), ("trusted_keys", "7"), ("newest_signed", "x")):
+        with Home.open(home) as kept:
+            before = kept.store.get(key)
+            kept.store.put(key, value)
+        with pytest.raises(HomeError, match="the keys it trusts cannot be read"):
+            adopt(home, tiny_bundle)
+        with open_store(home) as store:
+            store.put(key, before or "")
 
 
 @needs_library

@@ -5,6 +5,7 @@ again by its number. Whatever a reader is given, it answers or raises an `EdgeEr
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -115,7 +116,7 @@ def spoilt_json(text: bytes, chance: random.Random) -> bytes:
         if isinstance(node, dict) and chance.random() < 0.2:
             del node[key]
         else:
-            node[key] = chance.choice(strange)
+            node[key] = copy.deepcopy(chance.choice(strange))  # it may be changed in its turn
     return json.dumps(root[0], ensure_ascii=chance.random() < 0.9).encode("utf-8", "surrogatepass")
 
 

@@ -6,10 +6,13 @@ home, written once a process.
 """
 
 import json
+from typing import NamedTuple
 
 from edge.answers import Drift
+from edge.figures import read_json
 
 WINDOW = 200  # frames
+_RANKS = range(-1, 101)
 FEWEST = 20  # frames, below which nothing is said
 _USUAL = 0.25  # the median frame of an unchanged camera lies above it
 
@@ -20,8 +23,7 @@ def note(stored: str | None, generation: int, ranks: list[int], expected: float)
     >>> note(None, 3, [50, -1], 0.05)
     '{"generation": 3, "expected": 0.05, "ranks": [50, -1]}'
     """
-    before = json.loads(stored) if stored else {}
-    kept = before.get("ranks", []) if before.get("generation") == generation else []
+    kept = _read(stored, generation).ranks
     return json.dumps({"generation": generation, "expected": expected, "ranks": [*kept, *ranks][-WINDOW:]})
 
 
@@ -31,11 +33,27 @@ def drift_of(stored: str | None, generation: int) -> Drift | None:
     >>> drift_of(note(None, 3, [50] * 30, 0.05), 3)
     Drift(frames=30, unknown=0.0, expected=0.05, typical=0.5, drifted=False)
     """
-    found = json.loads(stored) if stored else {}
-    ranks = found.get("ranks", [])
-    if found.get("generation") != generation or len(ranks) < FEWEST:
+    ranks, expected = _read(stored, generation)
+    if len(ranks) < FEWEST:
         return None
-    unknown, expected = sum(rank < 0 for rank in ranks) / len(ranks), float(found["expected"])
+    unknown = sum(rank < 0 for rank in ranks) / len(ranks)
     typical = max(sorted(ranks)[len(ranks) // 2], 0) / 100
     noise = 3 * (expected * (1 - expected) / len(ranks)) ** 0.5
     return Drift(len(ranks), unknown, expected, typical, unknown > 2 * expected + noise or typical < _USUAL)
+
+
+class _Kept(NamedTuple):
+    ranks: list[int]
+    expected: float
+
+
+def _read(stored: str | None, generation: int) -> _Kept:
+    """What is kept of a generation; nothing where it is of another, or damaged: it is written unsynced."""
+    try:
+        found = read_json(stored or "{}")
+        ranks, expected = found["ranks"], float(found["expected"])
+        if found["generation"] == generation and 0 <= expected <= 1 and all(rank in _RANKS for rank in ranks):
+            return _Kept(ranks, expected)
+    except (ValueError, TypeError, KeyError):
+        pass
+    return _Kept([], 0.0)

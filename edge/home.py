@@ -6,10 +6,11 @@ network. Every change is one transaction of `store`; what a method returns has b
 
 import contextlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, Self
@@ -19,6 +20,7 @@ from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status,
 from edge.bundle import FactoryExamples
 from edge.drift import drift_of
 from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing, SignatureError
+from edge.figures import read_ids
 from edge.gate import COVERAGE, Background, Gate, Judge
 from edge.head import Head
 from edge.labels import clean
@@ -27,6 +29,7 @@ from edge.pinned import pins, put_pins
 from edge.region import Region
 from edge.signature import Key
 from edge.store import Example, Generation, Store, open_store
+from edge.unpack import unpack
 
 Clock = Callable[[], datetime]
 Warn = Callable[[str], None]
@@ -97,7 +100,7 @@ class Home:
     @property
     def bundle(self) -> bundle.Bundle:
         """The adopted bundle, opened; opened anew when another process has adopted another."""
-        path = self.home / self.meta("bundle")
+        path = self.home / self._bundle_name()
         if self._bundle is None or self._bundle.path != path:
             self._bundle = bundle.read(path)
         return self._bundle
@@ -141,7 +144,7 @@ class Home:
     def uncertain(self) -> Path | None:
         """Where `watch` saved frames of unsure answers last; None: nowhere yet."""
         kept = self.store.get("uncertain")
-        return Path(kept) if kept else None
+        return Path(kept) if kept and "\0" not in kept else None  # it only says where to look for more
 
     def put_uncertain(self, folder: Path) -> None:
         """Remember where frames of unsure answers are saved, so that `audit` finds them."""
@@ -159,17 +162,33 @@ class Home:
         """
         version = self.store.version()
         if self._serving is None or self._serving[0] != version:
-            self._serving = version, self._load_whole(int(self.meta("serving")))
+            self._serving = version, self._load_whole(self.wanted())
         return self._serving[1]
 
     def known_coverage(self) -> float:
-        """The share of known pictures that is not to be called unknown, as `retrain` was told last."""
-        return float(self.store.get("known_coverage") or COVERAGE)
+        """The share of known pictures that is not to be called unknown, as `retrain` was told last.
+
+        Raises:
+            HomeError: what is kept of it is no such share.
+        """
+        kept = self.store.get("known_coverage")
+        with contextlib.suppress(ValueError):
+            share = float(kept or COVERAGE)
+            if 0 < share <= 1:
+                return share
+        raise HomeError(
+            f"{self.store.path} is damaged (known_coverage {kept!r:.40}); set it anew: edge retrain --known-coverage "
+            f"{COVERAGE}"
+        )
+
+    def wanted(self) -> int:
+        """The number of the generation that should serve; 0, which there never is, where it cannot be read."""
+        kept = self.meta("serving")
+        return int(kept) if kept.isascii() and kept.isdecimal() and len(kept) < 19 else 0
 
     def serving_generation(self) -> Generation | None:
         """The generation in use; None if its head was overwritten, or its backbone is another one."""
-        number = self.store.get("serving")
-        if number is None or not self.store.has_head(int(number)):
+        if self.store.get("serving") is None or not self.store.has_head(self.wanted()):
             return None
         try:
             stored = self.store.generation(self.serving().generation)
@@ -226,8 +245,8 @@ class Home:
             generation=number,
             trained=serving.created,
             method=serving.method,
-            loo_accuracy=serving.figures["loo_accuracy"],
-            loo_interval=_pair(serving.figures["loo_interval"]),
+            loo_accuracy=serving.figures.get("loo_accuracy"),
+            loo_interval=_pair(serving.figures.get("loo_interval")),
             labels=tuple(
                 LabelCount(label, local[label], factory[label], held_out[label])
                 for label in sorted({*local, *factory, *held_out})
@@ -249,10 +268,10 @@ class Home:
                 created=g.created,
                 method=g.method,
                 labels=g.labels,
-                local_examples=g.figures["local_examples"],
-                factory_examples=g.figures["factory_examples"],
-                loo_accuracy=g.figures["loo_accuracy"],
-                loo_interval=_pair(g.figures["loo_interval"]),
+                local_examples=g.figures.get("local_examples", 0),
+                factory_examples=g.figures.get("factory_examples", 0),
+                loo_accuracy=g.figures.get("loo_accuracy"),
+                loo_interval=_pair(g.figures.get("loo_interval")),
                 held_out_accuracy=_share(g.figures.get("held_out_right"), g.figures.get("held_out_examples")),
                 held_out_examples=g.figures.get("held_out_examples", 0),
                 serving=g.generation == serving,
@@ -274,7 +293,7 @@ class Home:
         """
         with self.store.transaction():
             entries = self.history()
-            serving = int(self.meta("serving"))
+            serving = self.wanted()
             if generation is None:
                 earlier = [e.generation for e in entries if e.generation < serving and e.usable and e.promoted]
                 if not earlier:
@@ -302,7 +321,7 @@ class Home:
         """
         found: list[Example] = []
         for name in names:
-            if name.isdecimal() and not Path(name).exists():
+            if name.isdecimal() and len(name) < 19 and not Path(name).exists():
                 matches = self.store.examples("examples.id = ?", int(name))
             else:
                 matches = self.store.examples("image = ?", photos.digest(Path(name)))
@@ -425,12 +444,27 @@ class Home:
         """The factory's examples, and each one's label by its name here today; None for a forgotten one."""
         examples = self.bundle.examples()
         names = self.factory_labels()
+        if len(names) != len(self.bundle.manifest.labels):
+            raise self._without_factory(f"{len(names)} for {len(self.bundle.manifest.labels)} labels")
         return examples, [names[i] for i in examples.labels]
 
     def factory_labels(self) -> list[str | None]:
-        """The manifest's labels by the names they have here today; None for a forgotten one."""
+        """The manifest's labels by the names they have here today; None for a forgotten one.
+
+        Raises:
+            HomeError: what is kept of them is damaged.
+        """
         names = self.store.labels()
-        return [None if i is None else names[i] for i in json.loads(self.meta("factory_labels"))]
+        try:
+            return [None if i is None else names[i] for i in read_ids(self.meta("factory_labels"))]
+        except (ValueError, KeyError) as error:
+            raise self._without_factory(str(error)) from error
+
+    def _without_factory(self, why: str) -> HomeError:
+        return HomeError(
+            f"{self.store.path} is damaged (the factory's labels: {why}); adopt its bundle again: edge init NAME.edge, "
+            "or restore a backup: edge restore FILE"
+        )
 
     def put_factory_labels(self, labels: Sequence[str | None]) -> None:
         ids = [None if name is None else self.store.add_label(name) for name in labels]
@@ -446,6 +480,15 @@ class Home:
         if value is None:
             raise HomeError(f"{self.store.path} is damaged (no {key}); restore a copy, or run edge init again")
         return value
+
+    def _bundle_name(self) -> str:
+        name = self.meta("bundle")
+        if not re.fullmatch(r"[0-9a-f]{16}\.edge", name):
+            raise HomeError(
+                f"{self.store.path} is damaged ({name!r:.60} is no bundle's name); adopt it again: edge init "
+                "NAME.edge, or restore a backup: edge restore FILE"
+            )
+        return name
 
     def _generation(self, number: int) -> Generation:
         found = self.store.generation(number)
@@ -466,7 +509,7 @@ class Home:
                         found = self._load(number)
                         if self._warned != wanted:
                             self.warn(
-                                f"ATTENTION: generation {wanted}, which should serve, is damaged; generation {number} "
+                                f"ATTENTION: {_called(wanted)}, which should serve, is damaged; generation {number} "
                                 "serves instead; look at everything: edge verify; then make a new head: edge retrain"
                             )
                             self._warned = wanted
@@ -474,21 +517,13 @@ class Home:
             raise HomeError(f"{error}; no other generation is whole") from error
 
     def _load(self, number: int) -> Serving:
-        stored = self._generation(number)
-        if stored.head is None:
-            raise HomeError(f"generation {number} was overwritten; run: edge retrain")
-        if stored.damaged:
-            raise HomeError(f"generation {number} is damaged; run: edge retrain")
-        head = Head.from_bytes(stored.head)
-        order = sorted(range(len(stored.labels)), key=stored.labels.__getitem__)  # labels may have been renamed since
-        names = tuple(stored.labels[i] for i in order)
-        head = replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order])
-        return Serving(number, head, self._judge(stored.gate, order))
+        head, gate = unpack(self._generation(number), self.info.dimension)
+        known = gate is not None and gate.background == self.background.digest()  # else a bundle brought another since
+        return Serving(number, head, Judge(gate, self.background) if gate and known else None)
 
-    def _judge(self, blob: bytes | None, order: Sequence[int]) -> Judge | None:
-        """The gate of a generation, unless a bundle adopted since brought another background."""
-        gate = None if blob is None else Gate.from_bytes(blob).reordered(order)
-        return Judge(gate, self.background) if gate and gate.background == self.background.digest() else None
+
+def _called(wanted: int) -> str:
+    return f"generation {wanted}" if wanted else "the number of the generation"
 
 
 def _nothing(kind: str, name: str) -> NoReturn:

@@ -170,7 +170,7 @@ def enter(home: "Home", fitted: Fitted, force: bool = False) -> Retrained:
     )
     if answer.promoted:
         home.store.put("serving", str(generation))
-    return answer._replace(generation=generation, serving=int(home.meta("serving")))
+    return answer._replace(generation=generation, serving=home.wanted())
 
 
 def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float) -> str:

@@ -11,7 +11,8 @@
 
 A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
 acknowledged; `secure_delete` overwrites what is forgotten. `PRAGMA user_version` numbers the schema. SQLite notices
-when a card's damage breaks its structure, and a CRC-32 when it changes an embedding or a head.
+when a card's damage breaks its structure, and a CRC-32 when it changes an embedding or a head. SQLite does not look
+at types when it reads: every row that leaves this module has been looked at here.
 
 Source: sqlite.org on WAL, `PRAGMA synchronous` and `PRAGMA secure_delete`.
 """
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import HomeBusy, HomeError, HomeMissing, LabelError
+from edge.figures import read_figures, read_ids
 from edge.files import make_folder, sync_folder
 from edge.turn import turn
 
@@ -79,6 +81,7 @@ _MIGRATIONS = (
     """,  # the older examples would all have to be written anew: theirs stays unknown
 )
 _HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own, crc"
+_DAMAGED = "it is damaged ({}); restore a backup (edge restore FILE), or move it away and run edge init again"
 _FORGET = "head = NULL, gate = NULL, own = NULL"  # all of a generation that tells of its examples
 
 
@@ -191,7 +194,7 @@ class Store:
     def get(self, key: str) -> str | None:
         """Return a meta value, or None."""
         row = self._one("SELECT value FROM meta WHERE key = ?", key)
-        return None if row is None else str(row[0])
+        return None if row is None else str(self._typed(row, str)[0])
 
     def put(self, key: str, value: str) -> None:
         """Set a meta value."""
@@ -216,7 +219,8 @@ class Store:
 
     def labels(self) -> dict[int, str]:
         """Return all label names by id."""
-        return {int(i): str(name) for i, name in self._all("SELECT id, name FROM labels ORDER BY id")}
+        rows = self._all("SELECT id, name FROM labels ORDER BY id")
+        return {int(i): name for i, name in (self._typed(row, int, str) for row in rows)}
 
     def label_id(self, name: str) -> int | None:
         """Return a label's id, or None if it is not known."""
@@ -273,7 +277,7 @@ class Store:
             f" JOIN labels ON labels.id = examples.label WHERE {where} ORDER BY examples.id",
             *values,
         )
-        return [Example(*row) for row in rows]
+        return [Example(*self._typed(row, int, str, str, str | None, str, str)) for row in rows]
 
     def labelled(self, held_out: bool = False) -> list[Labelled]:
         """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
@@ -283,23 +287,28 @@ class Store:
             held_out,
         )
         known: dict[str, str] = {}  # one string object for each label and session
-        return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in rows]
+        found = (self._typed(row, int, str, str | None) for row in rows)
+        return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in found]
 
     def embeddings(self, ids: Sequence[int], dimension: int) -> NDArray[np.float32]:
         """Return these examples' embeddings (N, D), in this order.
 
         Raises:
-            HomeError: one has another length; the database is damaged.
+            HomeError: one is not there, or is not what was written; the database is damaged.
         """
         result = np.empty((len(ids), dimension), np.float32)
         with _explained(self.path):
             for row, example in zip(result, ids, strict=True):
-                (blob, crc) = self._db.execute(
-                    "SELECT embedding, crc FROM examples WHERE id = ?", (example,)
-                ).fetchone()
+                found = self._db.execute("SELECT embedding, crc FROM examples WHERE id = ?", (example,)).fetchone()
+                if found is None:
+                    raise HomeError(
+                        f"{self.path}: example {example} is gone; it was just forgotten: repeat the command; or the "
+                        "database is damaged: look at it: edge verify"
+                    )
+                blob, crc = found
                 if not _whole(blob, crc, dimension):
                     raise HomeError(
-                        f"{self.path}: example {example} is damaged ({len(blob)} bytes for {dimension} numbers); "
+                        f"{self.path}: example {example} is damaged ({_size(blob)} for {dimension} numbers); "
                         f"run: edge forget {example}"
                     )
                 row[:] = np.frombuffer(blob, "<f4")
@@ -313,13 +322,15 @@ class Store:
 
     def thumbs(self) -> dict[int, NDArray[np.uint8]]:
         """Return the thumbnails (8, 8, 3) of the examples that have one, by example."""
-        rows = self._all("SELECT id, thumb FROM examples WHERE length(thumb) = 192 ORDER BY id")
+        rows = self._all(
+            "SELECT id, thumb FROM examples WHERE typeof(thumb) = 'blob' AND length(thumb) = 192 ORDER BY id"
+        )
         return {int(i): np.frombuffer(blob, np.uint8).reshape(8, 8, 3) for i, blob in rows}
 
     def crop(self, example: int) -> bytes | None:
         """Return what the network saw of an example, as JPEG, if it was kept."""
         row = self._one("SELECT crop FROM examples WHERE id = ?", example)
-        return None if row is None else row[0]
+        return None if row is None else self._typed(row, bytes | None)[0]
 
     def known_images(self) -> frozenset[str]:
         """Return the SHA-256 of every taught picture."""
@@ -341,7 +352,7 @@ class Store:
         """Return the newest example that there was when one of the heads that are left was fitted."""
         row = self._one("SELECT coalesce(max(last_example), 0) FROM heads WHERE head IS NOT NULL")
         assert row is not None
-        return int(row[0])
+        return int(self._typed(row, int)[0])
 
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught, or got another label, since a generation was made."""
@@ -390,8 +401,8 @@ class Store:
         rows = self._all("PRAGMA foreign_key_check")
         found = [f"row {row} of {table} names no {parent}" for table, row, parent, _ in rows[:10]]
         try:
-            factory = json.loads(self.get("factory_labels") or "[]")
-        except ValueError:
+            factory = read_ids(self.get("factory_labels") or "[]")
+        except (ValueError, HomeError):
             return [*found, "the factory's labels cannot be read"]
         return found + [
             f"the factory's label {i} is missing" for i in factory if i is not None and i not in self.labels()
@@ -490,14 +501,29 @@ class Store:
         return [self._generation(row, names) for row in self._all(f"SELECT {_HEAD} FROM heads ORDER BY generation")]
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
-        number, created, method, backbone, labels, head, figures, last, gate, own, crc = row
-        damaged = head is not None and crc is not None and crc != _crc32(labels, head, gate, own)
+        """Make a generation of its row; of one that is damaged, only what it is for sure."""
         try:
-            columns = tuple(names.get(i, f"forgotten label {i}") for i in json.loads(labels))
-            told = json.loads(figures)
-        except ValueError as error:
-            raise HomeError(f"{self.path}: generation {number} is damaged ({error}); run: edge verify") from error
+            self._typed(row, int, str, str, str, str, bytes | None, str, int, bytes | None, bytes | None, int | None)
+            number, created, method, backbone, labels, head, figures, last, gate, own, crc = row
+            columns = tuple(names.get(i or 0, f"forgotten label {i}") for i in read_ids(labels))
+            told = read_figures(figures)
+        except (HomeError, ValueError):
+            head = row[5] if isinstance(row[5], bytes) else None
+            return Generation(int(row[0]), "", "damaged", "", (), head, {}, 0, damaged=True)
+        damaged = head is not None and crc is not None and crc != _crc32(labels, head, gate, own)
         return Generation(number, created, method, backbone, columns, head, told, last, gate, own, damaged)
+
+    def _typed(self, row: tuple[Any, ...], *kinds: Any) -> tuple[Any, ...]:
+        """Return a row whose values are of these types; the card may have made others of them.
+
+        Raises:
+            HomeError: one is not.
+        """
+        for value, kind in zip(row, kinds, strict=True):
+            if not isinstance(value, kind):
+                told = f"{value!r:.40} stands where {getattr(kind, '__name__', kind)} should"
+                raise HomeError(f"{self.path} is damaged ({told}); look at it: edge verify")
+        return row
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         with _explained(self.path):
@@ -607,9 +633,13 @@ def _crc32(*parts: bytes | str | None) -> int:
     return crc
 
 
-def _whole(blob: bytes, crc: int | None, dimension: int) -> bool:
+def _size(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else f"{type(value).__name__} {value!r:.40}"
+
+
+def _whole(blob: object, crc: int | None, dimension: int) -> bool:
     """Whether an embedding is what was written; of one that an older program wrote, as far as can be told."""
-    if len(blob) != 4 * dimension or (crc is not None and zlib.crc32(blob) != crc):
+    if not isinstance(blob, bytes) or len(blob) != 4 * dimension or (crc is not None and zlib.crc32(blob) != crc):
         return False
     return bool(np.isfinite(np.frombuffer(blob, "<f4")).all())
 
@@ -626,8 +656,10 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise HomeBusy(busy) from error
+    except UnicodeDecodeError as error:  # what SQLite says of the damage quotes it
+        raise HomeError(f"{path}: {_DAMAGED.format('its schema is no text')}") from error
     except sqlite3.Error as error:
-        code = _primary(error)
+        code, told = _primary(error), " ".join(str(error).split())
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
             code = sqlite3.SQLITE_FULL
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -636,10 +668,10 @@ def _explained(path: Path) -> Iterator[None]:
             sqlite3.SQLITE_READONLY: "it is read-only; make it writable or choose another with --home",
             sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions or choose another with --home",
             sqlite3.SQLITE_FULL: "the disk is full; free some space and repeat the command: nothing was changed",
-            sqlite3.SQLITE_IOERR: f"the disk fails ({error}); save a copy of the folder and check the card",
-            sqlite3.SQLITE_CORRUPT: f"it is damaged ({error}); restore a copy, or move it away and run edge init again",
+            sqlite3.SQLITE_IOERR: f"the disk fails ({told}); save a copy of the folder and check the card",
+            sqlite3.SQLITE_CORRUPT: _DAMAGED.format(told),
             sqlite3.SQLITE_NOTADB: "it is no database of edge; move it away and run edge init again",
-        }.get(code, str(error))
+        }.get(code, f"it cannot be used ({told}); look at it: edge verify")
         raise HomeError(f"{path}: {advice}") from error
 
 

@@ -19,10 +19,9 @@ from pathlib import Path
 from edge.answers import Finding, Verified
 from edge.errors import EdgeError, HomeError, HomeMissing
 from edge.files import abandoned
-from edge.gate import Gate
-from edge.head import Head
 from edge.home import Home
 from edge.store import Store, open_store
+from edge.unpack import unpack
 
 _INDEX = ("missing from index", "entries in index", "non-unique entry in index")
 _SHOWN = 10
@@ -67,10 +66,10 @@ def delete_leftovers(home: Home) -> list[str]:
     """Delete bundles that do not serve, and what commands that were cut off have left; return a line for each.
 
     Raises:
-        HomeError: the home cannot be written.
+        HomeError, BundleError: the home cannot be written, or its bundle not be read.
     """
     with home.store.transaction():  # nobody adopts a bundle meanwhile
-        adopted = home.home / home.meta("bundle")
+        adopted = home.bundle.path  # which can be read: where it cannot, what looks left over may be it
         found = [*abandoned(home.home), *(path for path in home.home.glob("*.edge") if path != adopted)]
         lines = []
         for path in found:
@@ -107,8 +106,8 @@ def _database(store: Store, findings: list[Finding], mended: list[str]) -> bool:
 
 
 def _bundle(home: Home, findings: list[Finding]) -> None:
-    path = home.home / home.meta("bundle")
     opened = home.bundle
+    path = opened.path
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(path.stem):
@@ -156,7 +155,7 @@ def _overwrite(home: Home, bad: list[int]) -> list[str]:
     Raises:
         HomeError: none is whole; nothing is changed.
     """
-    was, serving = int(home.meta("serving")), home.serving().generation
+    was, serving = home.wanted(), home.serving().generation
     home.store.put("serving", str(serving))
     for number in bad:
         home.store.overwrite_head(number)
@@ -168,7 +167,7 @@ def _overwrite(home: Home, bad: list[int]) -> list[str]:
 
 def _unsound(home: Home) -> list[int]:
     """The generations that are damaged; the one that should serve also if it has no head."""
-    numbers, serving = home.store.generation_numbers(), int(home.meta("serving"))
+    numbers, serving = home.store.generation_numbers(), home.wanted()
     bad = [number for number in numbers if not _sound(home, number)]
     return bad if serving in bad or home.store.has_head(serving) else [*bad, serving]
 
@@ -176,12 +175,10 @@ def _unsound(home: Home) -> list[int]:
 def _sound(home: Home, number: int) -> bool:
     try:
         stored = home.store.generation(number)
-        if stored is None or stored.damaged:
+        if stored is None:
             return False
         if stored.head is not None:
-            Head.from_bytes(stored.head)
-        if stored.gate is not None:
-            Gate.from_bytes(stored.gate)
+            unpack(stored, home.info.dimension if stored.backbone == home.info.fingerprint else None)
     except EdgeError:
         return False
     return True

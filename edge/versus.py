@@ -105,9 +105,11 @@ class Contest:
         """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
         if self._kept is None or self._serving is None:
             return None
-        if self._serving.figures["bundle"] != self._home.meta("bundle"):
+        if self._serving.figures.get("bundle") != self._home.meta("bundle"):
             return None
         old, new = self._kept[len(self._had) :], self._new[len(self._taught) :]
+        if len(old) != len(new):  # damaged: the row names another last example
+            return None
         both = ~np.isnan(old) & ~np.isnan(new) & ~self._bundled.trained_on
         if not both.any():
             return None
@@ -134,10 +136,13 @@ class Contest:
 
     @cached_property
     def _kept(self) -> Floats | None:
-        """What the serving head gave its examples' labels; None where an older program made it."""
-        if self._serving is None or self._serving.own is None:
+        """What the serving head gave its examples' labels; None where an older program made it, or it does not fit."""
+        if self._serving is None or self._serving.own is None or len(self._serving.own) % 2:
             return None
-        return np.frombuffer(self._serving.own, "<f2").astype(np.float64)
+        kept = np.frombuffer(self._serving.own, "<f2").astype(np.float64)
+        if len(kept) < len(self._had):
+            return None
+        return np.where(np.abs(kept) <= 1, kept, np.nan)
 
     @cached_property
     def _of_new_labels(self) -> int:

@@ -17,6 +17,7 @@ PURE = {
     "drift",
     "errors",
     "evaluate",
+    "figures",
     "fit",
     "gate",
     "gate_fit",

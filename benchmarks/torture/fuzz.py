@@ -4,6 +4,8 @@ Each reader works in a process of its own, which tells after each input how far 
 by its number and begun anew behind it. Wrong is anything but an answer or an `EdgeError`; more than 2 s, if it takes so
 long twice more, as others use this machine too; and a process that ever holds more than 300 MB.
 
+A home's database, damaged, is given to every command in turn, from its very entry.
+
 Spoilt networks go the whole way of `edge init`: looked through, then run in a child. There the runtime may die, and
 is counted; here nothing may.
 """
@@ -21,11 +23,13 @@ from pathlib import Path
 from benchmarks.torture.device import make
 from benchmarks.torture.row import Row, Say
 from edge import bundle, trial
+from edge.adopt import adopt
 from edge.backbone import RUNTIMES, Runtime
 from edge.errors import EdgeError
 from tests.edge.hostile import Target, entries_of, pack, spoilt_models, targets
+from tests.edge.hostile_home import home_targets, teach_home
 
-LONGEST = 2.0  # seconds for one input
+LONGEST = 2.0  # seconds for one input, or for one database through all commands
 MOST_MEMORY = 300  # MB of the process
 PATIENCE = 30.0  # seconds after which a process that tells nothing hangs
 NETWORKS = 150  # spoilt ones a runtime: each is a process
@@ -50,24 +54,36 @@ def run(say: Say, share: float = 1.0) -> list[Row]:
         folder = Path(name)
         with ProcessPoolExecutor(1, _fork) as pool:  # the runtime's threads stay out of this process
             plain = pool.submit(_plain, folder).result()
-        told = []
-        for target in targets(folder, plain):
-            say(f"fuzz: {target.name}")
-            told.append(_watched(target, round(target.share * share)))
+        told = _told(say, targets(folder, plain), share)
+        homes = _told(say, home_targets(folder / "home", folder), share)
         with ProcessPoolExecutor(2, _fork) as pool:
             count = round(NETWORKS * share)
             rows = [_networks(say, pool, plain, runtime, count) for runtime in RUNTIMES if runtime.installed]
-    answered = sum(one.answered for one in told)
+    return [_row(f"spoilt inputs, {len(told)} readers", told), _row("damaged databases, every command", homes), *rows]
+
+
+def _told(say: Say, readers: list[Target], share: float) -> list[Told]:
+    told = []
+    for target in readers:
+        say(f"fuzz: {target.name}")
+        told.append(_watched(target, round(target.share * share)))
+    return told
+
+
+def _row(what: str, told: list[Told]) -> Row:
     note = (
-        f"{answered:,} answered, the others refused; worst {1000 * max(one.longest for one in told):.0f} ms, "
-        f"{max(one.memory for one in told)} MB"
+        f"{sum(one.answered for one in told):,} answered, the others refused; worst "
+        f"{1000 * max(one.longest for one in told):.0f} ms, {max(one.memory for one in told)} MB"
     )
     wrong = tuple(line for one in told for line in one.wrong)
-    return [Row(f"spoilt inputs, {len(told)} readers", sum(one.done for one in told), wrong=wrong, note=note), *rows]
+    return Row(what, sum(one.done for one in told), wrong=wrong, note=note)
 
 
 def _plain(folder: Path) -> Path:
-    return make(folder).bundle
+    """Write a bundle, and a home that was taught."""
+    bundle = make(folder).bundle
+    teach_home(adopt(folder / "home", bundle), folder)
+    return bundle
 
 
 def _watched(target: Target, count: int) -> Told:

@@ -5,6 +5,7 @@ again by its number. Whatever a reader is given, it answers or raises an `EdgeEr
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -63,13 +64,13 @@ class Target:
         chance = random.Random(f"{self.name} {number}")
         data = bytearray(chance.choice(self.corpus))
         if self.name.endswith(".json") and chance.random() < 0.7:
-            return _spoilt_json(bytes(data), chance)
+            return spoilt_json(bytes(data), chance)
         for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
-            _spoil(data, chance, self.corpus)
+            spoil(data, chance, self.corpus)
         return bytes(data)
 
 
-def _spoil(data: bytearray, chance: random.Random, corpus: tuple[bytes, ...]) -> None:
+def spoil(data: bytearray, chance: random.Random, corpus: tuple[bytes, ...]) -> None:
     size = len(data)
     at = chance.randrange(size + 1) if chance.random() < 0.5 else min(size, int(chance.expovariate(1 / 40)))
     if chance.random() < 0.2:  # a zip's list is at the end
@@ -100,25 +101,23 @@ def _spoil(data: bytearray, chance: random.Random, corpus: tuple[bytes, ...]) ->
         data[at : at + length] = other[start : start + length]
 
 
-def _spoilt_json(text: bytes, chance: random.Random) -> bytes:
+def spoilt_json(text: bytes, chance: random.Random) -> bytes:
     """Put something else in the place of some value."""
-    root = json.loads(text)
+    root = [json.loads(text)]
     strange: list[object] = [
         None, True, -1, 0, 2**31, 2**63, 2**70, 1e308, "", "x" * 5000, "\x1b[2J", "\ud800", "../../etc/passwd",
         [], {}, [[]] * 50, {"a": {"b": {}}}, ["a", "a"], "NaN", 0.5, "\u202e", "2026-11-24T08:00:00+00:00",
     ]  # fmt: skip
     for _ in range(chance.choice((1, 1, 2, 4))):
-        node, key = [root], 0
+        node, key = root, 0
         while isinstance(node[key], dict | list) and node[key] and chance.random() < 0.8:
             node = node[key]
             key = chance.choice(list(node) if isinstance(node, dict) else range(len(node)))  # type: ignore[arg-type]
         if isinstance(node, dict) and chance.random() < 0.2:
             del node[key]
         else:
-            node[key] = chance.choice(strange)
-    return json.dumps(root[0] if isinstance(root, list) else root, ensure_ascii=chance.random() < 0.9).encode(
-        "utf-8", "surrogatepass"
-    )
+            node[key] = copy.deepcopy(chance.choice(strange))  # it may be changed in its turn
+    return json.dumps(root[0], ensure_ascii=chance.random() < 0.9).encode("utf-8", "surrogatepass")
 
 
 def targets(folder: Path, plain: Path) -> list[Target]:

@@ -11,6 +11,7 @@ from edge.adopt import adopt
 from edge.backup import backup, restore
 from edge.errors import BundleError, HomeError
 from edge.learner import Learner
+from edge.signature import Key
 from edge.store import FILE
 from edge.verify import verify
 
@@ -123,3 +124,20 @@ def test_a_damaged_home_is_not_saved_over_a_good_backup(home: Path, saved: Path)
     with Learner.open(home) as learner, pytest.raises(BundleError):
         backup(learner, saved)
     assert saved.read_bytes() == before
+
+
+def test_a_restored_home_trusts_whom_the_saved_one_did_and_a_home_with_a_pin_is_left_alone(
+    home: Path, saved: Path, tmp_path: Path
+) -> None:
+    pinned, other = Key(bytes(32), "anna"), Key(bytes(range(32)), "bob")
+    with Learner.open(home) as learner:
+        learner.trust(pinned)
+        backup(learner, tmp_path / "pinned.backup")
+    restore(tmp_path / "pinned.backup", tmp_path / "again")
+    with Learner.open(tmp_path / "again") as again:
+        assert [key.fingerprint for key in again.trusted().keys] == [pinned.fingerprint]
+        again.trust(other)
+    with pytest.raises(HomeError, match="is a home already and is left as it is"):
+        restore(saved, tmp_path / "again")  # which has no pin
+    with Learner.open(tmp_path / "again") as again:
+        assert [key.comment for key in again.trusted().keys] == ["anna", "bob"]

@@ -26,10 +26,12 @@ from edge.check_tflite import check_tflite
 from edge.errors import BundleError, EdgeError, ImageError, SourceError
 from edge.learner import Learner
 from edge.protobuf import bytes_field, varint_field
-from edge.store import FILE
+from edge.store import FILE, open_store
+from edge.verify import verify
 
 from .conftest import DIMENSION, MODELS, picture
 from .hostile import Target, entries_of, full_bundle, pack, printable, spoilt_models, targets
+from .hostile_home import home_targets, teach_home
 
 SHORT = 40  # spoilt inputs a reader
 
@@ -52,6 +54,47 @@ def test_every_reader_answers_or_refuses(readers: list[Target]) -> None:
                 assert "\n" not in str(error), f"{reader.name} {number}"
             except BaseException as error:
                 raise AssertionError(f"{reader.name} {number}") from error
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_every_command_answers_or_refuses_a_damaged_database(tiny_bundle: Path, tmp_path: Path) -> None:
+    teach_home(adopt(tmp_path / "home", tiny_bundle), tmp_path)
+    for home in home_targets(tmp_path / "home", tmp_path):
+        home.ask(home.corpus[0])
+        for number in range(5):
+            try:
+                home.ask(home.spoilt(number))
+            except EdgeError:
+                pass
+            except BaseException as error:
+                raise AssertionError(f"{home.name} {number}") from error
+
+
+def test_a_damaged_note_of_the_bundles_name_costs_no_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    """What looked left over was deleted: the very bundle."""
+    home = tmp_path / "home"
+    adopt(home, tiny_bundle).close()
+    for name in ("../../etc/passwd", "", "0123456789abcdef.edge"):
+        with open_store(home) as store, store.transaction():
+            store.put("bundle", name)
+        found = verify(home).findings
+        assert not next(finding for finding in found if finding.check == "bundle").ok
+        assert len(list(home.glob("*.edge"))) == 1
+    adopt(home, tiny_bundle).close()
+    assert all(finding.ok for finding in verify(home).findings)
+
+
+def test_where_the_number_of_the_serving_generation_is_lost_the_newest_serves(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    adopt(tmp_path / "home", tiny_bundle).close()
+    with Learner.open(tmp_path / "home") as learner:
+        newest = learner.retrain(force=True).generation
+        for kept in ("", "-1", "9" * 5000, "²", "[[1]]"):
+            with learner.store.transaction():
+                learner.store.put("serving", kept)
+            assert learner.status().generation == newest
+    assert "generation 2 serves" in " ".join(verify(tmp_path / "home").mended)
 
 
 # bundles --------------------------------------------------------------------------------------------------------------

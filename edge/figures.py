@@ -1,0 +1,83 @@
+"""What a generation keeps beside its head, as JSON: how good it is, of how many examples. Read back, believing nothing.
+
+Pure. What an older program did not keep is missing; what is there is of the right kind, or all of it is refused.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_share, value))
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "loo_accuracy": lambda value: value is None or _share(value),
+    "loo_interval": lambda value: value is None or _interval(value),
+    "local_examples": _count,
+    "factory_examples": _count,
+    "held_out_examples": _count,
+    "held_out_right": _count,
+    "promoted": lambda value: isinstance(value, bool),
+    "refusal": _text,
+    "bundle": _text,
+}
+
+
+def read_figures(text: str) -> dict[str, Any]:
+    """Read a generation's figures.
+
+    Raises:
+        ValueError: it is no JSON object, or one of them is of no kind that is ever written.
+
+    >>> read_figures('{"loo_accuracy": 0.5, "promoted": true}')
+    {'loo_accuracy': 0.5, 'promoted': True}
+    >>> read_figures('{"loo_accuracy": "good"}')
+    Traceback (most recent call last):
+    ...
+    ValueError: its loo_accuracy is 'good'
+    """
+    told = read_json(text)
+    if not isinstance(told, dict):
+        raise ValueError("its figures are no JSON object")
+    for name, fits in _KINDS.items():
+        if name in told and not fits(told[name]):
+            raise ValueError(f"its {name} is {told[name]!r}"[:100])
+    return told
+
+
+def read_ids(text: str) -> list[int | None]:
+    """Read a list of label ids; None stands for a forgotten label.
+
+    Raises:
+        ValueError: it is no JSON list of such.
+    """
+    ids = read_json(text)
+    if not isinstance(ids, list) or not all(i is None or _count(i) for i in ids):
+        raise ValueError("these are no ids of labels")
+    return ids
+
+
+def read_json(text: str) -> Any:
+    """Read JSON of which nothing is known.
+
+    Raises:
+        ValueError: it is none, or nested beyond reason.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

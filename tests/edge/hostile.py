@@ -54,6 +54,8 @@ class Target:
         share: how many of the torture's inputs it gets.
     """
 
+    questions = 1  # that one input is asked
+
     name: str
     corpus: tuple[bytes, ...]
     ask: Callable[[bytes], None]

@@ -11,6 +11,7 @@ import json
 import random
 import shutil
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from edge.store import FILE
 from .conftest import write_pictures
 from .hostile import Target, printable, spoil, spoilt_json
 
+LONGEST = 2.0  # seconds for one command
 _EXTREMES = (0, 1, -1, 2, 3, 7, 2**31, 2**63 - 1, -(2**63), 0.5, -1e308, float("inf"))
 _TEXTS = (
     "",
@@ -56,6 +58,7 @@ class SpoiltHome(Target):
 
     change: Callable[[Path, random.Random], None]
     folder: Path
+    questions = 19  # commands
 
     def spoilt(self, number: int) -> bytes:
         """One damaged database; the same number gives the same damage."""
@@ -210,6 +213,7 @@ class _Commands:
             ("rename", "coins", "money"), ("rollback",), ("verify",), ("status",),
             ("retrain", "--force"), ("forget", "1"), ("forget", "--label", "grass"),
         ):  # fmt: skip
+            start = time.perf_counter()
             try:
                 _run(["--home", str(home), *as_json, *map(str, command)])
             except EdgeError as error:
@@ -219,6 +223,7 @@ class _Commands:
                 error.add_note(f"edge {' '.join(map(str, command))}")
                 raise
             assert all((home / name).exists() for name in self._kept), f"{command} deleted the bundle"
+            assert time.perf_counter() - start < LONGEST, f"{command} takes long"
         if refused:
             raise refused
 

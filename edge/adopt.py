@@ -6,14 +6,13 @@ state or the new.
 """
 
 import contextlib
-import hashlib
 import shutil
 from pathlib import Path
 
 from edge import backbone, bundle, trial
 from edge.bundle import Bundle
 from edge.errors import BundleError, EdgeError, HomeError
-from edge.files import replacing
+from edge.files import replacing, sha256
 from edge.home import Clock, utc_now
 from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile
@@ -108,8 +107,7 @@ def _choose(
 def _copy(opened: Bundle, home: Path) -> Path:
     """Copy the bundle into the home under a name of its content, synced; a copy that is there already is left."""
     path = opened.path
-    with path.open("rb") as file:
-        name = hashlib.file_digest(file, "sha256").hexdigest()[:16] + ".edge"
+    name = sha256(path)[:16] + ".edge"
     try:
         with replacing(home / name) as partial:
             shutil.copyfile(path, partial)

@@ -173,13 +173,13 @@ def prove(
 
 class _OnnxBackbone:
     def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
+        from edge.check_onnx import check_onnx
+
         ort = _import(runtime)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors reach us as exceptions
-        from edge.check_onnx import check_onnx
-
         try:
             check_onnx(model)
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -467,6 +467,7 @@ class Home:
         )
 
     def put_factory_labels(self, labels: Sequence[str | None]) -> None:
+        """Set by which names the manifest's labels are known here; part of the caller's transaction."""
         ids = [None if name is None else self.store.add_label(name) for name in labels]
         self.store.put("factory_labels", json.dumps(ids))
 

@@ -20,6 +20,7 @@ import numpy as np
 from edge import camera
 from edge.answers import Finding
 from edge.errors import SourceError
+from edge.files import sync_folder
 from edge.store import FILE
 
 MIN_FREE = 100_000_000  # bytes on the home's disk
@@ -154,11 +155,7 @@ def _synced(home: Path) -> Finding | None:
             file.write(bytes(4096))
             file.flush()
             os.fsync(file.fileno())
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        sync_folder(folder)
     except OSError as error:
         seen = f"{folder} does not keep what is written ({error.strerror}): {_LOSES}, or sooner"
         return Finding(

@@ -129,7 +129,8 @@ def enter(home: "Home", fitted: Fitted, force: bool = False) -> Retrained:
     """
     judged, basis, gate = fitted.judged, fitted.basis, fitted.gate
     head, evaluation = judged.fit.head, judged.evaluation
-    contest = Contest(home, head, judged.fit.loo, basis.taught, fitted.factory, home.factory()[1])
+    names = [basis.factory_labels[i] for i in fitted.factory.labels]
+    contest = Contest(home, head, judged.fit.loo, basis.taught, fitted.factory, names)
     refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
         generation=0,

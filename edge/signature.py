@@ -86,7 +86,7 @@ class Key:
     @property
     def fingerprint(self) -> str:
         """What `ssh-keygen -l` shows of it."""
-        return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
+        return _fingerprint(self.blob)
 
     def __str__(self) -> str:
         return f"{_KIND.decode()} {base64.b64encode(self.blob).decode()} {self.comment}".strip()
@@ -133,7 +133,7 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
     blob, namespace, reserved, kind = parts[:4]
     key = next((key for key in keys if key.blob == blob), None)
     if key is None:
-        raise SignatureError(f"signed by {_signer(blob)}, a key that is not trusted here")
+        raise SignatureError(f"signed by {_fingerprint(blob)}, a key that is not trusted here")
     if namespace != NAMESPACE or kind not in _HASHES:
         raise SignatureError("its signature was made for another purpose than a bundle")
     inner = _strings_or_none(parts[4])
@@ -228,8 +228,8 @@ def _strings_or_none(data: bytes) -> list[bytes]:
         return []
 
 
-def _signer(blob: bytes) -> str:
-    """Name a key that may be of any kind."""
+def _fingerprint(blob: bytes) -> str:
+    """Name a key, which may be of any kind, as OpenSSH does."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 

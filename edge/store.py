@@ -404,9 +404,8 @@ class Store:
             factory = read_ids(self.get("factory_labels") or "[]")
         except (ValueError, HomeError):
             return [*found, "the factory's labels cannot be read"]
-        return found + [
-            f"the factory's label {i} is missing" for i in factory if i is not None and i not in self.labels()
-        ]
+        known = self.labels()
+        return found + [f"the factory's label {i} is missing" for i in factory if i is not None and i not in known]
 
     def rebuild_indexes(self) -> None:
         """Make every index anew from its table, inside a transaction."""

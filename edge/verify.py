@@ -12,13 +12,12 @@ Nothing is mended that loses anything: a damaged head is lost already, and what 
 """
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge.answers import Finding, Verified
 from edge.errors import EdgeError, HomeError, HomeMissing
-from edge.files import abandoned
+from edge.files import abandoned, sha256
 from edge.home import Home
 from edge.store import Store, open_store
 from edge.unpack import unpack
@@ -108,9 +107,7 @@ def _database(store: Store, findings: list[Finding], mended: list[str]) -> bool:
 def _bundle(home: Home, findings: list[Finding]) -> None:
     opened = home.bundle
     path = opened.path
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(path.stem):
+    if not sha256(path).startswith(path.stem):
         raise HomeError(f"{path} is not what was adopted (its SHA-256 differs)")
     opened.verify()
     findings.append(Finding("bundle", True, f"{opened.manifest.name}, every hash fits", ""))

@@ -158,14 +158,15 @@ def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
             seen = network.through(network.begin(torch.from_numpy(batch)))  # type: ignore[operator]
             raw.append(network.end(seen).numpy())  # type: ignore[operator]
             parts = [part.shape[1] for part in (*seen.statistics, seen.maps)]
-    settle(network, np.concatenate(raw), parts)
+    embeddings = np.concatenate(raw)
+    settle(network, embeddings, parts)
     save_weights(backbones.EMBEDDED_FILE, backbones.state(network))
     shipping = backbones.load("embedded").embedder  # as it was rounded
     centre, weight = (shipping.get_buffer(key).numpy() for key in ("centre", "weight"))
-    background = Background.of((np.concatenate(raw) - centre) * weight, kinds)
+    background = Background.of((embeddings - centre) * weight, kinds)
     save(FILE, Generic(background, source), fingerprint(shipping, row.size))
-    for file_ in (backbones.EMBEDDED_FILE, FILE):
-        say(f"{file_}: {file_.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
+    for written in (backbones.EMBEDDED_FILE, FILE):
+        say(f"{written}: {written.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
 
 
 def _mean(trunks: Sequence[nn.Module]) -> nn.Module:

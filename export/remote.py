@@ -5,7 +5,6 @@ login shell, so every word is quoted. A file is sent under another name, its SHA
 renamed: what is there under its name is whole, and is not sent again.
 """
 
-import hashlib
 import re
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from edge.errors import EdgeError
+from edge.files import sha256
 
 _HOST = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.+-]*@)?[A-Za-z0-9_\[][A-Za-z0-9_.:%\[\]-]*")
 _LOST = 255  # ssh's exit code for its own failures
@@ -110,7 +110,7 @@ class Remote:
         Raises:
             RemoteError: the connection broke, or the disk there does not take it.
         """
-        hashes = {path: _sha256(path) for path in files}
+        hashes = {path: sha256(path) for path in files}
         self._must("mkdir", "-p", "-m", "700", "--", folder)
         listed = self.run("sh", "-c", 'cd "$1" && sha256sum -- * 2>/dev/null', "sh", folder).out.splitlines()
         there = {name: digest for digest, _, name in (line.partition("  ") for line in listed)}
@@ -128,8 +128,3 @@ class Remote:
         if done.code:
             why = (done.err.splitlines() or [f"{command[0]} failed there with exit code {done.code}"])[-1]
             raise RemoteError(f"{self.host}: {why}; see to the disk there and run it again")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -159,7 +159,7 @@ class _Run:
         self.steps = max(1, round(len(self.rows) / BATCH))
         trunk = embedder.get_submodule("trunk")
         self.changing = unfreeze(trunk, strategy, task.material.size)
-        self.start = {name: parameter.detach().clone() for name, parameter in self.changing.items()}
+        self.start = _copies(self.changing)
         self.best = self.start
         self.source: _Pictures | _Maps = _Pictures(task)
         body = embedder

@@ -11,12 +11,12 @@ from typing import Self
 _SETUP = """
 set -e
 mount -t tmpfs -o mode=755 box "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-mount -t proc proc "$1/root/proc"
-mount --rbind /dev "$1/root/dev"
-mount -t tmpfs run "$1/root/run"
-mount -t tmpfs tmp "$1/root/tmp"
+mkdir "$1/upper" "$1/work" "$1/machine"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/machine"
+mount -t proc proc "$1/machine/proc"
+mount --rbind /dev "$1/machine/dev"
+mount -t tmpfs run "$1/machine/run"
+mount -t tmpfs tmp "$1/machine/tmp"
 echo ready
 exec sleep infinity
 """
@@ -27,7 +27,7 @@ class Box:
     """A throwaway copy of this machine; `root` is its file system as seen from inside the mount namespace."""
 
     def __init__(self, folder: Path) -> None:
-        self._root = folder / "root"
+        self._root = folder / "machine"
         self._keeper = subprocess.Popen(
             ["unshare", "--mount", "bash", "-c", _SETUP, "box", str(folder)],
             stdout=subprocess.PIPE,

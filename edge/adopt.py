@@ -15,7 +15,7 @@ from edge.errors import BundleError, EdgeError, HomeError
 from edge.files import replacing, sha256
 from edge.home import Clock, utc_now
 from edge.learner import Learner
-from edge.manifest import Manifest, ModelFile
+from edge.manifest import Manifest, ModelFile, most_precise
 from edge.pinned import pins, pins_of, put_pins
 from edge.retrain import refit
 from edge.signature import Key
@@ -98,8 +98,7 @@ def _choose(
         wanted = " ".join(word for word in (format, precision) if word)
         held = ", ".join(f"{m.format} {m.precision}" for m in manifest.models)
         raise BundleError(f"{path} holds no {wanted} model, it holds {held}; choose one of these")
-    best = "fp32" if any(m.precision == "fp32" for m in fitting) else "int8"
-    fitting = [m for m in fitting if m.precision == (precision or best)]
+    fitting = most_precise(fitting)
     runtime = backbone.find_runtime({m.format for m in fitting})
     return next(m for m in fitting if m.format == runtime.format), runtime
 

@@ -15,7 +15,7 @@ from edge.answers import Finding
 from edge.compare import DomainCheck
 from edge.errors import EdgeError
 from edge.learner import Learner
-from edge.manifest import Manifest, ModelFile
+from edge.manifest import Manifest, ModelFile, most_precise
 from edge.store import FILE
 from edge.trial import Trial, attempt
 
@@ -135,8 +135,7 @@ def _proof(path: Path, loads: Sequence[backbone.Runtime]) -> list[Finding]:
 
 def _model(manifest: Manifest, loads: Sequence[backbone.Runtime]) -> ModelFile:
     """The network that `init` takes: of the first runtime that loads, at full precision where there is one."""
-    best = min((m.precision for m in manifest.models), key=lambda precision: precision != "fp32")
-    models = [m for m in manifest.models if m.precision == best]
+    models = most_precise(manifest.models)
     return next((m for runtime in loads for m in models if m.format == runtime.format), models[0])
 
 

@@ -40,7 +40,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def quiet(line: str) -> None:
+def unheard(line: str) -> None:
     """What is told of damage unless another is given: nobody hears it."""
 
 
@@ -64,7 +64,7 @@ class Home:
             forgotten cannot be scrubbed yet.
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = quiet) -> None:
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = unheard) -> None:
         self.home = home
         self.store = store
         self._clock = clock
@@ -75,7 +75,7 @@ class Home:
         self._background: tuple[bundle.Bundle, Background] | None = None
 
     @classmethod
-    def open(cls, home: Path, clock: Clock = utc_now, warn: Warn = quiet) -> Self:
+    def open(cls, home: Path, clock: Clock = utc_now, warn: Warn = unheard) -> Self:
         """Open an existing home.
 
         Raises:

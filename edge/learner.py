@@ -22,7 +22,7 @@ from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, T
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
-from edge.home import Clock, Home, Serving, Warn, quiet, utc_now
+from edge.home import Clock, Home, Serving, Warn, unheard, utc_now
 from edge.labels import clean
 from edge.store import Embedded, Example, Store
 
@@ -40,7 +40,7 @@ class Learner(Home):
         home, store, clock, warn: as `Home`.
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = quiet) -> None:
+    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = unheard) -> None:
         super().__init__(home, store, clock, warn)
         self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
         self._ranks: tuple[Serving, list[int]] | None = None  # of the frames that this process classified

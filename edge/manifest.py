@@ -6,7 +6,7 @@ a later writer adds are let pass. `format` numbers the layout, `reader` the olde
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -88,6 +88,11 @@ class Manifest:
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
     background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
     signed: str | None = None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/pinned.py knows
+
+
+def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
+    """Return those at full precision, or all where there are none."""
+    return [model for model in models if model.precision == "fp32"] or list(models)
 
 
 def parse(path: Path, data: bytes) -> Manifest:

@@ -24,10 +24,10 @@ from io import BufferedReader
 from pathlib import Path
 
 from edge.answers import BackedUp
+from edge.database import FILE
 from edge.errors import EdgeError, HomeError
 from edge.files import abandoned, check_output, make_folder, replacing, sync_folder
 from edge.home import Home
-from edge.store import FILE
 from edge.verify import verify
 
 _ABOUT, _BUNDLE = "backup.json", "bundle.edge"

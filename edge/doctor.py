@@ -13,10 +13,10 @@ from pathlib import Path
 from edge import backbone, bundle, machine, photos, preprocess
 from edge.answers import Finding
 from edge.compare import DomainCheck
+from edge.database import FILE
 from edge.errors import EdgeError
 from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile, most_precise
-from edge.store import FILE
 from edge.trial import Trial, attempt
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from edge import camera
 from edge.answers import Finding
+from edge.database import FILE
 from edge.errors import SourceError
 from edge.files import sync_folder
-from edge.store import FILE
 
 MIN_FREE = 100_000_000  # bytes on the home's disk
 MIN_MEMORY = 100_000_000  # bytes; `retrain` takes about that at its most

@@ -15,9 +15,10 @@ from datetime import datetime
 from pathlib import Path
 
 from edge.bundle import Bundle
+from edge.database import FILE
 from edge.errors import HomeError, SignatureError
 from edge.signature import Key, need_library, verify
-from edge.store import FILE, Store, open_store
+from edge.store import Store, open_store
 
 _KEYS, _NEWEST = "trusted_keys", "newest_signed"  # in the table meta
 

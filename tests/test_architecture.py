@@ -36,8 +36,9 @@ PURE = {
 DISK = {
     "backup",
     "bundle",
+    "database",
     "quiet",
-    "store",
+    "schema",
     "preprocess",
     "files",
     "adopt",

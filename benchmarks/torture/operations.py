@@ -12,9 +12,9 @@ from benchmarks.torture.device import Device, frame
 from edge import bundle
 from edge.adopt import adopt
 from edge.backup import backup, restore
+from edge.database import FILE
 from edge.errors import BundleError
 from edge.learner import Learner
-from edge.store import FILE
 
 Step = Callable[[Path, Device], None]  # gets the folder that holds `home`
 

@@ -5,9 +5,9 @@ import json
 import sqlite3
 from pathlib import Path
 
+from edge.database import FILE
 from edge.errors import EdgeError
 from edge.learner import Learner
-from edge.store import FILE
 from edge.verify import verify
 
 NONE = "no home yet"

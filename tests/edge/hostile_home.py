@@ -20,9 +20,9 @@ from pathlib import Path
 import click
 
 from edge.cli import cli
+from edge.database import FILE
 from edge.errors import EdgeError
 from edge.learner import Learner
-from edge.store import FILE
 
 from .conftest import write_pictures
 from .hostile import Target, printable, spoil, spoilt_json

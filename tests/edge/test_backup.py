@@ -9,10 +9,10 @@ import pytest
 
 from edge.adopt import adopt
 from edge.backup import backup, restore
+from edge.database import FILE
 from edge.errors import BundleError, HomeError
 from edge.learner import Learner
 from edge.signature import Key
-from edge.store import FILE
 from edge.verify import verify
 
 from .conftest import write_pictures

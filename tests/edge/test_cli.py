@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge import cli, store
+from edge import cli, database
 
 from .conftest import COLOURS, write_pictures
 
@@ -145,8 +145,8 @@ def test_names_of_files_do_not_steer_the_terminal(ready: Run, pictures: Path) ->
 
 
 def test_a_locked_home_is_one_line(ready: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "WAIT", 0.1)
-    other = sqlite3.connect(tmp_path / "home" / store.FILE, isolation_level=None)
+    monkeypatch.setattr(database, "WAIT", 0.1)
+    other = sqlite3.connect(tmp_path / "home" / database.FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     code, _, err = ready("teach", "coins", pictures / "coins")
     assert code == 1

@@ -23,10 +23,11 @@ from edge.backbone import RUNTIMES, Backbone
 from edge.bundle import Golden
 from edge.check_onnx import check_onnx
 from edge.check_tflite import check_tflite
+from edge.database import FILE
 from edge.errors import BundleError, EdgeError, ImageError, SourceError
 from edge.learner import Learner
 from edge.protobuf import bytes_field, varint_field
-from edge.store import FILE, open_store
+from edge.store import open_store
 from edge.verify import verify
 
 from .conftest import DIMENSION, MODELS, picture

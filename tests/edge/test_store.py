@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import store
+from edge import database
+from edge.database import FILE
 from edge.errors import EdgeError, HomeBusy, HomeError, HomeMissing, LabelError
-from edge.store import FILE, Embedded, Store, open_store
+from edge.store import Embedded, Store, open_store
 
 NOW = "2026-11-23T12:00:00+00:00"
 
@@ -120,7 +121,7 @@ def test_a_home_of_a_newer_program_is_left_alone(home: Store) -> None:
 
 
 def test_a_locked_home_says_so_and_waits_no_longer_than_told(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "WAIT", 0.1)
+    monkeypatch.setattr(database, "WAIT", 0.1)
     other = open_store(home.path.parent)
     with home.transaction():
         home.put("a", "b")
@@ -169,7 +170,7 @@ def test_errors_of_the_database_are_errors_of_ours(home: Store) -> None:
 
 
 def test_what_cannot_be_scrubbed_yet_is_told(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "WAIT", 0.1)
+    monkeypatch.setattr(database, "WAIT", 0.1)
     with open_store(home.path.parent) as impatient, open_store(home.path.parent) as reader:
         add(home, "a", "b")
         with reader.snapshot():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import retrain, store
+from edge import database, retrain, schema
 from edge.adopt import adopt
 from edge.backbone import Backbone
 from edge.errors import HomeBusy, HomeError
@@ -36,7 +36,7 @@ def learner(tmp_path: Path, tiny_bundle: Path, pictures: Path) -> Iterator[Learn
 def other(learner: Learner) -> Iterator[Learner]:
     """Another program on the same home, unwilling to wait."""
     with pytest.MonkeyPatch.context() as impatient:
-        impatient.setattr(store, "WAIT", 0.2)
+        impatient.setattr(database, "WAIT", 0.2)
         with Learner.open(learner.home) as opened:
             yield opened
 
@@ -153,7 +153,7 @@ def test_who_waits_too_long_is_told_in_one_line(learner: Learner, other: Learner
 def test_an_older_program_writes_nothing_more_once_a_newer_one_was_there(
     learner: Learner, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_MIGRATIONS", (*store._MIGRATIONS, "ALTER TABLE heads ADD COLUMN tomorrow BLOB"))
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, "ALTER TABLE heads ADD COLUMN tomorrow BLOB"))
     Learner.open(learner.home).close()
     monkeypatch.undo()
     count = learner.store.count()

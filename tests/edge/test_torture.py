@@ -11,7 +11,7 @@ from benchmarks.torture import crowd, faults, kills, operations, replay, shim, s
 from benchmarks.torture.device import Device
 from benchmarks.torture.replay import Disk, Kind
 from edge.backbone import RUNTIMES
-from edge.store import FILE
+from edge.database import FILE
 
 pytestmark = pytest.mark.skipif(not any(r.installed for r in RUNTIMES), reason="no runtime is installed")
 needs_cc = pytest.mark.skipif(shim.compiler() is None, reason="there is no C compiler (cc)")

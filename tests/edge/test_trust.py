@@ -16,11 +16,11 @@ from edge.adopt import adopt
 from edge.answers import Answer
 from edge.backbone import Backbone
 from edge.bundle import FactoryDomain
+from edge.database import FILE
 from edge.domain import Domain, look
 from edge.gate import Background
 from edge.learner import Learner
 from edge.preprocess import load
-from edge.store import FILE
 
 from .conftest import INFO, SIDE, write_bundle, write_pictures
 

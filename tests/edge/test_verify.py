@@ -12,9 +12,9 @@ import pytest
 
 from edge.adopt import adopt
 from edge.answers import Answer, Verified
+from edge.database import FILE
 from edge.errors import HomeError, HomeMissing
 from edge.learner import Learner
-from edge.store import FILE
 from edge.verify import verify
 
 from .conftest import write_pictures

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import bundle, store
+from edge import bundle, schema
 from edge.adopt import adopt
 from edge.bundle import FactoryExamples
+from edge.database import FILE
 from edge.errors import HomeError
 from edge.learner import Learner
-from edge.store import FILE, open_store
+from edge.store import open_store
 
 from .conftest import COLOURS, write_pictures
 
@@ -186,7 +187,7 @@ def test_a_bundle_without_examples_of_its_own_is_no_trouble(tiny_bundle: Path, t
 
 def test_a_home_of_the_first_schema_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as older:
-        older.setattr(store, "_MIGRATIONS", store._MIGRATIONS[:1])
+        older.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
         open_store(tmp_path, create=True).close()
         old = sqlite3.connect(tmp_path / FILE)
         old.execute("INSERT INTO heads VALUES (1, 'then', 'lda', 'x', '[]', x'00', '{}', 0)")
@@ -196,7 +197,7 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(tmp_path: Path, monkey
         (generation,) = opened.generations()
         assert (generation.head, generation.own) == (b"\0", None)
     with monkeypatch.context() as older, pytest.raises(HomeError, match="newer edge wrote it"):
-        older.setattr(store, "_MIGRATIONS", store._MIGRATIONS[:1])
+        older.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
         open_store(tmp_path)
 
 

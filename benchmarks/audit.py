@@ -28,6 +28,7 @@ from edge import bundle
 from edge.bundle import FactoryExamples, Golden
 from edge.curve import learning_curve
 from edge.evaluate import margins
+from edge.factory import put_factory_labels
 from edge.fit import Examples, fit
 from edge.head import unit
 from edge.learner import Learner
@@ -185,7 +186,7 @@ def box(one: Set, factory: Array = ()) -> Iterator[Box]:
             with learner.store.transaction():
                 for key, value in (("bundle", "bench.edge"), ("format", "onnx"), ("precision", "fp32")):
                     learner.store.put(key, value)
-                learner.put_factory_labels(labels)
+                put_factory_labels(learner.store, labels)
             yield Box(learner, one)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from edge import backbone, bundle, trial
 from edge.bundle import Bundle
 from edge.errors import BundleError, EdgeError, HomeError
+from edge.factory import put_factory_labels
 from edge.files import replacing, sha256
 from edge.home import Clock, utc_now
 from edge.learner import Learner
@@ -79,7 +80,7 @@ def adopt(
             store.put("precision", model.precision)
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
-            learner.put_factory_labels(opened.manifest.labels)
+            put_factory_labels(store, opened.manifest.labels)
             refit(learner, force=True)
         with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
             delete_leftovers(learner)

@@ -20,6 +20,7 @@ from edge.answers import Advice, Audited, Guess, LearningCurve, Repeated, Skippe
 from edge.curve import Curve, learning_curve
 from edge.errors import ImageError, NotEnough
 from edge.evaluate import ENOUGH
+from edge.factory import factory_examples
 from edge.fit import Examples, groups_of
 from edge.head import unit
 from edge.judge import judge
@@ -71,7 +72,7 @@ def audit(
     if not taught:
         raise NotEnough("nothing was taught here yet; teach some: edge teach LABEL PICTURES")
     left, taught = len(taught[:-MOST]), taught[-MOST:]
-    bundled, names = home.factory()
+    bundled, names = factory_examples(home.bundle, home.store)
     kept = np.array([name is not None for name in names], bool)
     named = tuple(name for name in names if name is not None)
     factory = Examples(bundled.embeddings[kept], named, trained_on=bundled.trained_on[kept])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edge.answers import Neighbour
 from edge.domain import Complaint, complaints, summary
+from edge.factory import factory_examples
 
 if TYPE_CHECKING:
     from edge.home import Home
@@ -69,7 +70,7 @@ def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) 
             Neighbour(part[i].id, part[i].source, part[i].label, float(cosines[i]))
             for i in np.argsort(-cosines, kind="stable")[:count].tolist()
         ]
-    factory, names = home.factory()
+    factory, names = factory_examples(home.bundle, home.store)
     if len(names):
         cosines = white(factory.embeddings) @ z
         rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]

@@ -5,31 +5,24 @@ network. Every change is one transaction of `store`; what a method returns has b
 """
 
 import contextlib
-import json
 import re
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, Self
 
-from edge import bundle, photos
-from edge.answers import Forgotten, HistoryEntry, LabelCount, Retrained, Status, Trusted, TrustedKey
-from edge.bundle import FactoryExamples
-from edge.drift import drift_of
-from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing, SignatureError
-from edge.figures import read_ids
-from edge.gate import COVERAGE, Background, Gate, Judge
-from edge.head import Head
+from edge import bundle, overview, photos
+from edge.answers import Forgotten, HistoryEntry, Retrained, Status, Trusted
+from edge.errors import BundleError, EdgeError, HomeError, LabelError
+from edge.factory import factory_labels, put_factory_labels
+from edge.gate import COVERAGE, Background
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
 from edge.pinned import pins, put_pins
 from edge.region import Region
+from edge.serving import Serving, load, load_whole
 from edge.signature import Key
 from edge.store import Example, Generation, Store, open_store
-from edge.unpack import unpack
 
 Clock = Callable[[], datetime]
 Warn = Callable[[str], None]
@@ -42,15 +35,6 @@ def utc_now() -> datetime:
 
 def unheard(line: str) -> None:
     """What is told of damage unless another is given: nobody hears it."""
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The head in use, with the names that its labels have today, and what judges whether a picture is unknown."""
-
-    generation: int
-    head: Head
-    judge: Judge | None
 
 
 class Home:
@@ -121,7 +105,7 @@ class Home:
     @property
     def model(self) -> ModelFile:
         """Which of the bundle's files runs here."""
-        wanted = (self.meta("format"), self.meta("precision"))
+        wanted = (self.store.meta("format"), self.store.meta("precision"))
         for model in self.bundle.manifest.models:
             if (model.format, model.precision) == wanted:
                 return model
@@ -154,15 +138,23 @@ class Home:
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
-        If it is damaged, it is the newest older one that is whole and once served, or else a newer one, and `warn` is
-        told.
+        If it is damaged, it is the one that `load_whole` falls back to, and `warn` is told.
 
         Raises:
             HomeError: none is whole.
         """
         version = self.store.version()
         if self._serving is None or self._serving[0] != version:
-            self._serving = version, self._load_whole(self.wanted())
+            wanted = self.wanted()
+            found = load_whole(self, wanted)
+            if wanted not in (found.generation, self._warned):
+                number = f"generation {wanted}" if wanted else "the number of the generation"
+                self.warn(
+                    f"ATTENTION: {number}, which should serve, is damaged; generation {found.generation} serves "
+                    "instead; look at everything: edge verify; then make a new head: edge retrain"
+                )
+                self._warned = wanted
+            self._serving = version, found
         return self._serving[1]
 
     def known_coverage(self) -> float:
@@ -183,7 +175,7 @@ class Home:
 
     def wanted(self) -> int:
         """The number of the generation that should serve; 0, which there never is, where it cannot be read."""
-        kept = self.meta("serving")
+        kept = self.store.meta("serving")
         return int(kept) if kept.isascii() and kept.isdecimal() and len(kept) < 19 else 0
 
     def serving_generation(self) -> Generation | None:
@@ -194,7 +186,7 @@ class Home:
             stored = self.store.generation(self.serving().generation)
         except EdgeError:
             return None
-        return stored if stored is not None and stored.backbone == self.info.fingerprint else None
+        return stored if stored.backbone == self.info.fingerprint else None
 
     def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
         """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
@@ -206,20 +198,9 @@ class Home:
         Raises:
             NotEnough: there are fewer than two labels.
         """
-        from edge.retrain import Basis, enter, fit_anew
+        from edge.retrain import retrain
 
-        start = time.perf_counter()
-        with self.store.snapshot():  # others may teach meanwhile; what they teach waits for the next head
-            coverage = known_coverage or self.known_coverage()
-            fitted = fit_anew(self, coverage)
-        with self.store.transaction():
-            if known_coverage is not None:
-                self.store.put("known_coverage", repr(known_coverage))
-            changed = Basis.of(self, fitted.basis.last) != fitted.basis  # forgotten, relabelled or renamed meanwhile
-            if changed or self.store.last_fitted() > fitted.basis.last:  # or another head knows more
-                fitted = fit_anew(self, coverage)
-            result = enter(self, fitted, force)
-        return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
+        return retrain(self, known_coverage, force)
 
     def anything_new(self) -> bool:
         """Whether examples were taught or relabelled since the newest generation, candidate or not, was made.
@@ -230,57 +211,11 @@ class Home:
 
     def status(self) -> Status:
         """The home at a glance."""
-        number = self.serving().generation
-        serving = self._generation(number)
-        local = Counter(e.label for e in self.store.labelled())
-        held_out = Counter(e.label for e in self.store.labelled(held_out=True))
-        newest = self._generation(self.store.generation_numbers()[-1])
-        factory = Counter(name for name in self.factory()[1] if name is not None)
-        return Status(
-            home=str(self.home),
-            bundle=self.bundle.manifest.name,
-            backbone=self.info.name,
-            format=self.model.format,
-            precision=self.model.precision,
-            generation=number,
-            trained=serving.created,
-            method=serving.method,
-            loo_accuracy=serving.figures.get("loo_accuracy"),
-            loo_interval=_pair(serving.figures.get("loo_interval")),
-            labels=tuple(
-                LabelCount(label, local[label], factory[label], held_out[label])
-                for label in sorted({*local, *factory, *held_out})
-            ),
-            untrained_examples=self.store.count_after(number),
-            region=str(self.region) if self.region else None,
-            known_coverage=Gate.from_bytes(serving.gate).coverage if serving.gate else None,
-            drift=drift_of(self.store.get("recent"), number),
-            candidate=newest.generation if newest.generation > number and not _promoted(newest) else None,
-            keeps_crops=self.keeps_crops,
-        )
+        return overview.status(self)
 
     def history(self) -> list[HistoryEntry]:
         """Every generation, oldest first."""
-        serving = self.serving().generation
-        return [
-            HistoryEntry(
-                generation=g.generation,
-                created=g.created,
-                method=g.method,
-                labels=g.labels,
-                local_examples=g.figures.get("local_examples", 0),
-                factory_examples=g.figures.get("factory_examples", 0),
-                loo_accuracy=g.figures.get("loo_accuracy"),
-                loo_interval=_pair(g.figures.get("loo_interval")),
-                held_out_accuracy=_share(g.figures.get("held_out_right"), g.figures.get("held_out_examples")),
-                held_out_examples=g.figures.get("held_out_examples", 0),
-                serving=g.generation == serving,
-                usable=g.head is not None and g.backbone == self.info.fingerprint and not g.damaged,
-                promoted=_promoted(g),
-                refusal=g.figures.get("refusal", ""),
-            )
-            for g in self.store.generations()
-        ]
+        return overview.history(self)
 
     def rollback(self, generation: int | None = None) -> HistoryEntry:
         """Let an earlier head serve again; the examples stay.
@@ -307,7 +242,7 @@ class Home:
                     f"generation {generation} cannot serve: it had learned from something forgotten since, is damaged, "
                     "or belongs to another backbone; see: edge history"
                 )
-            self._load(generation)
+            load(self, generation)
             self.store.put("serving", str(generation))
         return next(e for e in self.history() if e.serving)
 
@@ -363,8 +298,8 @@ class Home:
             if doomed:
                 self.store.remove_examples([e.id for e in doomed])
             for name in labels:
-                factory = [None if known == name else known for known in self.factory_labels()]
-                self.put_factory_labels(factory)
+                factory = [None if known == name else known for known in factory_labels(self.store)]
+                put_factory_labels(self.store, factory)
                 self.store.remove_label(name)
             made = refit(self)
             overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
@@ -417,19 +352,7 @@ class Home:
 
     def trusted(self) -> Trusted:
         """The pinned keys, and what is known of the adopted bundle's signature."""
-        trusted = pins(self.store)
-        signer, problem = None, ""
-        try:
-            signer = trusted.check(self.bundle)
-        except (SignatureError, RuntimeMissing) as error:
-            problem = str(error)
-        return Trusted(
-            keys=tuple(TrustedKey(key.fingerprint, key.comment) for key in trusted.keys),
-            bundle=self.bundle.manifest.name,
-            signed=self.bundle.manifest.signed if signer else None,
-            key=signer.fingerprint if signer else None,
-            problem=problem,
-        )
+        return pins(self.store).told(self.bundle)
 
     @property
     def keeps_crops(self) -> bool:
@@ -440,50 +363,8 @@ class Home:
         """The time, as it is stored: ISO 8601, to the second."""
         return self._clock().isoformat(timespec="seconds")
 
-    def factory(self) -> tuple[FactoryExamples, list[str | None]]:
-        """The factory's examples, and each one's label by its name here today; None for a forgotten one."""
-        examples = self.bundle.examples()
-        names = self.factory_labels()
-        if len(names) != len(self.bundle.manifest.labels):
-            raise self._without_factory(f"{len(names)} for {len(self.bundle.manifest.labels)} labels")
-        return examples, [names[i] for i in examples.labels]
-
-    def factory_labels(self) -> list[str | None]:
-        """The manifest's labels by the names they have here today; None for a forgotten one.
-
-        Raises:
-            HomeError: what is kept of them is damaged.
-        """
-        names = self.store.labels()
-        try:
-            return [None if i is None else names[i] for i in read_ids(self.meta("factory_labels"))]
-        except (ValueError, KeyError) as error:
-            raise self._without_factory(str(error)) from error
-
-    def _without_factory(self, why: str) -> HomeError:
-        return HomeError(
-            f"{self.store.path} is damaged (the factory's labels: {why}); adopt its bundle again: edge init NAME.edge, "
-            "or restore a backup: edge restore FILE"
-        )
-
-    def put_factory_labels(self, labels: Sequence[str | None]) -> None:
-        """Set by which names the manifest's labels are known here; part of the caller's transaction."""
-        ids = [None if name is None else self.store.add_label(name) for name in labels]
-        self.store.put("factory_labels", json.dumps(ids))
-
-    def meta(self, key: str) -> str:
-        """Return a value that every home has.
-
-        Raises:
-            HomeError: it is missing; the database is damaged.
-        """
-        value = self.store.get(key)
-        if value is None:
-            raise HomeError(f"{self.store.path} is damaged (no {key}); restore a copy, or run edge init again")
-        return value
-
     def _bundle_name(self) -> str:
-        name = self.meta("bundle")
+        name = self.store.meta("bundle")
         if not re.fullmatch(r"[0-9a-f]{16}\.edge", name):
             raise HomeError(
                 f"{self.store.path} is damaged ({name!r:.60} is no bundle's name); adopt it again: edge init "
@@ -491,53 +372,6 @@ class Home:
             )
         return name
 
-    def _generation(self, number: int) -> Generation:
-        found = self.store.generation(number)
-        if found is None:
-            raise HomeError(f"generation {number} is missing; run: edge retrain")
-        return found
-
-    def _load_whole(self, wanted: int) -> Serving:
-        """Load a generation, or, if it is damaged, the one to fall back to."""
-        try:
-            return self._load(wanted)
-        except EdgeError as error:
-            others = [number for number in self.store.generation_numbers() if number != wanted]
-            for number in sorted(others, key=lambda n: (n > wanted, -n)):
-                with contextlib.suppress(EdgeError):
-                    stored = self._generation(number)
-                    if stored.backbone == self.info.fingerprint and _promoted(stored):
-                        found = self._load(number)
-                        if self._warned != wanted:
-                            self.warn(
-                                f"ATTENTION: {_called(wanted)}, which should serve, is damaged; generation {number} "
-                                "serves instead; look at everything: edge verify; then make a new head: edge retrain"
-                            )
-                            self._warned = wanted
-                        return found
-            raise HomeError(f"{error}; no other generation is whole") from error
-
-    def _load(self, number: int) -> Serving:
-        head, gate = unpack(self._generation(number), self.info.dimension)
-        known = gate is not None and gate.background == self.background.digest()  # else a bundle brought another since
-        return Serving(number, head, Judge(gate, self.background) if gate and known else None)
-
-
-def _called(wanted: int) -> str:
-    return f"generation {wanted}" if wanted else "the number of the generation"
-
 
 def _nothing(kind: str, name: str) -> NoReturn:
     raise LabelError(f"no {kind} '{name}' here; see: edge status")
-
-
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
-
-
-def _share(right: int | None, total: int | None) -> float | None:
-    return right / total if right is not None and total else None
-
-
-def _promoted(generation: Generation) -> bool:
-    return bool(generation.figures.get("promoted", True))

@@ -22,8 +22,9 @@ from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, T
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
-from edge.home import Clock, Home, Serving, Warn, unheard, utc_now
+from edge.home import Clock, Home, Warn, unheard, utc_now
 from edge.labels import clean
+from edge.serving import Serving
 from edge.store import Embedded, Example, Store
 
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
@@ -264,7 +265,7 @@ class Learner(Home):
         if kind is None:
             raise BundleError(f"{path} ends in neither .onnx nor .tflite; name it so")
         models = {m.precision: m for m in self.bundle.manifest.models if m.format == kind}
-        model = models.get(self.meta("precision")) or next(iter(models.values()), None)
+        model = models.get(self.store.meta("precision")) or next(iter(models.values()), None)
         if model is None:
             held = ", ".join(m.file for m in self.bundle.manifest.models)
             raise BundleError(f"this bundle brought no {kind} model, it brought {held}; choose another ending")

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from edge.answers import Trusted, TrustedKey
 from edge.bundle import Bundle
 from edge.database import FILE
-from edge.errors import HomeError, SignatureError
+from edge.errors import HomeError, RuntimeMissing, SignatureError
 from edge.signature import Key, need_library, verify
 from edge.store import Store, open_store
 
@@ -74,6 +75,21 @@ class Pins:
                 "to go back on purpose, sign it again: edge-export sign"
             )
         return key
+
+    def told(self, bundle: Bundle) -> Trusted:
+        """Return these keys, and what is known of the adopted bundle's signature."""
+        signer, problem = None, ""
+        try:
+            signer = self.check(bundle)
+        except (SignatureError, RuntimeMissing) as error:
+            problem = str(error)
+        return Trusted(
+            keys=tuple(TrustedKey(key.fingerprint, key.comment) for key in self.keys),
+            bundle=bundle.manifest.name,
+            signed=bundle.manifest.signed if signer else None,
+            key=signer.fingerprint if signer else None,
+            problem=problem,
+        )
 
     def adopted(self, bundle: Bundle) -> "Pins":
         """Note that a bundle, which passed `check`, was adopted."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.answers import Compared, Doubt, Retrained, rows
 from edge.bundle import FactoryExamples
+from edge.factory import factory_examples, factory_labels
 from edge.fit import Examples, fit
 from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
@@ -49,7 +50,7 @@ class Basis:
         """Read it as it is now, up to example `last`, or to the newest."""
         newest = home.store.last_example() if last is None else last
         taught = tuple(example for example in home.store.labelled() if example.id <= newest)
-        return cls(newest, taught, home.meta("bundle"), tuple(home.factory_labels()))
+        return cls(newest, taught, home.store.meta("bundle"), tuple(factory_labels(home.store)))
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,22 @@ class Fitted:
     doubts: tuple[Doubt, ...]
     pixel_accuracy: float | None
     milliseconds: float
+
+
+def retrain(home: "Home", known_coverage: float | None = None, force: bool = False) -> Retrained:
+    """Fit a new head, and let it serve unless it is clearly worse: as `Home.retrain`."""
+    start = time.perf_counter()
+    with home.store.snapshot():  # others may teach meanwhile; what they teach waits for the next head
+        coverage = known_coverage or home.known_coverage()
+        fitted = fit_anew(home, coverage)
+    with home.store.transaction():
+        if known_coverage is not None:
+            home.store.put("known_coverage", repr(known_coverage))
+        changed = Basis.of(home, fitted.basis.last) != fitted.basis  # forgotten, relabelled or renamed meanwhile
+        if changed or home.store.last_fitted() > fitted.basis.last:  # or another head knows more
+            fitted = fit_anew(home, coverage)
+        result = enter(home, fitted, force)
+    return result._replace(total_milliseconds=1000 * (time.perf_counter() - start))
 
 
 def refit(home: "Home", force: bool = False) -> Retrained:
@@ -94,7 +111,7 @@ def fit_anew(home: "Home", coverage: float) -> Fitted:
     store, info = home.store, home.info
     basis = Basis.of(home)
     taught = basis.taught
-    examples, names = home.factory()
+    examples, names = factory_examples(home.bundle, store)
     kept = np.array([name is not None for name in names], bool)
     named = tuple(name for name in names if name is not None)
     factory = Examples(examples.embeddings[kept], named, trained_on=examples.trained_on[kept])

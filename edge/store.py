@@ -75,6 +75,11 @@ class Generation:
     own: bytes | None = None  # what it gave its examples' labels, each left out: see edge/versus.py
     damaged: bool = False  # what the disk gives back is not what was written
 
+    @property
+    def promoted(self) -> bool:
+        """Whether it was let serve; a candidate was not."""
+        return bool(self.figures.get("promoted", True))
+
 
 class Store(Database):
     """An open home. Use as a context manager; group changes with `transaction`."""
@@ -85,6 +90,17 @@ class Store(Database):
         """Return a meta value, or None."""
         row = self._one("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else str(self._typed(row, str)[0])
+
+    def meta(self, key: str) -> str:
+        """Return a meta value that every home has.
+
+        Raises:
+            HomeError: it is missing; the database is damaged.
+        """
+        value = self.get(key)
+        if value is None:
+            raise HomeError(f"{self.path} is damaged (no {key}); restore a copy, or run edge init again")
+        return value
 
     def put(self, key: str, value: str) -> None:
         """Set a meta value."""
@@ -307,10 +323,16 @@ class Store(Database):
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def generation(self, number: int) -> Generation | None:
-        """Return one generation, or None."""
+    def generation(self, number: int) -> Generation:
+        """Return one generation.
+
+        Raises:
+            HomeError: there is none of this number.
+        """
         row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
-        return None if row is None else self._generation(row, self.labels())
+        if row is None:
+            raise HomeError(f"generation {number} is missing; run: edge retrain")
+        return self._generation(row, self.labels())
 
     def generation_numbers(self) -> list[int]:
         """Return the number of every generation, oldest first, reading none of them."""

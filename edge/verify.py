@@ -172,8 +172,6 @@ def _unsound(home: Home) -> list[int]:
 def _sound(home: Home, number: int) -> bool:
     try:
         stored = home.store.generation(number)
-        if stored is None:
-            return False
         if stored.head is not None:
             unpack(stored, home.info.dimension if stored.backbone == home.info.fingerprint else None)
     except EdgeError:

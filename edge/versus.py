@@ -72,7 +72,7 @@ class Contest:
         """What the new generation is to keep besides: whose examples `own` is about, its answers to the held-out."""
         own = self._asked(self._head, [e for e in self._canaries if e.label in self._head.labels], self._head.labels)
         return {
-            "bundle": self._home.meta("bundle"),
+            "bundle": self._home.store.meta("bundle"),
             "held_out_examples": len(own),
             "held_out_right": int((own > 0).sum()),
         }
@@ -105,7 +105,7 @@ class Contest:
         """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
         if self._kept is None or self._serving is None:
             return None
-        if self._serving.figures.get("bundle") != self._home.meta("bundle"):
+        if self._serving.figures.get("bundle") != self._home.store.meta("bundle"):
             return None
         old, new = self._kept[len(self._had) :], self._new[len(self._taught) :]
         if len(old) != len(new):  # damaged: the row names another last example

@@ -26,6 +26,7 @@ from edge import photos
 from edge.adopt import adopt
 from edge.learner import Learner
 from edge.photos import Frame
+from edge.serving import load
 
 HOME = Path("/var/lib/edge")
 BUNDLES = (Path("/opt/checkout/tiny.edge"), Path("/opt/checkout/newer.edge"))
@@ -131,7 +132,7 @@ def _state() -> dict[str, object]:
             generations = [e.generation for e in entries]
             for entry in entries:
                 if entry.usable:
-                    learner._load(entry.generation)
+                    load(learner, entry.generation)
     except Exception as error:  # whatever it is, it is a finding
         wrong.append(f"{type(error).__name__}: {error}")
     return {"numbers": _ranges(numbers), "generations": _ranges(generations), "serving": serving, "wrong": wrong}

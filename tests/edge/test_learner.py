@@ -46,9 +46,7 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def head_bytes(learner: Learner) -> bytes | None:
-    stored = learner.store.generation(learner.serving().generation)
-    assert stored is not None
-    return stored.head
+    return learner.store.generation(learner.serving().generation).head
 
 
 def labels_of(learner: Learner, *files: Path) -> list[str | None]:

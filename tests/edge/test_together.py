@@ -58,9 +58,7 @@ def during(monkeypatch: pytest.MonkeyPatch) -> During:
 
 
 def head(learner: Learner) -> bytes | None:
-    stored = learner.store.generation(learner.serving().generation)
-    assert stored is not None
-    return stored.head
+    return learner.store.generation(learner.serving().generation).head
 
 
 def test_others_teach_while_a_head_is_fitted_and_what_they_teach_counts_as_new(

@@ -67,9 +67,7 @@ def share(learner: Learner, folder: Path) -> float:
 
 
 def gate_bytes(learner: Learner) -> bytes | None:
-    stored = learner.store.generation(learner.serving().generation)
-    assert stored is not None
-    return stored.gate
+    return learner.store.generation(learner.serving().generation).gate
 
 
 def test_unlike_everything_taught_is_unknown_until_it_is_taught(learner: Learner, new: Path) -> None:

@@ -50,9 +50,7 @@ def spoil(learner: Learner) -> dict[str, str]:
 
 
 def head(learner: Learner, generation: int) -> bytes | None:
-    stored = learner.store.generation(generation)
-    assert stored is not None
-    return stored.head
+    return learner.store.generation(generation).head
 
 
 def test_a_head_taught_wrong_labels_stays_a_candidate_and_the_mended_one_serves(learner: Learner) -> None:

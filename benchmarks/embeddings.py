@@ -44,7 +44,7 @@ def features() -> list[Set]:
 
 
 def embedded(cache: Path, site: bool = False) -> list[Set]:
-    """Give the embedded backbone's embeddings (800-d) of every labelled photo set, made once and kept in cache."""
+    """Give the embedded backbone's embeddings (992-d) of every labelled photo set, made once and kept in cache."""
     from export.backbones import EMBEDDED_FILE
 
     made_by = hashlib.sha256(EMBEDDED_FILE.read_bytes()).hexdigest()[:12]
@@ -65,7 +65,7 @@ def embedded(cache: Path, site: bool = False) -> list[Set]:
 
 
 def embed(files: list[Path], site: bool) -> NDArray[np.float32]:
-    """Run the package's own backbone over the files: (N, 800)."""
+    """Run the package's own backbone over the files: (N, 992)."""
     import torch
 
     from export.backbones import load

@@ -1,16 +1,18 @@
 """From a folder of photos to a network that sees what tells them apart: the whole of `edge-export adapt`.
 
 In order: decode the photos; hold some of each class out; embed all with the pretrained network and fit the device's
-head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each within
-its share of the time left and each measured in the same way: the device's head, fitted to the embeddings of the photos
-trained on, asked about those held out. `auto` keeps the best of them; one that is dearer must name more of the held-out
-photos rightly than chance explains. With n₊ photos that it alone names rightly and n₋ that only the cheaper one does::
+head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each measured
+in the same way: the device's head, fitted to the embeddings of the photos not held out, asked about those that are.
+`auto` keeps the best of them; one that is dearer must name more photos rightly than chance explains. With n₊ photos
+that it alone names rightly and n₋ that only the cheaper one does::
 
     n₊ − n₋ > 2.33·√(n₊ + n₋)         by McNemar's standard error, luck does so once in a hundred times
 
-and it has three strategies of a dozen measurements each to try its luck in. The kept network is exported and measured
-once more as the device runs it: the figure that is promised. A run that was killed goes on where it was when the same
-command is given again.
+`taps` trains nothing, so it is judged by the photos that are not held out, each named with itself left out: they are
+more, and what is held out stays untouched. The strategies that train are judged by what is held out; each has its share
+of the time left and begins with the embedding that was better, with or without taps. The kept network is exported and
+measured once more as the device runs it: the figure that is promised. A run that was killed goes on where it was when
+the same command is given again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +35,7 @@ import edge
 from edge.errors import BundleError
 from edge.evaluate import Evaluation, evaluate
 from edge.files import replacing
+from edge.terminal import percent
 from export import adapted, backbones, checkpoint, strategies
 from export.adapted import Adaptation
 from export.augment import Augment
@@ -41,10 +44,20 @@ from export.baselines import Baselines, measure_baselines
 from export.build import Watcher
 from export.dataset import find_photos
 from export.frozen import embed_pixels, freeze
-from export.material import Material, Measured, clearly_better, embed_rows, fast_inference, measure, read_material
+from export.material import (
+    BATCH,
+    Material,
+    Measured,
+    clearly_better,
+    embed_rows,
+    fast_inference,
+    measure,
+    read_material,
+)
 from export.split import group_photos, split_groups
 from export.spread import Spread
 from export.strategies import STRATEGIES, Strategy
+from export.taps import every_third, settle
 from export.train import Point, Task, Trained, train
 
 if TYPE_CHECKING:
@@ -142,7 +155,7 @@ class Adapted:
 
 @dataclass
 class _Work:
-    """What the strategies of one run have in common, and the parameters that each came to."""
+    """What the strategies of one run have in common: `loaded` and `probe` are of the better embedding so far."""
 
     plan: Plan
     watcher: Watcher
@@ -151,9 +164,9 @@ class _Work:
     loaded: Loaded
     material: Material
     held: NDArray[np.bool_]
-    probe: Measured
-    folder: Path
-    states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
+    probe: Measured = field(init=False)
+    folder: Path = field(init=False)  # of the checkpoints
+    states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # what each strategy came to
 
 
 def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], float] = time.monotonic) -> Adapted:
@@ -171,7 +184,6 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     """
     began = clock()
     wanted = list(STRATEGIES.values()) if plan.strategy == "auto" else [strategies.find(plan.strategy)]
-    wanted = [strategy for strategy in wanted if strategy.name != "head"]
     _check_output(plan.output)
     loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
     loaded = replace(loaded, backbone=replace(loaded.backbone, size=plan.size or loaded.backbone.size))
@@ -181,36 +193,39 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     held = split_groups(material.targets, groups, material.labels, HOLD_OUT, plan.seed)
     watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them held out")
 
+    work = _Work(plan, watcher, spread, clock, loaded, material, held)
     before = clock()
-    pretrained = _embed(loaded.embedder, material, watcher)
-    probe = measure(pretrained, material.names, held)
+    pretrained = _embed(work, loaded.embedder)
+    work.probe = measure(pretrained, material.names, held)
     reserve = RESERVE * (clock() - before)
-    outcomes = [Outcome(STRATEGIES["head"], probe, clock() - began, 0, (), "nothing to train")]
-    watcher.said(f"head: {_figure(probe)}")
+    outcomes = [Outcome(STRATEGIES["head"], work.probe, clock() - began, 0, (), "nothing to train")]
+    watcher.said(f"head: {_figure(work.probe)}")
     watcher.doing("comparing with an untrained network")
     baselines = measure_baselines(plan.backbone, material, pretrained, plan.seed)
     if baselines.warning:
         watcher.said(f"warning: {baselines.warning}")
+    if STRATEGIES["taps"] in wanted:
+        outcomes.append(_tap(work, outcomes[0]))
 
-    folder = _open_work(plan, loaded, material, spread)
-    work = _Work(plan, watcher, spread, clock, loaded, material, held, probe, folder)
-    earlier = {strategy.name: _spent(folder, strategy) for strategy in wanted}
-    for strategy in wanted:
+    work.folder = _open_work(plan, work.loaded, material, spread)
+    training = [strategy for strategy in wanted if strategy.trains]
+    earlier = {strategy.name: _spent(work.folder, strategy) for strategy in training}
+    for strategy in training:
         left = 60 * plan.minutes - reserve - sum(earlier.values()) - (clock() - began)
         share = strategy.share if plan.strategy == "auto" else 1.0
         seconds = spread.first_says(share * left + earlier[strategy.name])
         outcomes.append(_try(work, strategy, seconds))
     kept, why = choose(outcomes, forced=plan.strategy != "auto")
 
-    final = probe
-    if kept != "head":
-        loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
-        final = measure(_embed(loaded.embedder, material, watcher), material.names, held)
+    final = work.probe
+    if STRATEGIES[kept].trains:
+        work.loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
+        final = measure(_embed(work, work.loaded.embedder), material.names, held)
         outcomes = [replace(one, measured=final) if one.strategy.name == kept else one for one in outcomes]
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
     if spread.is_first:
-        _write(result, loaded.embedder)
-        shutil.rmtree(folder)
+        _write(result, work.loaded.embedder)
+        shutil.rmtree(work.folder)
     spread.barrier()
     return result
 
@@ -235,12 +250,17 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
         gain = _right(asked) - _right(head)
         warn = "" if gain > 0 else "; it names no more photos rightly than the last layer alone: take --strategy head"
         return asked.strategy.name, f"it was asked for: {gain:+d} of {total} held-out photos against head{warn}"
-    if best is head:
-        tried = len(measured) - 1
-        if not tried:
-            return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
-        return "head", "no strategy that changes the network named more held-out photos rightly than chance explains"
     gain = _right(best) - _right(head)
+    if best is head:
+        if len(measured) == 1:
+            return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
+        return "head", "no other strategy named more photos rightly than chance explains"
+    if not best.strategy.trains:
+        one, other = best.measured.left_out, head.measured.left_out  # type: ignore[union-attr]
+        return best.strategy.name, (
+            f"it names {one.sum() - other.sum()} more of the {len(one)} photos not held out rightly, each left out, "
+            f"than the last map alone, and {gain:+d} of the {total} held out"
+        )
     return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"
 
 
@@ -248,7 +268,10 @@ def _beats(dear: Outcome, cheap: Outcome) -> bool:
     """Whether the dearer one has more right answers than chance explains, and is surer of the truth as well."""
     if dear.measured is None or cheap.measured is None:
         return False
-    return clearly_better(dear.measured.right, cheap.measured.right, LUCK) and dear.measured.loss < cheap.measured.loss
+    one, other = dear.measured, cheap.measured
+    if not dear.strategy.trains:
+        return clearly_better(one.left_out, other.left_out, LUCK) and one.left_out_loss < other.left_out_loss
+    return clearly_better(one.right, other.right, LUCK) and one.loss < other.loss
 
 
 def _right(outcome: Outcome) -> int:
@@ -256,6 +279,37 @@ def _right(outcome: Outcome) -> int:
 
 
 # --- one strategy ----------------------------------------------------------------------------------------------------
+
+
+def _tap(work: _Work, head: Outcome) -> Outcome:
+    """Join earlier maps to the embedding; where that is better, or was asked for, go on with it."""
+    strategy, began, material = STRATEGIES["taps"], work.clock(), work.material
+    row, taps = work.loaded.backbone, every_third(work.loaded.trunk)
+    if row.taps or not taps:
+        note = "earlier maps are in its embedding already" if row.taps else "the network has too few blocks"
+        work.watcher.said(f"taps: {note}")
+        return Outcome(strategy, None, 0.0, 0, (), note)
+    work.watcher.doing("taps: settling how earlier maps are joined")
+    network, others = backbones.embedder(work.loaded.trunk, taps), np.flatnonzero(~work.held)
+
+    def batches() -> Iterator[NDArray[np.uint8]]:
+        for at in range(0, len(others), BATCH):
+            work.watcher.step(at, len(others))
+            yield material.centres[others[at : at + BATCH]]
+
+    features = settle(network, batches()).shape[1]
+    measured = measure(_embed(work, network), material.names, work.held)
+    now, before = (percent(float(one.left_out.mean())) for one in (measured, work.probe))
+    note = (
+        f"maps of blocks {', '.join(map(str, taps))}: {features:,} numbers instead of {row.embedding:,}; of the photos "
+        f"not held out, each left out, {now} are named rightly instead of {before}"
+    )
+    outcome = Outcome(strategy, measured, work.clock() - began, 0, (), note)
+    work.watcher.said(f"taps: {_figure(measured)}")
+    if work.plan.strategy == "taps" or _beats(outcome, head):
+        work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
+        work.probe = measured
+    return outcome
 
 
 def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
@@ -281,10 +335,10 @@ def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     return Outcome(strategy, None, 0.0, size, (), note)
 
 
-def _embed(embedder: nn.Module, material: Material, watcher: Watcher) -> NDArray[np.float32]:
+def _embed(work: _Work, embedder: nn.Module) -> NDArray[np.float32]:
     """Embed all photos as the device would."""
-    watcher.doing("embedding photos as the device does")
-    return embed_pixels(freeze(embedder, material.size), material.centres, watcher.step)
+    work.watcher.doing("embedding photos as the device does")
+    return embed_pixels(freeze(embedder, work.material.size), work.material.centres, work.watcher.step)
 
 
 def _measure(work: _Work, trained: Trained) -> Measured:
@@ -394,13 +448,14 @@ def _result(
         photos=str(plan.photos.absolute()),
         backbone=plan.backbone,
         size=material.size,
+        taps=work.loaded.backbone.taps,
         origin=work.loaded.origin,
         licence=work.loaded.licence,
         strategy=kept,
         accuracy=evaluation.accuracy,
         low=evaluation.interval[0],
         high=evaluation.interval[1],
-        trained=() if kept == "head" else tuple(hashes[~held].tolist()),
+        trained=tuple(hashes[~held].tolist()) if STRATEGIES[kept].trains else (),
         held_out=tuple(hashes[held].tolist()),
         report=report,
     )

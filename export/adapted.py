@@ -31,10 +31,11 @@ class Adaptation:
         program: Who wrote it.
         photos: The folder of class folders that it was adapted to.
         backbone, size: The network, and pixels per side of its input.
+        taps: Numbers of the blocks whose maps join its embedding.
         origin, licence: Of the weights that it began with.
         strategy: The one that was kept.
         accuracy, low, high: Share of the held-out photos named rightly by the device's head, and its 95 % interval.
-        trained: SHA-256 of the photos that the network was trained on; none if the strategy was `head`.
+        trained: SHA-256 of the photos that the network was trained on; none if the strategy trains nothing.
         held_out: SHA-256 of those that were not.
         report: Everything else that was measured, for people and programs.
         format: Of this file.
@@ -45,6 +46,7 @@ class Adaptation:
     photos: str
     backbone: str
     size: int
+    taps: tuple[int, ...]
     origin: str
     licence: str
     strategy: str
@@ -75,7 +77,7 @@ def read(folder: Path) -> Adaptation:
         BundleError: It is missing, damaged, or of a newer program.
     """
     path = folder / JSON
-    kinds: dict[str, type] = {"str": str, "int": int, "float": float, "tuple[str, ...]": list}
+    kinds: dict[str, type] = {"str": str, "int": int, "float": float, "tuple[str, ...]": list, "tuple[int, ...]": list}
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] > FORMAT:
@@ -92,7 +94,8 @@ def read(folder: Path) -> Adaptation:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path} is damaged ({error}); run edge-export adapt again") from error
-    return Adaptation(**{**values, "trained": tuple(values["trained"]), "held_out": tuple(values["held_out"])})
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Adaptation(**{**values, **lists})
 
 
 def load(folder: Path, adaptation: Adaptation) -> Loaded:
@@ -103,7 +106,7 @@ def load(folder: Path, adaptation: Adaptation) -> Loaded:
     """
     from export import backbones
 
-    loaded = backbones.load(adaptation.backbone, str(folder / WEIGHTS))
+    loaded = backbones.load(adaptation.backbone, str(folder / WEIGHTS), taps=adaptation.taps)
     origin = f"{adaptation.origin}; adapted ({adaptation.strategy})"
     row = replace(loaded.backbone, size=adaptation.size)
     return replace(loaded, backbone=row, origin=origin, licence=adaptation.licence)

@@ -5,11 +5,16 @@ the last one's feature map::
 
     image uint8 (N, H, W, 3), RGB 0–255  →  (image/255 − mean)/std  →  trunk (N, K, h, w)  →  mean over h, w (N, K)
 
-Ours says more, at no more cost: it joins to that the mean and the deviation over h, w of some earlier maps, its `taps`,
-less what they are for generic photos, each part on a scale of its own (Evci et al., "Head2Toe: utilizing intermediate
+One with `taps` says more, at no more cost: it joins to that the mean and the deviation over h, w of some earlier maps,
+less what they usually are, each part on a scale of its own (Evci et al., "Head2Toe: utilizing intermediate
 representations for better transfer learning", ICML 2022)::
 
-    embedding = ((mean₁, deviation₁, …, mean) − centre)·weight        (N, D)
+    joined = ((mean₁, deviation₁, …, mean) − centre)·weight        (N, D)
+
+In ours, directions in which generic photos of one thing vary count less than others: with B (R, D) the main ones, and
+gains g (R,) below 0 (edge/gate.py has the mathematics)::
+
+    embedding = joined + (joined @ Bᵀ · g) @ B                     (N, D)
 
 `embedder` makes exactly that, so that the exported file needs nobody to normalise or transpose for it. Multiply-adds
 are those of convolutions and matrix products in the trunk at the input size (an element-wise product is not counted).
@@ -20,7 +25,7 @@ Everything above the line "weights" needs no torch: `edge-export backbones` answ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+JOINING = ("centre", "weight", "basis", "gains")  # tensors of a weights file beside the trunk's
 SMALLEST = 1e-5  # variance: keeps the deviation of a map that is the same everywhere smooth
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels / 255; every weight file here uses them
 EMBEDDED_FILE = Path(__file__).parent / "weights" / "embedded.safetensors"
@@ -75,7 +81,7 @@ BACKBONES: Mapping[str, Backbone] = {
     row.name: row
     for row in (
         Backbone(
-            "embedded", "mobilenet_v3_small", 800, 927_008, 54_896_576, taps=(3, 6, 8),
+            "embedded", "mobilenet_v3_small", 992, 927_008, 54_896_576, taps=(2, 5, 8, 11),
             origin="this package (docs/embedded.md)", licence="Apache-2.0",
         ),
         Backbone("mobilenet_v3_small", "mobilenet_v3_small", 576, 927_008, 54_896_576),
@@ -130,7 +136,7 @@ class Loaded:
         return self.embedder.trunk  # type: ignore[return-value]
 
 
-def load(name: str, weights: str = "", progress: bool = False) -> Loaded:
+def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, ...] = ()) -> Loaded:
     """Build a backbone and fill it with weights.
 
     Args:
@@ -139,6 +145,7 @@ def load(name: str, weights: str = "", progress: bool = False) -> Loaded:
             (`.safetensors`, or a torch file, which is read without running any code in it), `random` for untrained
             ones (tests), or empty for the natural choice: ours for `embedded`, else `imagenet`.
         progress: Show torchvision's download bar.
+        taps: Those that the file of weights is for, where they are not the table's.
 
     Returns:
         The network and what to write about it in the manifest.
@@ -154,7 +161,10 @@ def load(name: str, weights: str = "", progress: bool = False) -> Loaded:
             f"backbone {name!r} has no {weights!r} weights; "
             + ("take --weights imagenet or --weights FILE" if weights == "embedded" else "use mobilenet_v3_small")
         )
-    network = embedder(_trunk(backbone), backbone.taps)
+    trunk = _trunk(backbone)
+    if taps:
+        backbone = tapped(backbone, trunk, taps)
+    network = embedder(trunk, backbone.taps)
     origin, licence = backbone.origin, backbone.licence
     if weights == "random":
         origin, licence = "random, untrained", "none"
@@ -189,12 +199,15 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
     """
     import torch
     from torch import nn
+    from torch.nn import functional
 
     class Embedder(nn.Module):
         scale: torch.Tensor
         shift: torch.Tensor
         centre: torch.Tensor
         weight: torch.Tensor
+        basis: torch.Tensor | None
+        gains: torch.Tensor | None
 
         def __init__(self) -> None:
             super().__init__()
@@ -206,6 +219,8 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
             if taps:
                 self.register_buffer("centre", torch.zeros(()))
                 self.register_buffer("weight", torch.ones(()))
+            self.register_buffer("basis", None)
+            self.register_buffer("gains", None)
 
         def begin(self, image: torch.Tensor) -> Seen:
             pixels = image.to(torch.float32) * self.scale + self.shift
@@ -223,7 +238,14 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
 
         def end(self, seen: Seen) -> torch.Tensor:
             mean = seen.maps.mean((2, 3))
-            return (torch.cat([*seen.statistics, mean], 1) - self.centre) * self.weight if taps else mean
+            if not taps:
+                return mean
+            return self.spread((torch.cat([*seen.statistics, mean], 1) - self.centre) * self.weight)
+
+        def spread(self, joined: torch.Tensor) -> torch.Tensor:
+            if self.basis is None or self.gains is None:
+                return joined
+            return joined + (functional.linear(joined, self.basis) * self.gains) @ self.basis
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return self.end(self.through(self.begin(image)))
@@ -237,10 +259,19 @@ def blocks(trunk: nn.Module) -> list[nn.Module]:
     return list(children[0].children()) if len(children) == 1 else children
 
 
+def tapped(backbone: Backbone, trunk: nn.Module, taps: tuple[int, ...]) -> Backbone:
+    """The row of a backbone that has these taps; its embedding is measured."""
+    import torch
+
+    with torch.inference_mode():
+        embedding = embedder(trunk, taps)(torch.zeros(1, backbone.size, backbone.size, 3, dtype=torch.uint8)).shape[1]
+    return replace(backbone, taps=taps, embedding=embedding)
+
+
 def state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """What a weights file holds of an embedder: the trunk's tensors, and beside taps `centre` and `weight`."""
-    extra = {key: network.get_buffer(key) for key in ("centre", "weight") if hasattr(network, key)}
-    return {**network.get_submodule("trunk").state_dict(), **extra}
+    """What a weights file holds of an embedder: the trunk's tensors, and with taps how they are joined."""
+    joining = {key: tensor for key, tensor in network.state_dict().items() if key in JOINING}
+    return {**network.get_submodule("trunk").state_dict(), **joining}
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -310,9 +341,12 @@ def _fill(network: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tens
     """Load the keys that belong to an embedder; a classifier's keys beside them are no error, any other key is."""
     import torch
 
-    trunk = network.get_submodule("trunk")
-    scales = {key: torch.empty(backbone.embedding) for key in ("centre", "weight") if backbone.taps}
-    wanted = {**trunk.state_dict(), **scales}
+    trunk, joining = network.get_submodule("trunk"), dict[str, torch.Tensor]()
+    if backbone.taps:
+        features, rank = backbone.embedding, len(state.get("gains", ()))
+        joining = {"centre": torch.empty(features), "weight": torch.empty(features)}
+        joining |= {"basis": torch.empty(rank, features), "gains": torch.empty(rank)} if rank else {}
+    wanted = {**trunk.state_dict(), **joining}
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}  # not used when evaluating
     classifier = ("classifier.", "fc.")
     missing = sorted(wanted.keys() - state.keys() - counters)
@@ -325,7 +359,7 @@ def _fill(network: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tens
     ]
     if problems:
         raise BundleError(f"{source} does not fit {backbone.architecture}: {', '.join(problems)}; check --backbone")
-    for key in scales:
+    for key in joining:
         network.register_buffer(key, state[key].clone())
     trunk.load_state_dict({key: state.get(key, value) for key, value in trunk.state_dict().items()})
 

@@ -5,14 +5,14 @@ array of generic photos (an npz file of `images` uint8 (N, S, S, 3) and, if thei
 
     python -m export.background photos.npz --weights trunk.safetensors --source "9,144 photos of Caltech-101"
 
-The same photos settle on what scale the parts of that backbone's embedding are joined (export/backbones.py).
+The same photos settle how the parts of that backbone's embedding are joined (export/taps.py).
 
 For any other backbone `edge-export build --background DIR` takes them from a folder of generic photos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from edge.preprocess import find
 from edge.terminal import Progress, run, say
 from export import backbones
 from export.dataset import Skipped
+from export.taps import settle, whiten
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 FILE = backbones.EMBEDDED_FILE.with_name("background.npz")
 FEWEST = 100  # generic photos; a few thousand are better
 BATCH = 32
-SHARE = 0.3  # of an earlier map's mean or deviation in the embedding, as length beside the last map's mean
 
 
 @dataclass(frozen=True)
@@ -91,27 +91,6 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped))
 
 
-def settle(network: nn.Module, raw: NDArray[np.float32], parts: Sequence[int]) -> None:
-    """Set an embedder's `centre` and `weight`, so that generic photos lie about 0 and no part drowns the others.
-
-    Args:
-        network: of `backbones.embedder`, with taps.
-        raw: (N, D), generic photos' embeddings without centre and weight.
-        parts: sizes of the parts that were joined; the last one is the last map's mean.
-    """
-    import torch
-
-    centre = raw.mean(0)
-    weight = np.empty_like(centre)
-    at = 0
-    for size, share in zip(parts, [SHARE] * (len(parts) - 1) + [1.0], strict=True):
-        part = slice(at, at + size)
-        weight[part] = share / np.linalg.norm(raw[:, part] - centre[part], axis=1).mean()
-        at += size
-    network.register_buffer("centre", torch.from_numpy(centre))
-    network.register_buffer("weight", torch.from_numpy(weight))
-
-
 def save(file: Path, generic: Generic, fingerprint: str) -> None:
     """Write what `shipped` reads: the same arrays give the same bytes."""
     background = generic.background
@@ -146,25 +125,22 @@ def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
             kinds = [str(label) for label in file["labels"]] if "labels" in file.files else []
     except (OSError, KeyError, ValueError) as error:
         raise BundleError(f"{photos} is no npz file with an array `images` ({error}); see --help") from error
-    row = backbones.find("embedded")
-    trunk = _mean([backbones.load("mobilenet_v3_small", str(file)).trunk for file in weights])
-    network, progress = backbones.embedder(trunk, row.taps), Progress("embedding")
-    raw: list[NDArray[np.float32]] = []
-    parts: list[int] = []
-    for at in range(0, len(images), BATCH):
-        progress(at, len(images))
-        batch = np.stack([_cut(image, row.size) for image in images[at : at + BATCH]])
-        with torch.inference_mode():
-            seen = network.through(network.begin(torch.from_numpy(batch)))  # type: ignore[operator]
-            raw.append(network.end(seen).numpy())  # type: ignore[operator]
-            parts = [part.shape[1] for part in (*seen.statistics, seen.maps)]
-    embeddings = np.concatenate(raw)
-    settle(network, embeddings, parts)
+    row, progress = backbones.find("embedded"), Progress("embedding")
+    network = backbones.embedder(
+        _mean([backbones.load("mobilenet_v3_small", str(file)).trunk for file in weights]), row.taps
+    )
+
+    def batches() -> Iterator[NDArray[np.uint8]]:
+        for at in range(0, len(images), BATCH):
+            progress(at, len(images))
+            yield np.stack([_cut(image, row.size) for image in images[at : at + BATCH]])
+
+    whiten(network, joined := settle(network, batches()), kinds)
     save_weights(backbones.EMBEDDED_FILE, backbones.state(network))
     shipping = backbones.load("embedded").embedder  # as it was rounded
-    centre, weight = (shipping.get_buffer(key).numpy() for key in ("centre", "weight"))
-    background = Background.of((embeddings - centre) * weight, kinds)
-    save(FILE, Generic(background, source), fingerprint(shipping, row.size))
+    with torch.inference_mode():
+        embeddings = shipping.spread(torch.from_numpy(joined)).numpy()  # type: ignore[operator]
+    save(FILE, Generic(Background.of(embeddings, kinds), source), fingerprint(shipping, row.size))
     for written in (backbones.EMBEDDED_FILE, FILE):
         say(f"{written}: {written.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
 

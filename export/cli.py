@@ -173,7 +173,7 @@ def build(
     "--strategy",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "head", "norm-bias", "last-stage", "full"]),
+    type=click.Choice(["auto", "head", "taps", "norm-bias", "last-stage", "full"]),
     help="What may change; auto tries all.",
 )
 @click.option(
@@ -201,9 +201,9 @@ def adapt(
 ) -> int:
     """Adapt a network to PHOTOS, one folder per label.
 
-    A fifth of the photos is held out. Strategies that change more and more of the network are tried within the time
-    given; kept is the one that names most of the held-out photos rightly, the cheaper of two that are as good. Killed,
-    it goes on where it was when the same command is given again. Under torchrun, several processes share the work.
+    A fifth of the photos is held out. Strategies that change more and more are tried within the time given; kept is the
+    one that names most photos rightly, the cheaper of two that are as good. Killed, it goes on where it was when the
+    same command is given again. Under torchrun, several processes share the work.
     """
     from export.adapt import Plan
     from export.adapt import adapt as adapt_network
@@ -245,7 +245,8 @@ def adapt(
         _report_skipped(skipped)
         rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
         for outcome in result.outcomes:
-            figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
+            missing = "no time" if outcome.strategy.trains else "–"
+            figure = percent(outcome.measured.accuracy) if outcome.measured else missing
             changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
             name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
             rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))

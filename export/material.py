@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Inputs = Callable[[NDArray[np.intp]], Any]  # rows → what the network takes
 
 BATCH = 32
+SMALLEST = 1e-9  # probability that a logarithm is taken of
 LUCK = 1.645  # standard errors: the 95 % point of the normal distribution
 
 
@@ -69,19 +70,23 @@ class Material:
 
 @dataclass(frozen=True)
 class Measured:
-    """How the device's head does on the V photos held out.
+    """How the device's head does on the V photos held out, and on the others, each left out in turn.
 
     Args:
         head: Fitted to the others.
         probabilities: float32 (V, C).
         right: bool (V,).
         loss: Class-balanced log-loss in nats at its best temperature: smoother than the share of right answers.
+        left_out: bool (N − V,), which of the others were named rightly, each by a head that was not taught it, and
+        left_out_loss: log-loss of that in nats. Both are fair only where the network was not trained on them.
     """
 
     head: Head
     probabilities: NDArray[np.float32]
     right: NDArray[np.bool_]
     loss: float
+    left_out: NDArray[np.bool_]
+    left_out_loss: float
 
     @property
     def accuracy(self) -> float:
@@ -162,12 +167,19 @@ def measure(embeddings: NDArray[np.float32], names: Sequence[str], held: NDArray
     """
     truth = [name for name, out in zip(names, held, strict=True) if out]
     taught = tuple(name for name, out in zip(names, held, strict=True) if not out)
-    head = fit.fit(fit.Examples(embeddings[~held], taught)).head
+    fitted = fit.fit(fit.Examples(embeddings[~held], taught))
+    head = fitted.head
     scores = head.scores(embeddings[held]).astype(np.float64)
     columns = np.array([head.labels.index(name) for name in truth], np.int64)
     cost, _ = calibrate(scores, columns, np.ones(len(truth)), head.temperature)
     right = scores.argmax(axis=1) == columns
-    return Measured(head, head.probabilities(embeddings[held]), right, cost / len(truth))
+    own = np.array([head.labels.index(name) for name in taught], np.int64)
+    judged = np.flatnonzero(np.isfinite(fitted.loo).all(axis=1))  # not the only photo of a class
+    sure = fitted.loo[judged, own[judged]].astype(np.float64)
+    left_out = np.zeros(len(own), np.bool_)
+    left_out[judged] = fitted.loo[judged].argmax(axis=1) == own[judged]
+    left_out_loss = float(-np.log(np.maximum(sure, SMALLEST)).mean())
+    return Measured(head, head.probabilities(embeddings[held]), right, cost / len(truth), left_out, left_out_loss)
 
 
 def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], luck: float = LUCK) -> bool:

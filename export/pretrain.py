@@ -137,7 +137,7 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 
     def packed(key: str, value: torch.Tensor) -> torch.Tensor:
-        half = value.is_floating_point() and "running" not in key and key not in ("centre", "weight")
+        half = value.is_floating_point() and "running" not in key and key not in ("centre", "weight", "gains")
         return (value.half() if half else value).contiguous()
 
     with replacing(path) as partial:

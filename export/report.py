@@ -116,7 +116,7 @@ def _table(result: Adapted) -> str:
 
 
 def _caveat(result: Adapted) -> str:
-    if sum(outcome.measured is not None for outcome in result.outcomes) < 2:
+    if not any(outcome.measured is not None and outcome.strategy.trains for outcome in result.outcomes):
         return ""
     return " The photos held out were never trained on, but they decided what to keep: expect a bit less on new ones."
 
@@ -186,7 +186,7 @@ def _next_steps(result: Adapted) -> list[str]:
             f"Most often {_e(labels[row])} is taken for {_e(labels[column])} ({confusion[row, column]} times): look "
             "whether some of these are in the wrong folder, and add photos that show the difference."
         )
-    late = [outcome.strategy.name for outcome in result.outcomes if outcome.measured is None]
+    late = [o.strategy.name for o in result.outcomes if o.measured is None and o.strategy.trains]
     if late:
         steps.append(f"There was no time for {_e(', '.join(late))}: run again with more <code>--minutes</code>.")
     low, high = result.evaluation.interval

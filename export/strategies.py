@@ -3,6 +3,7 @@
 | name | changes | known in the literature as |
 |---|---|---|
 | head | nothing; the device's last layer alone learns | linear probing |
+| taps | the embedding: earlier maps join it | Head2Toe (Evci et al. 2022) |
 | norm-bias | scale and shift of every norm, every bias | BitFit (Ben Zaken et al. 2022), TinyTL (Cai et al. 2020), |
 | | | norm-only training (Frankle et al. 2021) |
 | last-stage | the blocks at the lowest resolution | gradual unfreezing (Howard & Ruder 2018), layer-wise tuning |
@@ -45,11 +46,17 @@ class Strategy:
     epochs: int = 0
     share: float = 0.0
 
+    @property
+    def trains(self) -> bool:
+        """Whether the network itself learns from the photos, so that it may know them by heart."""
+        return self.epochs > 0
+
 
 STRATEGIES = {
     row.name: row
     for row in (
         Strategy("head", "the last layer only"),
+        Strategy("taps", "the embedding: earlier maps join it"),
         Strategy("norm-bias", "norms and biases", rate=5e-3, epochs=16, share=0.25),
         Strategy("last-stage", "the last stage", rate=3e-3, epochs=30, share=0.3),
         Strategy("full", "the whole network", rate=1.5e-3, epochs=16, share=1.0),
@@ -101,7 +108,7 @@ def unfreeze(trunk: nn.Module, strategy: Strategy, size: int) -> dict[str, nn.Pa
         Those parameters by name.
     """
     chosen = {id(parameter) for parameter in trunk.parameters()}
-    if strategy.name == "head":
+    if not strategy.trains:
         chosen = set()
     elif strategy.name == "norm-bias":
         chosen = {id(parameter) for parameter in trunk.parameters() if parameter.ndim == 1}

@@ -315,6 +315,7 @@ def _fingerprint(folder: Path) -> str:
 
 def main() -> None:
     """Harm everything; print the rows as JSON."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     folder, (every, number, workers), names = Path(sys.argv[1]), map(int, sys.argv[2:5]), sys.argv[5:]
     chosen = [operation for operation in operations.OPERATIONS if operation.name in names or not names]
     bench = Bench(folder, every)

@@ -56,7 +56,7 @@ def test_the_embedded_weights_load_and_look(embedded: Loaded) -> None:
     assert embedded.origin.startswith("this package")
     with torch.no_grad():
         embedding = embedded.embedder(torch.zeros(2, 224, 224, 3, dtype=torch.uint8))
-    assert embedding.shape == (2, 800)
+    assert embedding.shape == (2, 992)
     assert torch.isfinite(embedding).all()
 
 

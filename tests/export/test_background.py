@@ -13,24 +13,11 @@ from edge.backbone import find_runtime, open_backbone
 from edge.errors import DatasetError
 from edge.gate import Background
 from edge.manifest import BackboneInfo
-from export.backbones import embedder
-from export.background import FILE, SHARE, Generic, of_folder, save, settle, shipped
-
-from .adapting import tiny_trunk
+from export.background import FILE, Generic, of_folder, save, shipped
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from export.backbones import Loaded
     from export.build import Built
-
-
-@pytest.fixture
-def tiny_network() -> nn.Module:
-    import torch
-
-    torch.manual_seed(0)
-    return embedder(tiny_trunk(), taps=(1,))  # type: ignore[arg-type]
 
 
 INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
@@ -108,15 +95,3 @@ def test_the_same_background_gives_the_same_file(tmp_path: Path) -> None:
     assert again is not None
     assert again.source == "30 photos"
     assert again.background.digest() == background.digest()
-
-
-def test_a_settled_embedding_lies_about_nothing_and_its_parts_weigh_as_they_should(tiny_network: nn.Module) -> None:
-    import torch
-
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8))
-    with torch.no_grad():
-        settle(tiny_network, tiny_network(images).numpy(), (8, 8, 16))
-        settled = tiny_network(images).numpy()
-    assert np.abs(settled.mean(0)).max() < 1e-5
-    lengths = [np.linalg.norm(part, axis=1).mean() for part in np.split(settled, (8, 16), axis=1)]
-    np.testing.assert_allclose(lengths, (SHARE, SHARE, 1), rtol=1e-5)

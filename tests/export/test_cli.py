@@ -68,7 +68,7 @@ def test_backbones_lists_every_row(capsys: pytest.CaptureFixture[str], monkeypat
     lines = out.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines] == ["name", *BACKBONES]
-    assert lines[1].split()[:6] == ["embedded", "0.9", "M", "55", "M", "800"]
+    assert lines[1].split()[:6] == ["embedded", "0.9", "M", "55", "M", "992"]
     code, out, _ = run(capsys, monkeypatch, "backbones", "--json")
     rows = json.loads(out)
     assert [row["name"] for row in rows] == list(BACKBONES)
@@ -124,7 +124,7 @@ def test_check_says_what_is_in_a_bundle(
 ) -> None:
     code, out, _ = run(capsys, monkeypatch, "check", built.bundle.path)
     assert code == 0
-    assert "backbone embedded: 800 features from 224 × 224 pixels" in out
+    assert "backbone embedded: 992 features from 224 × 224 pixels" in out
     assert "backbone.int8.tflite: 1.2 MB, int8, weight-only" in out
     assert "120 examples: brick 40, grass 40, gravel 40" in out
     code, out, _ = run(capsys, monkeypatch, "check", "--json", built.bundle.path)

@@ -1,0 +1,265 @@
+"""The commands that learn from photos: `adapt`, `compare`, `pretrain`. Like `cli`, they parse, call, and print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from edge.errors import BundleError
+from edge.files import check_output
+from edge.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
+from export import cli
+from export.watchers import Silent, Terminal, report_skipped
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("photos", type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder to write, for `edge-export build`.")
+@click.option("--backbone", default="embedded", show_default=True, help="A name of `edge-export backbones`.")
+@click.option("--weights", default="", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
+@click.option("--size", type=click.IntRange(32, 1024), help="Pixels per side.  [default: the network's]")
+@click.option(
+    "--strategy",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "head", "taps", "norm-bias", "last-stage", "full"]),
+    help="What may change; auto tries all.",
+)
+@click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="For everything together.",
+)
+@click.option("--group-by", type=click.Choice(["prefix", "folder", "session"]), help="Keep such photos on one side.")
+@click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
+@cli.shared
+def adapt(
+    photos: Path,
+    output: Path,
+    backbone: str,
+    weights: str,
+    size: int | None,
+    strategy: str,
+    minutes: float,
+    group_by: str | None,
+    flip: bool,
+    seed: int,
+) -> int:
+    """Adapt a network to PHOTOS, one folder per label.
+
+    A fifth of the photos is held out. Strategies that change more and more are tried within the time given; kept is the
+    one that names most photos rightly, the cheaper of two that are as good. Killed, it goes on where it was when the
+    same command is given again. Under torchrun, several processes share the work.
+    """
+    from export.adapt import Plan
+    from export.adapt import adapt as adapt_network
+    from export.spread import spread
+
+    plan = Plan(
+        photos=photos,
+        output=output,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=backbone,
+        weights=weights,
+        size=size or 0,
+        strategy=strategy,
+        minutes=minutes,
+        seed=seed,
+        group_by=group_by,
+        flip=flip,
+        progress=sys.stderr.isatty(),
+    )
+    with spread() as processes:
+        watcher = Terminal() if processes.is_first else Silent()
+        try:
+            result = adapt_network(plan, watcher, processes)
+        finally:
+            watcher.done()
+        if not processes.is_first:
+            return 0
+    skipped = result.material.skipped
+    if cli.as_json():
+        say_json({
+            "folder": str(output), "strategy": result.kept, "why": result.why,
+            "accuracy": result.evaluation.accuracy, "interval": list(result.evaluation.interval),
+            "held_out": int(result.held.sum()), "photos": len(result.held), "seconds": round(result.seconds, 1),
+            "strategies": result.adaptation.report["strategies"], "baselines": result.adaptation.report["baselines"],
+            "warning": result.baselines.warning or None,
+            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in skipped],
+        })  # fmt: skip
+    else:
+        report_skipped(skipped)
+        rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
+        for outcome in result.outcomes:
+            missing = "no time" if outcome.strategy.trains else "–"
+            figure = percent(outcome.measured.accuracy) if outcome.measured else missing
+            changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
+            name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
+            rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))
+        for line in table(rows, right=(2, 3, 4)):
+            say(line)
+        say(f"kept: {result.kept}: {result.why}")
+        low, high = result.evaluation.interval
+        right, total = int(result.final.right.sum()), len(result.final.right)
+        figure = f"accuracy {percent(result.evaluation.accuracy)} on photos held out ({right} of {total} right"
+        say(f"{figure}; 95 % interval {percent(low)} to {percent(high)})")
+        say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
+        say(f"next: edge-export build {output} -o {output.resolve().name}.edge")
+    return PARTLY if any(not photo.is_copy for photo in skipped) else 0
+
+
+@click.command()
+@click.argument("photos", type=_PATH)
+@click.option(
+    "--backbone", "names", multiple=True, help="A name of `edge-export backbones`, or NAME=WEIGHTS.  [default: all]"
+)
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help="Pixels.  [default: 224 and 160]")
+@click.option("--plot", "picture", type=_PATH, help="Draw accuracy against latency: a .svg, .png or .pdf file.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
+@cli.shared
+def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], picture: Path | None, seed: int) -> int:
+    """Rank networks on PHOTOS before any training.
+
+    PHOTOS holds one folder per label. Every network embeds them as the device would; the share named rightly, each
+    photo left out in its turn, stands beside the time and the size that it costs.
+    """
+    from export import compare as comparing
+    from export.backbones import BACKBONES
+
+    if picture and picture.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise click.UsageError(f"--plot {picture} ends in none of .svg, .png, .pdf")
+    pairs = [name.partition("=")[::2] for name in names] or [(name, "") for name in BACKBONES]
+    wanted = [
+        comparing.Candidate(name, weights, size)
+        for name, weights in dict.fromkeys(pairs)
+        for size in dict.fromkeys(sizes or (224, 160))
+    ]
+    terminal = Terminal()
+    try:
+        found = comparing.compare(photos, wanted, terminal, seed)
+    finally:
+        terminal.done()
+    if picture:
+        comparing.plot(found).savefig(picture, dpi=150)
+    if cli.as_json():
+        say_json({
+            "photos": found.photos,
+            "take": {"backbone": found.take.candidate.backbone, "size": found.take.candidate.size},
+            "advice": found.advice, "warning": found.baselines.warning or None,
+            "baselines": {"pretrained": found.baselines.pretrained, "random": found.baselines.random,
+                          "pixels": found.baselines.pixels, "photos": found.baselines.photos},
+            "networks": [
+                {
+                    "backbone": one.candidate.backbone, "size": one.candidate.size, "accuracy": one.accuracy,
+                    "interval": list(one.interval), "logme": one.logme, "milliseconds": one.milliseconds,
+                    "bytes": one.bytes,
+                }
+                for one in found.ranked
+            ],
+            "failed": list(found.failed),
+            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in found.skipped],
+        })  # fmt: skip
+    else:
+        for line in found.failed:
+            complain(f"left out: {line}")
+        report_skipped(found.skipped)
+        rows = [("network", "pixels", "right", "95 % interval", "LogME", "ms", "MB", "")]
+        for one in found.ranked:
+            low, high = (f"{100 * end:.1f}" for end in one.interval)
+            costs = f"{one.milliseconds:.1f}", f"{one.bytes / 1e6:.1f}"
+            rows.append((
+                one.candidate.backbone, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
+                f"{one.logme:.3f}", *costs, "← take this" if one is found.take else "",
+            ))  # fmt: skip
+        for line in table(rows, right=range(1, 7)):
+            say(line)
+        say(f"{plural(found.photos, 'photo')}, each named with itself left out; ms a picture on one core here, fp32")
+        base = found.baselines
+        say(
+            f"pretrained {percent(base.pretrained)}, the same network untrained {percent(base.random)}, "
+            f"16 × 16 pixels without one {percent(base.pixels)} (on {base.photos} of the photos)"
+        )
+        if base.warning:
+            say(f"warning: {base.warning}")
+        say(found.advice)
+        if picture:
+            say(f"{picture}: accuracy against latency")
+    return PARTLY if found.failed or any(not photo.is_copy for photo in found.skipped) else 0
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="The weights, NAME.safetensors.")
+@click.option("--arch", default="mobilenet_v3_small", show_default=True, help="A name of `edge-export backbones`.")
+@click.option("--size", default=160, show_default=True, type=click.IntRange(32, 512), help="Pixels per side.")
+@click.option("--steps", default=10_000, show_default=True, type=click.IntRange(1), help="Batches to learn from.")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(2), help="Pictures in each.")
+@click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Of learning.")
+@click.option("--teacher", type=_PATH, help="A state dict with its classifier, to learn from instead of labels.")
+@click.option("--teacher-arch", default="mobilenet_v2", show_default=True, help="What network that is.")
+@click.option("--start", type=_PATH, help="Weights to begin with instead of random ones.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
+@click.option("--resume", is_flag=True, help="Go on where a run that was stopped stands.")
+@cli.shared
+def pretrain(
+    data: tuple[Path, ...],
+    output: Path,
+    arch: str,
+    size: int,
+    steps: int,
+    batch: int,
+    rate: float,
+    teacher: Path | None,
+    teacher_arch: str,
+    start: Path | None,
+    seed: int,
+    resume: bool,
+) -> None:
+    """Train a backbone from nothing on DATA: folders of class folders, or packed arrays (.npz).
+
+    Spread it over processes or machines with `torchrun --nproc-per-node N -m export pretrain …`.
+    """
+    from export.pictures import Pictures
+    from export.pretrain import Recipe, Report, Teacher, save_weights
+    from export.pretrain import pretrain as train
+    from export.spread import spread
+
+    saved, log = (output.with_name(output.name + end) for end in (".run", ".log"))
+    check_output(output, "weights.safetensors")
+    if saved.exists() and not resume:
+        raise BundleError(f"{saved} holds a run that was stopped; give --resume to go on, or delete it to begin anew")
+    recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
+    with spread() as here:
+        progress = Progress("pretraining")
+
+        def tell(report: Report) -> None:
+            if here.is_first:
+                with log.open("a") as file:
+                    file.write(json.dumps(asdict(report)) + "\n")
+                progress(report.step, report.steps)
+
+        master = Teacher(teacher_arch, teacher, here.device) if teacher else None
+        weights = train(recipe, [Pictures.read(path) for path in data], master, saved, here, tell, start)
+        if not here.is_first:
+            return
+        save_weights(output, weights)
+        saved.unlink()
+    if cli.as_json():
+        say_json({"weights": str(output), "bytes": output.stat().st_size, "log": str(log), "recipe": asdict(recipe)})
+    else:
+        say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; what happened on the way is in {log}")
+        say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
+
+
+for _command in (adapt, compare, pretrain):
+    cli.add(_command)

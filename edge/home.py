@@ -53,7 +53,7 @@ class Home:
         self.store = store
         self._clock = clock
         self.warn = warn
-        self._warned = 0  # the damaged generation that was told of
+        self._warned: int | None = None  # the damaged generation that was told of
         self._serving: tuple[int, Serving] | None = None
         self._bundle: bundle.Bundle | None = None
         self._background: tuple[bundle.Bundle, Background] | None = None

@@ -3,7 +3,7 @@
 | name | changes | known in the literature as |
 |---|---|---|
 | head | nothing; the device's last layer alone learns | linear probing |
-| taps | the embedding: earlier maps join it | Head2Toe (Evci et al. 2022) |
+| taps | nothing; earlier maps join the embedding | Head2Toe (Evci et al. 2022) |
 | norm-bias | scale and shift of every norm, every bias | BitFit (Ben Zaken et al. 2022), TinyTL (Cai et al. 2020), |
 | | | norm-only training (Frankle et al. 2021) |
 | last-stage | the blocks at the lowest resolution | gradual unfreezing (Howard & Ruder 2018), layer-wise tuning |
@@ -56,7 +56,7 @@ STRATEGIES = {
     row.name: row
     for row in (
         Strategy("head", "the last layer only"),
-        Strategy("taps", "the embedding: earlier maps join it"),
+        Strategy("taps", "nothing; what earlier layers see counts, too"),
         Strategy("norm-bias", "norms and biases", rate=5e-3, epochs=16, share=0.25),
         Strategy("last-stage", "the last stage", rate=3e-3, epochs=30, share=0.3),
         Strategy("full", "the whole network", rate=1.5e-3, epochs=16, share=1.0),

@@ -70,6 +70,14 @@ def test_there_must_be_a_home(tmp_path: Path) -> None:
         verify(tmp_path / "nowhere")
 
 
+def test_an_unreadable_number_of_the_serving_head_is_said_too(home: Path, database: sqlite3.Connection) -> None:
+    database.execute("UPDATE meta SET value = 'x' WHERE key = 'serving'")
+    database.commit()
+    warned: list[str] = []
+    assert classify(home, warned) == 3
+    assert [line[:43] for line in warned] == ["ATTENTION: the number of the generation, wh"]
+
+
 def test_a_single_bit_in_the_serving_head_makes_the_last_good_one_serve_and_says_so(
     home: Path, database: sqlite3.Connection
 ) -> None:

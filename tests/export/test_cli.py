@@ -90,7 +90,7 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     assert second.startswith("accuracy ")
     assert "of 24 right; 95 % interval" in second
     assert third.startswith(f"{tmp_path / 'x.edge'}: ")
-    assert "backbone.tflite: 3.8 MB, as delivered; on litert off by 0e+00 of the largest value" in err
+    assert "backbone.tflite: 4.8 MB, as delivered; on litert off by 0e+00 of the largest value" in err
     assert "\x1b" not in err
 
     code, out, _ = run(capfd, monkeypatch, *arguments, "--json")
@@ -125,7 +125,7 @@ def test_check_says_what_is_in_a_bundle(
     code, out, _ = run(capsys, monkeypatch, "check", built.bundle.path)
     assert code == 0
     assert "backbone embedded: 992 features from 224 × 224 pixels" in out
-    assert "backbone.int8.tflite: 1.2 MB, int8, weight-only" in out
+    assert "backbone.int8.tflite: 1.5 MB, int8, weight-only" in out
     assert "120 examples: brick 40, grass 40, gravel 40" in out
     code, out, _ = run(capsys, monkeypatch, "check", "--json", built.bundle.path)
     result = json.loads(out)

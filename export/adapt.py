@@ -3,16 +3,15 @@
 In order: decode the photos; hold some of each class out; embed all with the pretrained network and fit the device's
 head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each measured
 in the same way: the device's head, fitted to the embeddings of the photos not held out, asked about those that are.
-`auto` keeps the best of them; one that is dearer must name more photos rightly than chance explains. With n₊ photos
-that it alone names rightly and n₋ that only the cheaper one does::
+`auto` keeps the best of them; one that is dearer must name more of the held-out photos rightly than luck would once in
+a hundred times (`export.material.clearly_better`), and be surer of the truth.
 
-    n₊ − n₋ > 2.33·√(n₊ + n₋)         by McNemar's standard error, luck does so once in a hundred times
-
-`taps` trains nothing, so it is judged by the photos that are not held out, each named with itself left out: they are
-more, and what is held out stays untouched. The strategies that train are judged by what is held out; each has its share
-of the time left and begins with the embedding that was better, with or without taps. The kept network is exported and
-measured once more as the device runs it: the figure that is promised. A run that was killed goes on where it was when
-the same command is given again.
+`taps` trains nothing, so it is judged by the photos that are not held out, each named with itself and its group left
+out: they are more, so smaller gains can be told from luck, and what is held out stays untouched. It must be surer of
+their labels by three standard errors (`clearly_surer`). The strategies that train have each a share of the time left
+and begin with the embedding that was better, with or without taps. The kept network is exported and measured once more
+as the device runs it: the figure that is promised. A run that was killed goes on where it was when the same command is
+given again.
 """
 
 from __future__ import annotations
@@ -49,12 +48,13 @@ from export.material import (
     Material,
     Measured,
     clearly_better,
+    clearly_surer,
     embed_rows,
     fast_inference,
     measure,
     read_material,
 )
-from export.split import group_photos, split_groups
+from export.split import split_groups
 from export.spread import Spread
 from export.strategies import STRATEGIES, Strategy
 from export.taps import every_third, settle
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 WORK = ".work"  # in the output folder, until it is finished
 HOLD_OUT = 0.2
-LUCK = 2.326  # standard errors: the 99 % point of the normal distribution
+CHANCE = 0.01  # of keeping what is no better: three strategies have a dozen measurements each to try their luck
 RESERVE = 1.3  # of what the first embedding took: kept back for the last one and the report
 
 
@@ -188,15 +188,14 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
     loaded = replace(loaded, backbone=replace(loaded.backbone, size=plan.size or loaded.backbone.size))
     watcher.doing("reading photos")
-    material = read_material(find_photos(plan.photos), loaded.backbone.size, watcher.step)
-    groups = group_photos(material.paths, plan.group_by)
-    held = split_groups(material.targets, groups, material.labels, HOLD_OUT, plan.seed)
+    material = read_material(find_photos(plan.photos), loaded.backbone.size, watcher.step, plan.group_by)
+    held = split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
     watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them held out")
 
     work = _Work(plan, watcher, spread, clock, loaded, material, held)
     before = clock()
     pretrained = _embed(work, loaded.embedder)
-    work.probe = measure(pretrained, material.names, held)
+    work.probe = measure(pretrained, material, held)
     reserve = RESERVE * (clock() - before)
     outcomes = [Outcome(STRATEGIES["head"], work.probe, clock() - began, 0, (), "nothing to train")]
     watcher.said(f"head: {_figure(work.probe)}")
@@ -220,7 +219,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     final = work.probe
     if STRATEGIES[kept].trains:
         work.loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
-        final = measure(_embed(work, work.loaded.embedder), material.names, held)
+        final = measure(_embed(work, work.loaded.embedder), material, held)
         outcomes = [replace(one, measured=final) if one.strategy.name == kept else one for one in outcomes]
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
     if spread.is_first:
@@ -258,20 +257,20 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
     if not best.strategy.trains:
         one, other = best.measured.left_out, head.measured.left_out  # type: ignore[union-attr]
         return best.strategy.name, (
-            f"it names {one.sum() - other.sum()} more of the {len(one)} photos not held out rightly, each left out, "
-            f"than the last map alone, and {gain:+d} of the {total} held out"
+            f"it is surer of the photos not held out, each left out ({one.sum() - other.sum():+d} of {len(one)} named "
+            f"rightly), than the last map alone; {gain:+d} of the {total} held out"
         )
     return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"
 
 
 def _beats(dear: Outcome, cheap: Outcome) -> bool:
-    """Whether the dearer one has more right answers than chance explains, and is surer of the truth as well."""
+    """Whether the dearer one is better by more than chance explains."""
     if dear.measured is None or cheap.measured is None:
         return False
     one, other = dear.measured, cheap.measured
     if not dear.strategy.trains:
-        return clearly_better(one.left_out, other.left_out, LUCK) and one.left_out_loss < other.left_out_loss
-    return clearly_better(one.right, other.right, LUCK) and one.loss < other.loss
+        return clearly_surer(one.surprise, other.surprise)
+    return clearly_better(one.right, other.right, CHANCE) and one.loss < other.loss
 
 
 def _right(outcome: Outcome) -> int:
@@ -298,7 +297,7 @@ def _tap(work: _Work, head: Outcome) -> Outcome:
             yield material.centres[others[at : at + BATCH]]
 
     features = settle(network, batches()).shape[1]
-    measured = measure(_embed(work, network), material.names, work.held)
+    measured = measure(_embed(work, network), material, work.held)
     now, before = (percent(float(one.left_out.mean())) for one in (measured, work.probe))
     note = (
         f"maps of blocks {', '.join(map(str, taps))}: {features:,} numbers instead of {row.embedding:,}; of the photos "
@@ -351,7 +350,7 @@ def _measure(work: _Work, trained: Trained) -> Measured:
     with fast_inference(device):
         every = np.arange(len(work.held))
         embeddings = embed_rows(network, lambda rows: torch.from_numpy(material.centres[rows]).to(device), every)
-    return measure(embeddings, material.names, work.held)
+    return measure(embeddings, material, work.held)
 
 
 def _note(trained: Trained) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from edge.errors import DatasetError, ImageError
 from edge.head import Head
 from export.build import short_side
 from export.dataset import Photos, Skipped
+from export.split import group_photos
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,6 @@ Inputs = Callable[[NDArray[np.intp]], Any]  # rows → what the network takes
 
 BATCH = 32
 SMALLEST = 1e-9  # probability that a logarithm is taken of
-LUCK = 1.645  # standard errors: the 95 % point of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Material:
         squares: uint8 (N, S, S, 3), the centre square of the whole short side, which pictures to train on are cut from.
         centres: uint8 (N, size, size, 3), as the device sees them.
         targets: int32 (N,).
+        groups: int64 (N,), equal where photos belong together (`export.split.group_photos`).
         skipped: What could not be read, and copies.
     """
 
@@ -55,6 +56,7 @@ class Material:
     squares: NDArray[np.uint8]
     centres: NDArray[np.uint8]
     targets: NDArray[np.int32]
+    groups: NDArray[np.int64]
     skipped: tuple[Skipped, ...]
 
     @property
@@ -70,15 +72,16 @@ class Material:
 
 @dataclass(frozen=True)
 class Measured:
-    """How the device's head does on the V photos held out, and on the others, each left out in turn.
+    """How the device's head does on the V photos held out, and on the others, each left out in turn with its group.
 
     Args:
         head: Fitted to the others.
         probabilities: float32 (V, C).
         right: bool (V,).
         loss: Class-balanced log-loss in nats at its best temperature: smoother than the share of right answers.
-        left_out: bool (N − V,), which of the others were named rightly, each by a head that was not taught it, and
-        left_out_loss: log-loss of that in nats. Both are fair only where the network was not trained on them.
+        left_out: bool (N − V,), which of the others were named rightly, each by a head that was not taught it.
+        surprise: float64 (G,), log-loss of the same in nats, summed over each group. Both are fair only where the
+            network was not trained on them.
     """
 
     head: Head
@@ -86,7 +89,7 @@ class Measured:
     right: NDArray[np.bool_]
     loss: float
     left_out: NDArray[np.bool_]
-    left_out_loss: float
+    surprise: NDArray[np.float64]
 
     @property
     def accuracy(self) -> float:
@@ -94,13 +97,14 @@ class Measured:
         return float(self.right.mean())
 
 
-def read_material(photos: Photos, size: int, step: Callable[[int, int], None]) -> Material:
+def read_material(photos: Photos, size: int, step: Callable[[int, int], None], group_by: str | None = None) -> Material:
     """Decode all photos; those that cannot be read, and copies, are passed over and listed.
 
     Args:
         photos: Which.
         size: Pixels per side of the network's input.
         step: Told how many of how many are done.
+        group_by: What photos belong together by, as `export.split.group_photos` takes it.
 
     Raises:
         DatasetError: A class would be left with no photo.
@@ -135,13 +139,15 @@ def read_material(photos: Photos, size: int, step: Callable[[int, int], None]) -
         if target not in targets:
             reason = next((one.reason for one in skipped), "add photos")
             raise DatasetError(f"no photo of class {label!r} can be read; {reason}")
+    paths = tuple(photos.paths[row] for row in kept)
     return Material(
         photos.labels,
-        tuple(photos.paths[row] for row in kept),
+        paths,
         tuple(one.sha256 for one in found),
         np.stack([one.square for one in found]),
         np.stack([one.centre for one in found]),
         targets,
+        group_photos(paths, group_by),
         tuple(skipped),
     )
 
@@ -157,50 +163,69 @@ def embed_rows(body: torch.nn.Module, inputs: Inputs, rows: NDArray[np.intp]) ->
     return np.concatenate(parts)
 
 
-def measure(embeddings: NDArray[np.float32], names: Sequence[str], held: NDArray[np.bool_]) -> Measured:
+def measure(embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_]) -> Measured:
     """Fit the device's head to the photos that are not held out, and ask it about those that are.
 
     Args:
         embeddings: (N, D).
-        names: N labels.
+        material: the photos.
         held: bool (N,).
     """
-    truth = [name for name, out in zip(names, held, strict=True) if out]
-    taught = tuple(name for name, out in zip(names, held, strict=True) if not out)
-    fitted = fit.fit(fit.Examples(embeddings[~held], taught))
+    names, (numbers, groups) = np.array(material.names), np.unique(material.groups[~held], return_inverse=True)
+    together = tuple(map(str, groups)) if len(numbers) < len(groups) else ()
+    fitted = fit.fit(fit.Examples(embeddings[~held], tuple(names[~held]), together))
     head = fitted.head
+    truth, own = (np.searchsorted(head.labels, names[part]) for part in (held, ~held))
     scores = head.scores(embeddings[held]).astype(np.float64)
-    columns = np.array([head.labels.index(name) for name in truth], np.int64)
-    cost, _ = calibrate(scores, columns, np.ones(len(truth)), head.temperature)
-    right = scores.argmax(axis=1) == columns
-    own = np.array([head.labels.index(name) for name in taught], np.int64)
-    judged = np.flatnonzero(np.isfinite(fitted.loo).all(axis=1))  # not the only photo of a class
-    sure = fitted.loo[judged, own[judged]].astype(np.float64)
-    left_out = np.zeros(len(own), np.bool_)
-    left_out[judged] = fitted.loo[judged].argmax(axis=1) == own[judged]
-    left_out_loss = float(-np.log(np.maximum(sure, SMALLEST)).mean())
-    return Measured(head, head.probabilities(embeddings[held]), right, cost / len(truth), left_out, left_out_loss)
+    cost, _ = calibrate(scores, truth, np.ones(len(truth)), head.temperature)
+    sure = np.nan_to_num(fitted.loo[np.arange(len(own)), own].astype(np.float64))  # NaN: the only one of its class
+    return Measured(
+        head,
+        head.probabilities(embeddings[held]),
+        scores.argmax(axis=1) == truth,
+        cost / len(truth),
+        np.nan_to_num(fitted.loo, nan=-1).argmax(axis=1) == own,
+        np.bincount(groups, -np.log(np.maximum(sure, SMALLEST))).astype(np.float64),
+    )
 
 
-def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], luck: float = LUCK) -> bool:
+def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: float = 0.05) -> bool:
     """Whether one set of answers to the same photos is right more often than the other by more than chance explains.
 
-    With n₊ photos that only the one has right and n₋ that only the other has, McNemar's standard error of their
-    difference is √(n₊ + n₋); the difference has to exceed what it reaches by luck once in twenty times.
+    By the sign test: of the n photos that only one of them has right, the one has n₊, which happens to equals with a
+    probability of Σ_{k ≥ n₊} C(n, k)/2ⁿ.
 
     Args:
         one, other: bool (N,), which photos were named rightly.
-        luck: standard errors that luck is thought able to reach.
+        chance: probability of calling equals different.
 
     Example:
-        >>> right = np.ones(4, np.bool_)
-        >>> clearly_better(right, np.array([True, False, False, False]))
+        >>> right = np.ones(5, np.bool_)
+        >>> clearly_better(right, np.zeros(5, np.bool_))
         True
-        >>> clearly_better(right, np.array([True, True, False, False]))
+        >>> clearly_better(right, np.array([True, False, False, False, False]))
         False
     """
     won, lost = int((one & ~other).sum()), int((other & ~one).sum())
-    return (won - lost) > luck * math.sqrt(won + lost)
+    n = won + lost
+    return bool(sum(math.comb(n, k) for k in range(won, n + 1)) / 2**n < chance)
+
+
+def clearly_surer(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether one set of answers is surer of the truth than the other: by a paired test, three standard errors.
+
+    Args:
+        one, other: float64 (G,), `Measured.surprise` of the same photos.
+
+    Example:
+        >>> other = np.array([1.0, 2.0, 3.0, 2.0])
+        >>> clearly_surer(other - np.array([0.4, 0.5, 0.6, 0.5]), other)
+        True
+        >>> clearly_surer(other - np.array([2.0, -1.0, 2.0, -1.0]), other)
+        False
+    """
+    gain = other - one
+    return bool(gain.mean() > 3 * gain.std() / math.sqrt(len(gain)))
 
 
 @contextlib.contextmanager

@@ -316,7 +316,7 @@ class _Run:
         with fast_inference(task.spread.device):
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.source.seen, every)
-        found = measure(embeddings, task.material.names, task.held)
+        found = measure(embeddings, task.material, task.held)
         accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
         return Point(epoch, training_loss, accuracy, loss)
 

@@ -26,7 +26,7 @@ def main(photos: Path, output: Path, strategy: str) -> None:
     held = split_groups(material.targets, group_photos(material.paths, None), material.labels, 0.2)
     rows = np.arange(len(held))
     frozen = embed_rows(network, lambda some: torch.from_numpy(material.centres[some]), rows)
-    probe = measure(frozen, material.names, held)
+    probe = measure(frozen, material, held)
     with spread() as processes:
         task = Task(
             material, held, probe, Augment(0), 1e9, output.with_suffix(".checkpoint"), processes, lambda *_: None,

@@ -148,7 +148,7 @@ def test_time_is_kept_and_what_did_not_fit_is_said(plan: Plan, minutes: float, e
 
 def outcome(name: str, right: str, loss: float = 0.5) -> Outcome:
     answers = np.array([answer == "1" for answer in right])
-    measured = Measured(None, np.zeros((len(right), 2), np.float32), answers, loss, answers, loss)  # type: ignore[arg-type]
+    measured = Measured(None, np.zeros((len(right), 2), np.float32), answers, loss, answers, np.ones(3))  # type: ignore[arg-type]
     return Outcome(STRATEGIES[name], measured, 1.0, 1, (), "")
 
 
@@ -157,10 +157,10 @@ def outcome(name: str, right: str, loss: float = 0.5) -> Outcome:
     [
         ("1111100000", 0.4, "head"),  # the same answers
         ("1111110000", 0.4, "head"),  # one more: luck
-        ("1111111111", 0.4, "head"),  # five more and none lost: luck does that too, 5 is less than 2.33·√5
-        ("1111100000111111", 0.4, "full"),  # six more and none lost: 6 is more than 2.33·√6
-        ("0111100000111111", 0.4, "head"),  # six won, one lost: 5 is not more than 2.33·√7
-        ("1111100000111111", 0.6, "head"),  # more right, but less sure of the truth
+        ("1111100000111111", 0.4, "head"),  # six more and none lost: luck does that once in 64 times
+        ("11111000001111111", 0.4, "full"),  # seven more: once in 128
+        ("01111000001111111", 0.4, "head"),  # seven won, one lost: 9 times in 256
+        ("11111000001111111", 0.6, "head"),  # more right, but less sure of the truth
     ],
 )
 def test_the_dearer_is_kept_only_where_chance_does_not_explain_it(dear: str, loss: float, kept: str) -> None:
@@ -170,7 +170,7 @@ def test_the_dearer_is_kept_only_where_chance_does_not_explain_it(dear: str, los
 
 
 def test_of_two_that_are_as_good_the_cheaper_is_kept() -> None:
-    tried = [outcome("head", "10000000"), outcome("norm-bias", "11111110", 0.3), outcome("full", "11111111", 0.1)]
+    tried = [outcome("head", "100000000"), outcome("norm-bias", "111111110", 0.3), outcome("full", "111111111", 0.1)]
     assert choose(tried)[0] == "norm-bias"
 
 
@@ -222,20 +222,38 @@ def test_with_taps_the_network_stays_and_every_photo_counts(plan: Plan, monkeypa
     assert bundle.manifest.accuracy.accuracy == pytest.approx(result.evaluation.accuracy, abs=0.07)  # one photo
 
 
-@pytest.mark.parametrize(
-    ("left_out", "loss", "kept"),
-    [("1111100000111111", 0.4, "taps"), ("1111100000111110", 0.4, "head"), ("1111100000111111", 0.6, "head")],
-)
-def test_taps_are_judged_by_the_photos_that_are_not_held_out(left_out: str, loss: float, kept: str) -> None:
-    held = np.ones(4, np.bool_)  # no difference there
+@pytest.mark.parametrize(("gain", "kept"), [(0.1, "taps"), (0.0, "head"), (-0.1, "head")])
+def test_taps_are_judged_by_the_photos_that_are_not_held_out(gain: float, kept: str) -> None:
+    surprise, held = np.random.default_rng(0).exponential(0.5, 50), np.ones(4, np.bool_)  # no difference there
     outcomes = []
-    for name, right, cost in (("head", "1111100000000000", 0.5), ("taps", left_out, loss)):
-        each = np.array([answer == "1" for answer in right])
-        measured = Measured(None, np.zeros((4, 2), np.float32), held, 0.5, each, cost)  # type: ignore[arg-type]
+    for name, losses in (("head", surprise), ("taps", surprise - gain * np.linspace(0.5, 1.5, 50))):
+        measured = Measured(None, np.zeros((4, 2), np.float32), held, 0.5, losses < 0.5, losses)  # type: ignore[arg-type]
         outcomes.append(Outcome(STRATEGIES[name], measured, 1.0, 0, (), ""))
     name, why = choose(outcomes)
     assert name == kept
-    assert ("6 more of the 16 photos not held out rightly" in why) == (kept == "taps")
+    assert ("surer of the photos not held out" in why) == (kept == "taps")
+
+
+def test_photos_of_a_group_are_left_out_together(tmp_path: Path) -> None:
+    """Each photo twice under another name: left out alone, its twin would give it away."""
+    from export.dataset import find_photos
+    from export.material import measure, read_material
+
+    photos = striped_photos(tmp_path / "photos", 12)
+    for path in sorted(photos.glob("*/*.png")):
+        with path.open("ab") as file:
+            path.with_stem(f"{path.stem}_2").write_bytes(path.read_bytes() + b"0")
+            file.write(b"1")
+        path.rename(path.with_stem(f"{path.stem}_1"))
+    figures = {}
+    for group_by in (None, "prefix"):
+        material = read_material(find_photos(photos), 32, lambda *_: None, group_by)
+        pixels = material.centres[:, ::2, ::2].reshape(len(material.paths), -1).astype(np.float32)
+        held = np.arange(len(pixels)) % 24 < 2
+        measured = measure(pixels, material, held)
+        figures[group_by] = measured.left_out.mean()
+        assert len(measured.surprise) == len(np.unique(material.groups[~held]))
+    assert figures[None] > figures["prefix"] + 0.2
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(auto: Adapted) -> None:
@@ -346,7 +364,7 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     with torch.no_grad():
         expected = network(torch.from_numpy(material.centres))
     held = np.arange(len(expected)) % 2 == 0
-    probe = measure(expected.numpy(), material.names, held)
+    probe = measure(expected.numpy(), material, held)
     alone = Spread(0, 1, "cpu")
     maps = _Maps(Task(material, held, probe, Augment(0), 9.0, tmp_path / "saved", alone, lambda *_: None), network)
     maps.prepare(0)

@@ -361,12 +361,12 @@ def images(generic: Path | None) -> list[Array]:
 
 
 def generic_kinds(generic: Path | None) -> Array:
-    """What they show: their `labels`, or all the same."""
+    """What they show, as numbers: their `labels`, or all the same."""
     assert generic is not None
     with np.load(generic) as file:
         count = len(file["images"])
         found = file["labels"] if "labels" in file.files else np.zeros(count)
-    return found[:: -(-count // GENERIC)]
+    return np.unique(found[:: -(-count // GENERIC)], return_inverse=True)[1]
 
 
 def embed(network: Any, pictures: list[Any]) -> Array:

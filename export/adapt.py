@@ -68,6 +68,8 @@ WORK = ".work"  # in the output folder, until it is finished
 HOLD_OUT = 0.2
 CHANCE = 0.01  # of keeping what is no better: three strategies have a dozen measurements each to try their luck
 RESERVE = 1.3  # of what the first embedding took: kept back for the last one and the report
+TAPPING = 2.5  # times what the first embedding took: for settling the taps, and embedding with them
+NO_TIME = "there was no time left for it"
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,10 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     _check_output(plan.output)
     loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
     loaded = replace(loaded, backbone=replace(loaded.backbone, size=plan.size or loaded.backbone.size))
+    taps = () if loaded.backbone.taps else every_third(loaded.trunk)
+    if plan.strategy == "taps" and not taps:
+        reason = "joins earlier maps already" if loaded.backbone.taps else "has too few blocks"
+        raise BundleError(f"the embedding of {plan.backbone} {reason}; take another --strategy")
     watcher.doing("reading photos")
     material = read_material(find_photos(plan.photos), loaded.backbone.size, watcher.step, plan.group_by)
     held = split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
@@ -196,15 +202,17 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     before = clock()
     pretrained = _embed(work, loaded.embedder)
     work.probe = measure(pretrained, material, held)
-    reserve = RESERVE * (clock() - before)
+    embedding = clock() - before
+    reserve = RESERVE * embedding
     outcomes = [Outcome(STRATEGIES["head"], work.probe, clock() - began, 0, (), "nothing to train")]
     watcher.said(f"head: {_figure(work.probe)}")
     watcher.doing("comparing with an untrained network")
     baselines = measure_baselines(plan.backbone, material, pretrained, plan.seed)
     if baselines.warning:
         watcher.said(f"warning: {baselines.warning}")
-    if STRATEGIES["taps"] in wanted:
-        outcomes.append(_tap(work, outcomes[0]))
+    if taps and STRATEGIES["taps"] in wanted:
+        left = 60 * plan.minutes - reserve - (clock() - began)
+        outcomes.append(_tap(work, taps, spread.first_says(left) > TAPPING * embedding))
 
     work.folder = _open_work(plan, work.loaded, material, spread)
     training = [strategy for strategy in wanted if strategy.trains]
@@ -257,8 +265,8 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
     if not best.strategy.trains:
         one, other = best.measured.left_out, head.measured.left_out  # type: ignore[union-attr]
         return best.strategy.name, (
-            f"it is surer of the photos not held out, each left out ({one.sum() - other.sum():+d} of {len(one)} named "
-            f"rightly), than the last map alone; {gain:+d} of the {total} held out"
+            f"of the {len(one)} photos not held out, each named by a head that was not taught it, {one.sum()} are "
+            f"right instead of {other.sum()}, and more surely; of the {total} held out {gain:+d}"
         )
     return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"
 
@@ -280,14 +288,11 @@ def _right(outcome: Outcome) -> int:
 # --- one strategy ----------------------------------------------------------------------------------------------------
 
 
-def _tap(work: _Work, head: Outcome) -> Outcome:
+def _tap(work: _Work, taps: tuple[int, ...], in_time: bool) -> Outcome:
     """Join earlier maps to the embedding; where that is better, or was asked for, go on with it."""
-    strategy, began, material = STRATEGIES["taps"], work.clock(), work.material
-    row, taps = work.loaded.backbone, every_third(work.loaded.trunk)
-    if row.taps or not taps:
-        note = "earlier maps are in its embedding already" if row.taps else "the network has too few blocks"
-        work.watcher.said(f"taps: {note}")
-        return Outcome(strategy, None, 0.0, 0, (), note)
+    strategy, began, material, row = STRATEGIES["taps"], work.clock(), work.material, work.loaded.backbone
+    if not in_time:
+        return Outcome(strategy, None, 0.0, 0, (), NO_TIME)
     work.watcher.doing("taps: settling how earlier maps are joined")
     network, others = backbones.embedder(work.loaded.trunk, taps), np.flatnonzero(~work.held)
 
@@ -305,7 +310,7 @@ def _tap(work: _Work, head: Outcome) -> Outcome:
     )
     outcome = Outcome(strategy, measured, work.clock() - began, 0, (), note)
     work.watcher.said(f"taps: {_figure(measured)}")
-    if work.plan.strategy == "taps" or _beats(outcome, head):
+    if work.plan.strategy == "taps" or clearly_surer(measured.surprise, work.probe.surprise):
         work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
         work.probe = measured
     return outcome
@@ -317,7 +322,7 @@ def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     trunk = copy.deepcopy(work.loaded.embedder.get_submodule("trunk"))
     size = 4 * sum(parameter.numel() for parameter in strategies.unfreeze(trunk, strategy, material.size).values())
     path = _checkpoint(work.folder, strategy)
-    note = "there was no time left for it"
+    note = NO_TIME
     if seconds > 1 or path.exists():
         work.watcher.doing(f"{strategy.name}: training {strategy.summary}")
         augment = Augment(work.plan.seed, flip=work.plan.flip)

@@ -101,8 +101,7 @@ def adapt(
         report_skipped(skipped)
         rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
         for outcome in result.outcomes:
-            missing = "no time" if outcome.strategy.trains else "–"
-            figure = percent(outcome.measured.accuracy) if outcome.measured else missing
+            figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
             changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
             name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
             rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))

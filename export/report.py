@@ -186,7 +186,7 @@ def _next_steps(result: Adapted) -> list[str]:
             f"Most often {_e(labels[row])} is taken for {_e(labels[column])} ({confusion[row, column]} times): look "
             "whether some of these are in the wrong folder, and add photos that show the difference."
         )
-    late = [o.strategy.name for o in result.outcomes if o.measured is None and o.strategy.trains]
+    late = [outcome.strategy.name for outcome in result.outcomes if outcome.measured is None]
     if late:
         steps.append(f"There was no time for {_e(', '.join(late))}: run again with more <code>--minutes</code>.")
     low, high = result.evaluation.interval

@@ -240,9 +240,9 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
             mean = seen.maps.mean((2, 3))
             if not taps:
                 return mean
-            return self.spread((torch.cat([*seen.statistics, mean], 1) - self.centre) * self.weight)
+            return self.whitened((torch.cat([*seen.statistics, mean], 1) - self.centre) * self.weight)
 
-        def spread(self, joined: torch.Tensor) -> torch.Tensor:
+        def whitened(self, joined: torch.Tensor) -> torch.Tensor:
             if self.basis is None or self.gains is None:
                 return joined
             return joined + (functional.linear(joined, self.basis) * self.gains) @ self.basis

@@ -139,7 +139,7 @@ def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
     save_weights(backbones.EMBEDDED_FILE, backbones.state(network))
     shipping = backbones.load("embedded").embedder  # as it was rounded
     with torch.inference_mode():
-        embeddings = shipping.spread(torch.from_numpy(joined)).numpy()  # type: ignore[operator]
+        embeddings = shipping.whitened(torch.from_numpy(joined)).numpy()  # type: ignore[operator]
     save(FILE, Generic(Background.of(embeddings, kinds), source), fingerprint(shipping, row.size))
     for written in (backbones.EMBEDDED_FILE, FILE):
         say(f"{written}: {written.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")

@@ -184,7 +184,7 @@ def measure(embeddings: NDArray[np.float32], material: Material, held: NDArray[n
         head.probabilities(embeddings[held]),
         scores.argmax(axis=1) == truth,
         cost / len(truth),
-        np.nan_to_num(fitted.loo, nan=-1).argmax(axis=1) == own,
+        (fitted.loo.argmax(axis=1) == own) & (sure > 0),
         np.bincount(groups, -np.log(np.maximum(sure, SMALLEST))).astype(np.float64),
     )
 

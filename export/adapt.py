@@ -8,7 +8,8 @@ a hundred times (`export.material.clearly_better`), and be surer of the truth.
 
 `taps` trains nothing, so it is judged by the photos that are not held out, each named with itself and its group left
 out: they are more, so smaller gains can be told from luck, and what is held out stays untouched. It must be surer of
-their labels by three standard errors (`clearly_surer`). The strategies that train have each a share of the time left
+their labels by three standard errors (`clearly_surer`), and `auto` does not try it on fewer than `ENOUGH` photos of a
+label: ten from one place are named by the place as well. The strategies that train have each a share of the time left
 and begin with the embedding that was better, with or without taps. The kept network is exported and measured once more
 as the device runs it: the figure that is promised. A run that was killed goes on where it was when the same command is
 given again.
@@ -45,6 +46,7 @@ from export.dataset import find_photos
 from export.frozen import embed_pixels, freeze
 from export.material import (
     BATCH,
+    ENOUGH,
     Material,
     Measured,
     clearly_better,
@@ -210,7 +212,12 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     baselines = measure_baselines(plan.backbone, material, pretrained, plan.seed)
     if baselines.warning:
         watcher.said(f"warning: {baselines.warning}")
-    if taps and STRATEGIES["taps"] in wanted:
+    few = plan.strategy == "auto" and np.bincount(material.targets).min() < ENOUGH
+    if few and taps:
+        watcher.said(
+            f"taps: not tried, a label has fewer than {ENOUGH} photos: they might all be of one place or person"
+        )
+    if taps and STRATEGIES["taps"] in wanted and not few:
         left = 60 * plan.minutes - reserve - (clock() - began)
         outcomes.append(_tap(work, taps, spread.first_says(left) > TAPPING * embedding))
 

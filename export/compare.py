@@ -22,7 +22,7 @@ from export.baselines import Baselines, loo_right, measure_baselines
 from export.build import Watcher
 from export.dataset import Photos, Skipped, find_photos, pick_calibration
 from export.frozen import embed_pixels, freeze, latency
-from export.material import Material, clearly_better, read_material
+from export.material import ENOUGH, Material, clearly_better, read_material
 from export.transferability import logme
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 PHOTOS = 1500  # at most so many are embedded, the classes in turn
 GOOD = 0.95  # right answers from which adapting has little to add
-ENOUGH = 30  # photos of the smallest class, below which adapting would remember rather than learn
 LOO_WORTH = 0.7  # of an independent answer (edge.evaluate)
 
 

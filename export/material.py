@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Inputs = Callable[[NDArray[np.intp]], Any]  # rows → what the network takes
 
 BATCH = 32
+ENOUGH = 30  # photos of the smallest class, below which adapting would remember rather than learn
 SMALLEST = 1e-9  # probability that a logarithm is taken of
 
 

@@ -135,6 +135,16 @@ def test_training_beats_random_features_where_there_is_something_to_learn(auto: 
     assert [outcome.strategy.name for outcome in auto.outcomes] == [name for name in STRATEGIES if name != "taps"]
 
 
+def test_auto_does_not_try_taps_on_few_photos(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export import taps
+
+    monkeypatch.setattr(taps, "EVERY", 1)
+    photos, listener = striped_photos(tmp_path / "few", 29), Listener()
+    result = run(replace(plan, photos=photos, strategy="auto"), listener)
+    assert "taps" not in [outcome.strategy.name for outcome in result.outcomes]
+    assert any("fewer than 30 photos" in line for line in listener.lines)
+
+
 def test_a_network_with_too_few_blocks_has_no_taps(plan: Plan) -> None:
     with pytest.raises(BundleError, match="the embedding of tiny has too few blocks; take another --strategy"):
         run(replace(plan, strategy="taps"))

@@ -212,14 +212,13 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     baselines = measure_baselines(plan.backbone, material, pretrained, plan.seed)
     if baselines.warning:
         watcher.said(f"warning: {baselines.warning}")
-    few = plan.strategy == "auto" and np.bincount(material.targets).min() < ENOUGH
-    if few and taps:
-        watcher.said(
-            f"taps: not tried, a label has fewer than {ENOUGH} photos: they might all be of one place or person"
-        )
-    if taps and STRATEGIES["taps"] in wanted and not few:
-        left = 60 * plan.minutes - reserve - (clock() - began)
-        outcomes.append(_tap(work, taps, spread.first_says(left) > TAPPING * embedding))
+    if taps and STRATEGIES["taps"] in wanted:
+        if plan.strategy == "auto" and np.bincount(material.targets).min() < ENOUGH:
+            reason = f"a label has fewer than {ENOUGH} photos: they might all be of one place or person"
+            watcher.said(f"taps: not tried, {reason}")
+        else:
+            left = 60 * plan.minutes - reserve - (clock() - began)
+            outcomes.append(_tap(work, taps, outcomes[0], spread.first_says(left) > TAPPING * embedding))
 
     work.folder = _open_work(plan, work.loaded, material, spread)
     training = [strategy for strategy in wanted if strategy.trains]
@@ -295,7 +294,7 @@ def _right(outcome: Outcome) -> int:
 # --- one strategy ----------------------------------------------------------------------------------------------------
 
 
-def _tap(work: _Work, taps: tuple[int, ...], in_time: bool) -> Outcome:
+def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Outcome:
     """Join earlier maps to the embedding; where that is better, or was asked for, go on with it."""
     strategy, began, material, row = STRATEGIES["taps"], work.clock(), work.material, work.loaded.backbone
     if not in_time:
@@ -317,7 +316,7 @@ def _tap(work: _Work, taps: tuple[int, ...], in_time: bool) -> Outcome:
     )
     outcome = Outcome(strategy, measured, work.clock() - began, 0, (), note)
     work.watcher.said(f"taps: {_figure(measured)}")
-    if work.plan.strategy == "taps" or clearly_surer(measured.surprise, work.probe.surprise):
+    if work.plan.strategy == "taps" or _beats(outcome, head):
         work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
         work.probe = measured
     return outcome

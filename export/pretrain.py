@@ -137,7 +137,8 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 
     def packed(key: str, value: torch.Tensor) -> torch.Tensor:
-        half = value.is_floating_point() and "running" not in key and key not in ("centre", "weight", "gains")
+        single = "running" in key or (key in backbones.JOINING and value.ndim == 1)
+        half = value.is_floating_point() and not single
         return (value.half() if half else value).contiguous()
 
     with replacing(path) as partial:

@@ -206,7 +206,7 @@ def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], pictur
 @click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Of learning.")
 @click.option("--teacher", type=_PATH, help="A state dict with its classifier, to learn from instead of labels.")
 @click.option("--teacher-arch", default="mobilenet_v2", show_default=True, help="What network that is.")
-@click.option("--start", type=_PATH, help="Weights to begin with instead of random ones.")
+@click.option("--from", "start", type=_PATH, help="Weights to begin with instead of random ones.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
 @click.option("--resume", is_flag=True, help="Go on where a run that was stopped stands.")
 @cli.shared
@@ -224,7 +224,7 @@ def pretrain(
     seed: int,
     resume: bool,
 ) -> None:
-    """Train a backbone from nothing on DATA: folders of class folders, or packed arrays (.npz).
+    """Train a backbone from nothing on DATA: folders of class folders, or packed arrays (.npz, .npy).
 
     Spread it over processes or machines with `torchrun --nproc-per-node N -m export pretrain …`.
     """

@@ -1,4 +1,4 @@
-"""Pictures to pretrain on, held in memory as one array a source, and the random views of them that make a batch.
+"""Pictures to pretrain on, one array a source, and the random views of them that make a batch.
 
 A view is a crop of random place, size and shape, perhaps mirrored, in slightly other light. A source whose pictures
 are smaller than the views wanted would only be shown enlarged, without sharp detail; so every other view of it is cut
@@ -45,7 +45,8 @@ class Pictures:
 
     @classmethod
     def read(cls, path: Path) -> Pictures:
-        """Read class folders of photos, or a packed array: `.npz` with `images` (N, S, S, 3) and perhaps `labels` (N,).
+        """Read class folders of photos, or a packed array: `.npz` with `images` (N, S, S, 3) and perhaps `labels` (N,),
+        or `.npy` of images alone, which stays on the disk, so that several processes share the memory of one.
 
         Photos that cannot be read are passed over.
 
@@ -54,13 +55,17 @@ class Pictures:
         """
         if path.is_dir():
             return cls._read_folder(path)
+        labels = None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                images = file["images"]
-                labels = file["labels"].astype(np.int64) if "labels" in file else None
+            if path.suffix == ".npy":
+                images = np.load(path, mmap_mode="r", allow_pickle=False)
+            else:
+                with np.load(path, allow_pickle=False) as file:
+                    images = file["images"]
+                    labels = file["labels"].astype(np.int64) if "labels" in file else None
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(
-                f"{path} is neither a folder of class folders nor an .npz with an array 'images' ({error})"
+                f"{path} is neither a folder of class folders nor an .npz with an array 'images', nor an .npy ({error})"
             ) from error
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise DatasetError(f"{path}: images are {images.dtype} {images.shape} but uint8 (N, S, S, 3) is needed")
@@ -90,7 +95,14 @@ class Batch:
     labels: torch.Tensor
 
 
-def draw(sources: Sequence[Pictures], count: int, size: int, random: torch.Generator, mosaics: bool = True) -> Batch:
+def draw(
+    sources: Sequence[Pictures],
+    count: int,
+    size: int,
+    random: torch.Generator,
+    mosaics: bool = True,
+    part: slice = slice(None),
+) -> Batch:
     """Draw random views, the sources in turn; the labels of the second source follow those of the first.
 
     Args:
@@ -99,27 +111,37 @@ def draw(sources: Sequence[Pictures], count: int, size: int, random: torch.Gener
         size: Pixels per side.
         random: The only source of chance.
         mosaics: Whether to cut every other view of small pictures from a mosaic, which has no label.
+        part: Which of the views are wanted; the others are not computed.
 
     Returns:
-        `count` views; the label is −1 where there is none.
+        The views of `part`; the label is −1 where there is none.
     """
-    pixels, labels, offset = [], [], 0
+    chosen = torch.randperm(count, generator=random)[part]  # so that each process gets some of everything
+    wanted = torch.zeros(count, dtype=torch.bool)
+    wanted[chosen] = True
+    pixels, labels, offset, start = [], [], 0, 0
     for place, source in enumerate(sources):
-        wanted = len(range(place, count, len(sources)))
+        share = len(range(place, count, len(sources)))
         tiles = -(-size // source.images.shape[1])
-        mixed = wanted // 2 if mosaics and tiles > 1 else 0
-        for views, side in ((wanted - mixed, 1), (mixed, tiles)):
+        mixed = share // 2 if mosaics and tiles > 1 else 0
+        for views, side in ((share - mixed, 1), (mixed, tiles)):
             if not views:
                 continue
-            rows = torch.randint(len(source.images), (views, side * side), generator=random).numpy()
-            pixels.append(_views(source.images[rows], size, random))
+            mine = wanted[start : start + views]
+            start += views
+            every = torch.randint(len(source.images), (views, side * side), generator=random)
+            grid, light = _view(views, size, random)
+            rows = every[mine].numpy()
+            if not len(rows):
+                continue
+            pixels.append(_seen(source.images[rows], grid[mine], light[:, mine]))
             if source.labels is None or side > 1:
-                labels.append(torch.full((views,), NO_LABEL))
+                labels.append(torch.full((len(rows),), NO_LABEL))
             else:
                 labels.append(torch.from_numpy(source.labels[rows[:, 0]] + offset))
         offset += source.classes
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
-    order = torch.randperm(count, generator=random)  # so that each process gets some of everything
+    order = (wanted.cumsum(0) - 1)[chosen]
     together = ((torch.cat(pixels) - mean) / std)[order]
     return Batch(together.contiguous(memory_format=torch.channels_last), torch.cat(labels)[order])
 
@@ -136,12 +158,8 @@ def _usual_side(paths: Sequence[Path]) -> int:
     return int(np.median(sides)) if sides else LARGEST
 
 
-def _views(tiles: NDArray[np.uint8], size: int, random: torch.Generator) -> torch.Tensor:
-    """One view of every canvas: uint8 (n, k², S, S, 3) → float32 (n, 3, size, size), 0 to 1."""
-    n, squares, side = tiles.shape[:3]
-    k = round(squares**0.5)
-    canvas = tiles.reshape(n, k, k, side, side, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, k * side, k * side, 3)
-    pictures = torch.from_numpy(canvas).permute(0, 3, 1, 2).float() / 255
+def _view(n: int, size: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where to look, (n, size, size, 2), and in what light: factors (3, n) of brightness, contrast and saturation."""
 
     def between(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(n, generator=random)
@@ -153,8 +171,17 @@ def _views(tiles: NDArray[np.uint8], size: int, random: torch.Generator) -> torc
     across = torch.stack([width * mirror, zero, (1 - width) * between(-1, 1)], 1)
     down = torch.stack([zero, height, (1 - height) * between(-1, 1)], 1)
     grid = functional.affine_grid(torch.stack([across, down], 1), [n, 3, size, size], align_corners=False)
+    return grid, torch.stack([between(*LIGHT) for _ in range(3)])
+
+
+def _seen(tiles: NDArray[np.uint8], grid: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+    """One view of every canvas: uint8 (n, k², S, S, 3) → float32 (n, 3, size, size), 0 to 1."""
+    n, squares, side = tiles.shape[:3]
+    k = round(squares**0.5)
+    canvas = tiles.reshape(n, k, k, side, side, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, k * side, k * side, 3)
+    pictures = torch.from_numpy(canvas).permute(0, 3, 1, 2).float() / 255
+    brightness, contrast, saturation = light.view(3, n, 1, 1, 1)
     seen = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-    brightness, contrast, saturation = (between(*LIGHT).view(n, 1, 1, 1) for _ in range(3))
     seen = seen * brightness
     seen = torch.lerp(seen.mean((1, 2, 3), keepdim=True), seen, contrast)
     return torch.lerp(seen.mean(1, keepdim=True), seen, saturation).clamp(0, 1)

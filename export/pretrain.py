@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 from edge.errors import BundleError
@@ -162,7 +163,7 @@ class Teacher:
         last = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
         if len(last) != 1:
             raise BundleError(f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher")
-        self._trunk = backbones.load(arch, str(file)).trunk.to(device)
+        self._trunk = fuse(backbones.load(arch, str(file)).trunk.eval()).to(device)  # norms into convolutions: faster
         self._weight, self._bias = (state[f"{last[0]}.{part}"].to(device) for part in ("weight", "bias"))
         self._half = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.answers, self.features = self._weight.shape
@@ -251,9 +252,9 @@ class _Run:
         """The batch of this number, this process's part of it."""
         seed = np.random.SeedSequence((self.recipe.seed, stream, number)).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(seed >> 1))
-        whole = draw(self.sources, self.recipe.batch, self.recipe.size, random, mosaics=self.teacher is not None)
-        part, device = self.spread.share(self.recipe.batch), self.spread.device
-        return Batch(whole.pixels[part].to(device), whole.labels[part].to(device))
+        part, mosaics = self.spread.share(self.recipe.batch), self.teacher is not None
+        mine = draw(self.sources, self.recipe.batch, self.recipe.size, random, mosaics, part)
+        return Batch(mine.pixels.to(self.spread.device), mine.labels.to(self.spread.device))
 
 
 class _Distilled(nn.Module):

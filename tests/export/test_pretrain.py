@@ -123,6 +123,23 @@ def test_views_show_what_is_in_the_picture_mirrored_or_not() -> None:
     assert (views[:, 0] - views[:, -1]).abs().max() < 1e-5
 
 
+def test_a_part_of_a_batch_is_these_rows_of_the_whole(sources: list[Pictures]) -> None:
+    def drawn(part: slice) -> torch.Tensor:
+        return draw(sources, 10, 32, torch.Generator().manual_seed(3), part=part).pixels
+
+    whole = drawn(slice(None))
+    assert torch.equal(torch.cat([drawn(slice(0, 1)), drawn(slice(1, 6)), drawn(slice(6, 10))]), whole)
+
+
+def test_a_packed_array_of_images_alone_stays_on_the_disk(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (7, 40, 40, 3), np.uint8)
+    np.save(tmp_path / "packed.npy", images)
+    read = Pictures.read(tmp_path / "packed.npy")
+    assert isinstance(read.images, np.memmap)
+    assert (read.labels, read.classes) == (None, 0)
+    assert np.array_equal(read.images, images)
+
+
 def test_class_folders_are_read_at_the_size_most_of_them_have(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -3,25 +3,17 @@
 In order: decode the photos; hold some of each class out; embed all with the pretrained network and fit the device's
 head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each measured
 in the same way: the device's head, fitted to the embeddings of the photos not held out, asked about those that are.
-`auto` keeps the best of them; one that is dearer must name more of the held-out photos rightly than luck would once in
-a hundred times (`export.material.clearly_better`), and be surer of the truth.
+Which one is kept, export/outcome.py says.
 
-`taps` trains nothing, so it is judged by the photos that are not held out, each named with itself and its group left
-out: they are more, so smaller gains can be told from luck, and what is held out stays untouched. It must be surer of
-their labels by three standard errors (`clearly_surer`), and `auto` does not try it on fewer than `ENOUGH` photos of a
-label: ten from one place are named by the place as well. The strategies that train have each a share of the time left
-and begin with the embedding that was better, with or without taps. The kept network is exported and measured once more
-as the device runs it: the figure that is promised. A run that was killed goes on where it was when the same command is
-given again.
+`taps` trains nothing. `auto` does not try it on fewer than `ENOUGH` photos of a label: ten from one place are named by
+the place as well. The strategies that train have each a share of the time left and begin with the embedding that was
+better, with or without taps. The kept network is exported and measured once more as the device runs it: the figure that
+is promised. A run that was killed goes on where it was when the same command is given again.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -36,7 +28,7 @@ from edge.errors import BundleError
 from edge.evaluate import Evaluation, evaluate
 from edge.files import replacing
 from edge.terminal import percent
-from export import adapted, backbones, checkpoint, strategies
+from export import adapted, backbones, strategies
 from export.adapted import Adaptation
 from export.augment import Augment
 from export.backbones import Loaded
@@ -49,26 +41,24 @@ from export.material import (
     ENOUGH,
     Material,
     Measured,
-    clearly_better,
-    clearly_surer,
     embed_rows,
     fast_inference,
     measure,
     read_material,
 )
+from export.outcome import Outcome, beats, choose
 from export.split import split_groups
 from export.spread import Spread
 from export.strategies import STRATEGIES, Strategy
 from export.taps import every_third, settle
-from export.train import Point, Task, Trained, train
+from export.train import Task, Trained, train
+from export.unfinished import Unfinished, check_output
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-WORK = ".work"  # in the output folder, until it is finished
 HOLD_OUT = 0.2
-CHANCE = 0.01  # of keeping what is no better: three strategies have a dozen measurements each to try their luck
 RESERVE = 1.3  # of what the first embedding took: kept back for the last one and the report
 TAPPING = 2.5  # times what the first embedding took: for settling the taps, and embedding with them
 NO_TIME = "there was no time left for it"
@@ -104,27 +94,6 @@ class Plan:
     group_by: str | None = None
     flip: bool = True
     progress: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one strategy came to.
-
-    Args:
-        strategy: It.
-        measured: On the held-out photos; None if there was no time for it.
-        seconds: It took.
-        bytes: Of the network's parameters that it changed, as float32.
-        curve: Its measurements on the way.
-        note: How it ended, in words.
-    """
-
-    strategy: Strategy
-    measured: Measured | None
-    seconds: float
-    bytes: int
-    curve: tuple[Point, ...]
-    note: str
 
 
 @dataclass(frozen=True)
@@ -169,7 +138,7 @@ class _Work:
     material: Material
     held: NDArray[np.bool_]
     probe: Measured = field(init=False)
-    folder: Path = field(init=False)  # of the checkpoints
+    unfinished: Unfinished = field(init=False)
     states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # what each strategy came to
 
 
@@ -188,7 +157,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     """
     began = clock()
     wanted = list(STRATEGIES.values()) if plan.strategy == "auto" else [strategies.find(plan.strategy)]
-    _check_output(plan.output)
+    check_output(plan.output)
     loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
     loaded = replace(loaded, backbone=replace(loaded.backbone, size=plan.size or loaded.backbone.size))
     taps = () if loaded.backbone.taps else every_third(loaded.trunk)
@@ -220,9 +189,10 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
             left = 60 * plan.minutes - reserve - (clock() - began)
             outcomes.append(_tap(work, taps, outcomes[0], spread.first_says(left) > TAPPING * embedding))
 
-    work.folder = _open_work(plan, work.loaded, material, spread)
+    choices = (*material.hashes, material.size, plan.seed, plan.group_by, plan.flip)
+    work.unfinished = Unfinished(plan.output, work.loaded.embedder.state_dict(), choices, spread)
     training = [strategy for strategy in wanted if strategy.trains]
-    earlier = {strategy.name: _spent(work.folder, strategy) for strategy in training}
+    earlier = {strategy.name: work.unfinished.spent(strategy) for strategy in training}
     for strategy in training:
         left = 60 * plan.minutes - reserve - sum(earlier.values()) - (clock() - began)
         share = strategy.share if plan.strategy == "auto" else 1.0
@@ -238,57 +208,9 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
     if spread.is_first:
         _write(result, work.loaded.embedder)
-        shutil.rmtree(work.folder)
+        work.unfinished.remove()
     spread.barrier()
     return result
-
-
-def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
-    """Decide which strategy to keep, and say why.
-
-    Args:
-        outcomes: The cheap first; the first one is `head`.
-        forced: Keep the last one, which was asked for, whatever it is worth.
-    """
-    best = outcomes[0]
-    measured = [outcome for outcome in outcomes if outcome.measured is not None]
-    for outcome in measured[1:]:
-        if _beats(outcome, best):
-            best = outcome
-    head, total = measured[0], len(measured[0].measured.right)  # type: ignore[union-attr]
-    if forced and len(outcomes) > 1:
-        asked = outcomes[-1]
-        if asked.measured is None:
-            return "head", f"{asked.strategy.name} was asked for, but {asked.note}; nothing was changed"
-        gain = _right(asked) - _right(head)
-        warn = "" if gain > 0 else "; it names no more photos rightly than the last layer alone: take --strategy head"
-        return asked.strategy.name, f"it was asked for: {gain:+d} of {total} held-out photos against head{warn}"
-    gain = _right(best) - _right(head)
-    if best is head:
-        if len(measured) == 1:
-            return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
-        return "head", "no other strategy named more photos rightly than chance explains"
-    if not best.strategy.trains:
-        one, other = best.measured.left_out, head.measured.left_out  # type: ignore[union-attr]
-        return best.strategy.name, (
-            f"of the {len(one)} photos not held out, each named by a head that was not taught it, {one.sum()} are "
-            f"right instead of {other.sum()}, and more surely; of the {total} held out {gain:+d}"
-        )
-    return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"
-
-
-def _beats(dear: Outcome, cheap: Outcome) -> bool:
-    """Whether the dearer one is better by more than chance explains."""
-    if dear.measured is None or cheap.measured is None:
-        return False
-    one, other = dear.measured, cheap.measured
-    if not dear.strategy.trains:
-        return clearly_surer(one.surprise, other.surprise)
-    return clearly_better(one.right, other.right, CHANCE) and one.loss < other.loss
-
-
-def _right(outcome: Outcome) -> int:
-    return 0 if outcome.measured is None else int(outcome.measured.right.sum())
 
 
 # --- one strategy ----------------------------------------------------------------------------------------------------
@@ -316,7 +238,7 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
     )
     outcome = Outcome(strategy, measured, work.clock() - began, 0, (), note)
     work.watcher.said(f"taps: {_figure(measured)}")
-    if work.plan.strategy == "taps" or _beats(outcome, head):
+    if work.plan.strategy == "taps" or beats(outcome, head):
         work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
         work.probe = measured
     return outcome
@@ -327,7 +249,7 @@ def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     material = work.material
     trunk = copy.deepcopy(work.loaded.embedder.get_submodule("trunk"))
     size = 4 * sum(parameter.numel() for parameter in strategies.unfreeze(trunk, strategy, material.size).values())
-    path = _checkpoint(work.folder, strategy)
+    path = work.unfinished.checkpoint(strategy)
     note = NO_TIME
     if seconds > 1 or path.exists():
         work.watcher.doing(f"{strategy.name}: training {strategy.summary}")
@@ -377,52 +299,7 @@ def _figure(measured: Measured) -> str:
     return f"{100 * measured.accuracy:.1f} % of the held-out photos named rightly ({right} of {total})"
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def _check_output(folder: Path) -> None:
-    """Refuse before the work a folder that could not be written, or that holds something else."""
-    if folder.exists() and not folder.is_dir():
-        raise BundleError(f"{folder} is a file; name a folder to write, for example adapted")
-    if not folder.parent.is_dir():
-        raise BundleError(f"folder {folder.parent} does not exist; make it first")
-    place = folder if folder.is_dir() else folder.parent
-    if not os.access(place, os.W_OK):
-        raise BundleError(f"folder {place} cannot be written; name another path")
-    ours = {adapted.JSON, adapted.WEIGHTS, adapted.REPORT, WORK}
-    if folder.is_dir():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours and path.name[0] != ".")
-        if foreign:
-            raise BundleError(f"{folder} holds other files ({foreign[0]}); name a folder of its own")
-
-
-def _open_work(plan: Plan, loaded: Loaded, material: Material, spread: Spread) -> Path:
-    """The folder of checkpoints: those of the same run are kept, those of another are thrown away."""
-    digest = hashlib.sha256()
-    for key, tensor in sorted(loaded.embedder.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-    for value in (*material.hashes, material.size, plan.seed, plan.group_by, plan.flip, edge.__version__):
-        digest.update(f" {value}".encode())
-    folder, key = plan.output / WORK, json.dumps({"run": digest.hexdigest()})
-    if spread.is_first:
-        mark = folder / "run.json"
-        if not mark.is_file() or mark.read_text() != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            mark.write_text(key)
-    spread.barrier()
-    return folder
-
-
-def _checkpoint(folder: Path, strategy: Strategy) -> Path:
-    return folder / f"{strategy.name}.pt"
-
-
-def _spent(folder: Path, strategy: Strategy) -> float:
-    """Seconds that earlier runs spent on a strategy."""
-    state = checkpoint.load(_checkpoint(folder, strategy))
-    return float(state["progress"]["seconds"]) if state else 0.0
+# --- what there is to say ---------------------------------------------------------------------------------------------
 
 
 def _result(

@@ -17,7 +17,8 @@ from PIL import Image
 from edge.evaluate import wilson, worst
 from edge.terminal import percent
 from export import plots
-from export.adapt import Adapted, Outcome
+from export.adapt import Adapted
+from export.outcome import Outcome
 
 WORST = 12  # photos shown
 THUMBNAIL = 132  # pixels

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from export import checkpoint
 from export.augment import Augment
 from export.backbones import Seen
+from export.feed import Maps, Pixels
 from export.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 from export.spread import Spread
 from export.strategies import Strategy, last_stage, unfreeze
@@ -50,8 +51,6 @@ L2_SP = 1e-3
 SMOOTHING = 0.05  # of the targets
 MEASUREMENTS = 12  # at most so many a strategy
 PATIENCE = 4  # of them without a smaller loss, in the second half: at first, at large rates, it often grows
-VIEWS = 4  # different pictures of a photo whose frozen feature maps are kept
-VIEWS_BYTES = 2_000_000_000
 NO_TIME = "its time was over"
 MIXES = (0.25, 0.5, 0.75)  # shares a of what was learned
 LADDER = (2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30)  # epochs: few values, so that the clock seldom tells two runs apart
@@ -161,10 +160,11 @@ class _Run:
         self.changing = unfreeze(trunk, strategy, task.material.size)
         self.start = _copies(self.changing)
         self.best = self.start
-        self.source: _Pictures | _Maps = _Pictures(task)
+        pixels = Pixels(task.material, task.augment, task.spread.device)
+        self.feed: Pixels | Maps = pixels
         body = embedder
         if strategy.name == "last-stage":
-            self.source = _Maps(task, embedder)
+            self.feed = Maps(pixels, task.held, embedder, task.spread)
             body = _rest(embedder, last_stage(trunk, task.material.size))
         self.network = _with_head(body, task.probe).to(task.spread.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
@@ -182,7 +182,7 @@ class _Run:
     def epoch(self) -> None:
         """Go once over the training photos, measure, and say where the run stands."""
         began, progress, spread = self.counted, self.progress, self.task.spread
-        self.source.prepare(progress.epoch)
+        self.feed.prepare(progress.epoch)
         prepared = self.task.clock()
         total = 0.0
         order = np.random.default_rng([self.task.augment.seed, progress.epoch]).permutation(self.rows)
@@ -263,7 +263,7 @@ class _Run:
         targets = torch.from_numpy(self.task.material.targets[mine].astype(np.int64)).to(device)
         weights = torch.from_numpy(self.balance[self.task.material.targets[mine]]).to(device)
         with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
-            logits = self.wrapped(self.source.drawn(mine, self.progress.epoch))
+            logits = self.wrapped(self.feed.drawn(mine, self.progress.epoch))
         losses = functional.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=SMOOTHING)
         loss = (losses * weights).sum() / float(self.balance[self.task.material.targets[batch]].sum())
         self.optimizer.zero_grad(set_to_none=True)
@@ -289,7 +289,7 @@ class _Run:
         left = 0.95 * self.task.seconds - preparing - training - (1 + len(MIXES)) * measuring
         fitting = [LADDER[0]]
         for epochs in (e for e in LADDER if e <= self.strategy.epochs):
-            views, measurements = min(epochs, self.source.views), min(epochs, MEASUREMENTS)
+            views, measurements = min(epochs, self.feed.views), min(epochs, MEASUREMENTS)
             if (epochs - 1) * training + (views - 1) * preparing / 2 + measurements * measuring <= left:
                 fitting.append(epochs)
         self.progress.planned = fitting[-1]
@@ -315,7 +315,7 @@ class _Run:
         task = self.task
         with fast_inference(task.spread.device):
             every = np.arange(len(task.held))
-            embeddings = embed_rows(self.network.get_submodule("body"), self.source.seen, every)
+            embeddings = embed_rows(self.network.get_submodule("body"), self.feed.seen, every)
         found = measure(embeddings, task.material, task.held)
         accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
         return Point(epoch, training_loss, accuracy, loss)
@@ -335,109 +335,6 @@ class _Run:
             "progress": progress,
         }
         checkpoint.save(self.task.checkpoint, state)
-
-
-# --- what the changing part of a network is fed ----------------------------------------------------------------------
-
-
-class _Source(Protocol):
-    """Where the inputs of the changing part come from; photos are numbered as in the material."""
-
-    views: int  # how many epochs have inputs of their own to prepare
-
-    def prepare(self, epoch: int) -> None:
-        """Called before an epoch."""
-
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Any:
-        """Inputs to train on."""
-
-    def seen(self, photos: NDArray[np.intp]) -> Any:
-        """Inputs as the device will have them."""
-
-
-class _Pictures:
-    """The whole network changes: it is fed pixels."""
-
-    def __init__(self, task: Task) -> None:
-        self.views = 1
-        self._task = task
-
-    def prepare(self, epoch: int) -> None:
-        pass
-
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
-        material, device = self._task.material, self._task.spread.device
-        return self._task.augment(material.squares[photos], photos, epoch, material.size).to(device)
-
-    def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
-        import torch
-
-        return torch.from_numpy(self._task.material.centres[photos]).to(self._task.spread.device)
-
-
-class _Maps:
-    """What lies in front of the last stage is frozen: its feature maps are computed once, of several views a photo.
-
-    A view is computed when its first epoch begins, always whole and in the photos' order, so that it is the same after
-    a kill; each process computes a part.
-    """
-
-    def __init__(self, task: Task, embedder: nn.Module) -> None:
-        self._task, self._pictures, self._embedder = task, _Pictures(task), embedder
-        self._stop = last_stage(embedder.get_submodule("trunk"), task.material.size)
-        self._views: dict[int, Seen] = {}
-        self.views = VIEWS
-
-    def prepare(self, epoch: int) -> None:
-        if -1 not in self._views:
-            self._views[-1] = self._compute(self._pictures.seen, np.arange(len(self._task.held)))
-        view = epoch % self.views
-        if view not in self._views:
-            trained_on = np.flatnonzero(~self._task.held)
-            self._views[view] = self._compute(lambda rows: self._pictures.drawn(rows, view), trained_on)
-            maps = self._views[view].maps
-            self.views = max(1, min(VIEWS, VIEWS_BYTES // (maps.element_size() * maps.nelement())))
-
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Seen:
-        return self._take(self._views[epoch % self.views], photos)
-
-    def seen(self, photos: NDArray[np.intp]) -> Seen:
-        return self._take(self._views[-1], photos)
-
-    def _take(self, view: Seen, photos: NDArray[np.intp]) -> Seen:
-        import torch
-
-        rows, device = torch.from_numpy(photos), self._task.spread.device
-        return _each(view, lambda whole: whole[rows].to(device).float())
-
-    def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> Seen:
-        """How far some photos come, in half the memory: float16, on the processor; the others' zero."""
-        import torch
-
-        spread, front = self._task.spread, self._embedder
-        whole: Seen | None = None
-        mine = photos[spread.share(len(photos))]
-        for rows in np.array_split(mine, math.ceil(len(mine) / BATCH)):
-            with torch.inference_mode(), fast_inference(spread.device):
-                seen = front.through(front.begin(inputs(rows)), stop=self._stop)  # type: ignore[operator]
-                part = _each(seen, lambda tensor: tensor.half().cpu())
-            whole = whole or _each(part, lambda tensor: _room(len(self._task.held), tensor))
-            for kept, new in zip((whole.maps, *whole.statistics), (part.maps, *part.statistics), strict=True):
-                kept[rows] = new
-        assert whole is not None  # there are photos
-        return _each(whole, lambda t: spread.sum(t.to(spread.device)).cpu()) if spread.world > 1 else whole
-
-
-def _each(seen: Seen, change: Callable[[torch.Tensor], torch.Tensor]) -> Seen:
-    return Seen(change(seen.maps), tuple(change(part) for part in seen.statistics))
-
-
-def _room(count: int, like: torch.Tensor) -> torch.Tensor:
-    """Zeros for so many photos' rows."""
-    import torch
-
-    order = torch.channels_last if like.ndim == 4 else torch.contiguous_format
-    return torch.zeros((count, *like.shape[1:]), dtype=like.dtype).contiguous(memory_format=order)
 
 
 def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:

@@ -16,9 +16,10 @@ import pytest
 from edge.adopt import adopt
 from edge.errors import BundleError, DatasetError
 from export import adapted, build
-from export.adapt import Adapted, Outcome, Plan, adapt, choose
+from export.adapt import Adapted, Plan, adapt
 from export.build import Built
 from export.material import Measured
+from export.outcome import Outcome, choose
 from export.spread import Spread
 from export.strategies import STRATEGIES
 from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
@@ -377,9 +378,10 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     from export.augment import Augment
     from export.backbones import embedder
     from export.dataset import find_photos
-    from export.material import measure, read_material
+    from export.feed import Maps, Pixels
+    from export.material import read_material
     from export.strategies import last_stage
-    from export.train import Task, _Maps, _rest
+    from export.train import _rest
 
     material = read_material(find_photos(striped_photos(tmp_path / "photos", 4)), 32, lambda *_: None)
     torch.manual_seed(0)
@@ -387,9 +389,7 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     with torch.no_grad():
         expected = network(torch.from_numpy(material.centres))
     held = np.arange(len(expected)) % 2 == 0
-    probe = measure(expected.numpy(), material, held)
-    alone = Spread(0, 1, "cpu")
-    maps = _Maps(Task(material, held, probe, Augment(0), 9.0, tmp_path / "saved", alone, lambda *_: None), network)
+    maps = Maps(Pixels(material, Augment(0), "cpu"), held, network, Spread(0, 1, "cpu"))
     maps.prepare(0)
     with torch.no_grad():
         found = _rest(network, last_stage(network.get_submodule("trunk"), 32))(maps.seen(np.array([5, 0, 3])))

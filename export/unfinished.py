@@ -1,0 +1,89 @@
+"""The output folder of `adapt` before it is finished: may it be written, and where the strategies' runs stand.
+
+The checkpoints lie in `.work` in it and are good for one run only: the same network, photos and choices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import edge
+from edge.errors import BundleError
+from export import adapted, checkpoint
+from export.spread import Spread
+from export.strategies import Strategy
+
+if TYPE_CHECKING:
+    import torch
+
+WORK = ".work"
+
+
+def check_output(folder: Path) -> None:
+    """Refuse before the work a folder that could not be written, or that holds something else.
+
+    Raises:
+        BundleError: It is one.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is a file; name a folder to write, for example adapted")
+    if not folder.parent.is_dir():
+        raise BundleError(f"folder {folder.parent} does not exist; make it first")
+    place = folder if folder.is_dir() else folder.parent
+    if not os.access(place, os.W_OK):
+        raise BundleError(f"folder {place} cannot be written; name another path")
+    ours = {adapted.JSON, adapted.WEIGHTS, adapted.REPORT, WORK}
+    if folder.is_dir():
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours and path.name[0] != ".")
+        if foreign:
+            raise BundleError(f"{folder} holds other files ({foreign[0]}); name a folder of its own")
+
+
+class Unfinished:
+    """The checkpoints of one run: those of an earlier start of it are kept, those of another run are thrown away.
+
+    Args:
+        output: The folder that `adapt` writes.
+        weights: The network that it begins with.
+        choices: Whatever else the run depends on.
+        spread: The processes; only the first writes.
+    """
+
+    def __init__(
+        self, output: Path, weights: Mapping[str, torch.Tensor], choices: Iterable[object], spread: Spread
+    ) -> None:
+        digest = hashlib.sha256()
+        for name, tensor in sorted(weights.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+        for value in (*choices, edge.__version__):
+            digest.update(f" {value}".encode())
+        self._folder, run = output / WORK, json.dumps({"run": digest.hexdigest()})
+        if spread.is_first:
+            mark = self._folder / "run.json"
+            if not mark.is_file() or mark.read_text() != run:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.mkdir(parents=True)
+                mark.write_text(run)
+        spread.barrier()
+
+    def checkpoint(self, strategy: Strategy) -> Path:
+        """The file that keeps where a strategy's training stands."""
+        return self._folder / f"{strategy.name}.pt"
+
+    def spent(self, strategy: Strategy) -> float:
+        """Seconds that earlier starts spent on a strategy."""
+        state = checkpoint.load(self.checkpoint(strategy))
+        return float(state["progress"]["seconds"]) if state else 0.0
+
+    def remove(self) -> None:
+        """Throw the checkpoints away: the run is finished."""
+        shutil.rmtree(self._folder)

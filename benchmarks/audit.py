@@ -180,11 +180,11 @@ def box(one: Set, factory: Array = ()) -> Iterator[Box]:
     rows = np.array(factory, np.int64)
     held = FactoryExamples(one.train[rows], one.train_labels[rows].astype(np.int32), np.zeros(len(rows), np.bool_))
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        bundle.write(home / "bench.edge", manifest, {"backbone.onnx": b"none"}, golden, held)
+        home, name = Path(folder), f"{0:016x}.edge"
+        bundle.write(home / name, manifest, {"backbone.onnx": b"none"}, golden, held)
         with Learner(home, open_store(home, create=True), lambda: datetime.now(UTC)) as learner:
             with learner.store.transaction():
-                for key, value in (("bundle", "bench.edge"), ("format", "onnx"), ("precision", "fp32")):
+                for key, value in (("bundle", name), ("format", "onnx"), ("precision", "fp32")):
                     learner.store.put(key, value)
                 put_factory_labels(learner.store, labels)
             yield Box(learner, one)

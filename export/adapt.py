@@ -33,7 +33,7 @@ from export.adapted import Adaptation
 from export.augment import Augment
 from export.backbones import Loaded
 from export.baselines import Baselines, measure_baselines
-from export.build import Watcher
+from export.build import Watcher, fingerprint
 from export.dataset import find_photos
 from export.frozen import embed_pixels, freeze
 from export.material import (
@@ -189,8 +189,8 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
             left = 60 * plan.minutes - reserve - (clock() - began)
             outcomes.append(_tap(work, taps, outcomes[0], spread.first_says(left) > TAPPING * embedding))
 
-    choices = (*material.hashes, material.size, plan.seed, plan.group_by, plan.flip)
-    work.unfinished = Unfinished(plan.output, work.loaded.embedder.state_dict(), choices, spread)
+    network = fingerprint(work.loaded.embedder, material.size)
+    work.unfinished = Unfinished(plan.output, (network, *material.hashes, plan.seed, plan.group_by, plan.flip), spread)
     training = [strategy for strategy in wanted if strategy.trains]
     earlier = {strategy.name: work.unfinished.spent(strategy) for strategy in training}
     for strategy in training:

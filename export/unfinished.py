@@ -9,20 +9,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 import edge
 from edge.errors import BundleError
 from export import adapted, checkpoint
 from export.spread import Spread
 from export.strategies import Strategy
-
-if TYPE_CHECKING:
-    import torch
 
 WORK = ".work"
 
@@ -52,21 +46,13 @@ class Unfinished:
 
     Args:
         output: The folder that `adapt` writes.
-        weights: The network that it begins with.
-        choices: Whatever else the run depends on.
+        depends: Everything that the run depends on: the network that it begins with, the photos, the choices.
         spread: The processes; only the first writes.
     """
 
-    def __init__(
-        self, output: Path, weights: Mapping[str, torch.Tensor], choices: Iterable[object], spread: Spread
-    ) -> None:
-        digest = hashlib.sha256()
-        for name, tensor in sorted(weights.items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-        for value in (*choices, edge.__version__):
-            digest.update(f" {value}".encode())
-        self._folder, run = output / WORK, json.dumps({"run": digest.hexdigest()})
+    def __init__(self, output: Path, depends: Iterable[object], spread: Spread) -> None:
+        told = " ".join(map(str, (*depends, edge.__version__)))
+        self._folder, run = output / WORK, json.dumps({"run": hashlib.sha256(told.encode()).hexdigest()})
         if spread.is_first:
             mark = self._folder / "run.json"
             if not mark.is_file() or mark.read_text() != run:

@@ -130,11 +130,11 @@ def draw(
             mine = wanted[start : start + views]
             start += views
             every = torch.randint(len(source.images), (views, side * side), generator=random)
-            grid, light = _view(views, size, random)
+            crops, light = _view(views, random)
             rows = every[mine].numpy()
             if not len(rows):
                 continue
-            pixels.append(_seen(source.images[rows], grid[mine], light[:, mine]))
+            pixels.append(_seen(source.images[rows], size, crops[mine], light[:, mine]))
             if source.labels is None or side > 1:
                 labels.append(torch.full((len(rows),), NO_LABEL))
             else:
@@ -158,8 +158,8 @@ def _usual_side(paths: Sequence[Path]) -> int:
     return int(np.median(sides)) if sides else LARGEST
 
 
-def _view(n: int, size: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where to look, (n, size, size, 2), and in what light: factors (3, n) of brightness, contrast and saturation."""
+def _view(n: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where to look: affine maps (n, 2, 3); in what light: factors (3, n) of brightness, contrast and saturation."""
 
     def between(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(n, generator=random)
@@ -170,17 +170,17 @@ def _view(n: int, size: int, random: torch.Generator) -> tuple[torch.Tensor, tor
     zero = torch.zeros(n)
     across = torch.stack([width * mirror, zero, (1 - width) * between(-1, 1)], 1)
     down = torch.stack([zero, height, (1 - height) * between(-1, 1)], 1)
-    grid = functional.affine_grid(torch.stack([across, down], 1), [n, 3, size, size], align_corners=False)
-    return grid, torch.stack([between(*LIGHT) for _ in range(3)])
+    return torch.stack([across, down], 1), torch.stack([between(*LIGHT) for _ in range(3)])
 
 
-def _seen(tiles: NDArray[np.uint8], grid: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+def _seen(tiles: NDArray[np.uint8], size: int, crops: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     """One view of every canvas: uint8 (n, k², S, S, 3) → float32 (n, 3, size, size), 0 to 1."""
     n, squares, side = tiles.shape[:3]
     k = round(squares**0.5)
     canvas = tiles.reshape(n, k, k, side, side, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, k * side, k * side, 3)
     pictures = torch.from_numpy(canvas).permute(0, 3, 1, 2).float() / 255
     brightness, contrast, saturation = light.view(3, n, 1, 1, 1)
+    grid = functional.affine_grid(crops, [n, 3, size, size], align_corners=False)
     seen = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     seen = seen * brightness
     seen = torch.lerp(seen.mean((1, 2, 3), keepdim=True), seen, contrast)

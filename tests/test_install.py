@@ -132,7 +132,7 @@ def test_a_runtime_that_dies_here_is_passed_over(box: Box, tmp_path: Path) -> No
             "ai_edge_litert/interpreter.py": "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n",
         },
     )  # fmt: skip
-    box.put(next(tmp_path.glob("*.whl")), "/root/kit/wheels")
+    box.put(next(tmp_path.glob("*.whl")), "kit/wheels")
     assert "runtime onnx" in install(box)
     done = box.run("/opt/edge-transfer/bin/edge", "doctor", "--json")
     assert '"onnxruntime", "ok": true' in done.stdout
@@ -156,7 +156,7 @@ def test_beside_a_numpy_of_the_systems_own_generation_picamera2_goes_on_loading(
 
 def test_for_ones_own_account_nothing_but_the_account_is_touched(box: Box) -> None:
     box.run("useradd", "--create-home", "pi")
-    box.run("cp", "-r", "/root/kit", "/home/pi/kit")
+    box.run("cp", "-r", "kit", "/home/pi/kit")
     box.run("chown", "-R", "pi", "/home/pi/kit")
     install(box, user="pi")
     assert box.run(".local/bin/edge", "--version", user="pi").stdout.startswith("edge, version")

@@ -20,7 +20,7 @@ from edge.answers import Advice, Audited, Guess, LearningCurve, Repeated, Skippe
 from edge.curve import Curve, learning_curve
 from edge.errors import ImageError, NotEnough
 from edge.evaluate import ENOUGH
-from edge.factory import factory_examples
+from edge.factory import factory_examples, named_examples
 from edge.fit import Examples, groups_of
 from edge.head import unit
 from edge.judge import judge
@@ -73,16 +73,14 @@ def audit(
         raise NotEnough("nothing was taught here yet; teach some: edge teach LABEL PICTURES")
     left, taught = len(taught[:-MOST]), taught[-MOST:]
     bundled, names = factory_examples(home.bundle, home.store)
-    kept = np.array([name is not None for name in names], bool)
-    named = tuple(name for name in names if name is not None)
-    factory = Examples(bundled.embeddings[kept], named, trained_on=bundled.trained_on[kept])
+    factory = named_examples(bundled, names)
     local = Examples(
         home.store.embeddings([e.id for e in taught], home.info.dimension),
         tuple(e.label for e in taught),
         tuple(e.session for e in taught),
     )
     found = suspicions(local, factory)
-    judged = judge(found.result, local.labels, factory.labels, ~bundled.trained_on[kept])
+    judged = judge(found.result, local.labels, factory.labels, factory.counts > 0)
     rng = np.random.default_rng(SEED)
     curve = learning_curve(local, found.result, rng, factory)
     answer = Audited(
@@ -211,16 +209,18 @@ def _repeated(taught: "Sequence[Example]", local: Examples) -> list[Repeated]:
 
 
 def _thin(local: Examples, factory: Examples) -> list[Thin]:
-    examples, independent = Counter(local.labels), Counter[str]()
-    groups = groups_of(local.sessions or (None,) * len(local))
-    for label, _ in set(zip(local.labels, groups.tolist(), strict=True)):
-        independent[label] += 1
-    counts = Counter(factory.labels)
+    examples, independent, counts = Counter(local.labels), _independent(local), _independent(factory)
     return [
         Thin(label, examples[label], independent[label], f"edge teach {shlex.quote(label)} PICTURES")
         for label in sorted(examples)
         if independent[label] + counts[label] < ENOUGH
     ]
+
+
+def _independent(part: Examples) -> Counter[str]:
+    """How many examples of each label there are, those of a session counting as one."""
+    groups = groups_of(part.sessions or (None,) * len(part))
+    return Counter(label for label, _ in set(zip(part.labels, groups.tolist(), strict=True)))
 
 
 def _advice(local: Examples, curve: Curve, rng: np.random.Generator) -> list[Advice]:

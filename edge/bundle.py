@@ -8,7 +8,8 @@ A zip whose entries are stored, not compressed, so that it is read in place, wit
 | manifest.sig | who signed manifest.json: edge/signature.py; optional |
 | backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the forms asked for |
 | golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
-| examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples |
+| examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples; |
+| | `groups` int32 (N,), equal for photos that are left out together, −1 where one stands alone; optional |
 | background.npz | `mean`, `values`, `rest` float32 (D,), (R,), (1,), `basis` float16 (R, D): edge/gate.py; optional |
 | domain.npz | `quantiles` float32 (5, 3), edge/domain.py; `thumbs` uint8 (N, 8, 8, 3) of the photos; optional |
 
@@ -58,12 +59,19 @@ class Golden:
 class FactoryExamples:
     """The workstation's embeddings (N, D) with indices into the manifest's labels (N,).
 
-    `trained_on` (N,) marks those that the backbone's adaptation saw: they teach, but count in no figure.
+    `trained_on` (N,) marks those that the backbone's adaptation saw: they teach, but count in no figure. `groups` (N,)
+    has one number for all photos of a burst, which are left out together, and −1 for one that stands alone, as all do
+    where nothing is said.
     """
 
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int32]
     trained_on: NDArray[np.bool_]
+    groups: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if not len(self.groups):
+            object.__setattr__(self, "groups", np.full(len(self.labels), -1, np.int32))
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,13 @@ class Bundle:
         half = arrays.take("embeddings", np.float16, (None, self.manifest.backbone.dimension))
         labels = arrays.take("labels", np.int32, (len(half),))
         trained_on = arrays.take("trained_on", np.uint8, (len(half),))
+        alone = np.full(len(half), -1, np.int32)
+        groups = arrays.take("groups", np.int32, (len(half),)) if arrays.holds("groups") else alone
         if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
             raise BundleError(f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones")
-        return FactoryExamples(half.astype(np.float32), labels, trained_on.astype(np.bool_))
+        if len(groups) and groups.min() < -1:
+            raise BundleError(f"{self.path}: an example's group is {groups.min()}, expected −1 or more; build it again")
+        return FactoryExamples(half.astype(np.float32), labels, trained_on.astype(np.bool_), groups)
 
     def background(self) -> Background | None:
         """Return the generic pictures' statistics, or None where the bundle has none."""
@@ -214,10 +226,12 @@ def write(
     """
     entries = {model.file: models[model.file] for model in manifest.models}
     entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
+    groups = {"groups": examples.groups.astype(np.int32)} if (examples.groups >= 0).any() else {}
     entries["examples.npz"] = _npz(
         embeddings=examples.embeddings.astype(np.float16),
         labels=examples.labels.astype(np.int32),
         trained_on=examples.trained_on.astype(np.uint8),
+        **groups,
     )
     if background is not None:
         entries["background.npz"] = _npz(
@@ -360,6 +374,10 @@ class _Arrays:
                 raise BundleError(f"{name} is compressed or holds too many arrays; build the bundle again")
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
             raise BundleError(f"{name} is damaged ({error}); build the bundle again") from error
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an array of this name."""
+        return f"{key}.npy" in self._zip.namelist()
 
     def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
         """Return array `key`; None in `shape` stands for any length."""

@@ -6,9 +6,12 @@ The bundle counts its labels; the home keeps a label of its own for each of them
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
 from edge.bundle import Bundle, FactoryExamples
 from edge.errors import HomeError
 from edge.figures import read_ids
+from edge.fit import Examples
 from edge.store import Store
 
 _LABELS = "factory_labels"  # in the table meta
@@ -25,6 +28,22 @@ def factory_examples(bundle: Bundle, store: Store) -> tuple[FactoryExamples, lis
     if len(names) != len(bundle.manifest.labels):
         raise _damaged(store, f"{len(names)} for {len(bundle.manifest.labels)} labels")
     return examples, [names[i] for i in examples.labels]
+
+
+def named_examples(found: FactoryExamples, names: Sequence[str | None]) -> Examples:
+    """Return the factory's examples that have a label here today, those of one group in a session of their own.
+
+    Args:
+        found: N of them.
+        names: N labels; None for a forgotten one.
+    """
+    rows = np.array([row for row, name in enumerate(names) if name is not None], np.int64)
+    return Examples(
+        found.embeddings[rows],
+        tuple(name for name in names if name is not None),
+        tuple(None if group < 0 else f"factory\0{group}" for group in found.groups[rows].tolist()),  # \0: no local one
+        found.trained_on[rows],
+    )
 
 
 def factory_labels(store: Store) -> list[str | None]:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.answers import Compared, Doubt, Retrained, rows
 from edge.bundle import FactoryExamples
-from edge.factory import factory_examples, factory_labels
+from edge.factory import factory_examples, factory_labels, named_examples
 from edge.fit import Examples, fit
 from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
@@ -112,9 +111,7 @@ def fit_anew(home: "Home", coverage: float) -> Fitted:
     basis = Basis.of(home)
     taught = basis.taught
     examples, names = factory_examples(home.bundle, store)
-    kept = np.array([name is not None for name in names], bool)
-    named = tuple(name for name in names if name is not None)
-    factory = Examples(examples.embeddings[kept], named, trained_on=examples.trained_on[kept])
+    factory = named_examples(examples, names)
 
     def read() -> Iterator[Examples]:
         for part in whole_sessions([example.session for example in taught]):
@@ -122,14 +119,14 @@ def fit_anew(home: "Home", coverage: float) -> Fitted:
             yield Examples(store.embeddings(ids, info.dimension), labels, sessions)
 
     start = time.perf_counter()
-    countable = ~examples.trained_on[kept]
+    countable = factory.counts > 0
     judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, countable)
     gate = None
     if coverage < 1:
         counted = np.concatenate([np.ones(len(taught), bool), countable & (judged.scope == "all")])
         gate = fit_gate(read, factory, judged.fit.head.labels, home.background, counted, coverage)
     milliseconds = 1000 * (time.perf_counter() - start)
-    pixels = None if judged.reason else _pixel_accuracy(home, judged, taught, factory.labels, kept)
+    pixels = None if judged.reason else _pixel_accuracy(home, judged, taught, factory, names)
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
     doubted = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
     doubts = tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubted)
@@ -201,7 +198,7 @@ def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float)
 
 
 def _pixel_accuracy(
-    home: "Home", judged: Judged, taught: "Sequence[Labelled]", factory: tuple[str, ...], kept: NDArray[np.bool_]
+    home: "Home", judged: Judged, taught: "Sequence[Labelled]", factory: Examples, names: Sequence[str | None]
 ) -> float | None:
     """The left-out accuracy on thumbnails of the examples that count, or None where they have none."""
     thumbs = home.store.thumbs()
@@ -213,9 +210,9 @@ def _pixel_accuracy(
         domain = home.bundle.domain()
         if domain is None:
             return None
-        pixels += list(domain.thumbs[kept])
-        labels += factory
-        sessions += [None] * len(factory)
+        pixels += [thumb for thumb, name in zip(domain.thumbs, names, strict=True) if name is not None]
+        labels += factory.labels
+        sessions += factory.sessions
     step = -(-len(pixels) // PIXELS)
     order = sorted(range(len(labels)), key=lambda row: labels[row])[::step]
     table = np.stack([pixels[row] for row in order]).reshape(len(order), -1).astype(np.float32)

@@ -116,7 +116,8 @@ class Contest:
         since = [row for row in np.setdiff1d(np.arange(len(self._taught)), self._had) if not np.isnan(self._new[row])]
         served = self._asked(self._home.serving().head, [self._taught[row] for row in since], self._common)
         won = int((self._new[since] > 0).sum()) - int((served > 0).sum())
-        return Pairs(new[both], old[both], np.arange(both.sum()), self._of_new_labels + max(0, won))
+        groups = groups_of([None if group < 0 else str(group) for group in self._bundled.groups[both].tolist()])
+        return Pairs(new[both], old[both], groups, self._of_new_labels + max(0, won))
 
     @cached_property
     def _common(self) -> list[str]:

@@ -72,8 +72,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, network: Backbone, pho
     return write_bundle(tmp_path_factory.mktemp("bundle") / "tiny.edge", network, photo_folder)
 
 
-def write_bundle(path: Path, network: Backbone, folder: Path, info: BackboneInfo = INFO) -> Path:
-    """Write a bundle of the tiny network and a folder of class folders."""
+def write_bundle(
+    path: Path,
+    network: Backbone,
+    folder: Path,
+    info: BackboneInfo = INFO,
+    group_of: Callable[[Path], int] = lambda file: -1,
+) -> Path:
+    """Write a bundle of the tiny network and a folder of class folders; `group_of` a picture, −1: it stands alone."""
     folders = photos.class_folders(folder)
     files = [(file, label) for label, place in folders.items() for file in sorted(place.iterdir())]
     embedded = list(photos.embed([file for file, _ in files], network, info))
@@ -91,6 +97,7 @@ def write_bundle(path: Path, network: Backbone, folder: Path, info: BackboneInfo
         embeddings=np.stack([photo.embedding for photo in embedded if photo.embedding is not None]),
         labels=np.array([labels.index(label) for _, label in files], np.int32),
         trained_on=np.zeros(len(files), np.bool_),
+        groups=np.array([group_of(file) for file, _ in files], np.int32),
     )
     models = {f"backbone.{kind}": file.read_bytes() for kind, file in MODELS.items()}
     bundle.write(path, manifest, models, Golden(images, network.embed(images)), examples)

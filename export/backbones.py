@@ -27,14 +27,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge.errors import BundleError
+from export.state_dict import check_numbers, misfit, read_state_dict, unwrapped
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
+CLASSIFIERS = ("classifier.", "fc.")  # beginnings of tensors' names that an embedder has no use for
 JOINING = ("centre", "weight", "basis", "gains")  # tensors of a weights file beside the trunk's
 SMALLEST = 1e-5  # variance: keeps the deviation of a map that is the same everywhere smooth
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels / 255; every weight file here uses them
@@ -157,10 +161,9 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
     if not weights:
         weights = "embedded" if backbone.is_embedded else "imagenet"
     if (weights == "embedded") != backbone.is_embedded and weights in ("embedded", "imagenet"):
-        raise BundleError(
-            f"backbone {name!r} has no {weights!r} weights; "
-            + ("take --weights imagenet or --weights FILE" if weights == "embedded" else "use mobilenet_v3_small")
-        )
+        default = "" if weights == "embedded" else ", which is used unless --backbone names another,"
+        other = "take imagenet or a file" if weights == "embedded" else "name one that has: --backbone mobilenet_v2"
+        raise BundleError(f"the network {name!r}{default} has no {weights!r} weights; {other}")
     trunk = _trunk(backbone)
     if taps:
         backbone = tapped(backbone, trunk, taps)
@@ -253,6 +256,43 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
     return Embedder().eval()
 
 
+def check_answers(network: nn.Module, images: NDArray[np.uint8], source: str) -> None:
+    """Refuse a network whose numbers get lost on the way, naming the layer where that begins.
+
+    Args:
+        network: An embedder.
+        images: uint8 (N, S, S, 3).
+        source: Where its weights come from, for the error.
+
+    Raises:
+        BundleError: It gives NaN or infinity for one of them.
+    """
+    import torch
+
+    first: list[str] = []
+
+    def watch(name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
+        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            if isinstance(output, torch.Tensor) and not torch.isfinite(output).all():
+                first.append(name)
+
+        return hook
+
+    hooks = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
+    try:
+        with torch.inference_mode():
+            broken = not bool(torch.isfinite(network(torch.from_numpy(images))).all())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if broken:
+        where = f" from layer {first[0].removeprefix('trunk.')!r} on" if first else ""
+        raise BundleError(
+            f"the network with weights from {source} gives values that are not numbers (NaN or infinity){where}; "
+            "the weights are damaged: take other ones"
+        )
+
+
 def blocks(trunk: nn.Module) -> list[nn.Module]:
     """The row of blocks that a trunk is."""
     children = list(trunk.children())
@@ -272,41 +312,6 @@ def state(network: nn.Module) -> dict[str, torch.Tensor]:
     """What a weights file holds of an embedder: the trunk's tensors, and with taps how they are joined."""
     joining = {key: tensor for key, tensor in network.state_dict().items() if key in JOINING}
     return {**network.get_submodule("trunk").state_dict(), **joining}
-
-
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read a file of named tensors without running any code in it; half precision is widened to float32.
-
-    Args:
-        path: `.safetensors`, or what `torch.save` wrote: a state dict, or a dict that holds one under `state_dict`,
-            `model_state_dict` or `model`. A `module.` prefix (DataParallel) is taken off.
-
-    Raises:
-        BundleError: If the file is missing, is no such file, or holds something else than tensors.
-    """
-    import torch
-
-    if not path.is_file():
-        raise BundleError(f"no weights file {path}; give --weights a state dict, or imagenet")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling raises nearly every builtin, SafetensorError is a bare Exception
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise BundleError(f"{path.name} is no readable weights file ({reason}); save a state dict again") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise BundleError(f"{path.name} holds no state dict (names with tensors); save model.state_dict()")
-    return {
-        key.removeprefix("module."): tensor.float() if tensor.is_floating_point() else tensor
-        for key, tensor in state.items()
-    }
 
 
 def _trunk(backbone: Backbone) -> nn.Module:
@@ -342,26 +347,28 @@ def _fill(network: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tens
     import torch
 
     trunk, joining = network.get_submodule("trunk"), dict[str, torch.Tensor]()
+    state = unwrapped(state, trunk.state_dict(), source)
     if backbone.taps:
-        features, rank = backbone.embedding, len(state.get("gains", ()))
+        features, rank = backbone.embedding, state["gains"].numel() if "gains" in state else 0
         joining = {"centre": torch.empty(features), "weight": torch.empty(features)}
         joining |= {"basis": torch.empty(rank, features), "gains": torch.empty(rank)} if rank else {}
     wanted = {**trunk.state_dict(), **joining}
-    counters = {key for key in wanted if key.endswith("num_batches_tracked")}  # not used when evaluating
-    classifier = ("classifier.", "fc.")
-    missing = sorted(wanted.keys() - state.keys() - counters)
-    unexpected = sorted(key for key in state.keys() - wanted.keys() if not key.startswith(classifier))
-    shapes = sorted(key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape)
-    problems = [
-        f"{word} {len(keys)} (first: {keys[0]})"
-        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if keys
-    ]
-    if problems:
-        raise BundleError(f"{source} does not fit {backbone.architecture}: {', '.join(problems)}; check --backbone")
+    wrong = misfit(state, wanted, CLASSIFIERS)
+    if wrong.any:
+        others = [name for name in _fitting(state) if name != backbone.name]
+        advice = f"it fits {' and '.join(others)}: give --backbone {others[0]}" if others else "check --backbone"
+        default = ", which is used unless --backbone names another" if backbone.is_embedded else ""
+        raise BundleError(f"{source} does not fit {backbone.name}{default}: {wrong}; {advice}")
+    check_numbers({key: state[key] for key in wanted.keys() & state.keys()}, source)
     for key in joining:
         network.register_buffer(key, state[key].clone())
     trunk.load_state_dict({key: state.get(key, value) for key, value in trunk.state_dict().items()})
+
+
+def _fitting(state: Mapping[str, torch.Tensor]) -> list[str]:
+    """The networks of the table that these weights would fit."""
+    rows = (row for row in BACKBONES.values() if not row.is_embedded)
+    return [row.name for row in rows if not misfit(state, _trunk(row).state_dict(), CLASSIFIERS).any]
 
 
 def _download(backbone: Backbone, progress: bool) -> dict[str, torch.Tensor]:
@@ -375,6 +382,7 @@ def _download(backbone: Backbone, progress: bool) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = choice.get_state_dict(progress=progress, check_hash=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise BundleError(
-            f"could not download {choice.url} ({error}); fetch it on another machine and give --weights FILE"
+            f"could not download {choice.url} ({error}); fetch it on another machine and name that file: "
+            f"--weights FILE (compare: --backbone {backbone.name}=FILE)"
         ) from error
     return state

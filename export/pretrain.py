@@ -39,6 +39,7 @@ from edge.files import replacing
 from export import backbones, checkpoint
 from export.pictures import Batch, Pictures, draw
 from export.spread import Spread
+from export.state_dict import read_state_dict
 
 TEMPERATURE = 2.0
 MEASURED = 8  # batches on which the scale of the teacher's features is measured
@@ -159,7 +160,7 @@ class Teacher:
     """
 
     def __init__(self, arch: str, file: Path, device: str) -> None:
-        state = backbones.read_state_dict(file)
+        state = read_state_dict(file)
         last = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
         if len(last) != 1:
             raise BundleError(f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher")

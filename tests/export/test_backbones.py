@@ -11,7 +11,8 @@ import torch
 
 from edge.errors import BundleError
 from export import backbones
-from export.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load, read_state_dict
+from export.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load
+from export.state_dict import read_state_dict
 
 
 @pytest.mark.parametrize("name", BACKBONES)

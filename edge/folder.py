@@ -33,9 +33,15 @@ class Stamp(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something that people should know while watching goes on."""
+    """Something that people should know while watching goes on.
+
+    `gone` is True where the source gives nothing any more, False where it gives something again. `frozen` is True where
+    a camera gives the same picture again and again, to the byte, False where it has changed at last. None: as before.
+    """
 
     text: str
+    gone: bool | None = None
+    frozen: bool | None = None
 
 
 class Journal:
@@ -164,11 +170,11 @@ class Folder:
                 now = _scan(self.path)
                 self._journal.tidy(now, time.time())
                 if gone:
-                    yield Notice(f"{self.name} is back")
+                    yield Notice(f"{self.name} is back", gone=False)
                 gone = False
             except OSError as error:
                 if not gone:
-                    yield Notice(f"{error.filename or self.name}: {error.strerror}; waiting for it")
+                    yield Notice(f"{error.filename or self.name}: {error.strerror}; waiting for it", gone=True)
                 now, gone = {}, True
             cost = time.monotonic() - start
             waiting = [name for name, stamp in now.items() if before.get(name) == stamp and self._new(name, stamp)]

@@ -20,6 +20,7 @@ from edge.folder import Folder, Journal, Notice, pause
 from edge.photos import Frame
 
 LONGEST_WAIT = 10.0  # seconds from one try to open a lost source to the next
+FROZEN_SECONDS, FROZEN_FRAMES = 10.0, 10  # from so many equal frames over so long a time on, a picture is called frozen
 Event = Frame | Skipped | Notice | None
 Stream = Callable[[float], Iterator[bytes]]  # seconds between frames → frames
 
@@ -90,6 +91,7 @@ class Live:
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
         """As `Source.frames`; it ends only by `stop`."""
         wait, lost, there = 1.0, False, False
+        still = _Still()
         while not stop.is_set():
             newest = _Newest(self._stream, every)
             try:
@@ -102,8 +104,10 @@ class Live:
                         yield None
                         continue
                     if lost:
-                        yield Notice(f"{self.name} is back")
+                        yield Notice(f"{self.name} is back", gone=False)
                     wait, lost, there = 1.0, False, True
+                    if (frozen := still.changed(data, start)) is not None:
+                        yield Notice(f"{self.name} {still.wording}", frozen=frozen)
                     now = time.time()
                     yield Frame(f"{self.name} {_written(now)}", data, now)
                     yield from pause(every - (time.monotonic() - start), stop)
@@ -112,7 +116,7 @@ class Live:
             if not lost and not stop.is_set():
                 lost = True
                 what = "is gone" if there else "gives no picture"
-                yield Notice(f"{self.name} {what}: {newest.ended}; waiting for it")
+                yield Notice(f"{self.name} {what}: {newest.ended}; waiting for it", gone=True)
             yield from pause(wait, stop)
             wait = min(2 * wait, LONGEST_WAIT)
 
@@ -133,6 +137,42 @@ class Film:
                 if stop.is_set():
                     return
                 yield Frame(f"{self.name} {shot.second:.2f} s", shot.data, time.time())
+
+
+class _Still:
+    """Tells when a camera's picture freezes: a sensor's grain makes no two frames equal, a hanging camera does.
+
+    A camera that is asked for a picture it renews once a minute looks like that too: how long a picture stood before it
+    changed is learned, and only what stands twice as long is called frozen.
+    """
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._since = 0.0
+        self._equal = 0
+        self._frozen = False
+        self._limit = FROZEN_SECONDS
+        self.wording = ""
+
+    def changed(self, data: bytes, now: float) -> bool | None:
+        """Take a frame at `now`, in seconds; True: frozen from now on, False: moving again, None: as before."""
+        if data != self._data:
+            frozen, stood = self._frozen, now - self._since
+            self._data, self._since, self._equal, self._frozen = data, now, 1, False
+            if not frozen:
+                return None
+            self._limit = max(self._limit, 2 * stood)
+            self.wording = f"changes again, after {stood:.0f} s"
+            return False
+        self._equal += 1
+        if self._frozen or self._equal < FROZEN_FRAMES or now - self._since < self._limit:
+            return None
+        self._frozen = True
+        self.wording = (
+            f"has given the same picture {self._equal} times in {now - self._since:.0f} s, to the byte: it may hang; "
+            "switch it off and on, unless it renews its picture seldom"
+        )
+        return True
 
 
 class _Newest:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge import camera, mjpeg
+from edge import camera, mjpeg, source
 from edge.answers import Skipped
 from edge.errors import HomeError, SourceError
 from edge.folder import TIDY, Folder, Journal, Notice, Stamp
@@ -325,3 +325,28 @@ def test_what_is_no_source_is_said_in_one_line(source: str, monkeypatch: pytest.
 
 def _none(_: Path) -> Journal:
     raise AssertionError("no folder")
+
+
+def test_a_frozen_picture_is_told_once_and_that_it_moves_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "FROZEN_SECONDS", 0.3)
+    shown = [0]
+    with filming(lambda _: picture("brick", shown[0])) as server:
+        stop, notices, frames = threading.Event(), list[Notice](), 0
+        for event in open_source(server.url(), _none).frames(0.01, stop):
+            if isinstance(event, Notice):
+                notices.append(event)
+                shown[0] += 1
+                frames = 0
+            frames += isinstance(event, Frame)
+            if len(notices) == 2 and frames > 20:
+                stop.set()
+    assert [notice.frozen for notice in notices] == [True, False]
+    assert all(notice.gone is None for notice in notices)
+
+
+def test_a_picture_that_is_seldom_renewed_is_called_frozen_once_only() -> None:
+    still, told = source._Still(), list[bool]()
+    for second in range(600):
+        changed = still.changed(b"picture %d" % (second // 60), float(second))
+        told += [] if changed is None else [changed]
+    assert told == [True, False]

@@ -80,13 +80,22 @@ class Compared(NamedTuple):
     serving_right: int
 
 
+class Unmeasured(NamedTuple):
+    """A label that has no part in a figure, how many examples it has, and why, with what to do."""
+
+    label: str
+    examples: int
+    reason: str
+
+
 class Retrained(NamedTuple):
     """What `retrain` made.
 
-    `loo_accuracy` is the share of examples named rightly by a head that was not taught them; None where there are too
-    few to tell, and `note` says so. `scope` says whose examples it counts: "local" ones or "all". Where `promoted` is
-    False the head stays a candidate, and `refusal` says why: it did clearly worse than the `serving` generation on the
-    pictures `held_out`, on those taught here that both share, or on the factory's. None: there is nothing to compare.
+    `loo_accuracy` is the share of examples named rightly by a head that was not taught them, of the labels that can be
+    measured; the others are `unmeasured`, and `note` sums up why. None where fewer than two can be. `scope` says whose
+    examples it counts: "local" ones or "all". Where `promoted` is False the head stays a candidate, and `refusal` says
+    why: it did clearly worse than the `serving` generation on the pictures `held_out`, on those taught here that both
+    share, or on the factory's. None: there is nothing to compare.
     """
 
     generation: int
@@ -100,6 +109,7 @@ class Retrained(NamedTuple):
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
     note: str
+    unmeasured: tuple[Unmeasured, ...]
     scope: str
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as
@@ -115,7 +125,10 @@ class Retrained(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """How the serving head did on a labelled folder. `confusion` rows are `truths`, columns `labels`."""
+    """How the serving head did on a labelled folder. `confusion` rows are `truths`, columns `labels`.
+
+    `unmeasured` are the labels with too few pictures in the folder to say how well they are told, or none.
+    """
 
     accuracy: float
     interval: tuple[float, float]
@@ -126,6 +139,7 @@ class Evaluated(NamedTuple):
     unknown: int | None  # pictures that `classify` calls unknown, whatever `confusion` counts them as
     unknown_by_truth: tuple[int, ...]  # of each of `truths`
     untaught: tuple[str, ...]  # truths that the head has no label for: their photos cannot be right
+    unmeasured: tuple[Unmeasured, ...]
     unreadable: tuple[Skipped, ...]
     generation: int
 
@@ -165,6 +179,7 @@ class Status(NamedTuple):
     method: str
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
+    unmeasured: tuple[Unmeasured, ...]  # labels that have no part in `loo_accuracy`
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught or relabelled after the serving head was made
     region: str | None  # the part of each picture that is looked at; None: the whole
@@ -189,6 +204,7 @@ class HistoryEntry(NamedTuple):
     factory_examples: int
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
+    unmeasured: tuple[Unmeasured, ...]  # labels that have no part in `loo_accuracy`
     held_out_accuracy: float | None
     held_out_examples: int
     serving: bool
@@ -277,6 +293,7 @@ class Audited(NamedTuple):
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
     note: str
+    unmeasured: tuple[Unmeasured, ...]  # labels that have no part in `loo_accuracy`
     scope: str
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as

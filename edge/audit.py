@@ -19,12 +19,12 @@ from edge import photos, preprocess
 from edge.answers import Advice, Audited, Guess, LearningCurve, Repeated, Skipped, Suspect, Thin, Unsure, rows
 from edge.curve import Curve, learning_curve
 from edge.errors import ImageError, NotEnough
-from edge.evaluate import ENOUGH
 from edge.factory import factory_examples, named_examples
 from edge.fit import Examples, groups_of
 from edge.head import unit
 from edge.judge import judge
 from edge.suspects import Suspicions, contradictions, near_duplicates, nearness, suspicions
+from edge.unmeasured import ENOUGH
 
 if TYPE_CHECKING:
     from edge.home import Home
@@ -80,19 +80,21 @@ def audit(
         tuple(e.session for e in taught),
     )
     found = suspicions(local, factory)
-    judged = judge(found.result, local.labels, factory.labels, factory.counts > 0)
+    sessions = (*local.sessions, *factory.sessions)
+    judged = judge(found.result, local.labels, factory.labels, factory.counts > 0, sessions)
     rng = np.random.default_rng(SEED)
     curve = learning_curve(local, found.result, rng, factory)
     answer = Audited(
         examples=len(taught),
         not_looked_at=left,
         factory_examples=len(factory),
-        loo_accuracy=None if judged.reason else judged.evaluation.accuracy,
-        loo_interval=None if judged.reason else judged.evaluation.interval,
-        note=judged.reason,
+        loo_accuracy=judged.accuracy,
+        loo_interval=judged.interval,
+        note=judged.note,
+        unmeasured=judged.unmeasured,
         scope=judged.scope,
         labels=found.result.head.labels,
-        confusion=rows(judged.evaluation.confusion),
+        confusion=rows(judged.confusion),
         suspects=tuple(_suspects(taught, found)),
         contradictions=tuple(_contradictions(taught, local, found)),
         repeated=tuple(_repeated(taught, local)),

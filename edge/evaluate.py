@@ -1,8 +1,7 @@
 """How good a head is, told honestly: accuracy with an interval, confusion, calibration, worst examples.
 
 Given probabilities (N, C), held-out or leave-one-out, and the true names. A row of NaN is *not measured* (the only
-example of its label) and is left out of every figure. Below five measured examples of some label the figures are
-given but marked as not measurable yet: leave-one-out is then far from the truth.
+example of its label) and is left out of every figure; which labels have enough for a figure is for `judge` to say.
 
 Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (the interval);
 Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (the
@@ -18,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.errors import LabelError
+from edge.errors import LabelError, NotEnough
 
-ENOUGH = 5  # measured examples of every label, from which leave-one-out is honest
 _SHARED = 0.7  # what one leave-one-out answer is worth: measured, so that 95 % intervals cover the truth
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
@@ -30,31 +28,20 @@ class Evaluation:
     """What was measured.
 
     Args:
-        accuracy: the share of measured examples that were right, NaN if there are none.
+        accuracy: the share of measured examples that were right.
         interval: its 95 % interval.
         examples: how many were measured.
-        unmeasured: how many could not be.
         labels: C names.
         confusion: (C, C) int64, rows are the truth, columns the answer; true names not in labels have no row.
-        recall: (C,) share of every label's examples that were right, NaN where there are none.
         calibration_error: expected |confidence − accuracy| over fifteen bins of confidence.
-        reason: why the figures are not measurable yet; empty if they are.
     """
 
     accuracy: float
     interval: tuple[float, float]
     examples: int
-    unmeasured: int
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
-    recall: NDArray[np.float64]
     calibration_error: float
-    reason: str
-
-    @property
-    def measurable(self) -> bool:
-        """Whether every label had enough examples for the figures to be believed."""
-        return not self.reason
 
 
 def evaluate(
@@ -73,40 +60,28 @@ def evaluate(
 
     Raises:
         LabelError: the three do not fit together.
+        NotEnough: nothing was measured, so that there is no figure.
 
     >>> result = evaluate([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["a", "b", "b"], ("a", "b"))
-    >>> round(result.accuracy, 3), result.confusion.tolist(), result.measurable
-    (0.667, [[1, 0], [1, 1]], False)
-    >>> result.reason
-    "not measurable yet: label 'a' has 1 measured example, 5 are needed"
+    >>> result.examples, result.confusion.tolist()
+    (3, [[1, 0], [1, 1]])
     """
     table, true = _checked(probabilities, truth, labels)
-    measured = ~np.isnan(table).any(axis=1)
+    measured = np.isfinite(table).all(axis=1)
+    if not measured.any():
+        raise NotEnough("no example was measured; teach more")
     table, true, classes = table[measured], true[measured], len(labels)
     answer = table.argmax(axis=1)
     right, known = answer == true, true >= 0
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (true[known], answer[known]), 1)
-    counts = confusion.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        recall = np.diag(confusion) / counts
-    few = int(counts.argmin())
-    reason = (
-        f"not measurable yet: label {labels[few]!r} has {counts[few]} measured example{'s' * int(counts[few] != 1)}, "
-        f"{ENOUGH} are needed"
-        if counts[few] < ENOUGH
-        else ""
-    )
     return Evaluation(
-        accuracy=float(right.mean()) if right.size else float("nan"),
+        accuracy=float(right.mean()),
         interval=wilson(int(right.sum()), right.size, 1.0 if held_out else _SHARED),
         examples=right.size,
-        unmeasured=int((~measured).sum()),
         labels=tuple(labels),
         confusion=confusion,
-        recall=recall,
         calibration_error=_calibration_error(table.max(axis=1, initial=0.0), right),
-        reason=reason,
     )
 
 
@@ -173,8 +148,6 @@ def _checked(
 
 
 def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width (fifteen, as Guo et al. 2017); NaN if nothing measured."""
-    if not right.size:
-        return float("nan")
+    """Expected calibration error over bins of equal width (fifteen, as Guo et al. 2017)."""
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     return float(np.abs(np.bincount(place, confidence - right, bins)).sum() / right.size)

@@ -4,8 +4,11 @@ Pure. What an older program did not keep is missing; what is there is of the rig
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from edge.unmeasured import is_stored
 
 
 def _share(value: Any) -> bool:
@@ -27,6 +30,7 @@ def _text(value: Any) -> bool:
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "loo_accuracy": lambda value: value is None or _share(value),
     "loo_interval": lambda value: value is None or _interval(value),
+    "unmeasured": is_stored,
     "local_examples": _count,
     "factory_examples": _count,
     "held_out_examples": _count,
@@ -38,13 +42,15 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def read_figures(text: str) -> dict[str, Any]:
-    """Read a generation's figures.
+    """Read a generation's figures; an accuracy of NaN, as 0.1.0 kept where nothing was measured, is None.
 
     Raises:
         ValueError: it is no JSON object, or one of them is of no kind that is ever written.
 
     >>> read_figures('{"loo_accuracy": 0.5, "promoted": true}')
     {'loo_accuracy': 0.5, 'promoted': True}
+    >>> read_figures('{"loo_accuracy": NaN, "loo_interval": [0, 1]}')
+    {'loo_accuracy': None, 'loo_interval': None}
     >>> read_figures('{"loo_accuracy": "good"}')
     Traceback (most recent call last):
     ...
@@ -52,7 +58,10 @@ def read_figures(text: str) -> dict[str, Any]:
     """
     told = read_json(text)
     if not isinstance(told, dict):
-        raise ValueError("its figures are no JSON object")
+        raise ValueError("its figures are not a JSON object")
+    accuracy = told.get("loo_accuracy")
+    if isinstance(accuracy, float) and math.isnan(accuracy):
+        told |= {"loo_accuracy": None, "loo_interval": None}
     for name, fits in _KINDS.items():
         if name in told and not fits(told[name]):
             raise ValueError(f"its {name} is {told[name]!r}"[:100])

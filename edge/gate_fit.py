@@ -26,9 +26,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.evaluate import ENOUGH
 from edge.fit import Examples, groups_of
 from edge.gate import COVERAGE, KNOTS, Background, Gate
+from edge.unmeasured import ENOUGH
 
 FEWEST = 4  # left-out examples: two labels of two
 BURST = 0.9  # median similarity above which the pictures are frames of one scene; those of a sign language reach 0.85

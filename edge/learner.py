@@ -180,6 +180,7 @@ class Learner(Home):
         if not truths:
             raise ImageError(f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify")
         from edge.evaluate import evaluate
+        from edge.unmeasured import ENOUGH, Missing, told
 
         labels = serving.head.labels
         untaught = tuple(sorted(set(truths) - set(labels)))
@@ -193,6 +194,8 @@ class Learner(Home):
             else []
         )
         seen = [i for i, label in enumerate(judged.labels) if label in truths]
+        counts = [truths.count(label) for label in judged.labels]
+        few = [Missing(i, n, "few" if n else "absent") for i, n in enumerate(counts) if n < ENOUGH]
         return Evaluated(
             accuracy=judged.accuracy,
             interval=judged.interval,
@@ -207,6 +210,7 @@ class Learner(Home):
             if unknown
             else (),
             untaught=untaught,
+            unmeasured=told(few, judged.labels),
             unreadable=tuple(unreadable),
             generation=serving.generation,
         )

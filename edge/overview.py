@@ -8,6 +8,7 @@ from edge.answers import HistoryEntry, LabelCount, Status
 from edge.drift import drift_of
 from edge.factory import factory_examples
 from edge.gate import Gate
+from edge.unmeasured import read
 
 if TYPE_CHECKING:
     from edge.home import Home
@@ -32,6 +33,7 @@ def status(home: "Home") -> Status:
         method=serving.method,
         loo_accuracy=serving.figures.get("loo_accuracy"),
         loo_interval=_pair(serving.figures.get("loo_interval")),
+        unmeasured=read(serving.figures.get("unmeasured"), serving.labels),
         labels=tuple(
             LabelCount(label, local[label], factory[label], held_out[label])
             for label in sorted({*local, *factory, *held_out})
@@ -58,6 +60,7 @@ def history(home: "Home") -> list[HistoryEntry]:
             factory_examples=g.figures.get("factory_examples", 0),
             loo_accuracy=g.figures.get("loo_accuracy"),
             loo_interval=_pair(g.figures.get("loo_interval")),
+            unmeasured=read(g.figures.get("unmeasured"), g.labels),
             held_out_accuracy=_share(g.figures.get("held_out_right"), g.figures.get("held_out_examples")),
             held_out_examples=g.figures.get("held_out_examples", 0),
             serving=g.generation == serving,

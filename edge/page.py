@@ -96,7 +96,7 @@ def _head(home: "Home", answer: Audited, now: str) -> str:
         low, high = answer.loo_interval
         about = (
             f"named rightly by a head that was not taught them (95 % interval {100 * low:.0f}–{100 * high:.0f}), "
-            f"measured on {SCOPES[answer.scope]}"
+            f"measured on {SCOPES[answer.scope]}" + (f"; {escape(answer.note)}" if answer.note else "")
         )
     doubts = sum(s.likely for s in answer.suspects)
     tiles = [

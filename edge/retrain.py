@@ -119,14 +119,14 @@ def fit_anew(home: "Home", coverage: float) -> Fitted:
             yield Examples(store.embeddings(ids, info.dimension), labels, sessions)
 
     start = time.perf_counter()
-    countable = factory.counts > 0
-    judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, countable)
+    countable, sessions = factory.counts > 0, (*(e.session for e in taught), *factory.sessions)
+    judged = judge(fit_chunks(read, factory), [e.label for e in taught], factory.labels, countable, sessions)
     gate = None
-    if coverage < 1:
-        counted = np.concatenate([np.ones(len(taught), bool), countable & (judged.scope == "all")])
-        gate = fit_gate(read, factory, judged.fit.head.labels, home.background, counted, coverage)
+    for scope in (judged.scope, "all") if coverage < 1 else ():  # the factory's help where a burst is all there is
+        counted = np.concatenate([np.ones(len(taught), bool), countable & (scope == "all")])
+        gate = gate or fit_gate(read, factory, judged.fit.head.labels, home.background, counted, coverage)
     milliseconds = 1000 * (time.perf_counter() - start)
-    pixels = None if judged.reason else _pixel_accuracy(home, judged, taught, factory, names)
+    pixels = _pixel_accuracy(home, judged, taught, factory, names) if judged.measurable else None
     found = mistakes(judged.fit, [e.label for e in taught], DOUBTS)
     doubted = [(store.examples("examples.id = ?", taught[mistake.row].id)[0], mistake) for mistake in found]
     doubts = tuple(Doubt(e.id, e.source, e.label, m.guess, m.probability) for e, m in doubted)
@@ -142,7 +142,7 @@ def enter(home: "Home", fitted: Fitted, force: bool = False) -> Retrained:
         force: let it serve in any case.
     """
     judged, basis, gate = fitted.judged, fitted.basis, fitted.gate
-    head, evaluation = judged.fit.head, judged.evaluation
+    head = judged.fit.head
     names = [basis.factory_labels[i] for i in fitted.factory.labels]
     contest = Contest(home, head, judged.fit.loo, basis.taught, fitted.factory, names)
     refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
@@ -155,23 +155,25 @@ def enter(home: "Home", fitted: Fitted, force: bool = False) -> Retrained:
         shared=_compared(contest.shared),
         factory=_compared(contest.factory),
         method=judged.fit.method,
-        loo_accuracy=None if judged.reason else evaluation.accuracy,
-        loo_interval=None if judged.reason else evaluation.interval,
-        note=judged.reason,
+        loo_accuracy=judged.accuracy,
+        loo_interval=judged.interval,
+        note=judged.note,
+        unmeasured=judged.unmeasured,
         scope=judged.scope,
         labels=head.labels,
-        confusion=rows(evaluation.confusion),
+        confusion=rows(judged.confusion),
         local_examples=len(basis.taught),
         factory_examples=len(judged.fit.loo) - len(basis.taught),
         doubts=fitted.doubts,
         known_coverage=gate.coverage if gate else None,
         unknown_note=_unknown_note(gate, head.labels, fitted.coverage),
         pixel_accuracy=fitted.pixel_accuracy,
-        advice=_advice(evaluation.accuracy, fitted.pixel_accuracy),
+        advice=_advice(judged.accuracy, fitted.pixel_accuracy),
         milliseconds=fitted.milliseconds,
         total_milliseconds=0.0,
     )
-    figures = {name: getattr(answer, name) for name in (*FIGURES, "promoted", "refusal")} | contest.figures
+    figures = {name: getattr(answer, name) for name in (*FIGURES, "promoted", "refusal")}
+    figures |= {"unmeasured": judged.missing, **contest.figures}
     generation = home.store.add_head(
         head.to_bytes(),
         head.labels,
@@ -200,7 +202,7 @@ def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float)
 def _pixel_accuracy(
     home: "Home", judged: Judged, taught: "Sequence[Labelled]", factory: Examples, names: Sequence[str | None]
 ) -> float | None:
-    """The left-out accuracy on thumbnails of the examples that count, or None where they have none."""
+    """The accuracy on thumbnails, left out, of the labels that the figure counts; None where there are none."""
     thumbs = home.store.thumbs()
     if any(example.id not in thumbs for example in taught):
         return None
@@ -220,13 +222,14 @@ def _pixel_accuracy(
     if len(set(chosen)) < 2:
         return None
     result = fit(Examples(table, chosen, tuple(sessions[row] for row in order)))
-    measured = np.isfinite(result.loo).all(axis=1)
+    left_out = {judged.fit.head.labels[m.column] for m in judged.missing}
+    measured = np.isfinite(result.loo).all(axis=1) & np.array([label not in left_out for label in chosen])
     right = [result.head.labels[i] == label for i, label in zip(result.loo.argmax(axis=1), chosen, strict=True)]
     return float(np.mean(np.array(right)[measured])) if measured.any() else None
 
 
-def _advice(accuracy: float, pixels: float | None) -> str:
-    if pixels is None or accuracy > pixels or accuracy >= GOOD:
+def _advice(accuracy: float | None, pixels: float | None) -> str:
+    if accuracy is None or pixels is None or accuracy > pixels or accuracy >= GOOD:
         return ""
     return (
         f"8 × 8 pixels alone are named rightly as often ({100 * pixels:.1f} %): what this backbone knows does not help "

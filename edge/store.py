@@ -318,7 +318,17 @@ class Store(Database):
         cursor = self._db.execute(
             "INSERT INTO heads(created, method, backbone, labels, head, figures, gate, own, last_example, crc)"
             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, crc32(?4, ?5, ?7, ?8))",
-            (created, method, backbone, json.dumps(ids), head, json.dumps(figures), gate, own, last_example),
+            (
+                created,
+                method,
+                backbone,
+                json.dumps(ids),
+                head,
+                json.dumps(figures, allow_nan=False),
+                gate,
+                own,
+                last_example,
+            ),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid

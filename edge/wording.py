@@ -46,9 +46,20 @@ def _accuracy(accuracy: float | None, interval: tuple[float, float] | None) -> s
     return f"{percent(accuracy)} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
 
 
-def retrained(result: "Retrained") -> list[str]:
+def _measured(result: "Retrained | Audited", brackets: str = "", how: str = "") -> list[str]:
+    """The accuracy with what it is measured on, and the labels that have no part in it."""
     from edge.judge import SCOPES
 
+    if result.loo_accuracy is None:
+        return [f"accuracy: {result.note}"]
+    figure = _accuracy(result.loo_accuracy, result.loo_interval)
+    return [
+        f"accuracy: {figure}{brackets}, measured on {SCOPES[result.scope]}{how}",
+        *([f"  {result.note}"] if result.note else []),
+    ]
+
+
+def retrained(result: "Retrained") -> list[str]:
     serves = "serves" if result.promoted else f"is a candidate, generation {result.serving} goes on serving"
     lines = [
         f"generation {result.generation} {serves}: {plural(len(result.labels), 'label')}, "
@@ -62,13 +73,7 @@ def retrained(result: "Retrained") -> list[str]:
         ]
     if result.held_out:
         lines.append(f"held out: {_compared(result.held_out)}")
-    if result.loo_accuracy is None:
-        lines.append(f"accuracy: {result.note}")
-        return lines
-    lines.append(
-        f"accuracy: {_accuracy(result.loo_accuracy, result.loo_interval)}, the 95 % interval in brackets, measured on "
-        f"{SCOPES[result.scope]}, each named by a head that was not taught it"
-    )
+    lines += _measured(result, ", the 95 % interval in brackets", ", each named by a head that was not taught it")
     if result.known_coverage is not None:
         kept = f"{100 * result.known_coverage:.0f} of 100 known pictures are kept"
         lines.append(f"unlike everything taught is called unknown: set so that {kept}")
@@ -76,7 +81,7 @@ def retrained(result: "Retrained") -> list[str]:
         lines.append(f"calling pictures unknown: {result.unknown_note}")
     if result.advice:
         lines.append(f"careful: {result.advice}")
-    if len(result.labels) <= 12:
+    if len(result.labels) <= 12 and any(map(any, result.confusion)):
         lines += ["", "what it is (rows) and what it was called (columns):"]
         lines += confusion_table(result.labels, result.labels, result.confusion)
     if result.doubts:
@@ -96,6 +101,10 @@ def evaluated(result: "Evaluated") -> list[str]:
     ]
     if result.untaught:
         lines.append(f"never taught, so never right: {', '.join(result.untaught)}; teach it: edge teach LABEL PICTURES")
+    if result.unmeasured:
+        from edge.unmeasured import reasons
+
+        lines.append(f"says little of some labels: {reasons(result.unmeasured)}")
     if result.unknown:
         found = [
             f"{u} of {sum(row)} {t}"
@@ -124,13 +133,24 @@ def status(status: "Status") -> list[str]:
         f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
         f"generation  {status.generation}, made {when(status.trained)} by {status.method}{new}",
         *([f"candidate   {status.candidate}, clearly worse, see: edge history"] if status.candidate else []),
-        f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out",
+        *_stands(status),
         *([f"region      {status.region} (left,top,width,height) of each picture"] if status.region else []),
         *_lately(status),
         *(["crops       a small one of each picture taught is kept"] if status.keeps_crops else []),
         "",
         *table(rows, right=[1, 2, 3]),
     ]
+
+
+def _stands(status: "Status") -> list[str]:
+    """How good the serving head is, and the labels of which that is not known."""
+    from edge.unmeasured import note
+
+    left_out = note(status.unmeasured, status.loo_accuracy is not None)
+    if status.loo_accuracy is None:
+        return [f"accuracy    {left_out}"]
+    figure = f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out"
+    return [figure, *([f"            {left_out}"] if left_out else [])]
 
 
 def _lately(status: "Status") -> list[str]:
@@ -157,10 +177,14 @@ def _compared(compared: "Compared") -> str:
 
 
 def history(entries: "list[HistoryEntry]") -> list[str]:
+    from edge.unmeasured import note
+
     held_out = any(entry.held_out_examples for entry in entries)
     head = ["generation", "", "made", "examples", "right, each left out", *(["held out"] * held_out), "labels"]
     rows = [_entry(entry, held_out) for entry in entries]
-    refused = [f"{e.generation} is clearly worse: {e.refusal}" for e in entries if not e.promoted and e.refusal]
+    partly = [(e, [u for u in e.unmeasured if u.examples]) for e in entries]
+    refused = [f"{e.generation}: {note(few, e.loo_accuracy is not None)}" for e, few in partly if few]
+    refused += [f"{e.generation} is clearly worse: {e.refusal}" for e in entries if not e.promoted and e.refusal]
     return [*table([head, *rows], right=[0, 3]), *([""] if refused else []), *refused]
 
 
@@ -175,14 +199,10 @@ def _entry(entry: "HistoryEntry", held_out: bool) -> list[str]:
 
 
 def audited(result: "Audited") -> list[str]:
-    from edge.judge import SCOPES
-
     lines = [
         f"{plural(result.examples, 'example')} taught here looked at, {result.factory_examples:,} from the factory"
         + (f"; {result.not_looked_at:,} older ones were not" if result.not_looked_at else ""),
-        f"accuracy: {_accuracy(result.loo_accuracy, result.loo_interval)}, measured on {SCOPES[result.scope]}"
-        if result.loo_accuracy is not None
-        else f"accuracy: {result.note}",
+        *_measured(result),
     ]
 
     def section(title: str, items: list[list[str]], most: int = 10) -> None:

@@ -32,6 +32,7 @@ PURE = {
     "smooth",
     "stream",
     "suspects",
+    "unmeasured",
 }
 DISK = {
     "backup",

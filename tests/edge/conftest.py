@@ -5,6 +5,7 @@ environment. Where there is none, the tests that need one are skipped.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import backbone, bundle, photos
+from edge import backbone, bundle, cli, photos
 from edge.backbone import RUNTIMES, Backbone
 from edge.bundle import FactoryExamples, Golden
 from edge.manifest import BackboneInfo, Manifest, ModelFile
 
+Run = Callable[..., tuple[int, str, str]]
 DATA = Path(__file__).parent / "data"
 SIDE, DIMENSION = 16, 8
 MODELS = {"onnx": DATA / "tiny.onnx", "tflite": DATA / "tiny.tflite"}
@@ -115,3 +117,25 @@ def clock() -> Callable[[], datetime]:
         return now
 
     return tick
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run `edge ARGS` in this process, with a home of its own; return exit code, stdout and stderr."""
+    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("EDGE_DEBUG", raising=False)
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edge", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        seen = capsys.readouterr()
+        return int(end.value.code or 0), seen.out, seen.err
+
+    return call
+
+
+@pytest.fixture
+def ready(run: Run, tiny_bundle: Path) -> Run:
+    assert run("init", tiny_bundle)[0] == 0
+    return run

@@ -5,44 +5,19 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge import cli, database
+from edge import database
 
-from .conftest import COLOURS, write_pictures
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run `edge ARGS` in this process, with a home of its own; return exit code, stdout and stderr."""
-    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("EDGE_DEBUG", raising=False)
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edge", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        seen = capsys.readouterr()
-        return int(end.value.code or 0), seen.out, seen.err
-
-    return call
+from .conftest import COLOURS, Run, write_pictures
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "pictures", dict.fromkeys(COLOURS, 6), first=700)
-
-
-@pytest.fixture
-def ready(run: Run, tiny_bundle: Path) -> Run:
-    assert run("init", tiny_bundle)[0] == 0
-    return run
 
 
 def test_from_bundle_to_a_label_taught_here(ready: Run, pictures: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.errors import LabelError
+from edge.errors import LabelError, NotEnough
 from edge.evaluate import evaluate, margins, wilson, worst
 
 
@@ -17,7 +17,7 @@ def table(rows: int, seed: int) -> tuple[np.ndarray, list[str]]:
 
 
 @given(st.integers(1, 60), st.integers(0, 99))
-def test_accuracy_confusion_and_recall_tell_the_same(rows: int, seed: int) -> None:
+def test_accuracy_and_confusion_tell_the_same(rows: int, seed: int) -> None:
     probabilities, truth = table(rows, seed)
     result = evaluate(probabilities, truth, ("a", "b", "c"))
     assert np.isclose(result.accuracy * rows, np.trace(result.confusion))
@@ -40,24 +40,15 @@ def test_names_the_head_does_not_know_count_as_wrong() -> None:
     assert evaluate([[1.0, 0.0]] * 2, ["a", "zebra"], ("a", "b")).accuracy == 0.5
 
 
-def test_rows_of_nan_are_counted_apart() -> None:
+def test_rows_of_nan_are_in_no_figure() -> None:
     result = evaluate([[np.nan, np.nan], [1, 0]], ["b", "a"], ("a", "b"))
-    assert (result.examples, result.unmeasured, result.accuracy) == (1, 1, 1.0)
-    assert np.isnan(result.recall[1])
+    assert (result.examples, result.accuracy) == (1, 1.0)
+    assert result.confusion.tolist() == [[1, 0], [0, 0]]
 
 
-@pytest.mark.parametrize(("rows", "measurable"), [(4, False), (5, True)])
-def test_five_measured_examples_of_every_label_are_enough(rows: int, measurable: bool) -> None:
-    result = evaluate([[0.8, 0.2]] * rows + [[0.2, 0.8]] * 9, ["a"] * rows + ["b"] * 9, ("a", "b"))
-    assert result.measurable is measurable
-    assert ("label 'a' has 4 measured examples, 5 are needed" in result.reason) is not measurable
-
-
-def test_nothing_measured_is_said_and_not_invented() -> None:
-    result = evaluate(np.full((2, 2), np.nan), ["a", "b"], ("a", "b"))
-    assert np.isnan(result.accuracy)
-    assert result.interval == (0.0, 1.0)
-    assert not result.measurable
+def test_of_nothing_measured_there_is_no_figure() -> None:
+    with pytest.raises(NotEnough):
+        evaluate(np.full((2, 2), np.nan), ["a", "b"], ("a", "b"))
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -1,0 +1,80 @@
+"""Labels that have no part in a figure, and why: a figure says what it left out, and what would change that. Pure.
+
+A generation keeps the reason as a word beside its column's number, not as a text with the label's name in it: the name
+may change, and one that is forgotten is to leave no trace.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from edge.answers import Unmeasured
+
+ENOUGH = 5  # measured examples of a label, from which leave-one-out is honest
+SHOWN = 4  # reasons in one line
+
+_REASONS = {
+    "few": "'{label}' has {pictures}, {enough} are needed",
+    "session": "all {pictures} of '{label}' are of one session; capture another burst later",
+    "untaught": "no picture of '{label}' was taught here",
+    "adapted": "the network itself was trained on the factory's pictures of '{label}'; teach some here",
+    "absent": "no picture of '{label}' is in the folder",
+}
+
+
+class Missing(NamedTuple):
+    """A label by its column, how many examples it has, and a key of `_REASONS`."""
+
+    column: int
+    examples: int
+    why: str
+
+
+def told(missing: Sequence[Missing], labels: Sequence[str]) -> tuple[Unmeasured, ...]:
+    """Say it under the names that the columns have today.
+
+    >>> told([Missing(1, 20, "session")], ["shut", "open"])[0].reason
+    "all 20 pictures of 'open' are of one session; capture another burst later"
+    """
+    return tuple(Unmeasured(labels[m.column], m.examples, _reason(m, labels[m.column])) for m in missing)
+
+
+def note(unmeasured: Sequence[Unmeasured], figure: bool) -> str:
+    """Say in one line that there is no figure, or of which labels it is none; "" if every label was measured."""
+    what = "not measured" if figure else "not measurable yet"
+    return f"{what}: {reasons(unmeasured)}" if unmeasured else "" if figure else what
+
+
+def reasons(unmeasured: Sequence[Unmeasured]) -> str:
+    """Sum up why, in one line.
+
+    >>> reasons(told([Missing(0, 1, "few"), Missing(1, 0, "untaught"), Missing(2, 0, "untaught")], "abc"))
+    "'a' has 1 picture, 5 are needed; no picture of 'b', 'c' was taught here"
+    """
+    lines = [u.reason for u in unmeasured if u.examples]
+    more = f"and {len(lines) - SHOWN} more labels" if len(lines) > SHOWN else ""
+    none = [u for u in unmeasured if not u.examples]  # one reason for all of them
+    names = ", ".join(f"'{u.label}'" for u in none[:SHOWN]) + (f" and {len(none) - SHOWN} more" * (len(none) > SHOWN))
+    absent = [u.reason.replace(f"'{u.label}'", names, 1) for u in none[:1]]
+    return "; ".join([*lines[:SHOWN], *([more] if more else []), *absent])
+
+
+def read(stored: Any, labels: Sequence[str]) -> tuple[Unmeasured, ...]:
+    """Read what a generation keeps of it: rows of `Missing`; what an older program did not keep is empty."""
+    missing = [Missing(*row) for row in stored or ()]
+    return told([m for m in missing if m.column < len(labels)], labels)
+
+
+def is_stored(value: Any) -> bool:
+    """Whether a value read back is what a generation keeps of it."""
+    return isinstance(value, list) and all(
+        isinstance(row, list)
+        and len(row) == 3
+        and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 53 for n in row[:2])
+        and row[2] in _REASONS
+        for row in value
+    )
+
+
+def _reason(missing: Missing, label: str) -> str:
+    pictures = f"{missing.examples:,} picture{'' if missing.examples == 1 else 's'}"
+    return _REASONS[missing.why].format(label=label, pictures=pictures, enough=ENOUGH)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import preprocess
+from edge.find import find
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 LIGHT = np.array([0.5, 0.45, 0.3])  # what is left of red, green and blue at the site
@@ -54,7 +55,7 @@ def embedded(cache: Path, site: bool = False) -> list[Set]:
         if not path.exists():
             arrays = {}
             for part in ("train", "val"):
-                files = preprocess.find(folder / part)
+                files = find([folder / part]).files
                 names = sorted({file.parent.name for file in files})
                 arrays[f"X_{part}"] = embed(files, site)
                 arrays[f"y_{part}"] = np.array([names.index(file.parent.name) for file in files])

@@ -33,6 +33,7 @@ from benchmarks.embeddings import SHARED, Set, embedded, features
 from benchmarks.peers import peers
 from edge import preprocess
 from edge.domain import Domain, complaints, look
+from edge.find import find
 from edge.fit import Examples, fit
 from edge.gate import Background, Judge
 from edge.gate_fit import fit_gate
@@ -247,7 +248,7 @@ def domain(most: int = 300) -> None:
         rng = np.random.default_rng(0)
         train, test = (
             [files[i] for i in rng.permutation(len(files))[:most]]
-            for files in (preprocess.find(folder / "train"), preprocess.find(folder / "val"))
+            for files in (find([folder / "train"]).files, find([folder / "val"]).files)
         )
         usual = Domain.of(np.stack([look(preprocess.load(file)).statistics for file in train]))
         for file in test:
@@ -315,7 +316,7 @@ def benches(cache: Path, generic: Path | None) -> Iterator[Bench]:
     from export.background import shipped
     from export.build import fingerprint
 
-    files = preprocess.find(SHARED / "data" / "imagenet_sample1000")[:: 1000 // RANDOM]
+    files = find([SHARED / "data" / "imagenet_sample1000"]).files[:: 1000 // RANDOM]
     if V2.exists():
         made_by = hashlib.sha256(V2.read_bytes()).hexdigest()[:12]
 

@@ -119,11 +119,11 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
     A picture unlike everything taught is called unknown.
     """
     from edge.answers import Skipped, to_json
-    from edge.preprocess import find
+    from edge.find import find
 
     opened = learner()
     partly = False
-    for result in opened.classify([file for path in pictures for file in find(path)], explain):
+    for result in opened.classify(find(pictures).files, explain):
         if isinstance(result, Skipped):
             partly = True
             complain(f"skipped: {result.reason}")

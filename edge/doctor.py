@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge import backbone, bundle, machine, photos, preprocess
+from edge import backbone, bundle, machine, photos
 from edge.answers import Finding
 from edge.compare import DomainCheck
 from edge.database import FILE
 from edge.errors import EdgeError
+from edge.find import find
 from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile, most_precise
 from edge.trial import Trial, attempt
@@ -99,7 +100,7 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
 
 def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
     """Compare pictures with those that the home was taught."""
-    files = [file for path in paths for file in preprocess.find(path)]
+    files = find(paths).files
     check = DomainCheck(learner)
     unreadable = 0
     for photo in photos.embed(files, learner.backbone(len(files)), learner.info, look=True):

@@ -28,7 +28,16 @@ class EdgeError(Exception):
 
 
 class ImageError(EdgeError, ValueError):
-    """A picture that cannot be read (truncated, not a picture) or must not be (a decompression bomb)."""
+    """A picture that cannot be read (truncated, not a picture) or must not be (a decompression bomb).
+
+    Args:
+        message: one line.
+        reason: the group in which the file is counted, a kind of `edge.count.REASONS`.
+    """
+
+    def __init__(self, message: str, reason: str = "damaged") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class LabelError(EdgeError, ValueError):

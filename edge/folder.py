@@ -19,6 +19,7 @@ from edge import preprocess
 from edge.answers import Skipped
 from edge.errors import HomeError, ImageError
 from edge.files import replacing
+from edge.find import reason
 from edge.photos import Frame
 
 KEEP = 7 * 86_400.0  # seconds for which an answer is remembered though its picture is gone: it may be on a stick
@@ -225,7 +226,7 @@ def _scan(folder: Path) -> dict[str, Stamp]:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         open_folders.append(entry.path)
-                    elif Path(entry.name).suffix.lower() in preprocess.SUFFIXES:
+                    elif not reason(Path(entry.path)):
                         try:
                             found[entry.path] = _stamp(entry.stat())
                         except FileNotFoundError:

@@ -17,11 +17,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import backbone, drift, photos, preprocess
+from edge import backbone, drift, photos
 from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
 from edge.files import replacing
+from edge.find import find, labelled
 from edge.home import Clock, Home, Warn, unheard, utc_now
 from edge.labels import clean
 from edge.serving import Serving
@@ -164,8 +165,8 @@ class Learner(Home):
         Raises:
             ImageError: there is no such folder, or no picture in it.
         """
-        folders = photos.class_folders(folder)
-        files = [(file, label) for label, path in folders.items() for file in preprocess.find(path)]
+        found = labelled(folder)
+        files = list(zip(found.files, found.names, strict=True))
         serving = self.serving()
         truths: list[str] = []
         embeddings: list[NDArray[np.float32]] = []
@@ -231,7 +232,7 @@ class Learner(Home):
         from edge.audit import audit, least_sure
         from edge.uncertain import saved
 
-        files = [file for path in pictures for file in preprocess.find(path)]
+        files: Sequence[Path] = find(pictures).files
         watched = None if pictures else self.uncertain
         if watched is not None:
             files = saved(watched)[: -RECENT - 1 : -1]
@@ -335,7 +336,7 @@ def _known(example: Example, label: str) -> str:
 
 
 def _pictures(path: photos.Picture) -> Sequence[photos.Picture]:
-    return [path] if isinstance(path, photos.Frame) else preprocess.find(path)
+    return [path] if isinstance(path, photos.Frame) else find([path]).files
 
 
 def _source(path: photos.Picture) -> str:

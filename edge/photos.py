@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from edge import domain, preprocess
 from edge.backbone import Backbone
-from edge.errors import DatasetError, ImageError
-from edge.labels import clean
+from edge.errors import ImageError
 from edge.manifest import BackboneInfo
 from edge.region import Region
 
@@ -112,26 +111,6 @@ def embed(
                 yield ahead.popleft().result()
         finally:  # the reader stopped early, or a worker failed
             pool.shutdown(cancel_futures=True)
-
-
-def class_folders(folder: Path) -> dict[str, Path]:
-    """List a folder's class folders by label: its visible subfolders, by name.
-
-    Raises:
-        DatasetError: there is no such folder, it has no subfolder, or two of them mean one label.
-        LabelError: a subfolder's name is no label.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is no folder; name one that holds a folder of pictures for each label")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            first = found.setdefault(clean(path.name), path)
-            if first != path:
-                raise DatasetError(f"{first} and {path} both mean {clean(path.name)!r}; merge the two folders")
-    if not found:
-        raise DatasetError(f"{folder} holds no class folders; put the pictures of each label in a folder of its name")
-    return found
 
 
 def digest(file: Path) -> str:

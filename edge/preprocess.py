@@ -15,29 +15,34 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from edge.errors import ImageError
+from edge.kinds import CALLED, HEAD, RAW, Kind, kind
 from edge.quiet import quiet
 from edge.region import Region
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 CROP_BYTES = 32_000  # of a kept crop
 MAX_BYTES = 100_000_000  # of one file
 MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
 MAX_PIXELS = 40_000_000  # decoded at once
 MAX_MEMORY = 190_000_000  # bytes that one picture may take while it is decoded, of a board of 512 MB
 MAX_LENGTH = 65_535  # pixels a side; Pillow keeps 16 bytes for each row beside its pixels
-_ORIENTATION = 0x0112  # EXIF tag
-# Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. Those that
-# Pillow has ready without importing all its plugins come first.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
+_ORIENTATION, _REDUCED, _INNER = 0x0112, 0x00FE, 0x014A  # TIFF tags; the last two: a thumbnail, and what is inside
+# Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. A file's first
+# bytes say which one it is, and that plugin alone is asked.
+_PLUGINS = {
+    "PNG": "Png", "BMP": "Bmp", "GIF": "Gif", "PPM": "Ppm", "WEBP": "WebP", "TIFF": "Tiff", "AVIF": "Avif",
+    "JPEG2000": "Jpeg2K",
+}  # fmt: skip
+_LIBRARIES = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}  # that Pillow may have been built without
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 3, "I;16B": 3, "I;16L": 3, "I;16N": 3}  # a pixel in memory; else 4
 _OVERHEAD = {"WEBP": 11, "TIFF": 4, "GIF": 4}  # bytes a pixel that the decoder holds for itself, measured
 _PROGRESSIVE = 2  # bytes a pixel and channel: such a JPEG is held whole, at whatever scale it is asked for
@@ -69,7 +74,7 @@ def load(path: Path | str, size: int = 224, short_side: int = 256) -> Pixels:
 
 
 def read(path: Path | str) -> bytes:
-    """Read a picture file's bytes; refuses what is no regular file (a pipe would block) or is over `MAX_BYTES`.
+    """Read a picture file's bytes; refuses what is not a regular file (a pipe would block) or is over `MAX_BYTES`.
 
     Raises:
         ImageError: it cannot be read; the message names it.
@@ -78,16 +83,19 @@ def read(path: Path | str) -> bytes:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise ImageError(f"{path} is not a file; name a picture or a folder of pictures")
+            raise ImageError(f"{path} is not a file; name a picture or a folder of pictures", "not-a-file")
         if about.st_size > MAX_BYTES:
-            raise ImageError(
-                f"{path} has {about.st_size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read; make it smaller"
-            )
+            raise _too_large(path, about.st_size)
         return path.read_bytes()
     except FileNotFoundError:
-        raise ImageError(f"{path} does not exist; check the path") from None
+        if path.is_symlink():
+            target = path.readlink()
+            raise ImageError(f"{path} is a link to {target}, which does not exist", "broken-link") from None
+        raise ImageError(f"{path} does not exist; check the path", "unreadable") from None
     except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
+        raise ImageError(
+            f"{path} cannot be read ({error.strerror or error}); check its permissions", "unreadable"
+        ) from error
 
 
 def decode(data: bytes, name: str, size: int, short_side: int, region: Region | None = None) -> Pixels:
@@ -102,10 +110,9 @@ def decode(data: bytes, name: str, size: int, short_side: int, region: Region | 
     >>> decode(file.getvalue(), "grey.png", size=224, short_side=256)[0, 0]
     array([200, 200, 200], dtype=uint8)
     """
-    if not data:
-        raise ImageError(f"{name} is empty (0 bytes); take the picture again or delete it")
+    what = kind(data[:HEAD])
     try:
-        with _open(data) as image:
+        with _open(data, what) as image:
             if region is None:
                 return square(_upright(image, name, short_side, len(data)), size, short_side)
             side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
@@ -113,14 +120,17 @@ def decode(data: bytes, name: str, size: int, short_side: int, region: Region | 
             return square(upright.crop(region.box(*upright.size)), size, short_side)
     except ImageError:
         raise
+    except _NotHere as error:
+        raise ImageError(f"{name} is {error.kind.words}; {error.kind.advice}", _reason(error.kind, name)) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ImageError(f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{name} is not a picture that can be read; save it as JPEG, PNG or WebP") from None
+        raise ImageError(
+            f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller", "too-large"
+        ) from None
     except MemoryError:
-        raise ImageError(f"{name} does not fit in memory; make it smaller") from None
+        raise ImageError(f"{name} does not fit in memory; make it smaller", "too-large") from None
     except Exception as error:  # Pillow's decoders raise nearly every builtin on damaged data
-        raise ImageError(f"{name} is damaged or cut short ({error}); take it again or delete it") from error
+        said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names an object in memory
+        raise ImageError(f"{name} is damaged or cut short{said}; copy it again from the camera or card") from error
 
 
 def square(image: Image.Image, size: int, short_side: int) -> Pixels:
@@ -156,34 +166,55 @@ def jpeg(pixels: Pixels) -> bytes:
     return data
 
 
-def find(path: Path | str) -> list[Path]:
-    """List the picture files of a path: itself if it is a file, else those below the folder, sorted, hidden ones not.
+class _NotHere(Exception):
+    """The file is something that cannot be opened here."""
 
-    Raises:
-        ImageError: the path does not exist, or the folder holds no picture.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
-            raise ImageError(f"{path} does not exist; check the path")
-        return [path]
-    found = [
-        p
-        for p in sorted(path.rglob("*"))
-        if p.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(path).parts)
-    ]
-    if not found:
-        raise ImageError(f"{path} holds no picture (.jpg, .png, .webp, …); name another folder")
-    return found
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
 
 
-def _open(data: bytes) -> Image.Image:
-    """Open a picture from memory; a JPEG, as most are, without the 10 ms in which Pillow imports its other plugins."""
-    if data.startswith(b"\xff\xd8\xff"):
+def _open(data: bytes, what: Kind) -> Image.Image:
+    """Open a picture from memory by its own plugin; a JPEG without the 10 ms in which Pillow imports all the others."""
+    file = io.BytesIO(data)
+    if what.format == "JPEG":
         from PIL.JpegImagePlugin import jpeg_factory
 
-        return jpeg_factory(io.BytesIO(data))
-    return Image.open(io.BytesIO(data), formats=_FORMATS)
+        return jpeg_factory(file)
+    if what.format == "HEIF":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError:
+            raise _NotHere(what) from None
+        image: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call]
+        return image
+    if what.format not in _PLUGINS:
+        raise _NotHere(what)
+    try:
+        import_module(f"PIL.{_PLUGINS[what.format]}ImagePlugin")
+    except ImportError:  # this Pillow is older than that format
+        raise _NotHere(what) from None
+    if what.format in _LIBRARIES and not features.check(_LIBRARIES[what.format]):
+        raise _NotHere(what)
+    image = Image.open(file, formats=(what.format,))
+    if what.format == "TIFF" and image.tag_v2.get(_REDUCED) == 1 and _INNER in image.tag_v2:  # type: ignore[attr-defined]
+        raise _NotHere(RAW)  # the picture outside is a thumbnail
+    return image
+
+
+def _reason(what: Kind, name: str) -> str:
+    """The group in which a file is counted that is not a picture for us."""
+    if what.reason in ("heic", "avif", "jpeg-2000", "raw", "format", "empty", "damaged"):
+        return what.reason
+    return "misnamed" if Path(name).suffix.lower() in CALLED else what.reason
+
+
+def _too_large(path: Path, size: int) -> ImageError:
+    with path.open("rb") as file:
+        what = kind(file.read(HEAD))
+    if not what.is_picture:
+        return ImageError(f"{path} is {what.words}; {what.advice}", _reason(what, str(path)))
+    limit = f"{size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read"
+    return ImageError(f"{path} has {limit}; make it smaller", "too-large")
 
 
 def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> Image.Image:
@@ -192,7 +223,8 @@ def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> 
     if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
         raise ImageError(
             f"{name} declares {image.width} × {image.height} pixels, at most {MAX_DECLARED / 1e6:.0f} million and "
-            f"{MAX_LENGTH} a side are read; make it smaller"
+            f"{MAX_LENGTH} a side are read; make it smaller",
+            "too-large",
         )
     with ExitStack() as stack:
         image.draft("RGB", (short_side, short_side))  # JPEG alone: decode at 1/2, 1/4 or 1/8 of the size
@@ -200,13 +232,15 @@ def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> 
         if image.width * image.height > MAX_PIXELS or cost > MAX_MEMORY:
             raise ImageError(
                 f"{name} has {declared / 1e6:.0f} million pixels, which take {cost / 1e6:.0f} MB to decode as "
-                f"{image.format} {image.mode}, at most {MAX_MEMORY / 1e6:.0f} are used; make it smaller"
+                f"{image.format} {image.mode}, at most {MAX_MEMORY / 1e6:.0f} are used; make it smaller",
+                "too-large",
             )
         if cost > _LARGE:
             stack.enter_context(_large)
         if image.mode == "F":
             raise ImageError(
-                f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture"
+                f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture",
+                "format",
             )
         if image.format == "TIFF":  # whose library tells the terminal of each fault
             stack.enter_context(quiet())

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from edge.backbone import Backbone
 from edge.errors import BundleError, DatasetError
+from edge.find import find
 from edge.gate import Background
 from edge.manifest import BackboneInfo
 from edge.photos import embed
-from edge.preprocess import find
 from edge.terminal import Progress, run, say
 from export import backbones
 from export.dataset import Skipped
@@ -71,7 +71,7 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; name one of generic photos, of anything but your labels")
-    files = find(folder)
+    files = find([folder]).files
     rows: list[NDArray[np.float32]] = []
     kinds: list[str] = []
     skipped: list[Skipped] = []

@@ -181,4 +181,5 @@ def _some(photos: Photos, seed: int) -> Photos:
     if len(photos.paths) <= PHOTOS:
         return photos
     rows = np.sort(pick_calibration(photos.targets, PHOTOS, seed))
-    return replace(photos, paths=tuple(photos.paths[row] for row in rows), targets=photos.targets[rows])
+    paths = tuple(photos.paths[row] for row in rows)
+    return replace(photos, paths=paths, targets=photos.targets[rows], held=photos.held[rows])

@@ -4,7 +4,8 @@ The layout is that of torchvision's ImageFolder: one folder per label, photos an
 
     kitchen/cup/1.jpg    kitchen/cup/evening/2.jpg    kitchen/plate/3.png
 
-Hidden files and folders, and files that are no pictures by their suffix, are passed over. A photo that cannot be read
+A folder with such folders in parts (train, val, test) is taken as that. What is not a picture is left out and counted
+(edge/find.py). A photo that cannot be read
 is skipped and reported, and so is the exact copy of another (same bytes): a copy on both sides of a hold-out would
 flatter the figure.
 """
@@ -21,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import preprocess
+from edge.count import Left
 from edge.errors import DatasetError, ImageError, LabelError
-from edge.photos import class_folders
+from edge.find import labelled
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,17 @@ class Photos:
         labels: Sorted, cleaned names; a photo's target is an index into them.
         paths: N files.
         targets: int32 (N,).
+        held: bool (N,), which lie in the folder's own validation part; none where it has no parts.
+        layout: What was made of the folder's parts, in words; "" where it has none.
+        left: What is not among `paths`, and why.
     """
 
     labels: tuple[str, ...]
     paths: tuple[Path, ...]
     targets: NDArray[np.int32]
+    held: NDArray[np.bool_]
+    layout: str
+    left: tuple[Left, ...]
 
 
 @dataclass(frozen=True)
@@ -62,19 +70,16 @@ def find_photos(folder: Path) -> Photos:
         DatasetError: If that is not what the folder holds; the message says what is wrong and what to do.
     """
     try:
-        folders = class_folders(folder)
+        found = labelled(folder)
     except (LabelError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DatasetError(f"{folder}: {reason}") from error
-    labels = tuple(sorted(folders))
-    found = {label: _pictures(folders[label], label) for label in labels}
-    if len(labels) < 2:
-        raise DatasetError(f"{folder} holds one class only ({labels[0]!r}); at least two are needed to tell apart")
-    return Photos(
-        labels,
-        tuple(path for label in labels for path in found[label]),
-        np.repeat(np.arange(len(labels), dtype=np.int32), [len(found[label]) for label in labels]),
-    )
+    if len(found.labels) < 2:
+        raise DatasetError(
+            f"{folder} holds one class only ({found.labels[0]!r}); at least two are needed to tell apart"
+        )
+    targets = np.array([found.labels.index(name) for name in found.names], np.int32)
+    return Photos(found.labels, found.files, targets, np.array(found.held, np.bool_), found.layout, found.left)
 
 
 def hold_out(targets: NDArray[np.int32], share: float, seed: int = 0) -> NDArray[np.bool_]:
@@ -139,10 +144,3 @@ def decoded(paths: Sequence[Path], size: int, short_side: int) -> Iterator[NDArr
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(decode, paths)
-
-
-def _pictures(folder: Path, label: str) -> list[Path]:
-    try:
-        return preprocess.find(folder)
-    except ImageError as error:
-        raise DatasetError(f"class {label!r} has no photo ({error}); add some or delete the folder") from error

@@ -17,6 +17,7 @@ from PIL import Image
 from edge import backbone, bundle, cli, photos
 from edge.backbone import RUNTIMES, Backbone
 from edge.bundle import FactoryExamples, Golden
+from edge.find import labelled
 from edge.manifest import BackboneInfo, Manifest, ModelFile
 
 Run = Callable[..., tuple[int, str, str]]
@@ -82,11 +83,11 @@ def write_bundle(
     group_of: Callable[[Path], int] = lambda file: -1,
 ) -> Path:
     """Write a bundle of the tiny network and a folder of class folders; `group_of` a picture, −1: it stands alone."""
-    folders = photos.class_folders(folder)
-    files = [(file, label) for label, place in folders.items() for file in sorted(place.iterdir())]
+    found = labelled(folder)
+    files = list(zip(found.files, found.names, strict=True))
     embedded = list(photos.embed([file for file, _ in files], network, info))
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.uint8)
-    labels = tuple(sorted(folders))
+    labels = found.labels
     manifest = Manifest(
         name=path.stem,
         created="2026-11-23T12:00:00+00:00",

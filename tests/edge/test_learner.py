@@ -221,7 +221,7 @@ def test_history_tells_each_generations_figures(learner: Learner, coins: Path) -
 
 
 def test_evaluate_wants_class_folders(learner: Learner, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         learner.evaluate(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="no class folders"):
         learner.evaluate(tmp_path / "home")

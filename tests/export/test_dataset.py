@@ -54,10 +54,10 @@ def test_a_folder_that_is_no_dataset_is_refused_in_one_line(
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         find_photos(tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         find_photos(tmp_path / "file")
 
 

@@ -1,0 +1,116 @@
+"""How many files of a folder were seen and read, and why the others were left out: nothing vanishes in silence.
+
+Every command that is given folders ends with this count: a line for people, `"files": {…}` for programs.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class LeftOut(NamedTuple):
+    """Files that were left out for one reason; `reason` is a word of docs/json.md, `example` one of their paths."""
+
+    reason: str
+    count: int  # type: ignore[assignment]  # hides tuple.count
+    example: str
+    advice: str
+
+
+class Files(NamedTuple):
+    """What became of the files that a command was given, itself or in folders: `seen` = `read` + those left out."""
+
+    seen: int
+    read: int
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Left(NamedTuple):
+    """One file, or folder, that was left out."""
+
+    path: Path
+    reason: str  # of `REASONS`
+
+
+class Reason(NamedTuple):
+    """Why files are left out: `one` and `many` follow their count; `partly` if a picture was lost by it."""
+
+    one: str
+    many: str
+    advice: str
+    partly: bool = False
+
+
+_PIP = "pip install 'edge-transfer[heic]'"
+REASONS = {
+    "heic": Reason(".heic", ".heic", f"convert them, or: {_PIP}", True),
+    "avif": Reason(".avif", ".avif", "convert them, or: pip install --upgrade pillow", True),
+    "jpeg-2000": Reason("JPEG 2000", "JPEG 2000", "convert them to JPEG", True),
+    "raw": Reason("raw picture of a camera", "raw pictures of a camera", "export them as JPEG", True),
+    "format": Reason("picture in another format", "pictures in other formats", "save them as JPEG or PNG", True),
+    "damaged": Reason("damaged or cut short", "damaged or cut short", "copy them again from the camera or card", True),
+    "empty": Reason("empty", "empty", "copy them again from the camera or card", True),
+    "too-large": Reason("too large", "too large", "make them smaller", True),
+    "misnamed": Reason(
+        "named like a picture that is something else",
+        "named like pictures that are something else",
+        "edge classify FILE says what it is",
+        True,
+    ),
+    "unreadable": Reason("that cannot be opened", "that cannot be opened", "check their permissions", True),
+    "folder": Reason("folder that cannot be opened", "folders that cannot be opened", "check their permissions", True),
+    "broken-link": Reason("broken link", "broken links", "copy the photos themselves", True),
+    "contradicts": Reason("under two labels", "under two labels", "keep each photo in the folder of its true label"),
+    "beside-labels": Reason(
+        "photo beside the label folders", "photos beside the label folders", "move each into the folder of its label"
+    ),
+    "other-part": Reason(
+        "in a part of the data set that is not used here", "in a part of the data set that is not used here", ""
+    ),
+    "copy": Reason("exact copy", "exact copies", ""),
+    "known": Reason("known already", "known already", ""),
+    "video": Reason("video", "videos", "take single pictures from them"),
+    "archive": Reason("archive", "archives", "unpack them"),
+    "text": Reason("text file", "text files", ""),
+    "other": Reason("other file", "other files", ""),
+    "not-a-file": Reason("socket, pipe or device", "sockets, pipes or devices", ""),
+    "system": Reason("hidden or system file", "hidden or system files", ""),
+    "loop": Reason("link to a folder around it", "links to folders around them", ""),
+    "linked-twice": Reason("link to a folder looked at already", "links to folders looked at already", ""),
+}
+
+
+def count(read: int, left: Iterable[Left]) -> Files:
+    """Count files: those read, and those left out by reason, the most frequent first.
+
+    >>> count(1, [Left(Path("a.heic"), "heic"), Left(Path("b.txt"), "text"), Left(Path("c.heic"), "heic")])[:2]
+    (4, 1)
+    """
+    groups: dict[str, list[Path]] = {}
+    for path, reason in left:
+        groups.setdefault(reason, []).append(path)
+    found = [LeftOut(r, len(paths), str(paths[0]), REASONS[r].advice) for r, paths in groups.items()]
+    found.sort(key=lambda group: (-group.count, group.reason))
+    return Files(read + sum(group.count for group in found), read, tuple(found))
+
+
+def line(files: Files) -> str:
+    """Say it in one line.
+
+    >>> print(line(count(2, [Left(Path("a.heic"), "heic"), Left(Path("b.txt"), "text")])))
+    4 files: 2 read, 2 left out: 1 .heic (convert them, or: pip install 'edge-transfer[heic]'), 1 text file
+    """
+    start = f"{files.seen:,} file{'' if files.seen == 1 else 's'}: {files.read:,} read"
+    if not files.left_out:
+        return start
+    groups = [
+        f"{group.count:,} {REASONS[group.reason].one if group.count == 1 else REASONS[group.reason].many}"
+        + (f" ({group.advice})" if group.advice else "")
+        for group in files.left_out
+    ]
+    return f"{start}, {files.seen - files.read:,} left out: {', '.join(groups)}"
+
+
+def partly(files: Files) -> bool:
+    """Whether there were pictures that could not be read."""
+    return any(REASONS[group.reason].partly for group in files.left_out)

@@ -1,0 +1,199 @@
+"""Which files of a folder are pictures: told by what they hold; whatever is left out is counted, with its reason."""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.count import REASONS, Left, count, line, partly
+from edge.errors import DatasetError, ImageError
+from edge.find import find, labelled
+from edge.kinds import kind
+
+from .kinds import PICTURE, WRITERS, Writer, write
+
+
+def reasons(left: tuple[Left, ...]) -> Counter[str]:
+    return Counter(one.reason for one in left)
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.JPG", "photo.jfif", "photo.txt", "photo.heic", "photo.jpg~", "a.b"])
+def test_a_picture_is_known_by_its_content_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(PICTURE)
+    assert find([tmp_path]).files == (tmp_path / name,)
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda one: one.name)
+def test_every_kind_of_file_is_seen_and_none_vanishes(tmp_path: Path, writer: Writer) -> None:
+    (tmp_path / "good.jpg").write_bytes(PICTURE)
+    write(writer, tmp_path)
+    found = find([tmp_path])
+    names = {path.name for path in found.files} | {one.path.name for one in found.left}
+    assert names == {"good.jpg", writer.name}
+    taken = writer.name in {path.name for path in found.files}
+    assert taken == (writer.left == "")
+    assert reasons(found.left) == ({} if taken else {writer.left: 1})
+
+
+def test_a_text_that_begins_like_a_picture_is_none() -> None:
+    for text in (b"BMW, Audi and others\n", b"P1 is the first player\n", b"GIF is a format", b"RIFF raff"):
+        assert not kind(text).is_picture, text
+
+
+def test_folders_list_their_pictures_sorted_and_hidden_or_system_ones_not(tmp_path: Path) -> None:
+    names = ["b.JPG", "a.png", "sub/c.webp", ".hidden/d.jpg", "._a.jpg", "@eaDir/t.jpg", "__MACOSX/x.jpg"]
+    names += ["#recycle/r.jpg", "lost+found/l.jpg", "$RECYCLE.BIN/i.jpg", ".thumbnails/j.jpg", "Thumbs.db"]
+    names += ["System Volume Information/k.jpg", ".ipynb_checkpoints/m.jpg", ".DS_Store", "desktop.ini"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PICTURE)
+    found = find([tmp_path])
+    assert [str(p.relative_to(tmp_path)) for p in found.files] == ["a.png", "b.JPG", "sub/c.webp"]
+    assert reasons(found.left) == {"system": len(names) - 3}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="holds no picture.*empty"):
+        find([tmp_path / "empty"])
+    (tmp_path / "empty" / "notes.txt").write_text("to do")
+    with pytest.raises(ImageError, match="1 text file"):
+        find([tmp_path / "empty"])
+    with pytest.raises(ImageError, match="does not exist"):
+        find([tmp_path / "nowhere"])
+
+
+def test_linked_folders_are_followed_each_once_and_never_round(tmp_path: Path) -> None:
+    photos, stick = tmp_path / "photos", tmp_path / "stick"
+    for folder in (photos / "own", stick / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").write_bytes(PICTURE)
+    (photos / "a-link-to-own").symlink_to(photos / "own")
+    (photos / "stick").symlink_to(stick)
+    (photos / "stick-again").symlink_to(stick)
+    (photos / "up").symlink_to(tmp_path)
+    (photos / "self").symlink_to(photos)
+    (stick / "back").symlink_to(photos)
+    (photos / "gone").symlink_to(tmp_path / "nowhere")
+    (photos / "round").symlink_to(photos / "round")
+    found = find([photos])
+    assert found.files == (photos / "own" / "1.jpg", photos / "stick" / "deep" / "1.jpg")
+    assert reasons(found.left) == {"linked-twice": 4, "loop": 1, "broken-link": 2}
+
+
+def test_sockets_pipes_and_closed_folders_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(PICTURE)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    here = Path.cwd()
+    with socket.socket(socket.AF_UNIX) as opened:
+        os.chdir(tmp_path)  # a socket's path is short
+        try:
+            opened.bind("socket.jpg")
+        finally:
+            os.chdir(here)
+        found = find([tmp_path])
+    assert reasons(found.left) == {"not-a-file": 2}
+    if os.geteuid():
+        (tmp_path / "closed").mkdir(mode=0)
+        assert reasons(find([tmp_path]).left) == {"not-a-file": 2, "folder": 1}
+
+
+def test_the_count_says_all_in_one_line_and_adds_up(tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(PICTURE)
+    for writer in WRITERS:
+        write(writer, tmp_path)
+    found = find([tmp_path])
+    files = count(len(found.files), found.left)
+    assert files.seen == files.read + sum(group.count for group in files.left_out) == len(WRITERS) + 1
+    said = line(files)
+    assert "\n" not in said
+    for group in files.left_out:
+        assert group.advice == REASONS[group.reason].advice
+        assert str(group.count) in said
+    assert not partly(count(3, []))
+    assert line(count(3, [])) == "3 files: 3 read"
+
+
+Tree = Callable[..., Path]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    def make(*files: str) -> Path:
+        for at, name in enumerate(files):
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(PICTURE + bytes([at]))
+        return tmp_path / "set"
+
+    return make
+
+
+def test_class_folders_give_labels_and_photos_beside_them_are_counted(tree: Tree) -> None:
+    folder = tree("cup/1.jpg", "cup/evening/2.jpg", "plate/3", "loose.jpg", "notes.txt", "@eaDir/x/4.jpg")
+    (folder / "notes.txt").write_text("x")
+    found = labelled(folder)
+    assert found.labels == ("cup", "plate")
+    assert found.names == ("cup", "cup", "plate")
+    assert not any(found.held)
+    assert found.layout == ""
+    assert reasons(found.left) == {"beside-labels": 1, "text": 1, "system": 1}
+
+
+@pytest.mark.parametrize(
+    ("taught", "held", "other"),
+    [
+        ("train", "val", None),
+        ("Training", "validation", "test"),
+        ("train", "test", None),
+        ("train2017", "val2017", None),
+    ],
+)
+def test_train_and_val_are_parts_and_no_labels(tree: Tree, taught: str, held: str, other: str | None) -> None:
+    names = [f"{part}/{label}/{i}.jpg" for part in (taught, held) for label in ("cup", "plate") for i in range(2)]
+    folder = tree(*names, *([f"{other}/cup/9.jpg"] if other else []), f"{held}/fork/1.jpg")
+    found = labelled(folder)
+    assert found.labels == ("cup", "plate")
+    for file, is_held in zip(found.files, found.held, strict=True):
+        assert file.relative_to(folder).parts[0] == (held if is_held else taught)
+    assert sum(found.held) == 4
+    assert taught in found.layout
+    assert held in found.layout
+    assert reasons(found.left) == {"other-part": 2 if other else 1}
+
+
+def test_a_label_may_be_called_train(tree: Tree) -> None:
+    assert labelled(tree("train/1.jpg", "bus/2.jpg")).labels == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (["images/1.jpg", "labels/1.txt"], "object detection"),
+        (["train/images/1.jpg", "train/labels/1.txt", "val/images/2.jpg", "val/labels/2.txt"], "object detection"),
+        (["images/train/1.jpg", "labels/train/1.txt"], "object detection"),
+        (["annotations/a.json", "images/1.jpg"], "object detection"),
+        (["train/1.jpg", "val/2.jpg"], "holds no class folders"),
+        (["kitchen/cup/1.jpg", "kitchen/plate/2.jpg"], "give .*set/kitchen$"),
+        (["kitchen/cup/1.jpg", "kitchen/plate/2.jpg", "__MACOSX/kitchen/._1.jpg", "README.txt"], "give .*set/kitchen$"),
+        (["a/kitchen/cup/1.jpg", "a/kitchen/plate/2.jpg"], "give .*set/a/kitchen$"),
+        (["kitchen/train/cup/1.jpg", "kitchen/val/cup/2.jpg"], "give .*set/kitchen$"),
+        (["1.jpg", "2.jpg"], "holds no class folders"),
+        ([".hidden/1.jpg", "@eaDir/2.jpg"], "holds no class folders"),
+    ],
+)
+def test_another_layout_is_refused_in_one_line_that_says_what_to_do(tree: Tree, files: list[str], says: str) -> None:
+    folder = tree(*files)
+    for text in [*folder.rglob("*.txt"), *folder.rglob("*.json")]:
+        text.write_text("0 0.5 0.5 1 1")
+    with pytest.raises(DatasetError, match=says) as caught:
+        labelled(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_without_photos_is_told_with_its_own_reason(tree: Tree) -> None:
+    folder = tree("cup/1.jpg", "plate/notes.txt", "cup/also.txt")
+    for text in folder.rglob("*.txt"):
+        text.write_text("x")
+    with pytest.raises(DatasetError, match="class 'plate' has no photo .*1 text file"):
+        labelled(folder)

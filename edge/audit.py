@@ -20,6 +20,7 @@ from edge.answers import Advice, Audited, Guess, LearningCurve, Repeated, Skippe
 from edge.curve import Curve, learning_curve
 from edge.errors import ImageError, NotEnough
 from edge.factory import factory_examples, named_examples
+from edge.filename import quoted, restored
 from edge.fit import Examples, groups_of
 from edge.head import unit
 from edge.judge import judge
@@ -102,7 +103,7 @@ def audit(
         curve=None if curve is None else _plain(curve),
         advice=tuple(_advice(local, curve, rng)) if curve else (),
         unsure=tuple(unsure),
-        review=f"edge review {shlex.quote(str(watched))}" if watched and unsure else None,
+        review=f"edge review {quoted(watched)}" if watched and unsure else None,
         unreadable=tuple(unreadable),
         page=None,
         milliseconds=1000 * (time.perf_counter() - start),
@@ -145,7 +146,7 @@ def least_sure(
             str(pictures[row]),
             bool(strange[row]),
             tuple(Guess(labels[c], float(probabilities[row, c])) for c in best[row]),
-            f"edge teach LABEL {shlex.quote(str(pictures[row]))}",
+            f"edge teach LABEL {quoted(pictures[row])}",
         )
         for row in chosen
     ]
@@ -157,7 +158,7 @@ def thumbnails(home: "Home", wanted: "Sequence[Example]") -> Mapping[int, bytes]
     for example in wanted:
         crop = home.store.crop(example.id)
         if crop is None:
-            crop = thumbnail(home, Path(example.source), example.image)
+            crop = thumbnail(home, restored(example.source), example.image)
         if crop is not None:
             found[example.id] = crop
     return found
@@ -168,7 +169,10 @@ def thumbnail(home: "Home", file: Path, image: str | None = None) -> bytes | Non
     try:
         if image not in (None, photos.digest(file)):
             return None
-        return preprocess.jpeg(preprocess.load(file, home.info.input_size, home.info.short_side))
+        data = preprocess.read(file)
+        return preprocess.jpeg(
+            preprocess.decode(data, str(file), home.info.input_size, home.info.short_side, home.region)
+        )
     except ImageError:
         return None
 

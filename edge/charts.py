@@ -90,7 +90,7 @@ def learning_curve(curve: LearningCurve, measured: Curve) -> str:
     width, height, left, bottom, top = 520.0, 300.0, 46.0, 40.0, 14.0
     ahead = np.geomspace(measured.shares[0], 2.0, 40)
     law = measured.at(ahead)
-    floor = max(0.0, np.floor(10 * min(*curve.low, *law)) / 10)
+    floor = min(0.9, max(0.0, np.floor(10 * min(*curve.low, *law)) / 10))  # at 100 %, too, the axis has a length
     first, last = np.log(ahead[0]), np.log(ahead[-1])
 
     def at(share: float, accuracy: float) -> str:

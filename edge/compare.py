@@ -1,12 +1,12 @@
 """Local pictures against the taught ones: do they look like the factory's, and which taught examples are nearest."""
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import Neighbour
+from edge.binomial import tail
 from edge.domain import Complaint, complaints, summary
 from edge.factory import factory_examples
 
@@ -49,7 +49,7 @@ class DomainCheck:
         n = len(self._complaints)
         lines = summary(self._complaints, FEW)
         expected = 1 - self._judge.gate.coverage if self._judge else 1.0
-        if n and not lines and 2 * self._unlike >= n and _tail(n, self._unlike, expected) < 1e-3:
+        if n and not lines and 2 * self._unlike >= n and tail(n, self._unlike, expected) < 1e-3:
             lines.append(
                 f"{self._unlike} of {n} pictures are another scene (unlike everything taught; about {expected * n:.0f} "
                 "would be usual): if the camera was moved or changed, teach a few of its pictures of every label"
@@ -62,7 +62,7 @@ def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) 
     white = home.background.white()
     z = white(embedding[None])[0]
     best: list[Neighbour] = []
-    taught = home.store.examples()
+    taught = home.store.examples("NOT held_out")
     for at in range(0, len(taught), CHUNK):
         part = taught[at : at + CHUNK]
         cosines = white(home.store.embeddings([e.id for e in part], home.info.dimension)) @ z
@@ -76,8 +76,3 @@ def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) 
         rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]
         best += [Neighbour(None, f"factory photo {i + 1}", str(names[i]), float(cosines[i])) for i in rows]
     return tuple(sorted(best, key=lambda neighbour: -neighbour.similarity)[:count])
-
-
-def _tail(n: int, least: int, share: float) -> float:
-    """The probability that at least so many of n happen where each does with probability `share`."""
-    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(least, n + 1))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge import backbone, bundle, machine, photos
+from edge import backbone, bundle, machine
 from edge.answers import Finding
 from edge.compare import DomainCheck
 from edge.database import FILE
@@ -18,6 +18,7 @@ from edge.errors import EdgeError
 from edge.find import find
 from edge.learner import Learner
 from edge.manifest import Manifest, ModelFile, most_precise
+from edge.terminal import plural
 from edge.trial import Trial, attempt
 
 
@@ -77,7 +78,9 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
     try:
         with Learner.open(home) as learner:
             damage = learner.store.damage()
-            findings.append(Finding("home", not damage, damage or f"{learner.store.count()} examples, intact", remedy))
+            findings.append(
+                Finding("home", not damage, damage or f"{plural(learner.store.count(), 'example')}, intact", remedy)
+            )
             check, remedy = "head", "edge retrain"
             serving = learner.serving()
             findings.append(Finding("head", True, f"generation {serving.generation} serves", remedy))
@@ -103,7 +106,7 @@ def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
     files = find(paths).files
     check = DomainCheck(learner)
     unreadable = 0
-    for photo in photos.embed(files, learner.backbone(len(files)), learner.info, look=True):
+    for photo in learner.embed(files, look=True):
         check.add(photo)
         unreadable += photo.error is not None
     findings = []
@@ -114,7 +117,8 @@ def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
         seen, _, remedy = line.partition(": ")
         findings.append(Finding("pictures", False, seen, remedy))
     if unreadable < len(files) and len(findings) == bool(unreadable):
-        seen = f"{len(files) - unreadable} look like those of the bundle"
+        count = len(files) - unreadable
+        seen = f"{count} looks like those of the bundle" if count == 1 else f"{count} look like those of the bundle"
         if not check.known:
             seen = "this bundle does not say what its photos look like; build it again to compare light and focus"
         findings.append(Finding("pictures", True, seen, ""))

@@ -138,7 +138,8 @@ def summary(pictures: Sequence[Sequence[Complaint]], few: float = 0.0) -> list[s
             continue
         named = [complaint for found in pictures for complaint in found if complaint.word == word]
         typical = named[len(named) // 2]
-        where = "the picture is" if len(pictures) == 1 else f"{count} of {len(pictures)} pictures are"
+        verb = "is" if count == 1 else "are"
+        where = "the picture is" if len(pictures) == 1 else f"{count} of {len(pictures)} pictures {verb}"
         number = typical.number if count == 1 else f"such as {typical.number}"
         lines.append(f"{where} {word} ({number}): {typical.remedy}")
     return lines

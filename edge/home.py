@@ -15,6 +15,7 @@ from edge import bundle, overview, photos
 from edge.answers import Forgotten, HistoryEntry, Retrained, Status, Trusted
 from edge.errors import BundleError, EdgeError, HomeError, LabelError
 from edge.factory import factory_labels, put_factory_labels
+from edge.filename import restored, stored
 from edge.gate import COVERAGE, Background
 from edge.labels import clean
 from edge.manifest import BackboneInfo, ModelFile
@@ -128,12 +129,12 @@ class Home:
     def uncertain(self) -> Path | None:
         """Where `watch` saved frames of unsure answers last; None: nowhere yet."""
         kept = self.store.get("uncertain")
-        return Path(kept) if kept and "\0" not in kept else None  # it only says where to look for more
+        return restored(kept) if kept and "\0" not in kept else None  # it only says where to look for more
 
     def put_uncertain(self, folder: Path) -> None:
         """Remember where frames of unsure answers are saved, so that `audit` finds them."""
         with self.store.transaction():
-            self.store.put("uncertain", str(folder.absolute()))
+            self.store.put("uncertain", stored(str(folder.absolute())))
 
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.

@@ -21,6 +21,7 @@ from edge import backbone, drift, photos
 from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
 from edge.compare import DomainCheck, nearest
 from edge.errors import BundleError, ImageError
+from edge.filename import stored
 from edge.files import replacing
 from edge.find import find, labelled
 from edge.home import Clock, Home, Warn, unheard, utc_now
@@ -66,6 +67,16 @@ class Learner(Home):
         self._note_ranks()
         super().close()
 
+    def embed(
+        self,
+        files: Sequence[photos.Picture],
+        known: Collection[str] = frozenset(),
+        look: bool = False,
+        crops: bool = False,
+    ) -> Iterator[photos.Photo]:
+        """Look at pictures as this home does, cut to its region: whatever views them comes here. As `photos.embed`."""
+        return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
+
     def classify(self, files: Sequence[photos.Picture], explain: bool = False) -> Iterator[Answer | Skipped]:
         """Name pictures, files or frames, in their order; one that cannot be read gives a `Skipped`.
 
@@ -74,7 +85,7 @@ class Learner(Home):
             explain: name the nearest taught examples as well.
         """
         serving = self.serving()
-        for photo in self._embed(files):
+        for photo in self.embed(files):
             if photo.embedding is None:
                 yield Skipped(str(photo.path), str(photo.error))
                 continue
@@ -131,7 +142,7 @@ class Learner(Home):
         unreadable: list[Skipped] = []
         batch: list[Embedded] = []
         check = DomainCheck(self, label)
-        for done, photo in enumerate(self._embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
+        for done, photo in enumerate(self.embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
             check.add(photo)
             if photo.error is not None:
                 unreadable.append(Skipped(str(photo.path), str(photo.error)))
@@ -171,7 +182,7 @@ class Learner(Home):
         truths: list[str] = []
         embeddings: list[NDArray[np.float32]] = []
         unreadable: list[Skipped] = []
-        pictures = self._embed([file for file, _ in files])
+        pictures = self.embed([file for file, _ in files])
         for photo, (_, label) in zip(pictures, files, strict=True):
             if photo.embedding is None:
                 unreadable.append(Skipped(str(photo.path), str(photo.error)))
@@ -237,7 +248,7 @@ class Learner(Home):
         if watched is not None:
             files = saved(watched)[: -RECENT - 1 : -1]
         known = {e.image for e in self.store.examples()}
-        seen: list[photos.Photo] = list(self._embed(files, known)) if files else []
+        seen: list[photos.Photo] = list(self.embed(files, known)) if files else []
         fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
         unsure = []
         if fresh:
@@ -254,7 +265,7 @@ class Learner(Home):
 
         text = page(self, found, self.now())
         with replacing(html) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(stored(text), encoding="utf-8")
         return found.answer._replace(page=str(html))
 
     def export(self, path: Path) -> Exported:
@@ -296,15 +307,6 @@ class Learner(Home):
             fingerprint, now = self.info.fingerprint, self.now()
             return [self.store.add_example(item, fingerprint, session, now, held_out) for item in batch]
 
-    def _embed(
-        self,
-        files: Sequence[photos.Picture],
-        known: Collection[str] = frozenset(),
-        look: bool = False,
-        crops: bool = False,
-    ) -> Iterator[photos.Photo]:
-        return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
-
     def _unknown(self, serving: Serving, embedding: NDArray[np.float32], column: int, note: bool = True) -> bool | None:
         """Whether a picture, which the head would name by `column`, is unknown; noted for the drift."""
         if serving.judge is None:
@@ -340,5 +342,4 @@ def _pictures(path: photos.Picture) -> Sequence[photos.Picture]:
 
 
 def _source(path: photos.Picture) -> str:
-    name = path.name if isinstance(path, photos.Frame) else str(path.absolute())
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # a file's name is any bytes
+    return stored(path.name if isinstance(path, photos.Frame) else str(path.absolute()))

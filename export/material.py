@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import fit, preprocess
+from edge.binomial import tail
 from edge.choose import calibrate
 from edge.errors import DatasetError, ImageError
 from edge.head import Head
@@ -208,8 +209,7 @@ def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: flo
         False
     """
     won, lost = int((one & ~other).sum()), int((other & ~one).sum())
-    n = won + lost
-    return bool(sum(math.comb(n, k) for k in range(won, n + 1)) / 2**n < chance)
+    return tail(won + lost, won, 0.5) < chance
 
 
 def clearly_surer(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
 PURE = {
     "answers",
+    "binomial",
     "choose",
     "curve",
     "domain",
@@ -42,6 +43,7 @@ DISK = {
     "quiet",
     "schema",
     "preprocess",
+    "filename",
     "files",
     "find",
     "adopt",

@@ -82,5 +82,6 @@ def test_a_summary_counts_and_says_what_to_do() -> None:
     assert summary([[dark], [dark], []]) == [
         "2 of 3 pictures are too dark (such as 30 % of the usual light): add light"
     ]
+    assert summary([[dark], [], []]) == ["1 of 3 pictures is too dark (30 % of the usual light): add light"]
     assert summary([[dark], *[[] for _ in range(9)]], few=0.1) == []
     assert summary([[], []]) == []

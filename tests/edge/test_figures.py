@@ -1,12 +1,16 @@
 """Figures on the command line: true, finite, and they tell what they left out, whatever was taught."""
 
 import json
+import os
 import re
 import sqlite3
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
+
+from edge.binomial import tail
 
 from .conftest import Run, write_pictures
 
@@ -122,3 +126,89 @@ def test_a_home_in_which_an_older_program_kept_nan_opens_and_serves(only_bursts:
     assert ask(only_bursts, "history")[-1]["loo_interval"] is None
     assert only_bursts("verify")[0] == 0
     assert ask(only_bursts, "retrain")["serving"] == made["generation"] + 1
+
+
+def test_a_chart_of_what_is_all_right_holds_only_numbers() -> None:
+    from edge.answers import LearningCurve
+    from edge.charts import learning_curve
+    from edge.curve import Curve
+
+    for right in (1.0, 0.0):
+        table, columns = np.full((16, 3), right), np.repeat([0, 1], 8)
+        curve = Curve(np.array([0.375, 0.5, 1.0]), table, columns, np.array([8, 8]), np.full((10, 3), 1 - right))
+        told = LearningCurve((3.0, 4.0, 8.0), *3 * ((right,) * 3,))
+        drawn = learning_curve(told, curve)
+        assert not re.search(r"\b(nan|inf)\b", drawn.lower())
+        assert drawn.count("<circle") == 3
+
+
+def test_a_file_whose_name_is_not_utf_8_is_shown_on_the_page_and_in_every_answer(ready: Run, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures", {"brick": 8, "coins": 8}, first=60)
+    for label in ("brick", "coins"):
+        for path in sorted((folder / label).iterdir())[:2]:
+            path.rename(os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9_" + path.name.encode()))
+    assert ready("teach", "brick", folder / "coins")[0] == 0  # all of them wrong, so that they are shown
+    assert ready("retrain", "--force")[0] == 0
+    page = tmp_path / os.fsdecode(b"r\xe9sum\xe9.html")
+    code, out, err = ready("audit", folder / "brick", "--html", page)
+    assert code == 0, err
+    assert page.read_text(encoding="utf-8").count("<svg") >= 1
+    assert strict(ready("audit", folder / "brick", "--json")[1])["examples"] == 8
+    for command in (["evaluate", folder], ["doctor", folder], ["classify", folder]):
+        code, out, err = ready(*command, "--json")
+        assert code in (0, 1), err
+        assert [json.loads(line) for line in out.splitlines()]
+
+
+def test_the_page_shows_a_picture_whose_name_is_not_utf_8(ready: Run, tmp_path: Path) -> None:
+    from edge.audit import thumbnails
+    from edge.home import Home
+
+    folder = write_pictures(tmp_path / "pictures", {"coins": 2}, first=60)
+    path = next(iter(sorted((folder / "coins").iterdir())))
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    path.rename(odd)
+    assert ready("teach", "coins", odd)[0] == 0
+    with Home.open(tmp_path / "home") as home:
+        (example,) = home.store.examples()
+        assert example.source.endswith(r"caf\xe9.png")
+        assert list(thumbnails(home, [example])) == [example.id]
+        home.put_uncertain(odd.parent / os.fsdecode(b"uns\xfcre"))
+        assert home.uncertain == odd.parent / os.fsdecode(b"uns\xfcre")
+
+
+def test_the_nearest_are_taught_and_never_held_out(ready: Run, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures", {"coins": 4}, first=60)
+    pictures = sorted((folder / "coins").iterdir())
+    assert ready("teach", "coins", pictures[0], "--holdout")[0] == 0
+    assert ready("teach", "coins", *pictures[1:])[0] == 0
+    near = ask(ready, "classify", pictures[0], "--explain")["nearest"]
+    assert len(near) == 5
+    assert 1 not in [n["example"] for n in near]
+
+
+@pytest.mark.parametrize("n", [3, 60, 2_400, 400_000])
+def test_a_tail_is_a_probability_whatever_the_number_of_pictures(n: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for least in (0, 1, n // 20, n // 2, n):
+        for share in (0.0, 0.05, 0.5, 1.0):
+            found = tail(n, least, share)
+            assert 0 <= found <= 1
+            assert found == pytest.approx(stats.binom.sf(least - 1, n, share), rel=1e-6, abs=1e-290)
+
+
+def test_thousands_of_strange_pictures_are_compared_and_told(ready: Run, tmp_path: Path) -> None:
+    from edge.compare import DomainCheck
+    from edge.learner import Learner
+    from edge.photos import Photo
+
+    with Learner.open(tmp_path / "home") as learner:
+        check = DomainCheck(learner)
+        look = next(
+            iter(learner.embed([write_pictures(tmp_path, {"brick": 1}) / "brick" / "brick_000.png"], look=True))
+        )
+        strange = Photo(look.path, "", -np.ones(8, np.float32), None, 0.0, look.look)
+        for i in range(2_400):
+            check.add(strange if i % 2 else look)
+        assert check.lines() == [] or "another scene" in check.lines()[0]
+        assert any("1200 of 2400" in line or "2400 of 2400" in line for line in check.lines())

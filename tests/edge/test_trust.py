@@ -17,10 +17,12 @@ from edge.answers import Answer
 from edge.backbone import Backbone
 from edge.bundle import FactoryDomain
 from edge.database import FILE
+from edge.doctor import examine
 from edge.domain import Domain, look
 from edge.gate import Background
 from edge.learner import Learner
 from edge.preprocess import load
+from edge.region import Region
 
 from .conftest import INFO, SIDE, write_bundle, write_pictures
 
@@ -311,3 +313,20 @@ def test_json_says_unknown_with_a_null_label_and_nearest_only_on_request(
     assert all(line["label"] is None for line in unknown)
     assert "nearest" not in lines[0]
     assert len(ask("classify", new / "coins", "--explain")[0]["nearest"]) == 5  # type: ignore[arg-type]
+
+
+def test_doctor_compares_what_is_inside_the_region(learner: Learner, new: Path, tmp_path: Path) -> None:
+    burnt = []
+    for file in sorted((new / "brick").iterdir())[:6]:
+        whole = Image.new("RGB", (80, 40), "white")
+        with Image.open(file) as inside:
+            whole.paste(inside, (0, 0))
+        whole.save(tmp_path / file.name)
+        burnt.append(tmp_path / file.name)
+
+    def seen() -> list[str]:
+        return [f.seen for f in examine(tmp_path / "home", burnt) if f.check == "pictures"]
+
+    assert seen() != ["6 look like those of the bundle"]
+    learner.put_region(Region.parse("0,0,0.5,1"))
+    assert seen() == ["6 look like those of the bundle"]

@@ -279,9 +279,9 @@ def test_what_is_no_film_is_said_in_one_line(tmp_path: Path) -> None:
 def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     (tmp_path / "film.mp4").touch()
-    for source in ("/dev/video0", "0", "rtsp://camera.local/live", str(tmp_path / "film.mp4")):
+    for address in ("/dev/video0", "0", "rtsp://camera.local/live", str(tmp_path / "film.mp4")):
         with pytest.raises(SourceError, match=r"pip install 'edge-transfer\[camera\]'"):
-            open_source(source, _none)
+            open_source(address, _none)
 
 
 def test_a_virtual_environment_that_hides_picamera2_is_seen_through(

@@ -5,7 +5,7 @@ DEVICE := .venv-device
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-arm test-vm check bench bench-heads bench-backbones bench-trust torture clean
+.PHONY: demo test test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust torture clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -16,6 +16,9 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge  ## All tests: the works
 	@EDGE_SURFACES=build $(BIN)/python -m pytest tests
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
 	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest tests/edge
+
+test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
+	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/test_clients.py
 
 test-arm: $(VENV)/ready build/surfaces.edge  ## The device half on emulated aarch64 Debian: each runtime, each processor of a Pi
 	@EDGE_SURFACES=build $(BIN)/python -m tests.arm

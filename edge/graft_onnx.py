@@ -3,7 +3,9 @@
 Owns the few facts of ONNX that this takes; edge/protobuf.py owns the wire format, in which the order between different
 fields is free, a repeated field keeps its own order, and an unknown field may be copied blindly. So the fields of the
 model and of its graph are copied as they stand, byte for byte, except `graph.output`, which becomes a `value_info`; the
-head's nodes, initializers and output go behind them.
+head's nodes, initializers and output go behind them. Bundles of version 0.1.0 hold three things that other programs
+misread (export/portable.py says how, and writes them no more). They are put right on the way: an `ir_version` beyond
+what the opset needs, sets of operators that no node is of, HardSigmoid's `beta` where it only repeats the default.
 
 Source: field numbers from onnx/onnx.proto; operators' versions
 from onnx/docs/Operators.md: ReduceL2 takes its axes as an attribute before opset 18 and as an input from it on;
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.check_onnx import check_onnx
 from edge.errors import BundleError
 from edge.graft import OUTPUT, SMALLEST_NORM, check_dimension
 from edge.protobuf import Field, bytes_field, fields, varint_field
@@ -27,18 +30,20 @@ from edge.protobuf import Field, bytes_field, fields, varint_field
 LABELS_KEY = "labels"
 """Key of the JSON list of labels among the model's metadata."""
 
-_MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 7, 8, 14
+_MODEL_IR, _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_METADATA = 1, 7, 8, 14
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 5, 11, 12, 13
-_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS, _ATTRIBUTE_TYPE = 1, 3, 8, 20
 _TYPE_INT, _TYPE_INTS = 2, 7  # AttributeProto.AttributeType
-_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_LOCATION = 1, 2, 8, 9, 14
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR, _ELEMENT_TYPE, _SHAPE, _SHAPE_DIM, _DIM_VALUE = 1, 2, 1, 1, 2, 1, 1
 _ONNX_DOMAINS = (b"", b"ai.onnx")
-_EXTERNAL = 1  # TensorProto.DataLocation
+_IR, _IR_OPSET = 8, 18  # the version of the file format that opsets up to this one need at most
+_ATTRIBUTE_FLOAT = 2
+_HARD_SIGMOID, _BETA, _BETA_DEFAULT = b"HardSigmoid", b"beta", np.float32(0.5).tobytes()
 _OLDEST_OPSET = 9
 _AXES_ARE_INPUT = 18  # first opset whose ReduceL2 takes the axes as an input
 
@@ -53,16 +58,20 @@ def graft_onnx(
     embedding = _embedding(output, weights)
     if OUTPUT.encode() in _value_names(graph):
         raise BundleError(f"the backbone has a value named {OUTPUT!r}: it is a classifier already")
-    if any(_is_elsewhere(field) for field in graph):
-        raise BundleError("the backbone keeps weights in another file; export it with external_data=False")
+    check_onnx(backbone)
+    opset, domains = _opset(model), _domains(graph)
     prefix = next(name for i in count() if (name := f"head{i or ''}/").encode() not in backbone)
-    head = _head(embedding, weights, bias, power, _opset(model), prefix)
-    grown = b"".join(bytes(field.raw) for field in graph if field.number != _GRAPH_OUTPUT)
+    head = _head(embedding, weights, bias, power, opset, prefix)
+    grown = b"".join(_plain(field) for field in graph if field.number != _GRAPH_OUTPUT)
     grown += bytes_field(_GRAPH_VALUE_INFO, bytes(output)) + head
     metadata = bytes_field(_ENTRY_KEY, LABELS_KEY.encode()) + bytes_field(
         _ENTRY_VALUE, json.dumps(list(labels), ensure_ascii=False).encode()
     )
-    kept = b"".join(bytes(field.raw) for field in model if field.number != _MODEL_GRAPH and not _is_labels(field))
+    new = (_MODEL_GRAPH, _MODEL_IR)
+    unused = [field for field in model if field.number == _MODEL_OPSETS and _domain(field) not in domains]
+    kept = b"".join(bytes(f.raw) for f in model if f.number not in new and f not in unused and not _is_labels(f))
+    version = next((field.value for field in model if field.number == _MODEL_IR), _IR)
+    kept = varint_field(_MODEL_IR, min(version, _IR) if opset <= _IR_OPSET else version) + kept
     return kept + bytes_field(_MODEL_GRAPH, grown) + bytes_field(_MODEL_METADATA, metadata)
 
 
@@ -131,15 +140,22 @@ def _embedding(output: memoryview, weights: NDArray[Any]) -> _Embedding:
 
 def _opset(model: list[Field]) -> int:
     for field in model:
-        if field.number == _MODEL_OPSETS:
-            entry = {part.number: part for part in fields(field.payload)}
-            domain = bytes(entry[_OPSET_DOMAIN].payload) if _OPSET_DOMAIN in entry else b""
-            version = entry[_OPSET_VERSION].value if _OPSET_VERSION in entry else 0
-            if domain in _ONNX_DOMAINS:
-                if version < _OLDEST_OPSET:
-                    raise BundleError(f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET}")
-                return version
+        if field.number == _MODEL_OPSETS and _domain(field) in _ONNX_DOMAINS:
+            version = next((part.value for part in fields(field.payload) if part.number == _OPSET_VERSION), 0)
+            if version < _OLDEST_OPSET:
+                raise BundleError(f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET}")
+            return version
     raise BundleError("the backbone names no ONNX opset: damaged, or not an ONNX file; build the bundle again")
+
+
+def _domain(opset: Field) -> bytes:
+    return next((bytes(part.payload) for part in fields(opset.payload) if part.number == _OPSET_DOMAIN), b"")
+
+
+def _domains(graph: list[Field]) -> set[bytes]:
+    """Return the sets of operators that nodes are of; the head's are of ONNX's own."""
+    nodes = (fields(field.payload) for field in graph if field.number == _GRAPH_NODE)
+    return {bytes(part.payload) for node in nodes for part in node if part.number == _NODE_DOMAIN} | set(_ONNX_DOMAINS)
 
 
 def _value_names(graph: list[Field]) -> set[bytes]:
@@ -160,10 +176,21 @@ def _is_labels(field: Field) -> bool:
     )
 
 
-def _is_elsewhere(field: Field) -> bool:
-    return field.number == _GRAPH_INITIALIZER and any(
-        part.number == _TENSOR_LOCATION and part.value == _EXTERNAL for part in fields(field.payload)
-    )
+def _plain(field: Field) -> bytes:
+    """Return a field of the graph as it is, or a HardSigmoid without a `beta` that only repeats the default."""
+    if field.number != _GRAPH_NODE:
+        return bytes(field.raw)
+    node = list(fields(field.payload))
+    if not any(part.number == _NODE_OP and part.payload == _HARD_SIGMOID for part in node):
+        return bytes(field.raw)
+    return bytes_field(_GRAPH_NODE, b"".join(bytes(part.raw) for part in node if not _is_default_beta(part)))
+
+
+def _is_default_beta(part: Field) -> bool:
+    if part.number != _NODE_ATTRIBUTE:
+        return False
+    attribute = {entry.number: bytes(entry.payload) for entry in fields(part.payload)}
+    return attribute.get(_ATTRIBUTE_NAME) == _BETA and attribute.get(_ATTRIBUTE_FLOAT) == _BETA_DEFAULT
 
 
 def _only(fields: list[Field], number: int, name: str) -> memoryview:

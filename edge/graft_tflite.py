@@ -5,7 +5,8 @@ front of the backbone, and they point on into its untouched bytes. The new vecto
 and operators list the backbone's items first, so every index in it stays right; the graph's output is the head's, and
 so is the output of its signature (the one that `get_signature_runner()` runs), which is made where there is none.
 
-Labels follow TFLite Metadata's convention for associated files: a zip appended to the model, which loaders ignore.
+Labels follow TFLite Metadata's convention for associated files: a zip appended to the model, which loaders ignore, and
+whose list the model's own metadata names.
 
 Source: field ids, operator and option numbers from tensorflow/compiler/mlir/lite/schema/schema.fbs; operators'
 versions from tensorflow/lite/tools/versioning/op_version.cc.
@@ -24,6 +25,7 @@ from edge.check_tflite import check_whole
 from edge.errors import BundleError
 from edge.flatbuffer import Long, Old, Reader, Value, prefix
 from edge.graft import OUTPUT, check_dimension
+from edge.graft_metadata import METADATA, metadata
 
 LABELS_FILE = "labels.txt"
 """Name of the list of labels, one per line, in the zip behind the model."""
@@ -40,7 +42,7 @@ _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SHAPE_SIGNATURE, _HAS_RANK = 0, 1
 _OPCODE, _OP_INPUTS, _OP_OUTPUTS, _OPTIONS_TYPE, _OPTIONS, _LARGE_OPTIONS = 0, 1, 2, 3, 4, 9  # Operator
 _DATA, _DATA_OFFSET, _DATA_SIZE = 0, 1, 2  # Buffer
 _NO_OFFSET = (0, 1)  # the schema: a Buffer's offset of 1 or less is none
-_ENTRY_NAME = 0  # Metadata
+_ENTRY_NAME, _ENTRY_BUFFER = 0, 1  # Metadata
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS, _SIGNATURE_KEY, _SIGNATURE_GRAPH = 0, 1, 2, 4  # SignatureDef
 _MAP_NAME, _MAP_TENSOR = 0, 1  # TensorMap
 _SOFTMAX_BETA = 0  # SoftmaxOptions
@@ -49,7 +51,6 @@ _FREE = -1  # an axis of a shape_signature, or of RESHAPE's target, that is as l
 _FLOAT32, _INT32, _UINT8, _INT8 = 0, 2, 3, 9  # TensorType
 _LARGEST_OLD_CODE = 127  # an int8 field says "look at builtin_code"
 _DEFAULT_SIGNATURE, _DEFAULT_INPUT = "serving_default", "image"
-_MODEL_METADATA = b"TFLITE_METADATA"  # describes the backbone's outputs, which are no longer the model's
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def graft_tflite(
     check_whole(old, graph)
     head = _Head(old, graph)
     probabilities = _add_head(head, outputs[0], weights, bias, power)
-    metadata = [entry for entry in old.tables(old.root, _METADATA) if old.raw(entry, _ENTRY_NAME) != _MODEL_METADATA]
+    # the backbone's own metadata describes an output that is no longer the model's
+    kept = [entry for entry in old.tables(old.root, _METADATA) if old.raw(entry, _ENTRY_NAME) != METADATA.encode()]
+    about = head.buffer(metadata(LABELS_FILE, OUTPUT))
     model: dict[int, Value] = {
         _VERSION: old.number(old.root, _VERSION),
         _CODES: head.codes,
@@ -101,7 +104,7 @@ def graft_tflite(
         _DESCRIPTION: old.reference(old.root, _DESCRIPTION),
         _BUFFERS: head.buffers,
         _METADATA_BUFFERS: old.reference(old.root, _METADATA_BUFFERS),
-        _METADATA: [Old(entry) for entry in metadata],
+        _METADATA: [*map(Old, kept), {_ENTRY_NAME: METADATA, _ENTRY_BUFFER: about}],
         _SIGNATURES: [_signature(old, inputs[0], probabilities)],
     }
     return _with_labels(prefix(model, _IDENTIFIER) + backbone, labels)
@@ -119,14 +122,18 @@ class _Head:
         self.tensors: list[Value] = [Old(tensor) for tensor in old.tables(graph, _TENSORS)]
         self.operators: list[Value] = [Old(operator) for operator in old.tables(graph, _OPERATORS)]
 
+    def buffer(self, data: bytes) -> int:
+        """Add a buffer and return its index."""
+        self.buffers.append({_DATA: data})
+        return len(self.buffers) - 1
+
     def constant(self, name: str, values: NDArray[Any]) -> int:
         """Add a tensor that holds these values and return its index."""
-        self.buffers.append({_DATA: values.tobytes()})
         element = _INT32 if values.dtype.kind == "i" else _FLOAT32
         fields: dict[int, Value] = {
             _SHAPE: np.array(values.shape, "<i4"),
             _TYPE: element,
-            _BUFFER: len(self.buffers) - 1,
+            _BUFFER: self.buffer(values.tobytes()),
         }
         return self._tensor(f"head/{name}", fields)
 

@@ -120,6 +120,8 @@ def _onnx_weight_only(model: bytes) -> bytes:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
+    from export.portable import portable
+
     proto = onnx.load_from_string(model)
     graph = proto.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -137,8 +139,7 @@ def _onnx_weight_only(model: bytes) -> bytes:
     nodes = [*widen, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-    onnx.checker.check_model(proto)
-    return bytes(proto.SerializeToString())
+    return portable(proto.SerializeToString())
 
 
 def _onnx_static(model: bytes, calibration: Images) -> bytes:
@@ -152,6 +153,8 @@ def _onnx_static(model: bytes, calibration: Images) -> bytes:
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize_qdq
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from export.portable import portable
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -188,7 +191,7 @@ def _onnx_static(model: bytes, calibration: Images) -> bytes:
                 },
             },
         )
-        return result.read_bytes()
+        return portable(result.read_bytes())
 
 
 def _groups(convolution: onnx.NodeProto) -> int:

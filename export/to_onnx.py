@@ -28,8 +28,9 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
     Raises:
         BundleError: If this network cannot be expressed in ONNX.
     """
-    import onnx
     import torch
+
+    from export.portable import portable
 
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)  # 2: a batch of 1 would be taken for a constant
     try:
@@ -46,9 +47,7 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
                 verbose=False,
             )
             assert program is not None  # only the old exporter returns None
-            model = program.model_proto
-            onnx.checker.check_model(model)
+            return portable(program.model_proto.SerializeToString())
     except Exception as error:  # the exporter, dynamo and the checker each raise kinds of their own
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(f"this network cannot be written as ONNX ({line}); choose --runtime tflite") from error
-    return bytes(model.SerializeToString())

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 DEVICE := .venv-device
+# The oldest Pillow that pyproject.toml allows, and that of Debian 13, which a Pi's own camera library brings.
+OLD_PILLOWS := 10.1.0 11.1.0
+PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
@@ -11,11 +14,15 @@ demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
 	@$(BIN)/python -m tests.readme
 
-test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge  ## All tests: the workstation's, then the device half alone
+test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pillow-%)  ## All tests: the workstation's, then the device half alone
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
 	@EDGE_SURFACES=build $(BIN)/python -m pytest tests
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
 	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest tests/edge
+	@for version in $(OLD_PILLOWS); do \
+	  echo "== device: pictures with Pillow $$version"; \
+	  PYTHONPATH=build/pillow-$$version $(DEVICE)/bin/python -m pytest $(PICTURES) || exit 1; \
+	done
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
 	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/test_clients.py
@@ -53,6 +60,9 @@ build/surfaces.edge: $(VENV)/ready $(wildcard export/*.py)
 	@rm -rf build/sample
 	@$(BIN)/edge-export sample build/sample >/dev/null
 	@$(BIN)/edge-export build build/sample/photos -o $@
+
+build/pillow-%: $(DEVICE)/ready
+	@$(DEVICE)/bin/python -m pip $(PIP) --target $@ pillow==$*
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(DEVICE) demo build dist

@@ -13,7 +13,7 @@ import math
 import stat
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from edge import metadata
 from edge.errors import ImageError
 from edge.kinds import CALLED, HEAD, RAW, Kind, kind
+from edge.metadata import Bare
 from edge.quiet import quiet
 from edge.region import Region
 
@@ -35,7 +37,6 @@ MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
 MAX_PIXELS = 40_000_000  # decoded at once
 MAX_MEMORY = 190_000_000  # bytes that one picture may take while it is decoded, of a board of 512 MB
 MAX_LENGTH = 65_535  # pixels a side; Pillow keeps 16 bytes for each row beside its pixels
-_ORIENTATION, _REDUCED, _INNER = 0x0112, 0x00FE, 0x014A  # TIFF tags; the last two: a thumbnail, and what is inside
 # Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. A file's first
 # bytes say which one it is, and that plugin alone is asked.
 _PLUGINS = {
@@ -43,6 +44,11 @@ _PLUGINS = {
     "JPEG2000": "Jpeg2K",
 }  # fmt: skip
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}  # that Pillow may have been built without
+_TURNS = dict(enumerate((
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+), 2))  # fmt: skip
+_DEPTHS = (8, 10, 12, 14, 16, 24)  # bits of a grey value
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 3, "I;16B": 3, "I;16L": 3, "I;16N": 3}  # a pixel in memory; else 4
 _OVERHEAD = {"WEBP": 11, "TIFF": 4, "GIF": 4}  # bytes a pixel that the decoder holds for itself, measured
 _PROGRESSIVE = 2  # bytes a pixel and channel: such a JPEG is held whole, at whatever scale it is asked for
@@ -112,11 +118,12 @@ def decode(data: bytes, name: str, size: int, short_side: int, region: Region | 
     """
     what = kind(data[:HEAD])
     try:
-        with _open(data, what) as image:
+        bare = metadata.bare(data, what.format)
+        with _open(bare, what) as image:
             if region is None:
-                return square(_upright(image, name, short_side, len(data)), size, short_side)
+                return square(_upright(image, bare, name, short_side), size, short_side)
             side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
-            upright = _upright(image, name, side, len(data))
+            upright = _upright(image, bare, name, side)
             return square(upright.crop(region.box(*upright.size)), size, short_side)
     except ImageError:
         raise
@@ -173,9 +180,11 @@ class _NotHere(Exception):
         self.kind = kind
 
 
-def _open(data: bytes, what: Kind) -> Image.Image:
+def _open(bare: Bare, what: Kind) -> Image.Image:
     """Open a picture from memory by its own plugin; a JPEG without the 10 ms in which Pillow imports all the others."""
-    file = io.BytesIO(data)
+    if bare.thumbnail:
+        raise _NotHere(RAW)
+    file = io.BytesIO(bare.data)
     if what.format == "JPEG":
         from PIL.JpegImagePlugin import jpeg_factory
 
@@ -195,10 +204,7 @@ def _open(data: bytes, what: Kind) -> Image.Image:
         raise _NotHere(what) from None
     if what.format in _LIBRARIES and not features.check(_LIBRARIES[what.format]):
         raise _NotHere(what)
-    image = Image.open(file, formats=(what.format,))
-    if what.format == "TIFF" and image.tag_v2.get(_REDUCED) == 1 and _INNER in image.tag_v2:  # type: ignore[attr-defined]
-        raise _NotHere(RAW)  # the picture outside is a thumbnail
-    return image
+    return Image.open(file, formats=(what.format,))
 
 
 def _reason(what: Kind, name: str) -> str:
@@ -217,7 +223,7 @@ def _too_large(path: Path, size: int) -> ImageError:
     return ImageError(f"{path} has {limit}; make it smaller", "too-large")
 
 
-def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> Image.Image:
+def _upright(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image.Image:
     """Decode to 8-bit RGB as the photographer saw it, refusing what would take too much memory."""
     declared = image.width * image.height
     if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
@@ -228,7 +234,8 @@ def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> 
         )
     with ExitStack() as stack:
         image.draft("RGB", (short_side, short_side))  # JPEG alone: decode at 1/2, 1/4 or 1/8 of the size
-        cost = file_size + _cost(image, declared)
+        turn = _TURNS.get(metadata.orientation(image.info.get("exif") or b"") or bare.orientation)
+        cost = 2 * len(bare.data) + _cost(image, declared, turn is not None)
         if image.width * image.height > MAX_PIXELS or cost > MAX_MEMORY:
             raise ImageError(
                 f"{name} has {declared / 1e6:.0f} million pixels, which take {cost / 1e6:.0f} MB to decode as "
@@ -246,21 +253,19 @@ def _upright(image: Image.Image, name: str, short_side: int, file_size: int) -> 
             stack.enter_context(quiet())
         image.load()
         if image.mode.startswith("I"):
-            image = _by_strips(image, "L", _upper_bits)
-        if image.getexif().get(_ORIENTATION, 1) != 1:
-            from PIL import ImageOps  # 2 ms that few pictures need
-
-            image = ImageOps.exif_transpose(image)
+            bits = _bits(image, bare.bits)
+            image = _by_strips(image, "L", lambda strip: _upper_bits(strip, bits))
+        if turn is not None:
+            image = image.transpose(turn)
         if image.has_transparency_data:  # seen on white, as viewers show it; the hidden colours are arbitrary
             return _by_strips(image, "RGB", _on_white)
         return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _cost(image: Image.Image, declared: int) -> int:
+def _cost(image: Image.Image, declared: int, turned: bool) -> int:
     """Bytes that decoding takes at its peak: the decoder's, the picture's, those of one turned, and of one in RGB."""
     pixels = image.width * image.height
-    pixel, turned = _BYTES.get(image.mode, 4), image.getexif().get(_ORIENTATION, 1) != 1
-    each = pixel * (1 + turned) + 4 * (image.mode != "RGB") + _OVERHEAD.get(image.format or "", 0)
+    each = _BYTES.get(image.mode, 4) * (1 + turned) + 4 * (image.mode != "RGB") + _OVERHEAD.get(image.format or "", 0)
     held: int = _PROGRESSIVE * len(image.getbands()) * declared if image.info.get("progressive") else 0
     return int(pixels * each + held)
 
@@ -268,17 +273,29 @@ def _cost(image: Image.Image, declared: int) -> int:
 def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Convert a picture to a mode a few rows at a time, so that nothing between is ever there as a whole."""
     result = Image.new(mode, image.size)
-    rows = max(1, _STRIP // image.width)
-    for top in range(0, image.height, rows):
-        result.paste(convert(image.crop((0, top, image.width, min(top + rows, image.height)))), (0, top))
-    if exif := image.info.get("exif"):
-        result.info["exif"] = exif
+    for top, strip in _strips(image):
+        result.paste(convert(strip), (0, top))
     return result
 
 
-def _upper_bits(strip: Image.Image) -> Image.Image:
-    """16 bits of grey: keep the upper 8, where convert() would clip."""
-    return Image.fromarray(np.clip(np.asarray(strip).astype(np.int32) >> 8, 0, 255).astype(np.uint8))
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _bits(image: Image.Image, told: int) -> int:
+    """How many bits the values of a grey picture have, of the 16 or more that they are stored in.
+
+    Cameras of 10, 12 or 14 bits store their values as they are: by the largest one, where the file does not say.
+    """
+    most = max(0, *(int(np.asarray(strip).max()) for _, strip in _strips(image)))
+    return next((bits for bits in (told, *_DEPTHS) if bits and most >> bits == 0), 32)
+
+
+def _upper_bits(strip: Image.Image, bits: int) -> Image.Image:
+    """Deep grey: keep the upper 8 bits, where convert() would clip."""
+    return Image.fromarray(np.clip((np.asarray(strip).astype(np.int64) << 8) >> bits, 0, 255).astype(np.uint8))
 
 
 def _on_white(strip: Image.Image) -> Image.Image:

@@ -28,6 +28,7 @@ PURE = {
     "kinds",
     "labels",
     "lda",
+    "metadata",
     "moments",
     "promote",
     "region",

@@ -311,13 +311,14 @@ class Audited(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """The file that `export` wrote."""
+    """The file that `export` wrote, and the list of its labels where one was asked for."""
 
     file: str
     format: str
     bytes: int
     labels: tuple[str, ...]
     generation: int
+    labels_file: str | None = None
 
 
 class TrustedKey(NamedTuple):

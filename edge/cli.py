@@ -301,19 +301,26 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
 
 @cli.command()
 @click.argument("file", type=_PATH)
+@click.option(
+    "--labels",
+    type=_PATH,
+    metavar="LABELS.txt",
+    help="Also write the labels to this file, one a line, in the order of the model's probabilities.",
+)
 @shared
-def export(file: Path) -> None:
+def export(file: Path, labels: Path | None) -> None:
     """Write the whole classifier as one .onnx or .tflite FILE.
 
     It holds backbone, head and labels, and runs in any ONNX or TFLite runtime with no code of ours.
     """
-    result = learner().export(file)
+    result = learner().export(file, labels)
     size = f"{result.bytes / 1e6:.1f} MB"
     answer(
         result,
         lambda: [
             f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"
-            "; it never says unknown, that is for edge classify alone"
+            "; it never says unknown, that is for edge classify alone",
+            *([f"wrote {result.labels_file}: the labels, in the order of its probabilities"] if labels else []),
         ],
     )
 

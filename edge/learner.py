@@ -268,14 +268,16 @@ class Learner(Home):
             partial.write_text(stored(text), encoding="utf-8")
         return found.answer._replace(page=str(html))
 
-    def export(self, path: Path) -> Exported:
+    def export(self, path: Path, labels: Path | None = None) -> Exported:
         """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
 
         Args:
             path: its ending, .onnx or .tflite, says which. The precision is the home's where the bundle has it so.
+            labels: where to write the list of labels, one a line, in the order of the probabilities; ends in .txt.
 
         Raises:
-            BundleError: another ending, or the bundle brought no model in that format.
+            BundleError: another ending, the bundle brought no model in that format, or a path cannot be written or
+                holds something else.
         """
         kind = FORMATS.get(path.suffix.lower())
         if kind is None:
@@ -285,10 +287,14 @@ class Learner(Home):
         if model is None:
             held = ", ".join(m.file for m in self.bundle.manifest.models)
             raise BundleError(f"this bundle brought no {kind} model, it brought {held}; choose another ending")
+        from edge import classifier_file as files
         from edge.graft import graft
 
         serving = self.serving()
         head = serving.head
+        files.check_model(path, kind)
+        if labels:
+            files.check_list(labels, head.labels)
         data = graft(
             self.bundle.entry(model.file),
             kind,
@@ -296,9 +302,10 @@ class Learner(Home):
             head.bias / head.temperature,
             head.labels,
         )
-        with replacing(path) as partial:
-            partial.write_bytes(data)
-        return Exported(str(path), kind, len(data), head.labels, serving.generation)
+        files.write(path, data)
+        if labels:
+            files.write(labels, files.as_list(head.labels))
+        return Exported(str(path), kind, len(data), head.labels, serving.generation, str(labels) if labels else None)
 
     def _store(self, batch: Sequence[Embedded], session: str | None, held_out: bool) -> list[int]:
         if not batch:

@@ -317,6 +317,41 @@ def test_export_wants_a_known_ending(learner: Learner, tmp_path: Path) -> None:
         learner.export(tmp_path / "whole.pt")
 
 
+def test_export_lists_the_labels_beside_the_model_if_asked(learner: Learner, tmp_path: Path) -> None:
+    made = learner.export(tmp_path / "whole.tflite", tmp_path / "labels.txt")
+    assert made.labels_file == str(tmp_path / "labels.txt")
+    assert (tmp_path / "labels.txt").read_text(encoding="utf-8").split("\n") == [*made.labels, ""]
+    learner.rename("brick", "ziegel 🧱")
+    again = learner.export(tmp_path / "whole.tflite", tmp_path / "labels.txt")  # both are ours: written over
+    assert (tmp_path / "labels.txt").read_text(encoding="utf-8").splitlines() == list(again.labels)
+    assert "ziegel 🧱" in again.labels
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "reason"),
+    [
+        ("missing/whole.onnx", None, "missing does not exist"),
+        ("whole.onnx", "missing/labels.txt", "missing does not exist"),
+        ("whole.onnx", "labels.csv", "does not end in .txt"),
+        ("photo.onnx", None, "exists and is not a model in onnx format"),
+        ("photo.tflite", None, "exists and is not a model in tflite format"),
+        ("whole.onnx", "diary.txt", "exists and lists none of the labels"),
+        ("folder.onnx", None, "is a folder"),
+    ],
+)
+def test_export_writes_over_its_own_kind_of_file_and_nothing_else(
+    learner: Learner, tmp_path: Path, model: str, labels: str | None, reason: str
+) -> None:
+    picture("coins", 1).save(tmp_path / "photo.onnx", "PNG")
+    (tmp_path / "photo.tflite").write_bytes((tmp_path / "photo.onnx").read_bytes())
+    (tmp_path / "diary.txt").write_text("Dear diary,\ntoday it rained.\n")
+    (tmp_path / "folder.onnx").mkdir()
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    with pytest.raises(BundleError, match=reason):
+        learner.export(tmp_path / model, tmp_path / labels if labels else None)
+    assert before == {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+
+
 def test_a_teacher_killed_half_way_loses_nothing_acknowledged(learner: Learner, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "many", {"coins": 140}, first=1000) / "coins"
     script = f"""

@@ -33,6 +33,7 @@ def run(command: click.Command, name: str) -> None:
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
+        error.message = shown(error.message)  # a file's name in it must not forge a line
         told = io.StringIO()
         error.show(told)
         for line in told.getvalue().rstrip("\n").split("\n"):

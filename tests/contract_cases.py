@@ -1,0 +1,181 @@
+"""What is tried with every command: a row for each command and outcome, and the reason where an outcome cannot be.
+
+A case is a command line in which {names} stand for things of the workspace that tests/test_contract.py makes. The
+outcomes are those that a program must tell apart: *done*, *nothing* (all is well, and there was nothing to do),
+*refused* (nothing was changed) and *partly* (some pictures could not be used).
+"""
+
+from typing import NamedTuple
+
+OUTCOMES = {"done": {0}, "nothing": {0}, "refused": {1, 2}, "partly": {3}}
+
+
+class Case(NamedTuple):
+    """One command line; `before` are others that are run first, in the same home."""
+
+    outcome: str
+    line: str
+    before: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The program and its command: "edge teach"."""
+        return " ".join([word for word in self.line.split() if not word.startswith("-")][:2])
+
+
+CASES = (
+    # edge: making a home
+    Case("done", "edge init {bundle}", before=("new home",)),
+    Case("nothing", "edge init {bundle}"),
+    Case("refused", "edge init {missing}"),
+    Case("refused", "edge init {text}"),
+    Case("refused", "edge init {damaged bundle}"),
+    # pictures in, answers out
+    Case("done", "edge classify {folder}"),
+    Case("done", "edge classify {folder} --explain"),
+    Case("partly", "edge classify {mixed}"),
+    Case("refused", "edge classify {missing}"),
+    Case("refused", "edge classify {empty}"),
+    Case("refused", "edge classify {folder}", before=("new home",)),
+    Case("done", "edge teach coins {folder}"),
+    Case("nothing", "edge teach coins {folder}", before=("edge teach coins {folder}",)),
+    Case("partly", "edge teach coins {mixed}"),
+    Case("refused", "edge teach coins {missing}"),
+    Case("refused", "edge teach coins {empty}"),
+    Case("refused", "edge teach a/b {folder}"),
+    Case("refused", "edge teach coins"),
+    Case("done", "edge retrain", before=("edge teach coins {folder}",)),
+    Case("nothing", "edge retrain --if-taught"),
+    Case("refused", "edge retrain", before=("new home",)),
+    Case("refused", "edge retrain --known-coverage 7"),
+    Case("done", "edge evaluate {class folders}"),
+    Case("partly", "edge evaluate {mixed class folders}"),
+    Case("refused", "edge evaluate {empty}"),
+    Case("refused", "edge evaluate {missing}"),
+    # looking at the home and changing it
+    Case("done", "edge status"),
+    Case("refused", "edge status", before=("new home",)),
+    Case("done", "edge history"),
+    Case("refused", "edge history", before=("new home",)),
+    Case("done", "edge rollback"),
+    Case("refused", "edge rollback 99"),
+    Case("done", "edge forget 1"),
+    Case("done", "edge forget --label coins"),
+    Case("done", "edge forget --session tuesday"),
+    Case("refused", "edge forget 99"),
+    Case("refused", "edge forget --label nothing"),
+    Case("refused", "edge forget"),
+    Case("done", "edge relabel grass 1 2"),
+    Case("nothing", "edge relabel coins 1"),
+    Case("refused", "edge relabel grass 99"),
+    Case("refused", "edge relabel a/b 1"),
+    Case("done", "edge rename coins money"),
+    Case("refused", "edge rename nothing money"),
+    Case("refused", "edge rename coins grass"),
+    Case("done", "edge audit --html {page}"),
+    Case("done", "edge audit {folder}"),
+    Case("partly", "edge audit {mixed}"),
+    Case("refused", "edge audit", before=("edge forget --label coins",)),
+    Case("refused", "edge audit {missing}"),
+    Case("done", "edge export {onnx}"),
+    Case("done", "edge export {tflite}"),
+    Case("refused", "edge export {text}"),
+    Case("refused", "edge export {missing folder}"),
+    Case("nothing", "edge trust"),
+    Case("done", "edge trust {key}"),
+    Case("refused", "edge trust {text}"),
+    Case("refused", "edge trust --remove nobody"),
+    Case("done", "edge doctor"),
+    Case("done", "edge doctor {folder}"),
+    Case("done", "edge doctor --bundle {bundle}"),
+    Case("refused", "edge doctor --bundle {damaged bundle}"),
+    Case("done", "edge verify"),
+    Case("refused", "edge verify", before=("new home",)),
+    Case("done", "edge backup {backup}"),
+    Case("refused", "edge backup {missing folder}"),
+    Case("done", "edge restore {backup}", before=("edge backup {backup}", "new home")),
+    Case("refused", "edge restore {backup}", before=("edge backup {backup}",)),
+    Case("refused", "edge restore {text}", before=("new home",)),
+    # the camera
+    Case("done", "edge watch {film}"),
+    Case("refused", "edge watch {damaged film}"),
+    Case("refused", "edge watch {missing}"),
+    Case("refused", "edge watch http://user:pass/word@camera.local/stream"),
+    Case("done", "edge capture coins {film} --count 2 --every 0.1"),
+    Case("refused", "edge capture coins {damaged film}"),
+    Case("refused", "edge capture coins {folder}"),
+    Case("refused", "edge capture a/b {film}"),
+    Case("nothing", "edge review {empty}"),
+    Case("refused", "edge review {unsure}"),
+    Case("refused", "edge review {missing}"),
+    # edge-export
+    Case("done", "edge-export backbones"),
+    Case("done", "edge-export sample {new}"),
+    Case("refused", "edge-export sample {text}"),
+    Case("done", "edge-export build {class folders} --model {model} -o {made}"),
+    Case("partly", "edge-export build {mixed class folders} --model {model} -o {made}"),
+    Case("refused", "edge-export build {missing} --model {model} -o {made}"),
+    Case("refused", "edge-export build {class folders} --model {text} -o {made}"),
+    Case("refused", "edge-export build {class folders} --model {model} -o {text}"),
+    Case("refused", "edge-export build {class folders} --model {model} -o {missing folder}"),
+    Case("done", "edge-export check {bundle}"),
+    Case("refused", "edge-export check {damaged bundle}"),
+    Case("refused", "edge-export check {missing}"),
+    Case("done", "edge-export sign {copy} --key {private}"),
+    Case("refused", "edge-export sign {bundle} --key {text}"),
+    Case("refused", "edge-export sign {text} --key {private}"),
+    Case("refused", "edge-export deploy {text} nobody@127.0.0.1"),
+    Case("refused", "edge-export deploy {bundle} -oProxyCommand=x"),
+    Case("done", "edge-export compare {class folders} --backbone embedded --size 32"),
+    Case("partly", "edge-export compare {mixed class folders} --backbone embedded --size 32"),
+    Case("refused", "edge-export compare {empty} --backbone embedded"),
+    Case("refused", "edge-export compare {class folders} --backbone nothing"),
+    Case("done", "edge-export adapt {class folders} -o {new} --strategy head --size 32"),
+    Case("partly", "edge-export adapt {mixed class folders} -o {new} --strategy head --size 32"),
+    Case("refused", "edge-export adapt {empty} -o {new}"),
+    Case("done", "edge-export pretrain {class folders} -o {weights} --steps 1 --batch 2 --size 32"),
+    Case("refused", "edge-export pretrain {missing} -o {weights}"),
+)
+
+IMPOSSIBLE = {
+    ("edge init", "partly"): "it adopts the whole bundle or nothing",
+    ("edge classify", "nothing"): "a folder without pictures is refused",
+    ("edge evaluate", "nothing"): "a folder without pictures is refused",
+    ("edge audit", "nothing"): "without examples it is refused; without findings it says so and is done",
+    ("edge review", "done"): "it asks for keys on a terminal: tests/edge/test_review.py drives one",
+    ("edge review", "partly"): "a frame that cannot be read is skipped on the terminal",
+    ("edge watch", "nothing"): "it runs until it is stopped: tests/edge/test_watch.py",
+    ("edge watch", "partly"): "a folder is watched until it is stopped: tests/edge/test_watch.py",
+    ("edge capture", "partly"): "a camera must have faults: tests/edge/test_capture.py",
+    ("edge rename", "nothing"): "a name that is there already is refused",
+    ("edge capture", "nothing"): "no new frame is 'partly'",
+    ("edge doctor", "nothing"): "it always looks",
+    ("edge doctor", "partly"): "what is wrong is a finding, and the exit code is 1",
+    ("edge-export backbones", "refused"): "it takes no argument",
+    ("edge-export deploy", "done"): "it needs an ssh server: tests/test_deploy.py runs one",
+    ("edge-export pretrain", "partly"): "photos that cannot be read are passed over and counted",
+}
+# These do one thing whole or not at all, read no pictures, and always have something to do.
+WHOLE = {
+    "edge": [
+        "status",
+        "history",
+        "rollback",
+        "forget",
+        "relabel",
+        "rename",
+        "export",
+        "trust",
+        "verify",
+        "backup",
+        "restore",
+        "retrain",
+    ],
+    "edge-export": ["backbones", "sample", "check", "sign", "deploy"],
+}
+ALWAYS_BUSY = {
+    "edge": ["status", "history", "rollback", "forget", "export", "verify", "backup", "restore"],
+    "edge-export": ["backbones", "sample", "check", "sign", "deploy", "build", "compare", "adapt", "pretrain"],
+}
+IMPOSSIBLE |= {(f"{p} {c}", "partly"): "it is done whole or not at all" for p, cs in WHOLE.items() for c in cs}
+IMPOSSIBLE |= {(f"{p} {c}", "nothing"): "it always has something to do" for p, cs in ALWAYS_BUSY.items() for c in cs}

@@ -13,7 +13,7 @@ from typing import NoReturn, Self
 
 from edge import bundle, overview, photos
 from edge.answers import Forgotten, HistoryEntry, Retrained, Status, Trusted
-from edge.errors import BundleError, EdgeError, HomeError, LabelError
+from edge.errors import BundleError, EdgeError, HomeError, LabelError, NotEnough
 from edge.factory import factory_labels, put_factory_labels
 from edge.filename import restored, stored
 from edge.gate import COVERAGE, Background
@@ -302,6 +302,7 @@ class Home:
                 factory = [None if known == name else known for known in factory_labels(self.store)]
                 put_factory_labels(self.store, factory)
                 self.store.remove_label(name)
+            self._two_labels_left()
             made = refit(self)
             overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
         try:
@@ -309,6 +310,16 @@ class Home:
         except HomeError as error:
             self.warn(f"careful: {error}")
         return Forgotten(len(doomed), labels, made.serving, made.promoted, tuple(overwritten))
+
+    def _two_labels_left(self) -> None:
+        """Refuse what would leave nothing to tell apart, and say what to teach first."""
+        left = {e.label for e in self.store.labelled()} | {name for name in factory_labels(self.store) if name}
+        if len(left) < 2:
+            which = f"only '{left.pop()}'" if left else "no label"
+            raise NotEnough(
+                f"nothing was forgotten: {which} would be left, and a head tells at least two labels apart; first teach "
+                "another: edge teach LABEL PICTURES, then repeat this command"
+            )
 
     def relabel(self, names: Sequence[str], label: str) -> list[Example]:
         """Give examples another label, old or new; retrain to use it. Returns them as they are now.

@@ -212,3 +212,23 @@ def test_thousands_of_strange_pictures_are_compared_and_told(ready: Run, tmp_pat
             check.add(strange if i % 2 else look)
         assert check.lines() == [] or "another scene" in check.lines()[0]
         assert any("1200 of 2400" in line or "2400 of 2400" in line for line in check.lines())
+
+
+def test_factory_labels_go_as_long_as_two_labels_are_left_and_else_it_is_said_what_to_do_first(
+    ready: Run, tmp_path: Path
+) -> None:
+    frames = write_pictures(tmp_path / "frames", {"coins": 2, "grass": 2}, first=50)
+    assert ready("forget", "--label", "brick")[0] == 0
+    code, _, err = ready("forget", "--label", "grass")
+    assert code == 1
+    assert "nothing was forgotten: only 'gravel' would be left" in err
+    assert "first teach another: edge teach LABEL PICTURES, then repeat this command" in err
+    assert [entry["label"] for entry in ask(ready, "status")["labels"]] == ["grass", "gravel"]
+    ready("teach", "open", frames / "coins")
+    assert ready("forget", "--label", "grass")[0] == 0, "what is taught counts before it is retrained"
+    assert ready("forget", "--label", "gravel")[0] == 1
+    ready("teach", "shut", frames / "grass")
+    assert ready("forget", "--label", "gravel")[0] == 0
+    assert [entry["label"] for entry in ask(ready, "status")["labels"]] == ["open", "shut"]
+    code, _, err = ready("forget", "1", "2")
+    assert (code, "only 'shut' would be left" in err) == (1, True)

@@ -164,6 +164,7 @@ class Drift(NamedTuple):
     expected: float  # share of known pictures that are called unknown
     typical: float
     drifted: bool
+    look: str  # what most of the frames are: "too dark", "blurred" …; or ""
 
 
 class Status(NamedTuple):

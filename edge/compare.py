@@ -1,5 +1,6 @@
 """Local pictures against the taught ones: do they look like the factory's, and which taught examples are nearest."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.answers import Neighbour
 from edge.binomial import tail
-from edge.domain import Complaint, complaints, summary
+from edge.domain import Complaint, Look, complaints, summary
 from edge.factory import factory_examples
 
 if TYPE_CHECKING:
@@ -15,8 +16,32 @@ if TYPE_CHECKING:
     from edge.photos import Photo
 
 NEAREST = 5
+TAUGHT = 200  # newest taught pictures that say what is usual here
 CHUNK = 1024  # examples read at a time
 FEW = 0.1  # share of pictures below which a word is an accident, where there are many
+
+
+class Looks:
+    """Says how a picture looks unlike the factory's, in one word; not in one that is usual among those taught here.
+
+    Args:
+        home: the home.
+    """
+
+    def __init__(self, home: "Home") -> None:
+        found = home.bundle.domain()
+        self.domain = found.domain if found else None
+        taught = home.store.looks(TAUGHT) if self.domain else []
+        words = Counter(complaint.word for statistics in taught for complaint in self.complaints(statistics))
+        self._usual = {word for word, count in words.items() if count > FEW * len(taught)}
+
+    def complaints(self, statistics: NDArray[np.float32]) -> list[Complaint]:
+        """In which ways a picture differs from the factory's; none where the bundle does not say how these look."""
+        return complaints(statistics, self.domain) if self.domain else []
+
+    def word(self, look: Look) -> str:
+        """The first word that fits a picture and is not usual; "" if none does."""
+        return next((c.word for c in self.complaints(look.statistics) if c.word not in self._usual), "")
 
 
 class DomainCheck:
@@ -28,10 +53,9 @@ class DomainCheck:
     """
 
     def __init__(self, home: "Home", label: str | None = None) -> None:
-        found = home.bundle.domain()
+        self._looks = Looks(home)
         serving = home.serving()
-        self.known = found is not None
-        self._domain = found.domain if found else None
+        self.known = self._looks.domain is not None
         self._judge = serving.judge if label is None or label in serving.head.labels else None
         self._complaints: list[list[Complaint]] = []
         self._unlike = 0
@@ -40,7 +64,7 @@ class DomainCheck:
         """Take one more picture into account, if it was measured."""
         if photo.look is None or photo.embedding is None:
             return
-        self._complaints.append(complaints(photo.look.statistics, self._domain) if self._domain else [])
+        self._complaints.append(self._looks.complaints(photo.look.statistics))
         if self._judge:
             self._unlike += self._judge.similarity(photo.embedding) < self._judge.gate.threshold
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STATISTICS = ("brightness", "burnt", "contrast", "sharpness", "noise")
+WORDS = ("blurred", "too dark", "too bright", "low contrast", "noisy")
 QUANTILES = (0.02, 0.5, 0.98)
 THUMB = 8  # pixels a side
 ENOUGH = 20  # pictures, from which 2 % quantiles say something

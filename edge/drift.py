@@ -1,49 +1,67 @@
 """Drift: how the frames classified lately sit against the taught ones. Pure.
 
-What is kept of a frame is one number: the share of taught pictures that were less similar to what was taught, in whole
-per cent, or −1 if it was called unknown. The last `WINDOW` of them lie in one value of the
-home, written once a process.
+What is kept of a frame is how its embedding and its pixels compare: the share of its label's taught pictures that were
+less similar to what was taught, in whole per cent, or −1 if it was called unknown; and the word for its look (too dark,
+blurred …), or "". The last `WINDOW` of them lie in one value of the home, written once a process.
+
+An alarm takes many frames that are unknown, or one word that most of them have. How similar the known ones are raises
+none: the pictures of a label are often of one scene, and another part of that scene, which is named rightly every time,
+is less similar than all that was taught (measured: docs/trust.md).
 """
 
 import json
+from collections import Counter
 from typing import NamedTuple
 
 from edge.answers import Drift
+from edge.domain import WORDS
 from edge.figures import read_json
 
 WINDOW = 200  # frames
 _RANKS = range(-1, 101)
 FEWEST = 20  # frames, below which nothing is said
-_USUAL = 0.25  # the median frame of an unchanged camera lies above it
+MANY = 4  # times as many unknown ones as usual; one label alone has reached 4.6 times in 40 frames, which chance allows
+MOST = 0.2  # but no more than this share above the usual one
 
 
-def note(stored: str | None, generation: int, ranks: list[int], expected: float) -> str:
+class Seen(NamedTuple):
+    """A frame: its rank, −1 to 100, and the word for its look, or ""."""
+
+    rank: int
+    look: str
+
+
+def note(stored: str | None, generation: int, seen: list[Seen], expected: float) -> str:
     """Add frames to what is stored; those judged by another generation are dropped.
 
-    >>> note(None, 3, [50, -1], 0.05)
-    '{"generation": 3, "expected": 0.05, "ranks": [50, -1]}'
+    >>> note(None, 3, [Seen(50, ""), Seen(-1, "too dark")], 0.05)
+    '{"generation": 3, "expected": 0.05, "ranks": [50, -1], "looks": ["", "too dark"]}'
     """
-    kept = _read(stored, generation).ranks
-    return json.dumps({"generation": generation, "expected": expected, "ranks": [*kept, *ranks][-WINDOW:]})
+    ranks, looks = zip(*[*_read(stored, generation).seen, *seen][-WINDOW:], strict=True)
+    return json.dumps({"generation": generation, "expected": expected, "ranks": ranks, "looks": looks}, allow_nan=False)
 
 
 def drift_of(stored: str | None, generation: int) -> Drift | None:
     """Sum up what is stored; None if it is of another generation or too little.
 
-    >>> drift_of(note(None, 3, [50] * 30, 0.05), 3)
-    Drift(frames=30, unknown=0.0, expected=0.05, typical=0.5, drifted=False)
+    >>> drift_of(note(None, 3, [Seen(50, "")] * 30, 0.05), 3)
+    Drift(frames=30, unknown=0.0, expected=0.05, typical=0.5, drifted=False, look='')
     """
-    ranks, expected = _read(stored, generation)
-    if len(ranks) < FEWEST:
+    seen, expected = _read(stored, generation)
+    count = len(seen)
+    if count < FEWEST:
         return None
-    unknown = sum(rank < 0 for rank in ranks) / len(ranks)
-    typical = max(sorted(ranks)[len(ranks) // 2], 0) / 100
-    noise = 3 * (expected * (1 - expected) / len(ranks)) ** 0.5
-    return Drift(len(ranks), unknown, expected, typical, unknown > 2 * expected + noise or typical < _USUAL)
+    unknown = sum(frame.rank < 0 for frame in seen) / count
+    typical = max(sorted(frame.rank for frame in seen)[count // 2], 0) / 100
+    noise = 3 * (expected * (1 - expected) / count) ** 0.5
+    many = unknown > min(min(MANY * expected, expected + MOST) + noise, (1 + expected) / 2)
+    word, most = Counter(frame.look for frame in seen).most_common(1)[0]
+    look = word if 2 * most > count else ""
+    return Drift(count, unknown, expected, typical, many or bool(look), look)
 
 
 class _Kept(NamedTuple):
-    ranks: list[int]
+    seen: list[Seen]
     expected: float
 
 
@@ -52,8 +70,10 @@ def _read(stored: str | None, generation: int) -> _Kept:
     try:
         found = read_json(stored or "{}")
         ranks, expected = found["ranks"], float(found["expected"])
-        if found["generation"] == generation and 0 <= expected <= 1 and all(rank in _RANKS for rank in ranks):
-            return _Kept(ranks, expected)
+        looks = found.get("looks", [""] * len(ranks))  # 0.1.0 kept none
+        fits = all(rank in _RANKS for rank in ranks) and all(look in ("", *WORDS) for look in looks)
+        if found["generation"] == generation and 0 <= expected <= 1 and fits:
+            return _Kept([Seen(*pair) for pair in zip(ranks, looks, strict=True)], expected)
     except (ValueError, TypeError, KeyError):
         pass
     return _Kept([], 0.0)

@@ -96,7 +96,7 @@ def fit_gate(
     return Gate(
         unit_means.astype(np.float16),
         measured,
-        _quantiles(every, owner % len(labels), able & counted, len(labels)),
+        _quantiles(every, owner % len(labels), able, counted, len(labels)),
         min(bound, ALIKE) if bursts else bound,
         coverage,
         background.digest(),
@@ -154,13 +154,16 @@ def _likeness(sums: Floats, counts: Floats) -> float:
     return float(np.clip(inside / pairs, 0.01, 1)) if pairs else 1.0
 
 
-def _quantiles(similarities: Floats, columns: NDArray[np.int64], used: NDArray[np.bool_], labels: int) -> Knots:
-    """(labels, KNOTS) of each label's own similarities, or of all where it has fewer than `ENOUGH`."""
+def _quantiles(
+    similarities: Floats, columns: NDArray[np.int64], able: NDArray[np.bool_], counted: NDArray[np.bool_], labels: int
+) -> Knots:
+    """(labels, KNOTS) of each label's own similarities, those that count or else all; of all labels' where too few."""
     steps = np.linspace(0, 1, KNOTS)
-    table = np.tile(np.quantile(similarities[used], steps), (labels, 1))
+    table = np.tile(np.quantile(similarities[able & counted], steps), (labels, 1))
     for column in range(labels):
-        own = similarities[used & (columns == column)]
-        if len(own) >= ENOUGH:
+        mine = able & (columns == column)
+        own = next((s for s in (similarities[mine & counted], similarities[mine]) if len(s) >= ENOUGH), None)
+        if own is not None:
             table[column] = np.quantile(own, steps)
     return table.astype(np.float32)
 

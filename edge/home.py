@@ -317,8 +317,8 @@ class Home:
         if len(left) < 2:
             which = f"only '{left.pop()}'" if left else "no label"
             raise NotEnough(
-                f"nothing was forgotten: {which} would be left, and a head tells at least two labels apart; first teach "
-                "another: edge teach LABEL PICTURES, then repeat this command"
+                f"nothing was forgotten: {which} would be left, and a head tells at least two labels apart; first "
+                "teach another: edge teach LABEL PICTURES, then repeat this command"
             )
 
     def relabel(self, names: Sequence[str], label: str) -> list[Example]:

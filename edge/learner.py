@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from edge import backbone, drift, photos
 from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
-from edge.compare import DomainCheck, nearest
+from edge.compare import DomainCheck, Looks, nearest
+from edge.domain import Look
 from edge.errors import BundleError, ImageError
 from edge.filename import stored
 from edge.files import replacing
@@ -32,7 +33,7 @@ from edge.store import Embedded, Example, Store
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 TOP = 5  # guesses listed in an answer
 RECENT = 100  # frames saved by `watch` that an audit looks at
-FLUSH = 500  # frames whose ranks are kept in memory before they are noted in the home
+FLUSH = 500  # frames kept in memory before they are noted in the home
 FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
 
 
@@ -46,7 +47,8 @@ class Learner(Home):
     def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = unheard) -> None:
         super().__init__(home, store, clock, warn)
         self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
-        self._ranks: tuple[Serving, list[int]] | None = None  # of the frames that this process classified
+        self._seen: tuple[Serving, list[drift.Seen]] | None = None  # the frames that this process classified
+        self._looks: Looks | None = None
 
     def backbone(self, pictures: int = 1) -> backbone.Backbone:
         """The network, loaded at first use.
@@ -64,7 +66,7 @@ class Learner(Home):
 
     def close(self) -> None:
         """Note the classified frames for the drift, and close the database."""
-        self._note_ranks()
+        self._note_seen()
         super().close()
 
     def embed(
@@ -85,7 +87,7 @@ class Learner(Home):
             explain: name the nearest taught examples as well.
         """
         serving = self.serving()
-        for photo in self.embed(files):
+        for photo in self.embed(files, look=serving.judge is not None):
             if photo.embedding is None:
                 yield Skipped(str(photo.path), str(photo.error))
                 continue
@@ -93,7 +95,7 @@ class Learner(Home):
             probabilities = serving.head.probabilities(photo.embedding[None])[0]
             best = np.argsort(-probabilities, kind="stable")[:TOP]
             top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
-            unknown = self._unknown(serving, photo.embedding, int(best[0]))
+            unknown = self._unknown(serving, photo.embedding, int(best[0]), photo.look)
             milliseconds = photo.milliseconds + 1000 * (time.perf_counter() - start)
             yield Answer(
                 image=str(photo.path),
@@ -151,8 +153,8 @@ class Learner(Home):
             elif any(item.image == photo.image for item in batch):
                 known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
             else:
-                thumb, source = photo.look.thumb if photo.look else None, _source(files[done - 1])
-                batch.append(Embedded(label, photo.embedding, photo.image, source, thumb, photo.crop))
+                source = _source(files[done - 1])
+                batch.append(Embedded(label, photo.embedding, photo.image, source, photo.look, photo.crop))
             if len(batch) == BATCH:
                 taught += self._store(batch, session, held_out)
                 batch.clear()
@@ -201,7 +203,7 @@ class Learner(Home):
         judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught), held_out=True)
         columns = probabilities.argmax(axis=1).tolist()
         unknown = (
-            [bool(self._unknown(serving, x, i, note=False)) for x, i in zip(embeddings, columns, strict=True)]
+            [bool(self._unknown(serving, x, i)) for x, i in zip(embeddings, columns, strict=True)]
             if serving.judge
             else []
         )
@@ -255,7 +257,7 @@ class Learner(Home):
             serving, embeddings = self.serving(), np.stack([embedding for _, embedding in fresh])
             p, paths = serving.head.probabilities(embeddings), [path for path, _ in fresh]
             columns = p.argmax(axis=1).tolist()
-            unknown = [bool(self._unknown(serving, x, c, note=False)) for x, c in zip(embeddings, columns, strict=True)]
+            unknown = [bool(self._unknown(serving, x, c)) for x, c in zip(embeddings, columns, strict=True)]
             unsure = least_sure(paths, embeddings, p, unknown, serving.head.labels)
         unreadable = [Skipped(str(photo.path), str(photo.error)) for photo in seen if photo.error is not None]
         found = audit(self, unsure, unreadable, watched)
@@ -314,28 +316,31 @@ class Learner(Home):
             fingerprint, now = self.info.fingerprint, self.now()
             return [self.store.add_example(item, fingerprint, session, now, held_out) for item in batch]
 
-    def _unknown(self, serving: Serving, embedding: NDArray[np.float32], column: int, note: bool = True) -> bool | None:
-        """Whether a picture, which the head would name by `column`, is unknown; noted for the drift."""
+    def _unknown(
+        self, serving: Serving, embedding: NDArray[np.float32], column: int, look: Look | None = None
+    ) -> bool | None:
+        """Whether a picture, which the head would name by `column`, is unknown; with its look, noted for the drift."""
         if serving.judge is None:
             return None
         similarity = serving.judge.similarity(embedding)
         unknown = serving.judge.unknown(similarity, column)
-        if note and unknown is not None:
-            if self._ranks is None or self._ranks[0].generation != serving.generation:
-                self._note_ranks()
-                self._ranks = serving, []
-            self._ranks[1].append(-1 if unknown else round(100 * serving.judge.rank(similarity, column)))
-            if len(self._ranks[1]) >= FLUSH:
-                self._note_ranks()
+        if look is not None and unknown is not None:
+            if self._seen is None or self._seen[0].generation != serving.generation:
+                self._note_seen()
+                self._seen, self._looks = (serving, []), Looks(self)
+            rank = -1 if unknown else round(100 * serving.judge.rank(similarity, column))
+            self._seen[1].append(drift.Seen(rank, self._looks.word(look) if self._looks else ""))
+            if len(self._seen[1]) >= FLUSH:
+                self._note_seen()
         return unknown
 
-    def _note_ranks(self) -> None:
-        if self._ranks is None:
+    def _note_seen(self) -> None:
+        if self._seen is None:
             return
-        (serving, ranks), self._ranks = self._ranks, None
-        if serving.judge and ranks:
+        (serving, seen), self._seen = self._seen, None
+        if serving.judge and seen:
             expected = 1 - serving.judge.gate.coverage
-            self.store.note("recent", drift.note(self.store.get("recent"), serving.generation, ranks, expected))
+            self.store.note("recent", drift.note(self.store.get("recent"), serving.generation, seen, expected))
 
 
 def _known(example: Example, label: str) -> str:

@@ -3,8 +3,8 @@
 | table | holds |
 |---|---|
 | labels | id, name: the only place where a label is a number |
-| examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256 and 8×8 thumbnail,
-  the newest generation there was when it got another label |
+| examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256, 8×8 thumbnail and
+  look (edge/domain.py), the newest generation there was when it got another label |
 | heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
   what it gave its examples' labels, the CRC-32 of them |
 | meta | the adopted bundle, the serving generation, the label ids of the factory's examples, the recent frames' ranks |
@@ -58,6 +58,7 @@ _MIGRATIONS = (
     ALTER TABLE heads ADD COLUMN crc INTEGER;
     UPDATE heads SET crc = crc32(labels, head, gate, own);
     """,  # the older examples would all have to be written anew: theirs stays unknown
+    "ALTER TABLE examples ADD COLUMN look BLOB;",
 )
 
 

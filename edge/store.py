@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.database import FILE, Database, connect, explained
+from edge.domain import STATISTICS, Look
 from edge.errors import HomeError, LabelError
 from edge.figures import read_figures, read_ids
 from edge.schema import crc32
@@ -52,7 +53,7 @@ class Embedded:
     embedding: NDArray[np.float32]  # (D,)
     image: str
     source: str
-    thumb: NDArray[np.uint8] | None = None  # (8, 8, 3)
+    look: Look | None = None
     crop: bytes | None = None  # what the network saw of it, as JPEG
 
 
@@ -145,8 +146,8 @@ class Store(Database):
         blob = _to_blob(item.embedding)
         self._db.execute(
             "INSERT INTO examples"
-            "(label, embedding, backbone, image, session, source, created, thumb, held_out, crop, crc)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            "(label, embedding, backbone, image, session, source, created, thumb, look, held_out, crop, crc)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
             (
                 label,
                 blob,
@@ -155,7 +156,8 @@ class Store(Database):
                 session,
                 item.source,
                 created,
-                _thumb(item.thumb),
+                item.look and item.look.thumb.astype(np.uint8).tobytes(),
+                item.look and item.look.statistics.astype("<f4").tobytes(),
                 held_out,
                 item.crop,
                 crc32(blob),
@@ -221,6 +223,17 @@ class Store(Database):
             "SELECT id, thumb FROM examples WHERE typeof(thumb) = 'blob' AND length(thumb) = 192 ORDER BY id"
         )
         return {int(i): np.frombuffer(blob, np.uint8).reshape(8, 8, 3) for i, blob in rows}
+
+    def looks(self, most: int) -> list[NDArray[np.float32]]:
+        """Return the statistics (5,) of the newest examples that were measured; `most` of them."""
+        size = 4 * len(STATISTICS)
+        rows = self._all(
+            "SELECT look FROM examples WHERE typeof(look) = 'blob' AND length(look) = ? ORDER BY id DESC LIMIT ?",
+            size,
+            most,
+        )
+        found = [np.frombuffer(blob, "<f4").astype(np.float32) for (blob,) in rows]
+        return [statistics for statistics in found if np.isfinite(statistics).all()]
 
     def crop(self, example: int) -> bytes | None:
         """Return what the network saw of an example, as JPEG, if it was kept."""
@@ -398,10 +411,6 @@ def open_store(home: Path, create: bool = False) -> Store:
         HomeMissing, HomeBusy, HomeError: as `connect`.
     """
     return Store(connect(home, create), home / FILE)
-
-
-def _thumb(pixels: NDArray[np.uint8] | None) -> bytes | None:
-    return None if pixels is None else pixels.astype(np.uint8).tobytes()
 
 
 def _size(value: object) -> str:

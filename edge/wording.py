@@ -162,8 +162,10 @@ def _lately(status: "Status") -> list[str]:
         return []
     seen = (
         f"{100 * drift.unknown:.0f} % of the last {drift.frames} frames were unknown ({100 * drift.expected:.0f} % is "
-        f"usual); the typical one fits it better than {100 * drift.typical:.0f} % of the examples (50 % is)"
+        f"usual); the typical one fits its label better than {100 * drift.typical:.0f} % of the examples"
     )
+    if drift.look:
+        seen = f"most frames are {drift.look}; {seen}"
     if not drift.drifted:
         return [f"lately      {seen}"]
     return [f"lately      DRIFT: {seen}", "            → look at the frames, or compare them: edge doctor FRAMES"]

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from edge import backbone, bundle, preprocess
 from edge.adopt import adopt
-from edge.answers import Answer
+from edge.answers import Answer, Drift
 from edge.backbone import RUNTIMES, Runtime
 from edge.learner import Learner
 
@@ -46,6 +47,38 @@ def test_coins_taught_on_the_device_are_told_from_what_the_factory_taught(taught
     assert result.examples == 80
     assert result.accuracy >= 0.97
     assert all(check.ok for check in _doctor(taught))
+
+
+def test_photos_that_are_all_named_rightly_are_no_drift_and_spoilt_ones_are(
+    taught: Learner, folder: Path, tmp_path: Path
+) -> None:
+    photos = {label: sorted((folder / "sample" / "test" / label).iterdir()) for label in ("brick", "grass", "gravel")}
+
+    def drift(files: list[Path]) -> Drift:
+        taught.store.note("recent", "{}")
+        assert len(list(taught.classify(files))) == len(files)
+        with Learner.open(taught.home) as other:  # what a process saw is noted when it ends
+            taught._note_seen()
+            found = other.status().drift
+        assert found is not None
+        return found
+
+    assert not drift([file for files in photos.values() for file in files]).drifted
+    for label, files in photos.items():
+        assert not drift(files).drifted, f"{label} alone"
+        assert not drift(files[:1] * 30).drifted, f"one scene of {label}"
+    assert drift(sorted((folder / "sample" / "test" / "coins").iterdir())).unknown < 0.5, "they were taught"
+    spoil = {
+        "too dark": lambda image: image.point(lambda level: level * 0.25),
+        "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(image.width / 60)),
+    }
+    for word, spoilt in spoil.items():
+        files = [tmp_path / f"{word} {file.name}" for label in photos for file in photos[label]]
+        for source, target in zip([file for label in photos for file in photos[label]], files, strict=True):
+            with Image.open(source) as image:
+                spoilt(image.convert("RGB")).save(target, quality=95)
+        found = drift(files)
+        assert (found.drifted, found.look) == (True, word)
 
 
 def _doctor(learner: Learner) -> list[Any]:

@@ -60,7 +60,7 @@ class Box:
 
     def run(self, *command: str, user: str = "root") -> subprocess.CompletedProcess[str]:
         """Run a command inside."""
-        return subprocess.run(self.command(*command, user=user), capture_output=True, text=True, timeout=600)
+        return subprocess.run(self.command(*command, user=user), capture_output=True, text=True, timeout=3600)
 
     def put(self, source: Path, target: str) -> None:
         """Copy a file or folder of this machine to a place inside."""

@@ -112,6 +112,16 @@ def test_pure_modules_import_only_numpy_the_standard_library_and_each_other(file
         assert not {"os", "sqlite3", "shutil", "tempfile"} & {n.split(".")[0] for n in names}
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda f: f.stem)
+def test_no_test_depends_on_how_fast_it_runs(file: Path) -> None:
+    """No deadline but the profile's none, and no time that is measured and compared with seconds."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings":
+            assert "deadline" not in {k.arg for k in node.keywords}, f"{file.name}: tests/conftest.py says None for all"
+        if isinstance(node, ast.Assert) and "perf_counter" in ast.unparse(node):
+            raise AssertionError(f"{file.name}:{node.lineno} compares a time that was measured")
+
+
 def test_nobody_uses_pickle_eval_or_a_shell() -> None:
     for file in [*(ROOT / "edge").glob("*.py"), *(ROOT / "export").glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):

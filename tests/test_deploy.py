@@ -120,7 +120,7 @@ class Machine:
         ssh = self.bin / "ssh"
         ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder / "config"} "$@"\n')
         ssh.chmod(0o755)
-        for _ in range(100):
+        for _ in range(3000):
             if subprocess.run([ssh, "device", "true"], capture_output=True).returncode == 0:
                 return
             time.sleep(0.1)

@@ -21,6 +21,7 @@ from edge.find import labelled
 from edge.manifest import BackboneInfo, Manifest, ModelFile
 
 Run = Callable[..., tuple[int, str, str]]
+PATIENCE = 600  # seconds, after which what hangs is given up, on however busy a machine
 DATA = Path(__file__).parent / "data"
 SIDE, DIMENSION = 16, 8
 MODELS = {"onnx": DATA / "tiny.onnx", "tflite": DATA / "tiny.tflite"}

@@ -10,7 +10,7 @@ from edge import backbone
 from edge.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
 from edge.errors import BundleError, ParityError, RuntimeMissing
 
-from .conftest import DATA, DIMENSION, MODELS, SIDE
+from .conftest import DATA, DIMENSION, MODELS, PATIENCE, SIDE
 
 INSTALLED = [r for r in RUNTIMES if r.installed]
 IMAGES = np.random.default_rng(1).integers(0, 256, (6, SIDE, SIDE, 3)).astype(np.uint8)
@@ -79,7 +79,7 @@ try:
 except BundleError as error:
     print(error)
 """
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert child.stdout.startswith(("the model is refused: ", f"{runtime.name} refuses the model")), child.stderr
 
 

@@ -43,7 +43,7 @@ shapes = st.tuples(st.integers(4, 24), st.sampled_from([3, 8, 40]), st.integers(
 
 @every_method
 @given(shape=shapes, sessions=st.booleans(), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_the_examples_is_irrelevant_to_the_byte(
     method: str, shape: tuple[int, int, int, int], sessions: bool, seed: int
 ) -> None:
@@ -57,7 +57,7 @@ def test_the_order_of_the_examples_is_irrelevant_to_the_byte(
 
 @every_method
 @given(shape=shapes)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_forgotten_is_never_taught_to_the_byte(method: str, shape: tuple[int, int, int, int]) -> None:
     never = some(*shape)
     extra = some(3, shape[1], 3, shape[3] + 7)

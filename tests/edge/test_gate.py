@@ -96,7 +96,7 @@ def test_fewer_than_two_examples_of_two_labels_make_no_gate() -> None:
     assert fit_gate(lambda: [examples], None, ("0", "1", "2"), BACKGROUND, np.ones(3, bool)) is None
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 29))
 def test_neither_the_order_nor_the_chunks_matter(seed: int, cut: int) -> None:
     examples = taught(10, 0)

@@ -152,7 +152,7 @@ def test_a_free_batch_axis_stays_free(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @given(columns=st.integers(1, 300), exponent=st.integers(-30, 30), seed=st.integers(0, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_number_of_labels_and_any_finite_weights_give_probabilities(
     name: str, columns: int, exponent: int, seed: int
 ) -> None:
@@ -367,7 +367,7 @@ def test_no_single_damaged_byte_does_more_than_be_refused(name: str) -> None:
 
 
 @given(data=st.data(), name=st.sampled_from(FILES))
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 def test_damaged_bytes_are_refused_or_grafted_but_nothing_else(data: st.DataObject, name: str) -> None:
     damaged = bytearray(BACKBONES[name])
     for _ in range(data.draw(st.integers(1, 8))):
@@ -376,7 +376,7 @@ def test_damaged_bytes_are_refused_or_grafted_but_nothing_else(data: st.DataObje
 
 
 @given(noise=st.binary(max_size=400), name=st.sampled_from(FILES), kept=st.integers(0, 64))
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 def test_foreign_bytes_are_refused(noise: bytes, name: str, kept: int) -> None:
     assert graft_or_refuse(BACKBONES[name][:kept] + noise, name) is None
     assert graft_or_refuse(bytes(4) + b"TFL3" + noise, "noise.tflite") is None

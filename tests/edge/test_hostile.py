@@ -30,7 +30,7 @@ from edge.protobuf import bytes_field, varint_field
 from edge.store import open_store
 from edge.verify import verify
 
-from .conftest import DIMENSION, MODELS, picture
+from .conftest import DIMENSION, MODELS, PATIENCE, picture
 from .hostile import Target, entries_of, full_bundle, pack, printable, spoilt_models, targets
 from .hostile_home import home_targets, teach_home
 
@@ -317,7 +317,7 @@ def test_no_name_steers_the_terminal_forges_a_line_or_breaks_a_command(
     def edge(*args: object) -> Iterator[str]:
         command = [sys.executable, "-m", "edge", *map(str, args)]
         environment = {**os.environ, "EDGE_HOME": str(tmp_path / "home"), "PYTHONIOENCODING": "utf-8:strict"}
-        child = subprocess.run(command, capture_output=True, env=environment, timeout=60)
+        child = subprocess.run(command, capture_output=True, env=environment, timeout=PATIENCE)
         for stream in (child.stdout, child.stderr):
             text = stream.decode()  # strictly UTF-8
             assert "Traceback" not in text, (args, text)

@@ -59,7 +59,7 @@ taus = st.sampled_from([0.01, 0.3, 10.0])
 
 
 @given(cases, taus)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_head_is_what_the_definition_says_by_either_matrix(
     case: tuple[int, int, int, int, bool], tau: float
 ) -> None:
@@ -71,7 +71,7 @@ def test_the_head_is_what_the_definition_says_by_either_matrix(
 
 
 @given(cases, taus, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_held_out_scores_are_those_of_a_refit_without_the_group(
     case: tuple[int, int, int, int, bool], tau: float, sessions: bool
 ) -> None:
@@ -138,7 +138,7 @@ def test_shrinkage_lda_of_scikit_learn_is_the_same_objective() -> None:
 
 
 @given(cases)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_moments_of_two_devices_give_the_head_of_the_pooled_data_to_the_byte(
     case: tuple[int, int, int, int, bool],
 ) -> None:

@@ -129,7 +129,7 @@ def test_forgotten_examples_were_never_taught(learner: Learner, coins: Path, tmp
     assert [e.usable for e in learner.history()] == [True, True, False, True]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.lists(st.integers(0, 7), unique=True, max_size=8), order=st.randoms())
 def test_a_head_depends_on_what_is_taught_and_on_nothing_else(
     tiny_bundle: Path, coins: Path, tmp_path_factory: pytest.TempPathFactory, kept: list[int], order: object

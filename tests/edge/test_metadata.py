@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
@@ -180,7 +180,6 @@ def test_the_orientation_is_read_wherever_it_is_written() -> None:
         assert shows(photo, TURNED)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_exif_data_whatever_spoils_a_photo(data: bytes) -> None:
     assert 0 <= orientation(data) <= 8
@@ -188,7 +187,6 @@ def test_no_exif_data_whatever_spoils_a_photo(data: bytes) -> None:
         assert seen(photo).shape == (48, 48, 3)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "AVIF"]), st.binary(max_size=80), st.integers(0, 300))
 def test_any_bytes_are_taken_without_an_exception(format: str, data: bytes, cut: int) -> None:
     start = encoded("PNG" if format == "AVIF" else format, WIDE)[:cut]

@@ -162,7 +162,7 @@ def test_files_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
 WHOLE = {kind: encode(scene(96, 80), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(kind=st.sampled_from(sorted(WHOLE)), cut=st.floats(0, 1), flips=st.lists(st.integers(0, 10**6), max_size=8))
 def test_damage_gives_a_picture_or_an_image_error_and_nothing_else(kind: str, cut: float, flips: list[int]) -> None:
     data = bytearray(WHOLE[kind][: int(len(WHOLE[kind]) * cut)])

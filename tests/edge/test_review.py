@@ -15,7 +15,7 @@ from edge.errors import LabelError, SourceError
 from edge.learner import Learner
 from edge.review import KEYS, Review, keys
 
-from .conftest import picture
+from .conftest import PATIENCE, picture
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ class Terminal:
 
     def see(self, text: str) -> None:
         """Read until a text appears."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while text not in self.shown:
             ready, _, _ = select.select([self._us], [], [], max(0, end - time.monotonic()))
             try:
@@ -61,7 +61,7 @@ class Terminal:
         os.write(self._us, text.encode())
 
     def end(self) -> int:
-        return self._process.wait(60)
+        return self._process.wait(PATIENCE)
 
 
 def test_one_key_names_a_frame_and_the_new_head_serves(home: Path, tmp_path: Path) -> None:

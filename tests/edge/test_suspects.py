@@ -32,7 +32,7 @@ def test_wrong_labels_come_first() -> None:
     assert sorted(order) == list(range(60))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.randoms())
 def test_the_order_of_teaching_changes_no_suspicion(random: object) -> None:
     examples = renamed(clouds(8), [1, 12])

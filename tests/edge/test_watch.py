@@ -34,7 +34,7 @@ from edge.uncertain import Uncertain, saved
 from edge.watch import Seen, Sight, watch
 
 from .cameras import filming, jpeg, write_film
-from .conftest import picture, write_bundle, write_pictures
+from .conftest import PATIENCE, picture, write_bundle, write_pictures
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def start(
     )
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "it takes too long"
@@ -153,19 +153,19 @@ for act in (lambda: stop.set(), lambda: stop.wait(60), lambda: stop.is_set()):
     assert stop.is_set()
 assert signals > 6
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
 
 
 def test_sigterm_ends_in_peace_and_is_ready_and_alive_before(home: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(60)
+        systemd.settimeout(PATIENCE)
         process = start(home, "watch", tmp_path / "in", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
         said = [systemd.recv(100) for _ in range(4)]
         assert said == [b"READY=1", *[b"WATCHDOG=1"] * 3]
         for _ in range(3):
             process.terminate()  # some send it more than once
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         said = []
         while not said or said[-1] != b"STOPPING=1":
             said.append(systemd.recv(100))
@@ -199,7 +199,7 @@ def test_a_camera_is_watched_through_its_death(home: Path) -> None:
                 time.sleep(0.2)
                 camera.up = True
         process.terminate()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert b" is gone: it ended; waiting for it" in err
     assert b" is back" in err
@@ -212,7 +212,7 @@ def test_a_film_ends_by_itself(home: Path, tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.avi", ["brick"] * 5 + ["grass"] * 5)
     names = [name_of(home, shot.data) for shot in films.film(film, 0.1)]
     process = start(home, "watch", film, "--json", "--every", 0.1, "--smooth", "2/3")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert len(lines) == 10

@@ -211,7 +211,7 @@ with spread() as here:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ran = subprocess.run(
         [*command, str(tmp_path / "train.py")], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-2000:]
     from safetensors.torch import load_file

@@ -20,42 +20,109 @@ from PIL import Image
 from edge.errors import DatasetError
 
 GROUPINGS = ("prefix", "folder", "session")
+GROUPING_HELP = (
+    "Keep photos that belong together on one side of the split: `prefix` (file names that differ in their last number "
+    "only), `folder`, `session` (taken within a minute), or a regular expression, whose first group is the key."
+)
 PAUSE = 60.0  # seconds between two photos, from which another session begins
 _TIME_TAKEN = 36867  # EXIF DateTimeOriginal
 _EXIF = 34665  # the block that holds it
 _TRAILING_NUMBER = re.compile(r"[\s_.()-]*\d+\)?$")
 
 
-def group_photos(paths: Sequence[Path], by: str | None) -> NDArray[np.int64]:
+def check_grouping(by: str) -> str:
+    """Return what photos are grouped by, or refuse it.
+
+    Raises:
+        DatasetError: It is neither a word of `GROUPINGS` nor a regular expression.
+
+    Example:
+        >>> check_grouping(r"cam(\\d+)")
+        'cam(\\\\d+)'
+    """
+    try:
+        re.compile(by)
+    except re.error as error:
+        raise DatasetError(
+            f"{by!r} is neither one of {', '.join(GROUPINGS)} nor a regular expression ({error})"
+        ) from None
+    return by
+
+
+def group_photos(paths: Sequence[Path], by: str | None, folder: Path | None = None) -> NDArray[np.int64]:
     """Number the groups that photos belong to.
 
     Args:
         paths: N files.
         by: `prefix`: the name without its last number, within its folder (`cam1_0007.jpg` → `cam1`); `folder`: the
-            folder that the file lies in; `session`: taken within a minute of another by the time in the file;
-            None: each photo stands for itself.
+            folder that the file lies in; `session`: taken within a minute of another by the time in the file; else a
+            regular expression, searched in the path below `folder`, whose first group (or whole match) is the same for
+            photos of one group; None: each photo stands for itself.
+        folder: The one that holds the class folders.
 
     Returns:
         int64 (N,), numbered by first appearance.
+
+    Raises:
+        DatasetError: No photo matches the expression, or none knows when it was taken.
 
     Example:
         >>> group_photos([Path("cup/a_1.jpg"), Path("cup/b_1.jpg"), Path("cup/a_2.jpg")], "prefix").tolist()
         [0, 1, 0]
     """
     if by == "prefix":
-        keys = [str(path.with_name(_TRAILING_NUMBER.sub("", path.stem))) for path in paths]
+        keys = [prefix(path) for path in paths]
     elif by == "folder":
         keys = [str(path.parent) for path in paths]
     elif by == "session":
         keys = _sessions(paths)
+    elif by is not None:
+        keys = _matches(paths, by, folder)
     else:
         keys = [str(path) for path in paths]
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
+def prefix(path: Path) -> str:
+    """A file's path without its last number and ending.
+
+    Example:
+        >>> prefix(Path("cup/cam1_0007.jpg")), prefix(Path("cup/0007.jpg"))
+        ('cup/cam1', 'cup/')
+    """
+    return f"{path.parent}/{_TRAILING_NUMBER.sub('', path.stem)}"
+
+
+def in_groups(groups: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Renumber groups as a bundle holds them: int32 (N,), −1 for a photo that stands alone.
+
+    Example:
+        >>> in_groups(np.array([4, 7, 4, 5])).tolist()
+        [0, -1, 0, -1]
+    """
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    numbers = np.where(counts > 1, np.cumsum(counts > 1) - 1, -1)
+    return numbers[inverse].astype(np.int32)
+
+
+def lone_labels(targets: NDArray[np.int32], groups: NDArray[np.int64], labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels whose photos are all of one group: nothing would be left to learn from, were it held out.
+
+    Example:
+        >>> lone_labels(np.array([0, 0, 1]), np.array([0, 1, 2]), ["cup", "plate"])
+        ('plate',)
+    """
+    return tuple(label for target, label in enumerate(labels) if len(np.unique(groups[targets == target])) < 2)
+
+
 def split_groups(
-    targets: NDArray[np.int32], groups: NDArray[np.int64], labels: Sequence[str], share: float, seed: int = 0
+    targets: NDArray[np.int32],
+    groups: NDArray[np.int64],
+    labels: Sequence[str],
+    share: float,
+    seed: int = 0,
+    lenient: bool = False,
 ) -> NDArray[np.bool_]:
     """Choose which photos are held out: about the same share of each class, whole groups only.
 
@@ -68,6 +135,7 @@ def split_groups(
         labels: Names of the classes, for the error.
         share: 0 < share < 1.
         seed: The same seed chooses the same photos.
+        lenient: Hold nothing out of a class of one group, instead of refusing it.
 
     Returns:
         bool (N,), true where held out.
@@ -83,7 +151,7 @@ def split_groups(
     np.add.at(counts, (groups, targets), 1)
     spread = (counts > 0).sum(axis=0)
     few = int(spread.argmin())
-    if spread[few] < 2:
+    if spread[few] < 2 and not lenient:
         what = f"{counts[:, few].sum()} photo{'s' * int(counts[:, few].sum() != 1)} in one group"
         raise DatasetError(f"class {labels[few]!r} has {what}; two groups are needed to train on one and hold out one")
     wanted = np.maximum(share * counts.sum(axis=0), 0.5)
@@ -101,17 +169,40 @@ def split_groups(
     return chosen[groups]
 
 
+def _matches(paths: Sequence[Path], expression: str, folder: Path | None) -> list[str]:
+    """A key for each photo; one that does not match is alone."""
+    pattern, keys, found = re.compile(check_grouping(expression)), [], 0
+    for path in paths:
+        below = path.relative_to(folder) if folder and path.is_relative_to(folder) else path
+        match = pattern.search(below.as_posix())
+        key = match and (match[1] if pattern.groups else match[0])
+        found += key is not None
+        keys.append(f"/{path}" if key is None else f"={key}")
+    if not found:
+        raise DatasetError(
+            f"--group-by {expression!r} is taken as a regular expression and matches none of the {len(paths)} photos, "
+            f"such as {paths[0].name}; give one that does, or one of {', '.join(GROUPINGS)}"
+        )
+    return keys
+
+
 def _sessions(paths: Sequence[Path]) -> list[str]:
     """A key for each photo; one without a time is alone."""
     keys = [str(path) for path in paths]
-    times = sorted((time, row) for row, path in enumerate(paths) if (time := _time_taken(path)) is not None)
+    times = sorted((time, row) for row, path in enumerate(paths) if (time := time_taken(path)) is not None)
+    if not times and paths:
+        raise DatasetError(
+            f"--group-by session: none of the {len(paths)} photos says when it was taken; take prefix, folder or a "
+            "regular expression"
+        )
     for (earlier, before), (later, row) in itertools.pairwise(times):
         if later - earlier <= PAUSE:
             keys[row] = keys[before]
     return keys
 
 
-def _time_taken(path: Path) -> float | None:
+def time_taken(path: Path) -> float | None:
+    """When a photo was taken, in seconds, as its file says; None where it does not."""
     try:
         with Image.open(path) as image:
             text = str(image.getexif().get_ifd(_EXIF).get(_TIME_TAKEN, ""))

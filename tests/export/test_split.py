@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge.errors import DatasetError
-from export.split import group_photos, split_groups
+from export.split import check_grouping, group_photos, in_groups, lone_labels, split_groups
 
 photos = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=12, max_size=80)
 
@@ -71,3 +71,50 @@ def test_a_session_ends_where_a_minute_passes_without_a_photo(tmp_path: Path) ->
         paths.append(tmp_path / f"{index}.jpg")
         Image.new("RGB", (8, 8)).save(paths[-1], exif=exif)
     assert group_photos(paths, "session").tolist() == [0, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        (r"day\d", [0, 0, 1, 1, 2]),
+        (r"cam(\d)", [0, 1, 0, 1, 2]),
+        (r"(?:day1_)cam(\d)", [0, 1, 2, 3, 4]),
+        (r"^[^/]+", [0, 0, 0, 1, 1]),
+    ],
+)
+def test_a_regular_expression_is_searched_below_the_folder_and_its_first_group_is_the_key(
+    by: str, groups: list[int]
+) -> None:
+    names = ["cup/day1_cam1.jpg", "cup/day1_cam2.jpg", "cup/day2_cam1.jpg", "plate/day2_cam2.jpg", "plate/other.jpg"]
+    folder = Path("/data/day9/cam9")
+    assert group_photos([folder / name for name in names], by, folder).tolist() == groups
+
+
+def test_a_grouping_that_groups_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"'prefx'.*matches none of the 1 photos, such as 1\.jpg"):
+        group_photos([tmp_path / "1.jpg"], "prefx", tmp_path)
+    with pytest.raises(DatasetError, match="says when it was taken"):
+        group_photos([tmp_path / "1.jpg"], "session")
+    with pytest.raises(DatasetError, match=r"'\(' is neither one of prefix, folder, session nor a regular expression"):
+        check_grouping("(")
+
+
+def test_a_name_that_is_only_a_number_has_a_prefix() -> None:
+    assert group_photos([Path("cup/0001.jpg"), Path("cup/2.jpg"), Path("plate/1.jpg")], "prefix").tolist() == [0, 0, 1]
+
+
+def test_of_a_class_of_one_group_nothing_is_held_out_where_that_is_allowed() -> None:
+    targets, groups = np.array([0, 0, 0, 1, 1, 1, 1], np.int32), np.array([0, 0, 0, 1, 2, 3, 4])
+    held = split_groups(targets, groups, ["cup", "plate"], 0.3, lenient=True)
+    assert not held[:3].any()
+    assert held[3:].any()
+    assert lone_labels(targets, groups, ["cup", "plate"]) == ("cup",)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=40))
+def test_groups_in_a_bundle_are_numbered_and_those_of_one_are_none(keys: list[int]) -> None:
+    numbers = in_groups(np.array(keys, np.int64))
+    for i, key in enumerate(keys):
+        assert (numbers[i] == -1) == (keys.count(key) == 1)
+        assert all((numbers[i] == numbers[j] != -1) == (key == other) for j, other in enumerate(keys) if j != i)
+    assert set(numbers[numbers >= 0].tolist()) == set(range(len({k for k in keys if keys.count(k) > 1})))

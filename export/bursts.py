@@ -2,10 +2,10 @@
 
 File names alone tell little: every camera numbers its photos. What tells is that a photo is nearly the same as the ones
 numbered next to it, while photos of its label further away are not. With d the cosine distance of embeddings, a photo
-has a twin if one of the four numbered next to it lies within a quarter of the label's upper quartile of d. A label looks
-like bursts if half its photos have one and chance (the same photos, numbered at random) would give clearly fewer; or if
-nearly all its photos are the same to the network, compared with how far photos of other labels lie, and are numbered.
-Where names tell nothing, the time in the files stands for the number.
+has a twin if one of the four numbered next to it lies within a quarter of the label's upper quartile of d. A label
+looks like bursts if half its photos have one and chance (the same photos, numbered at random) would give clearly
+fewer; or if nearly all its photos are the same to the network, compared with how far photos of other labels lie, and
+are numbered. Where names tell nothing, the time in the files stands for the number.
 
 Measured with the embedded network, share of twins less that of chance: frames of 2 to 6 scenes 0.4 to 0.7, pairs of
 each thing 0.75, cells of one solar module 0.5; flowers, ants, bees, rubbish, hands at most 0.24, crops of one wall 0.

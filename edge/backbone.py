@@ -250,6 +250,12 @@ class _TfliteBackbone:
 
 def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
     """Return side and dimension of a graph (N, S, S, 3) → (N, D) or (N, 1, 1, D); a free N is a name or −1."""
+    batches = {axes[0] for axes in (inputs, outputs) if axes and isinstance(axes[0], int) and axes[0] > 1}
+    if batches:
+        raise BundleError(
+            f"a backbone takes one picture at a time or any number, this one always {max(batches)}; export it with a batch "
+            "of 1, or of free size"
+        )
     if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
         last = outputs[-1] if outputs else None
         if isinstance(last, int) and len(outputs) in (2, 4) and all(n == 1 for n in outputs[1:-1]):

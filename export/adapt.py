@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edge
-from edge.errors import BundleError
+from edge.errors import BundleError, DatasetError
 from edge.evaluate import Evaluation, evaluate
 from edge.files import replacing
 from edge.terminal import percent
@@ -34,6 +34,7 @@ from export.augment import Augment
 from export.backbones import Loaded
 from export.baselines import Baselines, measure_baselines
 from export.build import Watcher, fingerprint
+from export.bursts import Bursts, find_bursts
 from export.dataset import find_photos
 from export.frozen import embed_pixels, freeze
 from export.material import (
@@ -138,6 +139,7 @@ class _Work:
     material: Material
     held: NDArray[np.bool_]
     probe: Measured = field(init=False)
+    bursts: Bursts = field(init=False)
     unfinished: Unfinished = field(init=False)
     states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # what each strategy came to
 
@@ -165,14 +167,23 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
         reason = "joins earlier maps already" if loaded.backbone.taps else "has too few blocks"
         raise BundleError(f"the embedding of {plan.backbone} {reason}; take another --strategy")
     watcher.doing("reading photos")
-    material = read_material(find_photos(plan.photos), loaded.backbone.size, watcher.step, plan.group_by)
-    held = split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
+    photos = find_photos(plan.photos)
+    material = read_material(photos, loaded.backbone.size, watcher.step, plan.group_by, plan.photos)
+    held = _held(plan, material)
+    if photos.layout:
+        watcher.said(f"parts: {photos.layout}")
     watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them held out")
 
     work = _Work(plan, watcher, spread, clock, loaded, material, held)
     before = clock()
     pretrained = _embed(work, loaded.embedder)
     work.probe = measure(pretrained, material, held)
+    ungrouped = plan.group_by is None and not material.held.any()
+    work.bursts = Bursts()
+    if ungrouped:
+        work.bursts = find_bursts(material.paths, material.targets, material.labels, pretrained)
+    if work.bursts.labels:
+        watcher.said(f"careful: {work.bursts.warning}")
     embedding = clock() - before
     reserve = RESERVE * embedding
     outcomes = [Outcome(STRATEGIES["head"], work.probe, clock() - began, 0, (), "nothing to train")]
@@ -211,6 +222,16 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
         work.unfinished.remove()
     spread.barrier()
     return result
+
+
+def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
+    """Which photos are held out: the folder's own part for that, else a share of each label."""
+    if not material.held.any():
+        return split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
+    for target, label in enumerate(material.labels):
+        if len(set(material.held[material.targets == target].tolist())) < 2:
+            raise DatasetError(f"the photos of class {label!r} are all in one part of {plan.photos}; both need some")
+    return material.held
 
 
 # --- one strategy ----------------------------------------------------------------------------------------------------
@@ -313,6 +334,8 @@ def _result(
     report = {
         "why": why,
         "seed": plan.seed,
+        "group_by": plan.group_by,
+        "careful": work.bursts.warning,
         "labels": list(material.labels),
         "confusion": evaluation.confusion.tolist(),
         "baselines": asdict(baselines),

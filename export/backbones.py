@@ -115,6 +115,19 @@ def find(name: str) -> Backbone:
         raise BundleError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}") from None
 
 
+def is_at_hand(name: str) -> bool:
+    """Whether a network's own weights are on this machine, so that nothing would be downloaded."""
+    import torch
+
+    from export.torchvision_shim import torchvision_models
+
+    row = find(name)
+    if row.is_embedded:
+        return True
+    url = str(torchvision_models().get_model_weights(row.architecture).DEFAULT.url)
+    return (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
+
+
 # --- weights: from here on torch is needed ---------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from edge import fit
 from export import backbones
 from export.dataset import pick_calibration
 from export.material import Material, embed_rows, fast_inference
+from export.split import in_groups, lone_labels
 
 PHOTOS = 400  # at most so many are asked
 GRID = 16
@@ -58,7 +59,9 @@ def measure_baselines(name: str, material: Material, embeddings: NDArray[np.floa
     import torch
 
     rows = np.sort(pick_calibration(material.targets, PHOTOS, seed))
-    names = [material.names[row] for row in rows]
+    lone = lone_labels(material.targets[rows], material.groups[rows], material.labels)
+    rows = np.array([row for row in rows.tolist() if material.names[row] not in lone], np.int64)
+    names, groups = [material.names[row] for row in rows], material.groups[rows]
     torch.manual_seed(seed)
     network = backbones.load(name, "random").embedder
 
@@ -75,9 +78,9 @@ def measure_baselines(name: str, material: Material, embeddings: NDArray[np.floa
         network.eval()
         untrained = embed_rows(network, inputs, rows)
     return Baselines(
-        loo_accuracy(embeddings[rows], names),
-        loo_accuracy(untrained, names),
-        loo_accuracy(tiny_pixels(material.centres[rows]), names),
+        loo_accuracy(embeddings[rows], names, groups),
+        loo_accuracy(untrained, names, groups),
+        loo_accuracy(tiny_pixels(material.centres[rows]), names, groups),
         len(rows),
     )
 
@@ -102,13 +105,18 @@ def tiny_pixels(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray((cells - cells.mean((1, 2), keepdims=True)).reshape(len(pictures), -1))
 
 
-def loo_right(embeddings: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.bool_]:
-    """Which examples the device's head names rightly, each left out: bool (N,)."""
-    found = fit.fit(fit.Examples(embeddings, tuple(names)))
+def loo_right(
+    embeddings: NDArray[np.float32], names: Sequence[str], groups: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """Which examples the device's head names rightly, each left out with its group: bool (N,)."""
+    together = () if groups is None else tuple(None if one < 0 else str(one) for one in in_groups(groups).tolist())
+    found = fit.fit(fit.Examples(embeddings, tuple(names), together))
     answers = np.where(np.isnan(found.loo).any(axis=1), -1, found.loo.argmax(axis=1))
     return np.asarray([found.head.labels.index(name) == answer for name, answer in zip(names, answers, strict=True)])
 
 
-def loo_accuracy(embeddings: NDArray[np.float32], names: Sequence[str]) -> float:
+def loo_accuracy(
+    embeddings: NDArray[np.float32], names: Sequence[str], groups: NDArray[np.int64] | None = None
+) -> float:
     """The share of them."""
-    return float(loo_right(embeddings, names).mean())
+    return float(loo_right(embeddings, names, groups).mean())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,23 +22,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import bundle, fit
+from edge.answers import Unmeasured
 from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.bundle import Bundle, FactoryDomain, FactoryExamples, Golden
-from edge.domain import Domain, Look
+from edge.count import Files
+from edge.domain import Look
 from edge.errors import BundleError, DatasetError
-from edge.evaluate import evaluate
-from edge.files import check_output
+from edge.evaluate import Evaluation, evaluate
 from edge.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.photos import embed
+from edge.terminal import plural
 from export import adapted, backbones
 from export.adapted import Adaptation
 from export.background import Generic, of_folder, shipped
+from export.bursts import Bursts, find_bursts
 from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_pixels
-from export.own_model import OwnModel, read_own_model
+from export.odd import Odd, domain_of, odd_photos
+from export.own_model import OwnModel, check_embeddings, read_own_model
 from export.parity import embed_with_torch, golden_images, prove_everywhere, worst
 from export.quantize import quantize
+from export.sorted_out import check_labels, counted, sort_out
+from export.split import group_photos, in_groups, lone_labels, split_groups
 from export.to_onnx import to_onnx
 from export.to_tflite import to_tflite
+from export.written import check_bundle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,6 +79,7 @@ class Plan:
         runtimes: `onnx`, `tflite` or both.
         precisions: `fp32`, `int8` or both.
         holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
+        group_by: What photos belong together by, as `export.split.group_photos` takes it; None to let each stand alone.
         background: Folder of generic photos, for telling known from unknown.
         seed: Of the hold-out and the golden pictures.
         created: ISO 8601, UTC, for the manifest.
@@ -88,6 +96,7 @@ class Plan:
     runtimes: tuple[str, ...] = ("onnx", "tflite")
     precisions: tuple[str, ...] = ("fp32", "int8")
     holdout: float = 0.2
+    group_by: str | None = None
     background: Path | None = None
     seed: int = 0
     progress: bool = False
@@ -95,10 +104,35 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """What was built; `seconds` by stage."""
+    """What was built, and what there is to say about it.
+
+    Args:
+        bundle: It.
+        examples: Number by label.
+        evaluation: How the photos held out were named; None if none were.
+        unmeasured: The labels that have no part in that figure.
+        group_by: What photos were grouped by, and
+        groups: int32 (N,) the groups, as the bundle has them.
+        bursts: Labels whose photos look like bursts that nothing keeps together.
+        odd: Photos that show nothing, or look otherwise than the others.
+        warnings: What else makes one careful, each in a line.
+        layout: What was made of a folder in parts, in words; "" where it has none.
+        files: What became of all files of the folder.
+        skipped: Photos that were left out.
+        seconds: By stage.
+    """
 
     bundle: Bundle
     examples: Mapping[str, int]
+    evaluation: Evaluation | None
+    unmeasured: tuple[Unmeasured, ...]
+    group_by: str | None
+    groups: NDArray[np.int32]
+    bursts: Bursts
+    odd: tuple[Odd, ...]
+    warnings: tuple[str, ...]
+    layout: str
+    files: Files
     skipped: tuple[Skipped, ...]
     seconds: Mapping[str, float]
 
@@ -112,14 +146,17 @@ class _Network:
     models: tuple[ModelFile, ...]
     golden: Golden
     running: Backbone
+    is_own: bool = False
 
 
 @dataclass(frozen=True)
 class _Marked:
-    """The examples that go into the bundle, and bool (N,): which of them the figure is measured on."""
+    """The examples that go into the bundle, their files, and bool (N,): which of them the figure is measured on."""
 
     examples: FactoryExamples
+    paths: tuple[Path, ...]
     held: NDArray[np.bool_]
+    groups: NDArray[np.int64]
 
 
 @dataclass
@@ -144,28 +181,43 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         ParityError: If an exported file answers otherwise than PyTorch; the message says by how much.
         RuntimeMissing: If a format's runtime is not installed here, so that nothing can be proved.
     """
-    check_output(plan.output, "kitchen.edge")
-    work = _Work(plan, find_photos(plan.photos), watcher, adapted.read(plan.adapted) if plan.adapted else None)
+    check_bundle(plan.output)
+    adaptation = adapted.read(plan.adapted) if plan.adapted else None
+    if adaptation and plan.group_by is None:
+        plan = replace(plan, group_by=adaptation.report.get("group_by"))
+    work = _Work(plan, find_photos(plan.photos), watcher, adaptation)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
     generic = _background(work, network)
     marked = _embed_photos(work, network)
     examples = marked.examples
-    accuracy = _measure(work, marked)
+    labels = work.photos.labels
+    evaluation = _measure(work, marked)
+    accuracy = Accuracy(evaluation.accuracy, *evaluation.interval, evaluation.examples) if evaluation else None
     manifest = Manifest(
-        plan.output.stem, plan.created, network.info, work.photos.labels, network.models, accuracy,
+        plan.output.stem, plan.created, network.info, labels, network.models, accuracy,
         background=generic.source if generic else None,
     )  # fmt: skip
-    domain = FactoryDomain(
-        Domain.of(np.stack([look.statistics for look in work.looks])), np.stack([look.thumb for look in work.looks])
-    )
+    domain = FactoryDomain(domain_of(work.looks), np.stack([look.thumb for look in work.looks]))
     background = generic.background if generic else None
-    try:
-        written = bundle.write(plan.output, manifest, network.files, network.golden, examples, background, domain)
-    except OSError as error:
-        raise BundleError(f"cannot write {plan.output} ({error.strerror or error}); name another path") from error
-    counts = np.bincount(examples.labels, minlength=len(work.photos.labels))
-    shares = dict(zip(work.photos.labels, counts.tolist(), strict=True))
-    return Built(written, shares, tuple(work.skipped), work.seconds)
+    written = bundle.write(plan.output, manifest, network.files, network.golden, examples, background, domain)
+    counts = np.bincount(examples.labels, minlength=len(labels))
+    shares = dict(zip(labels, counts.tolist(), strict=True))
+    told = evaluation is not None and plan.group_by is None and not work.photos.held.any()
+    return Built(
+        bundle=written,
+        examples=shares,
+        evaluation=evaluation,
+        unmeasured=_unmeasured(work, marked) if evaluation else (),
+        group_by=plan.group_by,
+        groups=examples.groups,
+        bursts=find_bursts(marked.paths, examples.labels, labels, examples.embeddings) if told else Bursts(),
+        odd=odd_photos(marked.paths, work.looks, [labels[target] for target in examples.labels]),
+        warnings=check_embeddings(examples.embeddings, network.info.name) if network.is_own else (),
+        layout=work.photos.layout,
+        files=counted(work.photos, len(examples.labels), work.skipped),
+        skipped=tuple(work.skipped),
+        seconds=work.seconds,
+    )
 
 
 # --- the network -----------------------------------------------------------------------------------------------------
@@ -182,6 +234,7 @@ def _network(work: _Work) -> _Network:
         )
         row = loaded.backbone
         images = golden_images(row.size, seed=plan.seed)
+        backbones.check_answers(loaded.embedder, images, loaded.origin)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
     info = BackboneInfo(
         row.name, fingerprint(loaded.embedder, row.size), loaded.origin, loaded.licence,
@@ -221,7 +274,7 @@ def _own_network(work: _Work, own: OwnModel) -> _Network:
     files: dict[str, bytes] = {}
     models: list[ModelFile] = []
     _add(work, files, models, own.data, own.format, own.precision, "as delivered", golden)
-    return _Network(info, files, tuple(models), golden, own.opened)
+    return _Network(info, files, tuple(models), golden, own.opened, is_own=True)
 
 
 def _add(
@@ -283,33 +336,66 @@ def _embed_photos(work: _Work, network: _Network) -> _Marked:
     """Embed every photo that can be read, as float16 rounds it; of equal files the first counts."""
     photos, total = work.photos, len(work.photos.paths)
     rows: list[NDArray[np.float32]] = []
-    targets: list[int] = []
+    read: list[int] = []
     hashes: list[str] = []
-    first: dict[str, Path] = {}  # by SHA-256
+    looks: list[Look] = []
     with _Stage(work, "embedding photos"):
         for done, photo in enumerate(embed(photos.paths, network.running, network.info, look=True), 1):
             work.watcher.step(done, total)
             if photo.error is not None or photo.embedding is None or photo.look is None:
-                work.skipped.append(Skipped(photo.path, str(photo.error)))
-            elif first.setdefault(photo.image, photo.path) != photo.path:
-                reason = f"{photo.path} is an exact copy of {first[photo.image]}"
-                work.skipped.append(Skipped(photo.path, reason, is_copy=True))
-            else:
-                rows.append(photo.embedding)
-                work.looks.append(photo.look)
-                targets.append(int(photos.targets[done - 1]))
-                hashes.append(photo.image)
-    for target, label in enumerate(photos.labels):
-        if target not in targets:
-            reason = next((skipped.reason for skipped in work.skipped), "add photos")
-            raise DatasetError(f"no photo of class {label!r} can be read; {reason}")
-    embeddings = np.stack(rows).astype(np.float16).astype(np.float32)
-    labels = np.array(targets, np.int32)
-    if work.adaptation is None:
-        held = hold_out(labels, work.plan.holdout, work.plan.seed)
-        return _Marked(FactoryExamples(embeddings, labels, np.zeros(len(labels), np.bool_)), held)
-    trained_on = np.isin(hashes, work.adaptation.trained)
-    return _Marked(FactoryExamples(embeddings, labels, trained_on), np.isin(hashes, work.adaptation.held_out))
+                kind = photo.error.reason if photo.error else "damaged"
+                work.skipped.append(Skipped(photo.path, str(photo.error), kind))
+                continue
+            if not np.isfinite(photo.embedding).all():
+                raise BundleError(
+                    f"the network {network.info.name} gives values that are not numbers (NaN or infinity) for "
+                    f"{photo.path}; take other weights or another model"
+                )
+            rows.append(photo.embedding)
+            looks.append(photo.look)
+            read.append(done - 1)
+            hashes.append(photo.image)
+    names = [photos.labels[target] for target in photos.targets[read]]
+    kept, left = sort_out([photos.paths[row] for row in read], hashes, names)
+    work.skipped.extend(left)
+    chosen = np.array(read, np.int64)[kept]
+    labels = photos.targets[chosen]
+    check_labels(photos, labels, work.skipped)
+    work.looks = [look for look, keep in zip(looks, kept, strict=True) if keep]
+    embeddings = np.stack(rows)[kept].astype(np.float16).astype(np.float32)
+    images = np.array(hashes)[kept]
+    paths = tuple(photos.paths[row] for row in chosen.tolist())
+    groups = _groups(work, paths)
+    if work.adaptation:
+        trained_on = np.isin(images, np.array(work.adaptation.trained, images.dtype))
+        held = np.isin(images, np.array(work.adaptation.held_out, images.dtype))
+    else:
+        trained_on, held = np.zeros(len(labels), np.bool_), _held(work, chosen, groups)
+    return _Marked(FactoryExamples(embeddings, labels, trained_on, in_groups(groups)), paths, held, groups)
+
+
+def _groups(work: _Work, paths: tuple[Path, ...]) -> NDArray[np.int64]:
+    """Group the photos, and say what came of it."""
+    by = work.plan.group_by
+    groups = group_photos(paths, by, work.plan.photos)
+    if by is not None:
+        found = in_groups(groups)
+        alone = f", {plural(int((found < 0).sum()), 'photo')} alone" if (found < 0).any() else ""
+        work.watcher.said(f"by {by}: {plural(int(found.max()) + 1, 'group')} of photos that stay together{alone}")
+    return groups
+
+
+def _held(work: _Work, chosen: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which photos are held out: the folder's own part for that, else a share of each label."""
+    photos, plan = work.photos, work.plan
+    labels = photos.targets[chosen]
+    if plan.holdout == 0:
+        return np.zeros(len(labels), np.bool_)
+    if photos.held.any():
+        return photos.held[chosen]
+    if plan.group_by is None:
+        return hold_out(labels, plan.holdout, plan.seed)
+    return split_groups(labels, groups, photos.labels, plan.holdout, plan.seed, lenient=True)
 
 
 def _background(work: _Work, network: _Network) -> Generic | None:
@@ -327,16 +413,35 @@ def _background(work: _Work, network: _Network) -> Generic | None:
     return generic
 
 
-def _measure(work: _Work, marked: _Marked) -> Accuracy | None:
+def _measure(work: _Work, marked: _Marked) -> Evaluation | None:
     """Fit a head on what is not held out and measure it on what is."""
     examples, held = marked.examples, marked.held
     if not held.any() or set(examples.labels[~held]) < set(examples.labels):
         return None
     with _Stage(work, "fitting the head"):
         names = np.array(work.photos.labels, np.object_)[examples.labels]
-        head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]))).head
-        figure = evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels, held_out=True)
-    return Accuracy(figure.accuracy, *figure.interval, figure.examples)
+        together = tuple(None if group < 0 else str(group) for group in examples.groups[~held].tolist())
+        head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]), together)).head
+        return evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels, held_out=True)
+
+
+def _unmeasured(work: _Work, marked: _Marked) -> tuple[Unmeasured, ...]:
+    """The labels of which nothing was held out, with the reason."""
+    labels, found = work.photos.labels, []
+    lone = lone_labels(marked.examples.labels, marked.groups, labels)
+    for target, label in enumerate(labels):
+        mine = marked.examples.labels == target
+        if (mine & marked.held).any():
+            continue
+        count = int(mine.sum())
+        if count == 1:
+            why = "it has one photo, which is needed to learn from; add photos"
+        elif label in lone:
+            why = f"its {count} photos are all of one group; add photos of another occasion"
+        else:
+            why = f"none of its {count} photos is held out"
+        found.append(Unmeasured(label, count, f"{label} was not measured: {why}"))
+    return tuple(found)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

@@ -37,6 +37,29 @@ def as_json() -> bool:
     return bool(click.get_current_context().ensure_object(dict).get("json"))
 
 
+def group_by(command: _F) -> _F:
+    """Give a command `--group-by`."""
+    return click.option(
+        "--group-by",
+        metavar="prefix|folder|session|REGEX",
+        callback=_grouping,
+        help="Keep photos that belong together on one side of the figure: of one file name but for its last number "
+        "(prefix), of one folder, taken within a minute (session), or in which a regular expression finds the same.",
+    )(command)
+
+
+def _grouping(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from edge.errors import DatasetError
+    from export.split import check_grouping
+
+    try:
+        return check_grouping(value)
+    except DatasetError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(edge.__version__, prog_name="edge-export")
 @shared

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.count import line, partly
 from edge.errors import DatasetError
-from edge.terminal import PARTLY, percent, plural, say, say_json
+from edge.terminal import PARTLY, confusion_table, percent, plural, say, say_json
 from export import cli
-from export.watchers import Terminal, report_skipped
+from export.watchers import Terminal, report_skipped, skipped_json
 
 if TYPE_CHECKING:
     from edge.manifest import Accuracy, Manifest
+    from export.build import Built
     from export.check import Checked
 
+SHOWN, TABLE = 20, 12  # labels named, and in a table
 _PATH = click.Path(path_type=Path)
 
 
@@ -31,9 +34,18 @@ _PATH = click.Path(path_type=Path)
 @click.option("--photos", "elsewhere", type=_PATH, help="With an adapted folder: where the photos are now.")
 @click.option("--runtime", "runtimes", multiple=True, type=click.Choice(["onnx", "tflite"]), help="[default: both]")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "int8"]), help="[default: both]")
-@click.option("--holdout", default=0.2, show_default=True, type=click.FloatRange(0, 0.9), help="Share for the figure.")
+@click.option(
+    "--holdout",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0, 0.9),
+    help="Fraction of photos kept back to measure accuracy.",
+)
+@cli.group_by
 @click.option("--background", type=_PATH, help="Folder of generic photos: the device tells unknown pictures better.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of what is held out.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for the photos kept back."
+)
 @cli.shared
 def build(
     photos: Path,
@@ -45,6 +57,7 @@ def build(
     runtimes: tuple[str, ...],
     precisions: tuple[str, ...],
     holdout: float,
+    group_by: str | None,
     background: Path | None,
     seed: int,
 ) -> int:
@@ -80,6 +93,7 @@ def build(
         runtimes=tuple(dict.fromkeys(runtimes)) or Plan.runtimes,
         precisions=tuple(dict.fromkeys(precisions)) or Plan.precisions,
         holdout=holdout,
+        group_by=group_by,
         background=background,
         seed=seed,
         progress=sys.stderr.isatty(),
@@ -87,23 +101,17 @@ def build(
     terminal = Terminal()
     try:
         built = build_bundle(plan, terminal)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("no bundle was written") from None
     finally:
         terminal.done()
-    manifest = built.bundle.manifest
     if cli.as_json():
-        say_json({
-            **_describe(built.bundle.path, manifest),
-            "examples": built.examples,
-            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in built.skipped],
-            "seconds": {stage: round(seconds, 3) for stage, seconds in built.seconds.items()},
-        })  # fmt: skip
+        say_json(_built(built))
     else:
         report_skipped(built.skipped)
-        total = sum(built.examples.values())
-        say(f"{plural(total, 'example')} of {plural(len(built.examples), 'label')}: {_counts(built.examples)}")
-        say(_accuracy_line(manifest.accuracy))
-        say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, built in {sum(built.seconds.values()):.0f} s")
-    return PARTLY if any(not photo.is_copy for photo in built.skipped) else 0
+        for line in _lines(built):
+            say(line)
+    return PARTLY if partly(built.files) else 0
 
 
 @click.command()
@@ -144,6 +152,62 @@ def check(bundle: Path) -> None:
     say(f"unknown pictures are told by: {_background(manifest)}")
     say("every hash, size and shape is as the manifest says")
     say(_signed_line(checked))
+
+
+def _lines(built: Built) -> list[str]:
+    """What was built, for people: the figure with all that it leaves out beside it."""
+    manifest, evaluation = built.bundle.manifest, built.evaluation
+    lines = [line(built.files)] if built.files.left_out else []
+    lines += [f"parts: {built.layout}"] if built.layout else []
+    total = sum(built.examples.values())
+    lines.append(f"{plural(total, 'example')} of {plural(len(built.examples), 'label')}: {_counts(built.examples)}")
+    lines.append(_accuracy_line(manifest.accuracy))
+    lines += [unmeasured.reason for unmeasured in built.unmeasured[:SHOWN]]
+    if len(built.unmeasured) > SHOWN:
+        lines.append(f"{len(built.unmeasured) - SHOWN} more labels were not measured: --json names them")
+    lines += [f"careful: {found}" for found in (built.bursts.warning, *built.warnings) if found]
+    lines += [f"careful: {odd.line(total)}" for odd in built.odd]
+    if evaluation is not None:
+        rows = zip(evaluation.labels, evaluation.confusion.diagonal(), evaluation.confusion.sum(axis=1), strict=True)
+        each = sorted(
+            ((right / held, label, right, held) for label, right, held in rows if held), key=lambda row: row[0]
+        )
+        shown = ", ".join(f"{label} {right} of {held}" for _, label, right, held in each[:SHOWN])
+        lines.append(
+            f"right, the worst first: {shown}" + (f", … {len(each) - SHOWN} more" if len(each) > SHOWN else "")
+        )
+        if len(evaluation.labels) <= TABLE:
+            lines += ["", "what it is (rows) and what it was called (columns):"]
+            lines += [*confusion_table(evaluation.labels, evaluation.labels, evaluation.confusion.tolist()), ""]
+    size, seconds = built.bundle.path.stat().st_size / 1e6, sum(built.seconds.values())
+    return [*lines, f"{built.bundle.path}: {size:.1f} MB, built in {seconds:.0f} s"]
+
+
+def _built(built: Built) -> dict[str, Any]:
+    """The same for programs."""
+    from edge.answers import to_json
+
+    evaluation = built.evaluation
+    return {
+        **_describe(built.bundle.path, built.bundle.manifest),
+        "examples": built.examples,
+        "measured": evaluation and {
+            "labels": list(evaluation.labels),
+            "photos": evaluation.confusion.sum(axis=1).tolist(),
+            "right": evaluation.confusion.diagonal().tolist(),
+            "confusion": evaluation.confusion.tolist(),
+        },
+        "unmeasured": to_json(built.unmeasured),
+        "group_by": built.group_by,
+        "groups": int(built.groups.max(initial=-1)) + 1,
+        "bursts": list(built.bursts.labels),
+        "odd": [{"word": odd.word, "advice": odd.advice, "paths": [str(p) for p in odd.paths]} for odd in built.odd],
+        "warnings": [text for text in (built.bursts.warning, *built.warnings) if text],
+        "layout": built.layout or None,
+        "counted": to_json(built.files),
+        "skipped": skipped_json(built.skipped),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in built.seconds.items()},
+    }  # fmt: skip
 
 
 def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import click
 
+from edge.count import line, partly
 from edge.errors import BundleError
 from edge.files import check_output
 from edge.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
 from export import cli
-from export.watchers import Silent, Terminal, report_skipped
+from export.watchers import Silent, Terminal, report_skipped, skipped_json
 
 _PATH = click.Path(path_type=Path)
 
@@ -39,7 +40,7 @@ _PATH = click.Path(path_type=Path)
     type=click.FloatRange(0, min_open=True),
     help="For everything together.",
 )
-@click.option("--group-by", type=click.Choice(["prefix", "folder", "session"]), help="Keep such photos on one side.")
+@cli.group_by
 @click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
 @cli.shared
@@ -61,6 +62,7 @@ def adapt(
     one that names most photos rightly, the cheaper of two that are as good. Killed, it goes on where it was when the
     same command is given again. Under torchrun, several processes share the work.
     """
+    from edge.answers import to_json
     from export.adapt import Plan
     from export.adapt import adapt as adapt_network
     from export.spread import spread
@@ -83,6 +85,8 @@ def adapt(
         watcher = Terminal() if processes.is_first else Silent()
         try:
             result = adapt_network(plan, watcher, processes)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("give the same command again to go on where it was") from None
         finally:
             watcher.done()
         if not processes.is_first:
@@ -95,49 +99,75 @@ def adapt(
             "held_out": int(result.held.sum()), "photos": len(result.held), "seconds": round(result.seconds, 1),
             "strategies": result.adaptation.report["strategies"], "baselines": result.adaptation.report["baselines"],
             "warning": result.baselines.warning or None,
-            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in skipped],
+            "group_by": group_by, "careful": result.adaptation.report["careful"] or None,
+            "files": to_json(result.material.files), "skipped": skipped_json(skipped),
         })  # fmt: skip
     else:
         report_skipped(skipped)
+        if result.material.files.left_out:
+            say(line(result.material.files))
         rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
         for outcome in result.outcomes:
             figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
             changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
             name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
             rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))
-        for line in table(rows, right=(2, 3, 4)):
-            say(line)
+        for row in table(rows, right=(2, 3, 4)):
+            say(row)
         say(f"kept: {result.kept}: {result.why}")
         low, high = result.evaluation.interval
         right, total = int(result.final.right.sum()), len(result.final.right)
         figure = f"accuracy {percent(result.evaluation.accuracy)} on photos held out ({right} of {total} right"
         say(f"{figure}; 95 % interval {percent(low)} to {percent(high)})")
+        if result.adaptation.report["careful"]:
+            say(f"careful: {result.adaptation.report['careful']}")
         say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
         say(f"next: edge-export build {output} -o {output.resolve().name}.edge")
-    return PARTLY if any(not photo.is_copy for photo in skipped) else 0
+    return PARTLY if partly(result.material.files) else 0
 
 
 @click.command()
 @click.argument("photos", type=_PATH)
 @click.option(
-    "--backbone", "names", multiple=True, help="A name of `edge-export backbones`, or NAME=WEIGHTS.  [default: all]"
+    "--backbone",
+    "names",
+    multiple=True,
+    help="A name of `edge-export backbones`, or NAME=WEIGHTS; downloaded if need be.  [default: all that are here]",
 )
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help="Pixels.  [default: 224 and 160]")
 @click.option("--plot", "picture", type=_PATH, help="Draw accuracy against latency: a .svg, .png or .pdf file.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
+@cli.group_by
 @cli.shared
-def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], picture: Path | None, seed: int) -> int:
+def compare(
+    photos: Path,
+    names: tuple[str, ...],
+    sizes: tuple[int, ...],
+    picture: Path | None,
+    seed: int,
+    group_by: str | None,
+) -> int:
     """Rank networks on PHOTOS before any training.
 
     PHOTOS holds one folder per label. Every network embeds them as the device would; the share named rightly, each
     photo left out in its turn, stands beside the time and the size that it costs.
     """
+    from edge.answers import to_json
     from export import compare as comparing
-    from export.backbones import BACKBONES
+    from export.backbones import BACKBONES, find, is_at_hand
+    from export.written import check_drawing
 
-    if picture and picture.suffix.lower() not in (".svg", ".png", ".pdf"):
-        raise click.UsageError(f"--plot {picture} ends in none of .svg, .png, .pdf")
-    pairs = [name.partition("=")[::2] for name in names] or [(name, "") for name in BACKBONES]
+    if picture:
+        if picture.suffix.lower() not in (".svg", ".png", ".pdf"):
+            raise click.UsageError(f"--plot {picture} ends in none of .svg, .png, .pdf")
+        check_drawing(picture)
+    pairs = [name.partition("=")[::2] for name in names]
+    for name, _ in pairs:
+        find(name)  # refused before the long work
+    away: list[str] = []
+    if not pairs:
+        away = [name for name in BACKBONES if not is_at_hand(name)]
+        pairs = [(name, "") for name in BACKBONES if name not in away]
     wanted = [
         comparing.Candidate(name, weights, size)
         for name, weights in dict.fromkeys(pairs)
@@ -145,55 +175,71 @@ def compare(photos: Path, names: tuple[str, ...], sizes: tuple[int, ...], pictur
     ]
     terminal = Terminal()
     try:
-        found = comparing.compare(photos, wanted, terminal, seed)
+        found = comparing.compare(photos, wanted, terminal, seed, group_by)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("nothing was written") from None
     finally:
         terminal.done()
     if picture:
-        comparing.plot(found).savefig(picture, dpi=150)
+        comparing.plot(found, picture)
     if cli.as_json():
         say_json({
             "photos": found.photos,
-            "take": {"backbone": found.take.candidate.backbone, "size": found.take.candidate.size},
+            "take": {
+                "backbone": found.take.candidate.backbone, "weights": found.take.candidate.weights or None,
+                "size": found.take.candidate.size,
+            },
             "advice": found.advice, "warning": found.baselines.warning or None,
             "baselines": {"pretrained": found.baselines.pretrained, "random": found.baselines.random,
                           "pixels": found.baselines.pixels, "photos": found.baselines.photos},
             "networks": [
                 {
-                    "backbone": one.candidate.backbone, "size": one.candidate.size, "accuracy": one.accuracy,
-                    "interval": list(one.interval), "logme": one.logme, "milliseconds": one.milliseconds,
-                    "bytes": one.bytes,
+                    "backbone": one.candidate.backbone, "weights": one.candidate.weights or None,
+                    "size": one.candidate.size, "accuracy": one.accuracy, "interval": list(one.interval),
+                    "logme": one.logme, "milliseconds": one.milliseconds, "bytes": one.bytes,
                 }
                 for one in found.ranked
             ],
-            "failed": list(found.failed),
-            "skipped": [{"path": str(s.path), "reason": s.reason, "copy": s.is_copy} for s in found.skipped],
+            "failed": list(found.failed), "not_downloaded": away, "unmeasured": list(found.unmeasured),
+            "group_by": group_by, "bursts": list(found.bursts.labels), "careful": found.bursts.warning or None,
+            "files": to_json(found.files), "skipped": skipped_json(found.skipped),
         })  # fmt: skip
     else:
-        for line in found.failed:
-            complain(f"left out: {line}")
+        for reason in found.failed:
+            complain(f"left out: {reason}")
         report_skipped(found.skipped)
+        if found.files.left_out:
+            say(line(found.files))
         rows = [("network", "pixels", "right", "95 % interval", "LogME", "ms", "MB", "")]
         for one in found.ranked:
             low, high = (f"{100 * end:.1f}" for end in one.interval)
             costs = f"{one.milliseconds:.1f}", f"{one.bytes / 1e6:.1f}"
             rows.append((
-                one.candidate.backbone, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
+                one.candidate.network, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
                 f"{one.logme:.3f}", *costs, "← take this" if one is found.take else "",
             ))  # fmt: skip
-        for line in table(rows, right=range(1, 7)):
-            say(line)
-        say(f"{plural(found.photos, 'photo')}, each named with itself left out; ms a picture on one core here, fp32")
+        for row in table(rows, right=range(1, 7)):
+            say(row)
+        if away:
+            say(f"not compared, as their weights would be downloaded: {', '.join(away)}")
+            say(f"  to download and compare one: edge-export compare {photos} --backbone {away[0]}")
+        itself = "its group" if group_by else "itself"
+        say(f"{plural(found.photos, 'photo')}, each named with {itself} left out; ms a picture on one core here, fp32")
         base = found.baselines
         say(
             f"pretrained {percent(base.pretrained)}, the same network untrained {percent(base.random)}, "
             f"16 × 16 pixels without one {percent(base.pixels)} (on {base.photos} of the photos)"
         )
+        if found.unmeasured:
+            say(f"not measured, as all their photos are of one group: {', '.join(found.unmeasured)}")
+        if found.bursts.warning:
+            say(f"careful: {found.bursts.warning}")
         if base.warning:
             say(f"warning: {base.warning}")
         say(found.advice)
         if picture:
             say(f"{picture}: accuracy against latency")
-    return PARTLY if found.failed or any(not photo.is_copy for photo in found.skipped) else 0
+    return PARTLY if found.failed or partly(found.files) else 0
 
 
 @click.command()

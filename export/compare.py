@@ -10,23 +10,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import BundleError
+from edge.count import Files
+from edge.errors import BundleError, DatasetError
 from edge.evaluate import wilson
+from edge.files import replacing
 from export import backbones
 from export.baselines import Baselines, loo_right, measure_baselines
 from export.build import Watcher
+from export.bursts import Bursts, find_bursts
 from export.dataset import Photos, Skipped, find_photos, pick_calibration
 from export.frozen import embed_pixels, freeze, latency
 from export.material import ENOUGH, Material, clearly_better, read_material
+from export.split import lone_labels
 from export.transferability import logme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from export.written import DRAWING
 
 PHOTOS = 1500  # at most so many are embedded, the classes in turn
 GOOD = 0.95  # right answers from which adapting has little to add
@@ -44,7 +45,12 @@ class Candidate:
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        return f"{self.backbone} {self.size}"
+        return f"{self.network} {self.size}"
+
+    @property
+    def network(self) -> str:
+        """The network, as `--backbone` takes it."""
+        return f"{self.backbone}={self.weights}" if self.weights else self.backbone
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,10 @@ class Compared:
         baselines: What knowing nothing is worth, beside the one to take.
         photos: How many were asked.
         failed: Candidates that could not be had, each with its reason in one line.
+        unmeasured: Labels whose photos are all of one group, and have no part in the figures.
+        bursts: Labels whose photos look like bursts that nothing keeps together.
         skipped: Photos that were left out.
+        files: What became of all files of the folder.
     """
 
     ranked: tuple[Ranked, ...]
@@ -93,10 +102,15 @@ class Compared:
     baselines: Baselines
     photos: int
     failed: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    bursts: Bursts
     skipped: tuple[Skipped, ...]
+    files: Files
 
 
-def compare(folder: Path, candidates: list[Candidate], watcher: Watcher, seed: int = 0) -> Compared:
+def compare(
+    folder: Path, candidates: list[Candidate], watcher: Watcher, seed: int = 0, group_by: str | None = None
+) -> Compared:
     """Rank candidates on a folder of class folders.
 
     Args:
@@ -104,14 +118,16 @@ def compare(folder: Path, candidates: list[Candidate], watcher: Watcher, seed: i
         candidates: At least one.
         watcher: Told how it gets on.
         seed: Of which photos are asked, where there are many.
+        group_by: What photos belong together by, as `export.split.group_photos` takes it.
 
     Raises:
-        DatasetError: The folder cannot be used.
+        DatasetError: The folder cannot be used, or every label has photos of one group only.
         BundleError: Not one candidate could be loaded; the message is the first one's.
     """
     photos = _some(find_photos(folder), seed)
     ranked: list[Ranked] = []
     failed: list[str] = []
+    unmeasured: tuple[str, ...] = ()
     materials: dict[int, Material] = {}
     embeddings: dict[Candidate, NDArray[np.float32]] = {}
     for candidate in candidates:
@@ -124,16 +140,19 @@ def compare(folder: Path, candidates: list[Candidate], watcher: Watcher, seed: i
             continue
         if candidate.size not in materials:
             watcher.doing("reading photos")
-            materials[candidate.size] = read_material(photos, candidate.size, watcher.step)
+            materials[candidate.size] = read_material(photos, candidate.size, watcher.step, group_by, folder)
         material = materials[candidate.size]
+        unmeasured = lone_labels(material.targets, material.groups, material.labels)
+        if len(unmeasured) == len(material.labels):
+            raise DatasetError("the photos of every label are all of one group; add photos of another occasion")
         watcher.doing(f"{candidate.name}: embedding photos")
         found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
-        right = loo_right(found, material.names)
+        right = loo_right(found, material.names, material.groups)[~np.isin(material.names, unmeasured)]
         interval = wilson(int(right.sum()), len(right), LOO_WORTH)
         score = logme(found, material.names)
         ranked.append(Ranked(candidate, right, interval, score, latency(frozen), len(frozen.data)))
     if not ranked:
-        raise BundleError(failed[0] if failed else "no network to compare; give --backbone NAME")
+        raise BundleError(failed[0] if failed else "there is no network to compare; give --backbone NAME")
     ranked.sort(key=lambda one: (-one.accuracy, one.milliseconds))
     take = min(
         (one for one in ranked if not clearly_better(ranked[0].right, one.right)), key=lambda one: one.milliseconds
@@ -143,8 +162,13 @@ def compare(folder: Path, candidates: list[Candidate], watcher: Watcher, seed: i
     baselines = measure_baselines(take.candidate.backbone, material, embeddings[take.candidate], seed)
     smallest = int(np.bincount(material.targets).min())
     advice = advise(take.accuracy, smallest, bool(baselines.warning))
-    watched = len(material.targets)
-    return Compared(tuple(ranked), take, advice, baselines, watched, tuple(failed), material.skipped)
+    bursts = Bursts()
+    if group_by is None:
+        bursts = find_bursts(material.paths, material.targets, material.labels, embeddings[take.candidate])
+    return Compared(
+        tuple(ranked), take, advice, baselines, len(take.right), tuple(failed), unmeasured, bursts, material.skipped,
+        material.files,
+    )  # fmt: skip
 
 
 def advise(accuracy: float, smallest: int, blind: bool) -> str:
@@ -168,12 +192,30 @@ def advise(accuracy: float, smallest: int, blind: bool) -> str:
     return "adapting may pay: try edge-export adapt"
 
 
-def plot(compared: Compared) -> Figure:
-    """Accuracy against latency, to be saved."""
+def plot(compared: Compared, path: Path) -> None:
+    """Draw accuracy against latency into a file, whole or not at all: its ending says what kind.
+
+    Raises:
+        OSError: The disk refuses; an older drawing is as it was.
+    """
     from export.plots import Dot, accuracy_against_latency
 
-    dots = [Dot(one.candidate.name, one.milliseconds, one.accuracy, one is compared.take) for one in compared.ranked]
-    return accuracy_against_latency(dots)
+    several = len({one.candidate.network for one in compared.ranked}) > len(
+        {one.candidate.backbone for one in compared.ranked}
+    )
+    dots = [
+        Dot(
+            one.candidate.name if several else f"{one.candidate.backbone} {one.candidate.size}",
+            one.milliseconds,
+            one.accuracy,
+            one is compared.take,
+        )
+        for one in compared.ranked
+    ]
+    with replacing(path) as partial:
+        accuracy_against_latency(dots).savefig(
+            partial, dpi=150, format=path.suffix[1:].lower(), metadata={"Title": f"{DRAWING}: accuracy against latency"}
+        )
 
 
 def _some(photos: Photos, seed: int) -> Photos:

@@ -50,11 +50,16 @@ class Photos:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A photo that was left out, and the one line that says why; a copy was not needed, others could not be read."""
+    """A photo that was left out, the one line that says why, and the group that it is counted in (`edge.count`)."""
 
     path: Path
     reason: str
-    is_copy: bool = False
+    kind: str = "damaged"
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was not needed; others could not be read, or their labels contradict."""
+        return self.kind == "copy"
 
 
 def find_photos(folder: Path) -> Photos:

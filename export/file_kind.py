@@ -51,15 +51,13 @@ def foreign(path: Path, wanted: str) -> str:
         wanted: What should be given instead, in words.
 
     Raises:
-        BundleError: There is no such file, or it cannot be read.
+        BundleError: It cannot be read.
     """
     try:
         if path.is_dir():
             return f"is a folder; name {wanted}"
         with path.open("rb") as file:
             start = file.read(_LOOK)
-    except FileNotFoundError:
-        raise BundleError(f"{path} does not exist; name {wanted}") from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     if not start:

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from edge import fit, preprocess
 from edge.binomial import tail
 from edge.choose import calibrate
-from edge.errors import DatasetError, ImageError
+from edge.count import Files
+from edge.errors import ImageError
 from edge.head import Head
 from export.build import short_side
 from export.dataset import Photos, Skipped
+from export.sorted_out import check_labels, counted, sort_out
 from export.split import group_photos
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ class Material:
         centres: uint8 (N, size, size, 3), as the device sees them.
         targets: int32 (N,).
         groups: int64 (N,), equal where photos belong together (`export.split.group_photos`).
-        skipped: What could not be read, and copies.
+        held: bool (N,), which lie in the folder's own validation part.
+        skipped: What could not be read, copies, and what lies under two labels.
+        files: What became of all files of the folder.
     """
 
     labels: tuple[str, ...]
@@ -59,7 +63,9 @@ class Material:
     centres: NDArray[np.uint8]
     targets: NDArray[np.int32]
     groups: NDArray[np.int64]
+    held: NDArray[np.bool_]
     skipped: tuple[Skipped, ...]
+    files: Files
 
     @property
     def size(self) -> int:
@@ -99,14 +105,20 @@ class Measured:
         return float(self.right.mean())
 
 
-def read_material(photos: Photos, size: int, step: Callable[[int, int], None], group_by: str | None = None) -> Material:
+def read_material(
+    photos: Photos,
+    size: int,
+    step: Callable[[int, int], None],
+    group_by: str | None = None,
+    folder: Path | None = None,
+) -> Material:
     """Decode all photos; those that cannot be read, and copies, are passed over and listed.
 
     Args:
         photos: Which.
         size: Pixels per side of the network's input.
         step: Told how many of how many are done.
-        group_by: What photos belong together by, as `export.split.group_photos` takes it.
+        group_by, folder: What photos belong together by, as `export.split.group_photos` takes it.
 
     Raises:
         DatasetError: A class would be left with no photo.
@@ -121,27 +133,24 @@ def read_material(photos: Photos, size: int, step: Callable[[int, int], None], g
         except ImageError as error:
             return error
 
-    first: dict[str, Path] = {}
-    kept: list[int] = []
+    rows: list[int] = []
     found: list[_Read] = []
     skipped: list[Skipped] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for row, one in enumerate(pool.map(read, photos.paths)):
             step(row + 1, len(photos.paths))
-            path = photos.paths[row]
             if isinstance(one, ImageError):
-                skipped.append(Skipped(path, str(one)))
-            elif first.setdefault(one.sha256, path) != path:
-                skipped.append(Skipped(path, f"{path} is an exact copy of {first[one.sha256]}", is_copy=True))
+                skipped.append(Skipped(photos.paths[row], str(one), one.reason))
             else:
-                kept.append(row)
+                rows.append(row)
                 found.append(one)
-    targets = photos.targets[kept]
-    for target, label in enumerate(photos.labels):
-        if target not in targets:
-            reason = next((one.reason for one in skipped), "add photos")
-            raise DatasetError(f"no photo of class {label!r} can be read; {reason}")
-    paths = tuple(photos.paths[row] for row in kept)
+    names = [photos.labels[target] for target in photos.targets[rows]]
+    kept, left = sort_out([photos.paths[row] for row in rows], [one.sha256 for one in found], names)
+    skipped += left
+    chosen, found = np.array(rows, np.int64)[kept], [one for one, keep in zip(found, kept, strict=True) if keep]
+    targets = photos.targets[chosen]
+    check_labels(photos, targets, skipped)
+    paths = tuple(photos.paths[row] for row in chosen.tolist())
     return Material(
         photos.labels,
         paths,
@@ -149,8 +158,10 @@ def read_material(photos: Photos, size: int, step: Callable[[int, int], None], g
         np.stack([one.square for one in found]),
         np.stack([one.centre for one in found]),
         targets,
-        group_photos(paths, group_by),
+        group_photos(paths, group_by, folder),
+        photos.held[chosen],
         tuple(skipped),
+        counted(photos, len(paths), skipped),
     )
 
 

@@ -10,11 +10,21 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.errors import BundleError
-from edge.manifest import MAX_DIMENSION, MAX_SIDE
+from edge.graft import SMALLEST_NORM, graft
+from edge.head import softmax
+from export.file_kind import foreign, is_safetensors, torch_zip
+from export.parity import golden_images
 
+_WANTED = "an ONNX or TFLite embedding model (.onnx, .tflite)"
+_SAME = 1e-6  # of the largest number, within which embeddings are equal
+_ADDS_UP = 0.01  # by which a row of probabilities, in half precision, may miss 1
 MAX_BYTES = 256_000_000
 
 
@@ -32,7 +42,7 @@ class OwnModel:
 
     name: str
     data: bytes
-    format: str
+    format: Literal["onnx", "tflite"]
     precision: str
     opened: Backbone
 
@@ -49,25 +59,127 @@ def read_own_model(path: Path) -> OwnModel:
         BundleError: If it is missing, neither ONNX nor TFLite, or takes or gives something else than said above.
         RuntimeMissing: If no runtime for it is installed here.
     """
-    if not path.is_file():
-        raise BundleError(f"no model file {path}; give --model an ONNX or TFLite file")
+    if not path.exists():
+        raise BundleError(f"no model file {path}; name {_WANTED}")
+    is_something_else = foreign(path, _WANTED)
+    if is_something_else:
+        raise BundleError(f"{path.name}: this {is_something_else}")
     if path.stat().st_size > MAX_BYTES:
-        raise BundleError(f"{path} has {path.stat().st_size} bytes, at most {MAX_BYTES} fit into a bundle")
+        raise BundleError(f"{path} has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} fit into a bundle")
     data = path.read_bytes()
-    model_format = "tflite" if data[4:8] == b"TFL3" else "onnx"
+    model_format: Literal["onnx", "tflite"] = "tflite" if data[4:8] == b"TFL3" else "onnx"
     if model_format == "onnx" and path.suffix.lower() != ".onnx":
-        raise BundleError(f"{path} is neither an ONNX nor a TFLite file; give --model one of those")
+        weights = torch_zip(path) or is_safetensors(path)
+        what = "holds weights without a network: name it with --weights" if weights else f"is not {_WANTED}"
+        raise BundleError(f"{path.name}: this {what}")
     try:
         opened = open_backbone(data, find_runtime({model_format}), threads=1)
     except BundleError as error:
-        raise BundleError(f"{path.name}: {error}") from error
-    if opened.size > MAX_SIDE or opened.dimension > MAX_DIMENSION:
-        raise BundleError(
-            f"{path.name} takes {opened.size} pixels and gives {opened.dimension} numbers; "
-            f"at most {MAX_SIDE} and {MAX_DIMENSION} fit into a bundle"
-        )
+        raise BundleError(f"{path.name}: {_said(error)}") from error
+    try:
+        _check_answers(data, model_format, opened)
+        _check_export(data, model_format, opened)
+    except BundleError as error:
+        raise BundleError(f"{path.name}: {_said(error)}") from error
     integers = _onnx_integers(data) if model_format == "onnx" else _tflite_integers(data)
     return OwnModel(path.stem, data, model_format, "int8" if integers else "fp32", opened)
+
+
+def check_embeddings(embeddings: NDArray[np.float32], name: str) -> tuple[str, ...]:
+    """Look whether what a model gives for photos tells them apart, and is an embedding.
+
+    Args:
+        embeddings: (N, D).
+        name: Of the model.
+
+    Returns:
+        What makes one careful, each in a line.
+
+    Raises:
+        BundleError: It gives the same numbers for all photos.
+
+    Example:
+        >>> check_embeddings(np.float32([[0.9, 0.1], [0.2, 0.8]]), "theirs")[0][:54]
+        'theirs gives probabilities (each answer adds up to 1),'
+    """
+    if len(embeddings) > 1 and np.ptp(embeddings, axis=0).max() <= _SAME * np.abs(embeddings).max():
+        raise BundleError(
+            f"{name} gives the same {embeddings.shape[1]} numbers for every photo; it sees nothing of them"
+        )
+    if embeddings.min() >= 0 and embeddings.shape[1] > 1 and np.abs(embeddings.sum(axis=1) - 1).max() < _ADDS_UP:
+        return (
+            f"{name} gives probabilities (each answer adds up to 1), as a classifier's last layer does; "
+            "the layer before it usually tells new labels apart far better: export the model without its last layers",
+        )
+    return ()
+
+
+def _said(error: BundleError) -> str:
+    """Its message, with advice for a model that did not come from a bundle."""
+    return str(error).replace("build the bundle again", "export it again").replace("use another runtime or ", "")
+
+
+def _check_answers(data: bytes, model_format: str, opened: Backbone) -> None:
+    """Let it answer once, and refuse what is not a number, by the tensor's name where that is known."""
+    images = golden_images(opened.size, count=2)
+    answers = opened.embed(images)
+    broken = _onnx_broken(data) if model_format == "onnx" else _tflite_broken(data)
+    if broken:
+        raise BundleError(f"tensor {broken!r} holds values that are not numbers (NaN or infinity); export it again")
+    if not np.isfinite(answers).all():
+        raise BundleError(
+            "it gives values that are not numbers (NaN or infinity), for ordinary pictures; mend the model"
+        )
+
+
+def _check_export(data: bytes, model_format: Literal["onnx", "tflite"], opened: Backbone) -> None:
+    """Add a head as `edge export` will on the device, and compare: what fails there is better known here."""
+    images = golden_images(opened.size, count=2)
+    weights = np.random.default_rng(0).normal(size=(opened.dimension, 2)).astype(np.float32)
+    bias = np.zeros(2, np.float32)
+    try:
+        whole = graft(data, model_format, weights, bias, ["a", "b"])
+        given = open_backbone(whole, find_runtime({model_format}), threads=1).embed(images)
+    except BundleError as error:
+        raise BundleError(f"edge export could not make a classifier of it: {error}") from error
+    rows = opened.embed(images).astype(np.float64)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), SMALLEST_NORM)
+    if not np.allclose(given, softmax(rows @ weights), atol=1e-3):
+        raise BundleError("edge export could not make a classifier of it: with a head behind it, it answers otherwise")
+
+
+def _onnx_broken(data: bytes) -> str:
+    """The name of an ONNX initializer or constant that holds NaN or infinity; "" if there is none."""
+    import onnx
+
+    graph = onnx.load_from_string(data).graph
+    constants = [
+        (node.output[0], attribute.t)
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    for name, tensor in [*((tensor.name, tensor) for tensor in graph.initializer), *constants]:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype.kind == "f" and np.isnan(values).any():  # infinity may be the bound of a clip
+            return str(name)
+    return ""
+
+
+def _tflite_broken(data: bytes) -> str:
+    """The name of a TFLite constant that holds NaN; "" if there is none."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=data)
+    for tensor in interpreter.get_tensor_details():
+        try:
+            values = interpreter.get_tensor(tensor["index"])
+        except ValueError:  # computed, not stored
+            continue
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            return str(tensor["name"])
+    return ""
 
 
 def _onnx_integers(data: bytes) -> bool:

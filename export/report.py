@@ -128,7 +128,8 @@ def _line(outcome: Outcome) -> plots.Line:
 
 
 def _warnings(result: Adapted) -> list[str]:
-    found = [line for line in (result.baselines.warning, _unmeasurable(result)) if line]
+    careful = result.adaptation.report.get("careful", "")
+    found = [line for line in (careful, result.baselines.warning, _unmeasurable(result)) if line]
     return [f'<div class="warning">{_e(line[0].upper() + line[1:])}.</div>' for line in found]
 
 

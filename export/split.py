@@ -20,10 +20,6 @@ from PIL import Image
 from edge.errors import DatasetError
 
 GROUPINGS = ("prefix", "folder", "session")
-GROUPING_HELP = (
-    "Keep photos that belong together on one side of the split: `prefix` (file names that differ in their last number "
-    "only), `folder`, `session` (taken within a minute), or a regular expression, whose first group is the key."
-)
 PAUSE = 60.0  # seconds between two photos, from which another session begins
 _TIME_TAKEN = 36867  # EXIF DateTimeOriginal
 _EXIF = 34665  # the block that holds it

@@ -52,6 +52,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """
     import torch
 
+    if not path.exists():
+        raise BundleError(f"no weights file {path}; name {_WANTED}")
     is_something_else = foreign(path, _WANTED)
     if is_something_else:
         raise BundleError(f"{path} {is_something_else}")

@@ -57,6 +57,11 @@ class Silent:
         pass
 
 
+def skipped_json(skipped: tuple[Skipped, ...]) -> list[dict[str, object]]:
+    """The photos that were left out, for programs."""
+    return [{"path": str(one.path), "reason": one.reason, "copy": one.is_copy, "kind": one.kind} for one in skipped]
+
+
 def report_skipped(skipped: tuple[Skipped, ...]) -> None:
     """Say which photos were left out, and why."""
     for photo in skipped[:10]:

@@ -110,18 +110,18 @@ def test_photos_that_cannot_be_read_are_skipped_and_reported(
 
 
 def test_a_file_that_strays_is_not_shipped(
-    sample: Path, tmp_path: Path, listener: Any, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+    sample: Path, built: Built, tmp_path: Path, listener: Any, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exporter gone wrong: the refusal says by how much, and the older bundle stays."""
     from export import build as module
 
     shutil.copytree(sample / "photos", tmp_path / "photos")
-    (tmp_path / "surfaces.edge").write_bytes(b"the older one")
+    shutil.copy(built.bundle.path, tmp_path / "surfaces.edge")
     real = module.embed_with_torch
     monkeypatch.setattr(module, "embed_with_torch", lambda network, images: real(network, images) * 1.02)
     with pytest.raises(ParityError, match=r"strays from the workstation by 2\.0e-02 of the largest value"):
         build(_tiny_plan(tmp_path, tiny_backbone), listener)
-    assert (tmp_path / "surfaces.edge").read_bytes() == b"the older one"
+    assert (tmp_path / "surfaces.edge").read_bytes() == built.bundle.path.read_bytes()
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 

@@ -85,11 +85,14 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     arguments = ["build", sample / "photos", "-o", tmp_path / "x.edge", "--model", model]
     code, out, err = run(capfd, monkeypatch, *arguments)
     assert code == 0
-    first, second, third = out.splitlines()
+    first, second, third, *table, last = out.splitlines()
     assert first == "120 examples of 3 labels: brick 40, grass 40, gravel 40"
     assert second.startswith("accuracy ")
     assert "of 24 right; 95 % interval" in second
-    assert third.startswith(f"{tmp_path / 'x.edge'}: ")
+    assert third.startswith("right, the worst first: ")
+    assert third.count(" of 8") == 3
+    assert table[:3] == ["", "what it is (rows) and what it was called (columns):", "        brick  grass  gravel"]
+    assert last.startswith(f"{tmp_path / 'x.edge'}: ")
     assert "backbone.tflite: 4.8 MB, as delivered; on litert off by 0e+00 of the largest value" in err
     assert "\x1b" not in err
 
@@ -100,6 +103,11 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     assert result["accuracy"]["photos"] == 24
     assert [file["file"] for file in result["files"]] == ["backbone.tflite"]
     assert result["skipped"] == []
+    assert result["measured"]["labels"] == ["brick", "grass", "gravel"]
+    assert result["measured"]["photos"] == [8, 8, 8]
+    assert sum(map(sum, result["measured"]["confusion"])) == 24
+    assert result["counted"] == {"seen": 120, "read": 120, "left_out": []}
+    assert (result["bursts"], result["unmeasured"], result["warnings"], result["odd"]) == ([], [], [], [])
 
 
 def test_a_photo_that_cannot_be_read_makes_the_exit_code_3(
@@ -155,7 +163,7 @@ def test_errors_are_one_line_and_usage_is_2(
     code, _, err = run(capsys, monkeypatch, "build", tmp_path / "none", "-o", tmp_path / "x.edge")
     assert (code, err) == (
         1,
-        f"error: {tmp_path / 'none'} is no folder; name one that holds a folder of pictures for each label\n",
+        f"error: {tmp_path / 'none'} is not a folder; name one that holds a folder of pictures for each label\n",
     )
     assert run(capsys, monkeypatch, "build", tmp_path)[0] == 2
     assert run(capsys, monkeypatch, "build", tmp_path, "-o", "x", "--runtime", "cuda")[0] == 2

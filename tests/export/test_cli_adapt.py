@@ -77,14 +77,14 @@ def test_networks_are_ranked_and_drawn(capfd: Capture, monkeypatch: Patch, tmp_p
     code, out, _err = run(capfd, monkeypatch, "compare", photos, *network, "--backbone", "tiny=no.pth", "--json")
     result = json.loads(out)
     assert code == 3
-    assert result["take"] == {"backbone": "tiny", "size": 32}
-    assert result["failed"] == ["tiny 32: no weights file no.pth; give --weights a state dict, or imagenet"]
+    assert result["take"] == {"backbone": "tiny", "weights": str(weights), "size": 32}
+    assert [line.split("; ")[0] for line in result["failed"]] == ["tiny=no.pth 32: no weights file no.pth"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["adapt", "{}/none", "-o", "{}/out"], 1, "is no folder"),
+        (["adapt", "{}/none", "-o", "{}/out"], 1, "is not a folder"),
         (["adapt", "{}/photos", "-o", "{}/no/out"], 1, "does not exist; make it first"),
         (["adapt", "{}/photos", "-o", "{}/out", "--strategy", "magic"], 2, "magic"),
         (["adapt", "{}/photos", "-o", "{}/out", "--minutes", "0"], 2, "--minutes"),

@@ -30,15 +30,17 @@ def test_every_candidate_is_measured_and_the_fastest_of_the_good_is_taken(tmp_pa
     assert [one.accuracy for one in found.ranked] == sorted((one.accuracy for one in found.ranked), reverse=True)
     as_good = [one for one in found.ranked if not clearly_better(found.ranked[0].right, one.right)]
     assert found.take.milliseconds == min(one.milliseconds for one in as_good)
-    assert found.failed == ("tiny 32: no weights file missing.pth; give --weights a state dict, or imagenet",)
+    assert len(found.failed) == 1
+    assert found.failed[0].startswith("tiny=missing.pth 32: no weights file missing.pth; ")
+    assert len({one.candidate.name for one in found.ranked}) == 2
     assert all(one.bytes > 1000 and one.milliseconds > 0 and np.isfinite(one.logme) for one in found.ranked)
     assert found.baselines.photos == found.photos == 80
-    plot(found).savefig(tmp_path / "plot.svg")
+    plot(found, tmp_path / "plot.svg")
     assert "tiny 48" in (tmp_path / "plot.svg").read_text()
 
 
 def test_without_one_network_to_compare_the_reason_is_said(photo_folder: Callable[..., Path], listener: Any) -> None:
-    with pytest.raises(BundleError, match=r"tiny 32: no weights file missing\.pth"):
+    with pytest.raises(BundleError, match=r"tiny=missing\.pth 32: no weights file missing\.pth"):
         compare(photo_folder(cup=3, plate=3), [Candidate("tiny", "missing.pth", 32)], listener)
 
 

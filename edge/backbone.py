@@ -253,8 +253,8 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
     batches = {axes[0] for axes in (inputs, outputs) if axes and isinstance(axes[0], int) and axes[0] > 1}
     if batches:
         raise BundleError(
-            f"a backbone takes one picture at a time or any number, this one always {max(batches)}; export it with a batch "
-            "of 1, or of free size"
+            f"a backbone takes one picture at a time or any number, this one always {max(batches)}; export it with a "
+            "batch of 1, or of free size"
         )
     if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
         last = outputs[-1] if outputs else None

@@ -122,6 +122,7 @@ class Retrained(NamedTuple):
     advice: str  # what follows from it, or ""
     milliseconds: float  # of fitting, everything included
     total_milliseconds: float  # with reading the examples and storing the head
+    nothing_new: bool = False  # True only in the answer of `retrain --if-taught` that made no head
 
 
 class Evaluated(NamedTuple):
@@ -188,6 +189,7 @@ class Status(NamedTuple):
     drift: Drift | None  # None: too few frames since the head was made
     candidate: int | None  # the newest generation, if it was made since and may not serve
     keeps_crops: bool
+    forgotten: tuple[str, ...]  # labels of the bundle that were forgotten here, by their names in the bundle
 
 
 class HistoryEntry(NamedTuple):
@@ -217,7 +219,7 @@ class HistoryEntry(NamedTuple):
 class Forgotten(NamedTuple):
     """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten.
 
-    `refitted` is False where the serving head had never seen what was forgotten, and a newer one did clearly worse.
+    `refitted` is False where the serving head had never seen what was forgotten: then it goes on serving.
     """
 
     examples: int
@@ -225,6 +227,30 @@ class Forgotten(NamedTuple):
     generation: int
     refitted: bool
     overwritten: tuple[int, ...]
+
+
+class Renamed(NamedTuple):
+    """What `rename` did. `merged`: there was a label of the new name, and both are one now.
+
+    `examples` is how many got another label by that; then a new head was fitted, and `generation` serves since: the new
+    one if `refitted`. The heads of `overwritten` told the two apart and can serve no more.
+    """
+
+    old: str
+    new: str
+    merged: bool
+    examples: int
+    generation: int
+    refitted: bool
+    overwritten: tuple[int, ...]
+
+
+class NothingNew(NamedTuple):
+    """What `retrain --if-taught` answers where nothing was taught or relabelled: no head was made."""
+
+    generation: int  # that serves, as before
+    promoted: bool = False
+    nothing_new: bool = True
 
 
 class Suspect(NamedTuple):

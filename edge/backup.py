@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import zipfile
 from io import BufferedReader
 from pathlib import Path
@@ -26,13 +27,16 @@ from pathlib import Path
 from edge.answers import BackedUp
 from edge.database import FILE
 from edge.errors import EdgeError, HomeError
-from edge.files import abandoned, check_output, make_folder, replacing, sync_folder
+from edge.files import abandoned, check_output, make_folder, new_partial, replacing, sync_folder
 from edge.home import Home
+from edge.ours import FOLDER
+from edge.store import open_store
 from edge.verify import verify
 
 _ABOUT, _BUNDLE = "backup.json", "bundle.edge"
 _LIMIT = 1_000_000  # bytes of backup.json
 _BLOCK = 1 << 20
+_OURS = re.compile(r"turn\.lock|learner\.db(-wal|-shm)?|[0-9a-f]{16}\.edge")  # in a half restored home
 
 
 def backup(home: Home, file: Path) -> BackedUp:
@@ -40,29 +44,29 @@ def backup(home: Home, file: Path) -> BackedUp:
 
     Args:
         home: the home; others may go on writing to it.
-        file: where; an existing file is replaced.
+        file: where; an older backup is replaced, a file of another kind never.
 
     Raises:
         HomeError: the home is damaged, or the disk refuses.
         BundleError: the path is none that can be written, or the adopted bundle is damaged.
     """
-    check_output(file, "home.backup")
+    check_output(file, "home.backup", "a backup of edge", f"{_ABOUT}{{".encode())
     if damage := home.store.damage():
         raise HomeError(f"{home.home} is damaged ({damage}), a backup of it would be too; look at it: edge verify")
-    copy = file.with_name(f".{file.name}.{os.getpid()}.partial.db")
+    copy = None
     try:
+        copy = new_partial(file.with_name(f"{file.name}.db"), 0o600)
         with home.store.snapshot():
             home.bundle.verify()
             home.store.copy_to(copy)
             examples, generation, bundle = home.store.count(), home.serving().generation, home.bundle.path
-            with bundle.open("rb") as adopted, copy.open("rb") as database, replacing(file) as partial:
+            with bundle.open("rb") as adopted, copy.open("rb") as database, replacing(file, 0o600) as partial:
                 about = {
                     "format": 1,
                     "created": home.now(),
                     "bundle": bundle.name,
                     "files": {FILE: _entry(database), _BUNDLE: _entry(adopted)},
                 }
-                partial.touch(mode=0o600)
                 with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
                     archive.writestr(_ABOUT, json.dumps(about, indent=1))
                     for name, source in ((FILE, database), (_BUNDLE, adopted)):
@@ -74,7 +78,8 @@ def backup(home: Home, file: Path) -> BackedUp:
             raise
         raise HomeError(f"{file} cannot be written ({error.strerror}); name another place") from error
     finally:
-        copy.unlink(missing_ok=True)
+        if copy is not None:
+            copy.unlink(missing_ok=True)
     return BackedUp(str(file), file.stat().st_size, examples, generation)
 
 
@@ -90,15 +95,17 @@ def restore(file: Path, home: Path) -> None:
     """
     _refuse_to_replace(home, file)
     home = home.absolute()
-    partial = home.with_name(f".{home.name}.{os.getpid()}.partial")
+    partial = None
     try:
-        for left in (p for p in abandoned(home.parent) if p.name.startswith(f".{home.name}.")):
-            shutil.rmtree(left)  # of a restore that was cut off
-        make_folder(partial)
+        make_folder(home.parent)
+        for left in abandoned(home):  # of a restore that was cut off
+            _remove(left)
+        partial = new_partial(home, 0o700, folder=True)
         _unpack(file, partial)
         for finding in verify(partial).findings:
             if not finding.ok:
                 raise HomeError(f"{file}: {finding.check} is damaged ({finding.seen}); use another backup")
+        _note_folder(partial, home)
         for path in partial.iterdir():
             with path.open("rb") as written:
                 os.fsync(written.fileno())
@@ -110,7 +117,23 @@ def restore(file: Path, home: Path) -> None:
             raise
         raise HomeError(f"{home} cannot be written ({error.strerror}); nothing was restored") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _note_folder(partial: Path, home: Path) -> None:
+    """Note whose the folder is; an empty one that is there already keeps its permissions."""
+    there = home.is_dir()
+    with open_store(partial) as store, store.transaction():
+        store.put(FOLDER, str(int(not there)))
+    if there:
+        partial.chmod(stat.S_IMODE(home.stat().st_mode))
+
+
+def _remove(left: Path) -> None:
+    """Delete a half restored home, unless there is something else in it."""
+    if left.is_dir() and not any(path.is_dir() or not _OURS.fullmatch(path.name) for path in left.iterdir()):
+        shutil.rmtree(left)
 
 
 def _refuse_to_replace(home: Path, file: Path) -> None:

@@ -275,7 +275,7 @@ def _text(manifest: Manifest) -> bytes:
 
 def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
     with replacing(path) as partial:
-        with zipfile.ZipFile(partial, "x", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for name, data in entries.items():
                 archive.writestr(zipfile.ZipInfo(name), data)  # a fixed date: same content, same bytes
         bundle = read(partial)

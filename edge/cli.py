@@ -90,15 +90,33 @@ def cli() -> None:
     help="Keep a small JPEG (at most 32 KB) of each picture taught, to look at later; not kept unless you say so.",
 )
 @click.option("--trust", metavar="KEY", help="Take only bundles signed by this key from now on: NAME.pub, or its line.")
+@click.option(
+    "--restore-label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    help="Take this label of the bundle though it was forgotten.",
+)
 @shared
-def init(bundle: Path, format: str | None, precision: str | None, keep_crops: bool | None, trust: str | None) -> None:
-    """Adopt BUNDLE: check it, prove it here, and let it serve."""
+def init(
+    bundle: Path,
+    format: str | None,
+    precision: str | None,
+    keep_crops: bool | None,
+    trust: str | None,
+    labels: tuple[str, ...],
+) -> None:
+    """Adopt BUNDLE: check it, prove it here, and let it serve.
+
+    In a home that is there already, what was taught stays, and so do renamed and forgotten labels.
+    """
     from edge.adopt import adopt
     from edge.backbone import find_runtime
     from edge.machine import storage
     from edge.signature import read_key
 
-    with adopt(home(), bundle, format, precision, keep_crops, trust=read_key(trust) if trust else None) as made:
+    key = read_key(trust) if trust else None
+    with adopt(home(), bundle, format, precision, keep_crops, trust=key, labels=labels) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
         runtime = find_runtime({made.model.format}).name
@@ -184,7 +202,10 @@ def retrain(known_coverage: float | None, if_taught: bool, force: bool) -> None:
     """
     opened = learner()
     if if_taught and not opened.anything_new():
+        from edge.answers import NothingNew
+
         complain("nothing was taught or relabelled since the last head was made")
+        answer(NothingNew(opened.serving().generation), list)
         return
     result = opened.retrain(known_coverage, force)
     answer(result, lambda: wording.retrained(result))
@@ -231,55 +252,6 @@ def rollback(generation: int | None) -> None:
     """
     entry = learner().rollback(generation)
     answer(entry, lambda: [f"generation {entry.generation}, made {wording.when(entry.created)}, serves again"])
-
-
-@cli.command()
-@click.argument("examples", nargs=-1)
-@click.option("--session", help="Forget all examples of this session.")
-@click.option("--label", help="Forget this label and all of its examples, the factory's too.")
-@shared
-def forget(examples: tuple[str, ...], session: str | None, label: str | None) -> None:
-    """Forget EXAMPLES as if they had never been taught, and refit.
-
-    EXAMPLES are numbers, as other commands print them, or the picture files themselves.
-    """
-    if not examples and session is None and label is None:
-        raise click.UsageError("name examples, or give --session or --label")
-    result = learner().forget(examples, session, label)
-
-    def lines() -> list[str]:
-        gone = [plural(result.examples, "example"), *[f"the label '{name}'" for name in result.labels]]
-        scrubbed = ", ".join(map(str, result.overwritten))
-        serves = "serves, fitted without them" if result.refitted else "never saw them, and goes on serving"
-        return [
-            f"forgot {' and '.join(gone)}; generation {result.generation} {serves}",
-            *([f"overwritten, as they had learned from them: generation {scrubbed}"] if scrubbed else []),
-        ]
-
-    answer(result, lines)
-
-
-@cli.command()
-@click.argument("label")
-@click.argument("examples", nargs=-1, required=True)
-@shared
-def relabel(label: str, examples: tuple[str, ...]) -> None:
-    """Give EXAMPLES another LABEL, old or new.
-
-    EXAMPLES are numbers, as other commands print them, or the picture files themselves. Then: edge retrain.
-    """
-    result = learner().relabel(examples, label)
-    answer(result, lambda: [f"{plural(len(result), 'example')} now '{result[0].label}'; now run: edge retrain"])
-
-
-@cli.command()
-@click.argument("old")
-@click.argument("new")
-@shared
-def rename(old: str, new: str) -> None:
-    """Rename label OLD to NEW, at once and everywhere."""
-    learner().rename(old, new)
-    answer({"old": old, "new": new}, lambda: [f"'{old}' is now '{new}'; nothing needs retraining"])
 
 
 @cli.command()
@@ -371,4 +343,4 @@ def main() -> None:
     run(cli, "edge")
 
 
-from edge import cli_camera, cli_safety  # noqa: E402, F401  # their commands need the group above
+from edge import cli_camera, cli_manage, cli_safety  # noqa: E402, F401  # their commands need the group above

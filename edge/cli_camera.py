@@ -76,9 +76,10 @@ def watch(
     learner = cli.learner()
     stop = _stopped_by_signals()
     notifier = Notifier(os.environ)
-    runner = Hooks([Hook.parse(*hook) for hook in hooks], learner.home)
+    to_run = [Hook.parse(*hook) for hook in hooks]
+    runner = Hooks(to_run, learner.home)
     rule = Rule.parse(smooth) if smooth else None
-    for label in {label for label, _ in hooks} - {*learner.serving().head.labels, RESERVED}:
+    for label in {hook.label for hook in to_run} - {*learner.serving().head.labels, RESERVED}:
         complain(f"careful: --on {label}: no such label yet; there are {', '.join(learner.serving().head.labels)}")
     _put_region(learner, region)
     with ExitStack() as closing:
@@ -195,7 +196,7 @@ def review(folder: Path | None, retrain: bool) -> None:
     to FOLDER/labelled/LABEL.
     """
     from edge.errors import SourceError
-    from edge.review import Review, Reviewed
+    from edge.review import Review
 
     learner = cli.learner()
     folder = folder or learner.uncertain
@@ -205,8 +206,8 @@ def review(folder: Path | None, retrain: bool) -> None:
     if session.waiting() and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SourceError("review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES")
     deleted = _go_through(session)
-    fitted = session.learner.retrain() if retrain and session.named else None
-    result = Reviewed(session.named, deleted, len(session.waiting()), fitted)
+    fitted = learner.retrain() if retrain and session.changed else None
+    result = session.result(deleted, fitted)
     cli.answer(result, lambda: _reviewed(result))
 
 
@@ -217,6 +218,7 @@ def _go_through(session: "Review") -> int:
 
     deleted = 0
     queue = session.waiting()
+    named: list[int] = []  # places in the queue
     at = 0
     while at < len(queue):
         path = queue[at]
@@ -224,16 +226,16 @@ def _go_through(session: "Review") -> int:
         try:
             _show(session, path, f"{at + 1} of {len(queue)}", choices)
             key = _key()
-            if key in choices:
-                session.name(path, choices[key])
-            elif key == "n":
-                session.name(path, click.prompt("new label", err=True))
+            if key in choices or key == "n":
+                label = choices[key] if key in choices else click.prompt("new label", err=True)
+                for line in session.name(path, label):
+                    complain(f"careful: {line}")
+                named.append(at)
             elif key == "d":
                 path.unlink(missing_ok=True)
                 deleted += 1
             elif key == "u":
-                back = session.undo()
-                at = queue.index(back) if back is not None else at
+                at = _undo(session, queue, named, at)
                 continue
             elif key == "q":
                 break
@@ -241,8 +243,27 @@ def _go_through(session: "Review") -> int:
                 continue
         except EdgeError as error:
             complain(f"{error}; skipped")
+        except OSError as error:
+            complain(f"{path.name} cannot be deleted ({error.strerror}); skipped")
         at += 1
     return deleted
+
+
+def _undo(session: "Review", queue: list[Path], named: list[int], at: int) -> int:
+    """Take the last naming back; returns the place of its frame, or where we were if that cannot be."""
+    from edge.errors import EdgeError
+
+    try:
+        back = session.undo()
+    except EdgeError as error:
+        complain(f"not taken back: {error}")
+        return at
+    if back is None:
+        complain("nothing was labelled that could be taken back")
+        return at
+    at = named.pop()
+    queue[at] = back
+    return at
 
 
 def _show(session: "Review", path: Path, count: str, choices: dict[str, str]) -> None:
@@ -281,6 +302,10 @@ def _reviewed(result: "Reviewed") -> list[str]:
     if not (result.labelled or result.deleted or result.left):
         return ["no frame waits for a label"]
     lines = [f"{plural(result.labelled, 'frame')} labelled, {result.deleted} deleted, {result.left} left"]
+    if result.relabelled:
+        lines.append(f"{plural(result.relabelled, 'frame')} of them had another label before")
+    if result.known:
+        lines.append(f"{plural(result.known, 'frame')} of them had that label already")
     return [*lines, *(wording.retrained(result.retrained) if result.retrained else [])]
 
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 from edge import schema
 from edge.errors import HomeBusy, HomeError, HomeMissing
 from edge.files import make_folder, sync_folder
+from edge.ours import FOLDER
 from edge.turn import turn
 
 FILE = "learner.db"
@@ -153,17 +154,19 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
 
     Args:
         home: the folder.
-        create: make folder (0700) and database (0600) if there are none.
+        create: make the folder (0700) and the database (0600) if there are none; a folder that is there stays as it is.
 
     Raises:
         HomeMissing: there is none and `create` is False.
         HomeBusy, HomeError: it cannot be opened, is damaged, or was written by a newer program.
     """
     path = home / FILE
+    made = False
     if create:
         try:
+            made = not home.is_dir()
             make_folder(home)
-            path.touch(mode=0o600)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # one that is there is not even touched
             sync_folder(home)
         except OSError as error:
             raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
@@ -172,10 +175,12 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
         raise HomeError(f"{home} is another user's; do it as that one: {as_owner}")
     elif not path.exists():
         raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
-    _close_to_others(home)
     with explained(path):
         try:
-            return _connect(path)
+            db = _connect(path)
+            if made:
+                db.execute("INSERT INTO meta VALUES (?, '1') ON CONFLICT DO NOTHING", (FOLDER,))
+            return db
         except sqlite3.OperationalError as error:
             if _primary(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
                 raise
@@ -184,16 +189,6 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
         if os.statvfs(home).f_flag & os.ST_RDONLY:
             return _connect(path, "?immutable=1")
         return _connect(path, first="PRAGMA locking_mode = EXCLUSIVE")
-
-
-def _close_to_others(home: Path) -> None:
-    """Take away what others may do in a home: it holds what was taught. One that is not ours, or read-only, stays."""
-    with contextlib.suppress(OSError):
-        if home.stat().st_mode & 0o077:
-            home.chmod(0o700)
-            for file in (*home.glob("learner.*"), *home.glob("*.edge"), *home.glob("watched-*"), *home.glob("*.lock")):
-                if file.is_file() and not file.is_symlink():
-                    file.chmod(0o600)
 
 
 def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """The factory's examples, which the bundle brings, under the names that their labels have here today.
 
-The bundle counts its labels; the home keeps a label of its own for each of them, which may be renamed or forgotten.
+The bundle counts its labels; the home keeps a label of its own for each of them, which may be renamed, joined with
+another or forgotten, and stays so when another bundle brings it again: it is known by its name in the bundle.
 """
 
 import json
@@ -62,6 +63,47 @@ def factory_labels(store: Store) -> list[str | None]:
 def put_factory_labels(store: Store, labels: Sequence[str | None]) -> None:
     """Set by which names the manifest's labels are known here; part of the caller's transaction."""
     store.put(_LABELS, json.dumps([None if name is None else store.add_label(name) for name in labels]))
+
+
+def adopt_factory_labels(
+    store: Store, old: Sequence[str] | None, new: Sequence[str], wanted: Sequence[str] = ()
+) -> None:
+    """Let a bundle's labels be known here: those that any bundle brought before as what they are here today.
+
+    One that no bundle brought before is the label of the same name here, or a new one. It is part of the caller's
+    transaction.
+
+    Args:
+        store: the database.
+        old: the labels of the bundle adopted so far; None: there is none, or it cannot be read.
+        new: the bundle's labels.
+        wanted: those of them to take even if they were forgotten here.
+    """
+    there = store.labels()
+    known = {name: i for name, i in store.factory().items() if i is None or i in there}  # else damaged
+    if old is not None and (ids := _ids(store)) and len(ids) == len(old):
+        known |= zip(old, ids, strict=True)  # a home of an older program remembers these alone
+    here = {
+        name: store.add_label(name) if name not in known or (known[name] is None and name in wanted) else known[name]
+        for name in new
+    }
+    store.put_factory(known | here)
+    store.put(_LABELS, json.dumps(list(here.values())))
+
+
+def join_factory_labels(store: Store, gone: int, kept: int) -> None:
+    """Let the bundle's examples of a label be another's; part of the caller's transaction."""
+    store.put(_LABELS, json.dumps([kept if i == gone else i for i in read_ids(store.meta(_LABELS))]))
+
+
+def _ids(store: Store) -> list[int | None]:
+    """The labels' ids as kept, or none if that is damaged, for a bundle that is adopted mends it."""
+    known = store.labels()
+    try:
+        ids = read_ids(store.get(_LABELS) or "[]")
+    except ValueError:
+        return []
+    return ids if all(i is None or i in known for i in ids) else []
 
 
 def _damaged(store: Store, why: str) -> HomeError:

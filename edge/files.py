@@ -5,7 +5,9 @@ Source: rename(2) and fsync(2): the new bytes are synced before the name moves, 
 
 import contextlib
 import hashlib
+import itertools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,12 @@ from edge.errors import BundleError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; once it is written and the block ends well, it becomes `path`, durably.
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield an empty file beside `path`, to be written; when the block has ended well, it becomes `path`, durably.
+
+    Args:
+        path: the file.
+        mode: its permissions, less those that the umask takes.
 
     Raises:
         OSError: the disk refuses; `path` is as it was.
@@ -26,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'hello'
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = new_partial(path, mode)
     try:
         yield partial
         with partial.open("rb+") as file:
@@ -35,6 +41,23 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def new_partial(path: Path, mode: int = 0o666, folder: bool = False) -> Path:
+    """Make an empty file or folder beside `path`, under a name that `abandoned` knows and that nothing else has.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for number in itertools.count():
+        partial = path.with_name(f".{path.name}.{f'{number}.' * (number > 0)}{os.getpid()}.partial")
+        with contextlib.suppress(FileExistsError):
+            if folder:
+                partial.mkdir(mode)
+            else:
+                partial.touch(mode, exist_ok=False)
+            break
+    return partial
 
 
 def sha256(path: Path) -> str:
@@ -74,15 +97,18 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def abandoned(folder: Path) -> list[Path]:
-    """List what `replacing` has left in a folder in programs that were killed."""
-    return [path for path in folder.glob(".*.partial") if not _lives(path)]
+def abandoned(path: Path) -> list[Path]:
+    """List what programs that were killed have left beside `path` while they wrote it."""
+    found = []
+    for partial in path.parent.glob(".*.partial"):
+        rest = partial.name.removeprefix(f".{path.name}.").removesuffix(".partial")
+        number = re.fullmatch(r"(?:[0-9]+\.)?([0-9]+)", rest)
+        if number and not partial.is_symlink() and not _lives(number[1]):
+            found.append(partial)
+    return found
 
 
-def _lives(partial: Path) -> bool:
-    number = partial.name.split(".")[-2]
-    if not number.isdecimal():
-        return False
+def _lives(number: str) -> bool:
     try:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):
@@ -92,15 +118,17 @@ def _lives(partial: Path) -> bool:
     return True
 
 
-def check_output(path: Path, example: str) -> None:
-    """Refuse before long work what could not be written after it.
+def check_output(path: Path, example: str, kind: str = "", mark: bytes = b"") -> None:
+    """Refuse before long work what could not be written after it, and, if `mark` is given, what is not to be replaced.
 
     Args:
         path: where the file shall be.
         example: a file name for the error's text.
+        kind: what an existing file must be, so that it may be replaced.
+        mark: what the first 4,096 bytes of every such file contain.
 
     Raises:
-        BundleError: it is a folder, or lies in one that is missing or cannot be written.
+        BundleError: it is a folder, lies in one that is missing or cannot be written, or is a file of another kind.
     """
     if path.is_dir():
         raise BundleError(f"{path} is a folder; name the file, for example {path / example}")
@@ -108,3 +136,8 @@ def check_output(path: Path, example: str) -> None:
         raise BundleError(f"folder {path.parent} does not exist; make it first")
     if not os.access(path.parent, os.W_OK):
         raise BundleError(f"folder {path.parent} cannot be written; name another path")
+    if mark and path.is_file():
+        with path.open("rb") as file:
+            start = file.read(4096)
+        if start and mark not in start:
+            raise BundleError(f"{path} exists and is not {kind}; delete it, or name another file")

@@ -100,9 +100,8 @@ class Journal:
             entry = _parsed(line)
             if "image" in entry and (entry["image"] in present or now - entry["stamp"][0] < KEEP):
                 kept[entry["image"]] = line  # the newest of each
-        with replacing(self.path) as partial:
+        with replacing(self.path, 0o600) as partial:
             partial.write_bytes(b"".join(line + b"\n" for line in kept.values()))
-            partial.chmod(0o600)
         os.close(self._file)
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
         self._known = {name: stamp for name, stamp in self._known.items() if name in kept}

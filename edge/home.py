@@ -5,19 +5,20 @@ network. Every change is one transaction of `store`; what a method returns has b
 """
 
 import contextlib
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, Self
 
 from edge import bundle, overview, photos
-from edge.answers import Forgotten, HistoryEntry, Retrained, Status, Trusted
+from edge.answers import Forgotten, HistoryEntry, Renamed, Retrained, Status, Trusted
 from edge.errors import BundleError, EdgeError, HomeError, LabelError, NotEnough
-from edge.factory import factory_labels, put_factory_labels
+from edge.factory import factory_labels, join_factory_labels, put_factory_labels
 from edge.filename import restored, stored
 from edge.gate import COVERAGE, Background
-from edge.labels import clean
+from edge.labels import beside, clean
 from edge.manifest import BackboneInfo, ModelFile
 from edge.pinned import pins, put_pins
 from edge.region import Region
@@ -286,8 +287,6 @@ class Home:
             LabelError: nothing fits.
             NotEnough: fewer than two labels would be left.
         """
-        from edge.retrain import refit
-
         with self.store.transaction():
             doomed = self.find_examples(names, session, label)
             labels: tuple[str, ...] = ()
@@ -295,29 +294,30 @@ class Home:
                 if self.store.label_id(clean(label)) is None:
                     _nothing("label", label)
                 labels = (clean(label),)
-            usable = {e.generation for e in self.history() if e.usable}
+            usable = self._usable()
             if doomed:
                 self.store.remove_examples([e.id for e in doomed])
             for name in labels:
                 factory = [None if known == name else known for known in factory_labels(self.store)]
                 put_factory_labels(self.store, factory)
                 self.store.remove_label(name)
-            self._two_labels_left()
-            made = refit(self)
-            overwritten = sorted(usable - {e.generation for e in self.history() if e.usable})
-        try:
-            self.store.scrub()
-        except HomeError as error:
-            self.warn(f"careful: {error}")
-        return Forgotten(len(doomed), labels, made.serving, made.promoted, tuple(overwritten))
+            self._two_labels_left("forgotten")
+            if labels or usable != self._usable():
+                made, overwritten = self._refit(usable)
+                serving, refitted = made.serving, made.promoted
+            else:  # no head had learned from them
+                self.store.remove_empty_labels()
+                serving, refitted, overwritten = self.serving().generation, False, ()
+        self._scrub()
+        return Forgotten(len(doomed), labels, serving, refitted, overwritten)
 
-    def _two_labels_left(self) -> None:
+    def _two_labels_left(self, done: str) -> None:
         """Refuse what would leave nothing to tell apart, and say what to teach first."""
         left = {e.label for e in self.store.labelled()} | {name for name in factory_labels(self.store) if name}
         if len(left) < 2:
             which = f"only '{left.pop()}'" if left else "no label"
             raise NotEnough(
-                f"nothing was forgotten: {which} would be left, and a head tells at least two labels apart; first "
+                f"nothing was {done}: {which} would be left, and a head tells at least two labels apart; first "
                 "teach another: edge teach LABEL PICTURES, then repeat this command"
             )
 
@@ -329,22 +329,99 @@ class Home:
         """
         label = clean(label)
         with self.store.transaction():
-            found = self.find_examples(names)
-            self.store.relabel_examples([e.id for e in found], label)
-        ids = {e.id for e in found}
-        return [e for e in self.store.examples() if e.id in ids]
+            ids = [e.id for e in self.find_examples(names)]
+            self.store.relabel_examples(ids, label)
+            self.store.remove_empty_labels()
+            return self.store.examples("examples.id IN (SELECT value FROM json_each(?))", json.dumps(ids))
 
-    def rename(self, old: str, new: str) -> None:
-        """Give a label another name, at once and everywhere; nothing is retrained.
+    def rename(self, old: str, new: str, merge: bool = False) -> Renamed:
+        """Give a label another name, at once and everywhere; nothing is retrained, unless two labels become one.
+
+        Joined, the examples of both, the bundle's too, are of the new name from then on, each in its session. Heads
+        that told the two apart are overwritten, and a new one is fitted at once. That cannot be undone.
+
+        Args:
+            old: the label.
+            new: its name from now on.
+            merge: where there is a label of that name, make one of both.
 
         Raises:
             LabelError: the old name is not known, or the new one is taken or no name.
+            NotEnough: no two labels would be left.
         """
         old, new = clean(old), clean(new)
         with self.store.transaction():
-            if self.store.label_id(old) is None:
+            self.store.remove_empty_labels()
+            gone, kept = self.store.label_id(old), self.store.label_id(new)
+            if gone is None:
                 _nothing("label", old)
-            self.store.rename_label(old, new)
+            if gone == kept:
+                raise LabelError(f"label '{old}' has that name already")
+            if kept is not None and not (merge or self._nothing_of(kept)):
+                self.store.rename_label(old, new)  # which refuses
+            if kept is None or not (merge or self.store.in_a_head(kept)):
+                if kept is not None:  # only a bundle of the past had it
+                    self._join(kept, gone)
+                self.store.rename_label(old, new)
+                return Renamed(old, new, False, 0, self.serving().generation, False, ())
+            usable = self._usable()
+            examples = self._join(gone, kept)
+            self._two_labels_left("merged")
+            made, overwritten = self._refit(usable)
+        self._scrub()
+        return Renamed(old, new, True, examples, made.serving, made.promoted, overwritten)
+
+    def beside(self, label: str, leaving: str = "") -> tuple[str, ...]:
+        """Say that a new label differs from one that is here, or in the bundle, in case, blanks or width alone.
+
+        Args:
+            label: it; nothing is said of one that is here already.
+            leaving: a label that is about to give up its name.
+
+        Raises:
+            LabelError: the label is no name.
+        """
+        known = [name for name in self.store.labels().values() if name != leaving]
+        return () if clean(label) in known else beside(clean(label), known)
+
+    def list_examples(self, label: str | None = None) -> Iterator[Example]:
+        """List what was taught here, all or one label's, oldest first, a few examples in memory at a time.
+
+        Raises:
+            LabelError: the label is not known.
+        """
+        number = None if label is None else self.store.label_id(clean(label))
+        if label is not None and number is None:
+            _nothing("label", label)
+        return self.store.walk(number)
+
+    def _nothing_of(self, label: int) -> bool:
+        """Whether a label has no example, neither here nor in the bundle."""
+        named = self.store.labels()[label] in factory_labels(self.store)
+        return not named and next(self.store.walk(label), None) is None
+
+    def _join(self, gone: int, kept: int) -> int:
+        """Make one label of two; returns how many local examples got another label."""
+        join_factory_labels(self.store, gone, kept)
+        return self.store.join_labels(gone, kept)
+
+    def _usable(self) -> set[int]:
+        """The generations that may serve; of the history nothing is asked, for the serving one may just be gone."""
+        return self.store.kept_heads(self.info.fingerprint)
+
+    def _refit(self, usable: set[int]) -> tuple[Retrained, tuple[int, ...]]:
+        """Fit a head to what is left; returns it, and which of the generations that were usable no longer are."""
+        from edge.retrain import refit
+
+        made = refit(self)
+        self.store.remove_empty_labels()
+        return made, tuple(sorted(usable - self._usable()))
+
+    def _scrub(self) -> None:
+        try:
+            self.store.scrub()
+        except HomeError as error:
+            self.warn(f"careful: {error}")
 
     def trust(self, key: Key | None = None, remove: str | None = None) -> None:
         """Pin a key, or pin one no longer.

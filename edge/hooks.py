@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.errors import SourceError
+from edge.labels import RESERVED, clean
 from edge.watch import Seen
 
 
@@ -28,7 +29,9 @@ class Hook(NamedTuple):
 
         Raises:
             SourceError: its quotes do not close, it is empty, or there is no such program.
+            LabelError: the label is no name.
         """
+        label = RESERVED if label.strip().casefold() == RESERVED else clean(label)
         try:
             words = tuple(shlex.split(command))
         except ValueError as error:

@@ -5,7 +5,9 @@ A label is 1 to 100 characters of any script, emoji included, without path separ
 always be a folder's name, a word on a command line and a line on a terminal.
 """
 
+import shlex
 import unicodedata
+from collections.abc import Iterable
 
 from edge.errors import LabelError
 
@@ -58,3 +60,22 @@ def clean(name: str) -> str:
     if label.casefold() == RESERVED:
         raise LabelError(f"'{label}' is the answer for pictures unlike everything taught; choose another, say 'other'")
     return label
+
+
+def beside(label: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Say, in one line, that a label differs from a known one in case, blanks or width alone; no line if none does.
+
+    >>> beside("Tin  can", ["glass", "tin can"])
+    ("'Tin  can' is a label of its own beside 'tin can'; if they are one: edge rename 'Tin  can' 'tin can' --merge",)
+    >>> beside("tin can", ["tin can", "tin"])
+    ()
+    """
+    other = next((other for other in known if other != label and _plain(other) == _plain(label)), None)
+    if other is None:
+        return ()
+    merge = f"edge rename {shlex.quote(label)} {shlex.quote(other)} --merge"
+    return (f"'{label}' is a label of its own beside '{other}'; if they are one: {merge}",)
+
+
+def _plain(label: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold()).split())

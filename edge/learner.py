@@ -23,7 +23,7 @@ from edge.compare import DomainCheck, Looks, nearest
 from edge.domain import Look
 from edge.errors import BundleError, ImageError
 from edge.filename import stored
-from edge.files import replacing
+from edge.files import check_output, replacing
 from edge.find import find, labelled
 from edge.home import Clock, Home, Warn, unheard, utc_now
 from edge.labels import clean
@@ -136,7 +136,7 @@ class Learner(Home):
             HomeError: the home cannot be written; what was stored before stays.
         """
         start = time.perf_counter()
-        label = clean(label)
+        label, beside = clean(label), self.beside(label)
         files = [file for path in paths for file in _pictures(path)]
         first_of = {e.image: e for e in self.store.examples()}
         taught: list[int] = []
@@ -162,9 +162,8 @@ class Learner(Home):
                 progress(done, len(files))
         taught += self._store(batch, session, held_out)
         milliseconds = 1000 * (time.perf_counter() - start)
-        return Taught(
-            label, tuple(taught), held_out, tuple(known), tuple(unreadable), milliseconds, tuple(check.lines())
-        )
+        complaints = (*(beside if taught else ()), *check.lines())
+        return Taught(label, tuple(taught), held_out, tuple(known), tuple(unreadable), milliseconds, complaints)
 
     def evaluate(self, folder: Path) -> Evaluated:
         """Classify a folder of class folders and compare with the folders' names.
@@ -240,11 +239,14 @@ class Learner(Home):
         Raises:
             NotEnough: nothing was taught here yet.
             ImageError: a path does not exist or a folder holds no picture.
-            OSError: the page cannot be written.
+            BundleError: the page cannot be written there, or would replace a file of another kind.
+            OSError: the disk refuses the page.
         """
         from edge.audit import audit, least_sure
         from edge.uncertain import saved
 
+        if html is not None:
+            check_output(html, "audit.html", "a page that edge audit wrote", b"<title>Audit of ")
         files: Sequence[Path] = find(pictures).files
         watched = None if pictures else self.uncertain
         if watched is not None:

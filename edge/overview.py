@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge.answers import HistoryEntry, LabelCount, Status
 from edge.drift import drift_of
-from edge.factory import factory_examples
+from edge.factory import factory_examples, factory_labels
 from edge.gate import Gate
 from edge.unmeasured import read
 
@@ -44,6 +44,11 @@ def status(home: "Home") -> Status:
         drift=drift_of(home.store.get("recent"), number),
         candidate=newest.generation if newest.generation > number and not newest.promoted else None,
         keeps_crops=home.keeps_crops,
+        forgotten=tuple(
+            label
+            for label, here in zip(home.bundle.manifest.labels, factory_labels(home.store), strict=True)
+            if here is None
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from edge.errors import SourceError
 
+DECIMALS = 6
 WHOLE = "whole"  # what a user writes for no region
 _EXAMPLE = "write left,top,width,height as fractions of the picture, such as 0.2,0.1,0.3,0.5, or 'whole'"
 
@@ -37,6 +38,11 @@ class Region:
     width: float
     height: float
 
+    def __post_init__(self) -> None:
+        """Keep millionths, in which it is written: what is kept and what was given are then the same."""
+        for name, number in vars(self).items():
+            object.__setattr__(self, name, round(number, DECIMALS) + 0.0)  # + 0.0: -0.0 is written as 0
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read "left,top,width,height".
@@ -48,16 +54,20 @@ class Region:
             left, top, width, height = (float(part) for part in text.split(","))
         except ValueError:
             raise SourceError(f"region '{text}' is not four numbers; {_EXAMPLE}") from None
-        inside = left >= 0 and top >= 0 and left + width <= 1 + 1e-9 and top + height <= 1 + 1e-9
-        if not (inside and 0.01 <= width <= 1 and 0.01 <= height <= 1):
+        most = 1 + 2 * 10**-DECIMALS  # two numbers, each rounded, may together be a millionth more than the whole
+        inside = left >= 0 and top >= 0 and left + width <= most and top + height <= most
+        if not (inside and width >= 0.01 and height >= 0.01):
             raise SourceError(f"region '{text}' is not within the picture, or narrower than 0.01 of it; {_EXAMPLE}")
-        return cls(left, top, width, height)
+        region = cls(left, top, width, height)
+        return cls(region.left, region.top, min(region.width, 1 - region.left), min(region.height, 1 - region.top))
 
     def __str__(self) -> str:
-        return ",".join(f"{number:.6g}" for number in (self.left, self.top, self.width, self.height))
+        numbers = (self.left, self.top, self.width, self.height)
+        return ",".join(f"{number:.{DECIMALS}f}".rstrip("0").rstrip(".") for number in numbers)
 
     def box(self, width: int, height: int) -> Box:
         """The region of a picture of this size in whole pixels, at least one."""
         left, top = (min(int(f * side), side - 1) for f, side in ((self.left, width), (self.top, height)))
-        right, bottom = round((self.left + self.width) * width), round((self.top + self.height) * height)
+        right = min(round((self.left + self.width) * width), width)
+        bottom = min(round((self.top + self.height) * height), height)
         return Box(left, top, max(right, left + 1), max(bottom, top + 1))

@@ -7,7 +7,8 @@
   look (edge/domain.py), the newest generation there was when it got another label |
 | heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
   what it gave its examples' labels, the CRC-32 of them |
-| meta | the adopted bundle, the serving generation, the label ids of the factory's examples, the recent frames' ranks |
+| factory | each label that a bundle ever brought, by its name there, and its id here; NULL: it was forgotten |
+| meta | the adopted bundle, its labels' ids, the serving generation, the recent frames' ranks |
 
 `PRAGMA user_version` numbers the schema.
 """
@@ -59,7 +60,13 @@ _MIGRATIONS = (
     UPDATE heads SET crc = crc32(labels, head, gate, own);
     """,  # the older examples would all have to be written anew: theirs stays unknown
     "ALTER TABLE examples ADD COLUMN look BLOB;",
+    """
+    CREATE TABLE IF NOT EXISTS factory(
+        name TEXT PRIMARY KEY, label INTEGER REFERENCES labels(id) ON DELETE SET NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
+_TABLES = {"meta", "labels", "examples", "heads"}  # of every version
 
 
 def check(db: sqlite3.Connection, path: Path) -> int:
@@ -80,8 +87,16 @@ def migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
     """Bring a database of this version up to date, in one transaction; `crc32` must be known to it.
 
     Raises:
-        HomeError: a newer program was faster.
+        HomeError: a newer program was faster, or another program made this database; it is left as it is.
     """
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    version = check(db, path)  # another process may have made them since
+    ours = tables.issuperset(_TABLES) if version else not tables
+    if not ours:
+        raise HomeError(
+            f"{path} is not the database of a home: another program made it, or it is damaged; it is left as it is; "
+            "choose another folder with --home, or restore a backup there: edge --home DIR restore FILE"
+        )
     if version == len(_MIGRATIONS):
         return
     db.execute("PRAGMA journal_mode = WAL")

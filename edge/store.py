@@ -6,9 +6,10 @@ tells when an embedding or a head is not what was written.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,15 +19,18 @@ from edge.database import FILE, Database, connect, explained
 from edge.domain import STATISTICS, Look
 from edge.errors import HomeError, LabelError
 from edge.figures import read_figures, read_ids
+from edge.ours import close_to_others
 from edge.schema import crc32
 
 _HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own, crc"
 _PUT = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_EACH = "json_each(CASE WHEN json_valid(heads.labels) THEN heads.labels ELSE '[]' END)"  # else damaged
+_COLUMNS = f"SELECT value FROM heads, {_EACH} WHERE head IS NOT NULL AND value IS NOT NULL"
+_RELABELLED = "relabelled_after = (SELECT coalesce(max(generation), 0) FROM heads)"
 _FORGET = "head = NULL, gate = NULL, own = NULL"  # all of a generation that tells of its examples
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One taught picture, without its embedding."""
 
     id: int
@@ -35,6 +39,7 @@ class Example:
     session: str | None
     source: str  # the path it was taught from
     created: str
+    held_out: bool  # no head is ever fitted to it
 
 
 class Labelled(NamedTuple):
@@ -133,8 +138,43 @@ class Store(Database):
     def rename_label(self, old: str, new: str) -> None:
         """Give a label another name; every example and head follows, as they hold its id."""
         if self.label_id(new) is not None:
-            raise LabelError(f"label '{new}' exists already; choose another name, or relabel the examples of '{old}'")
+            raise LabelError(
+                f"label '{new}' exists already; to make one label of both: edge rename {quote(old)} {quote(new)} "
+                "--merge; or choose another name"
+            )
         self._db.execute("UPDATE labels SET name = ? WHERE name = ?", (new, old))
+
+    def join_labels(self, gone: int, kept: int) -> int:
+        """Make one label of two; what was learned of the first as such is overwritten. Returns how many examples moved.
+
+        Args:
+            gone, kept: ids; the first has no row afterwards.
+        """
+        moved = self._db.execute("UPDATE examples SET label = ?2, " + _RELABELLED + " WHERE label = ?1", (gone, kept))
+        self._db.execute("UPDATE factory SET label = ?2 WHERE label = ?1", (gone, kept))
+        self.remove_label(self.labels()[gone])
+        return moved.rowcount
+
+    def remove_empty_labels(self) -> None:
+        """Remove the labels that nothing has: no example, no bundle's label, and no head that could serve."""
+        self._db.execute(
+            "DELETE FROM labels WHERE id NOT IN (SELECT label FROM examples)"
+            " AND id NOT IN (SELECT label FROM factory WHERE label IS NOT NULL)"
+            f" AND id NOT IN ({_COLUMNS})"
+        )
+
+    def in_a_head(self, label: int) -> bool:
+        """Whether a head that could serve has a column for a label."""
+        return self._one(f"SELECT 1 WHERE ? IN ({_COLUMNS})", label) is not None
+
+    def factory(self) -> dict[str, int | None]:
+        """Return each label that a bundle ever brought, by its name there, and its id here; None: it was forgotten."""
+        rows = self._all("SELECT name, label FROM factory")
+        return dict(self._typed(row, str, int | None) for row in rows)
+
+    def put_factory(self, labels: Mapping[str, int | None]) -> None:
+        """Set what labels of bundles are here, by their names there."""
+        self._db.executemany("INSERT OR REPLACE INTO factory VALUES (?, ?)", labels.items())
 
     # examples -----------------------------------------------------------------------------------------------------
 
@@ -170,11 +210,20 @@ class Store(Database):
     def examples(self, where: str = "TRUE", *values: object) -> list[Example]:
         """List examples, oldest first; `where` is SQL over the columns of `examples` and `labels.name`."""
         rows = self._all(
-            "SELECT examples.id, labels.name, image, session, source, created FROM examples"
+            "SELECT examples.id, labels.name, image, session, source, created, held_out FROM examples"
             f" JOIN labels ON labels.id = examples.label WHERE {where} ORDER BY examples.id",
             *values,
         )
-        return [Example(*self._typed(row, int, str, str, str | None, str, str)) for row in rows]
+        typed = (self._typed(row, int, str, str, str | None, str, str, int) for row in rows)
+        return [Example._make((*about, bool(held_out))) for *about, held_out in typed]
+
+    def walk(self, label: int | None = None) -> Iterator[Example]:
+        """Go through the examples, all or one label's, oldest first, a few in memory at a time."""
+        page = "SELECT id FROM examples WHERE id > ?1 AND (?2 IS NULL OR label = ?2) ORDER BY id LIMIT 500"
+        last = 0
+        while part := self.examples(f"examples.id IN ({page})", last, label):
+            yield from part
+            last = part[-1].id
 
     def labelled(self, held_out: bool = False) -> list[Labelled]:
         """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
@@ -282,15 +331,14 @@ class Store(Database):
         """Give examples another label."""
         label = self.add_label(name)
         self._db.executemany(
-            "UPDATE examples SET label = ?1, relabelled_after = (SELECT coalesce(max(generation), 0) FROM heads)"
-            " WHERE id = ?2 AND label != ?1",
+            "UPDATE examples SET label = ?1, " + _RELABELLED + " WHERE id = ?2 AND label != ?1",
             [(label, i) for i in ids],
         )
 
     def remove_label(self, name: str) -> None:
         """Forget a label's name and overwrite every head that has a column for it; its examples must be gone."""
         label = self.label_id(name)
-        heads = "SELECT generation FROM heads, json_each(heads.labels) WHERE json_each.value = ?"
+        heads = f"SELECT generation FROM heads, {_EACH} WHERE value = ?"
         self._db.execute(f"UPDATE heads SET {_FORGET} WHERE generation IN ({heads})", (label,))
         self._db.execute("DELETE FROM labels WHERE id = ?", (label,))
 
@@ -366,6 +414,11 @@ class Store(Database):
         row = self._one("SELECT head IS NOT NULL FROM heads WHERE generation = ?", generation)
         return row is not None and bool(row[0])
 
+    def kept_heads(self, backbone: str) -> set[int]:
+        """Return the generations of a backbone whose heads were not overwritten, reading none of them."""
+        rows = self._all("SELECT generation FROM heads WHERE head IS NOT NULL AND backbone = ?", backbone)
+        return {int(row[0]) for row in rows}
+
     def overwrite_head(self, generation: int) -> None:
         """Make a generation one that can never serve."""
         self._db.execute(f"UPDATE heads SET {_FORGET} WHERE generation = ?", (generation,))
@@ -410,7 +463,9 @@ def open_store(home: Path, create: bool = False) -> Store:
     Raises:
         HomeMissing, HomeBusy, HomeError: as `connect`.
     """
-    return Store(connect(home, create), home / FILE)
+    store = Store(connect(home, create), home / FILE)
+    close_to_others(store)
+    return store
 
 
 def _size(value: object) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -61,11 +61,32 @@ def complain(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print one JSON value on one line; what a terminal would obey, and bytes of no encoding, are written as \\u…."""
+    """Print one JSON value on one line."""
+    click.echo(_json(value))
+
+
+def say_json_list(name: str, items: Iterable[Any], about: dict[str, Any]) -> None:
+    """Print one JSON object on one line: a list that may be too long to be held in memory, its `count`, and the rest.
+
+    Args:
+        name: the list's.
+        items: of it; each is printed as it comes.
+        about: the other fields.
+    """
+    click.echo(f"{_json(about)[:-1]}, {_json(name)}: [", nl=False)
+    count = 0
+    for item in items:
+        click.echo(", " * (count > 0) + _json(item), nl=False)
+        count += 1
+    click.echo(f'], "count": {count}}}')
+
+
+def _json(value: Any) -> str:
+    """Write JSON; what a terminal would obey, and bytes of no encoding, become \\u…."""
     text = json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False)
     if not (text.isascii() and text.isprintable()):
         text = "".join(_in_json(c) if hidden(c) else c for c in text)
-    click.echo(text)
+    return text
 
 
 def shown(text: str) -> str:

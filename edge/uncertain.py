@@ -1,10 +1,11 @@
 """Frames worth a label: those whose answer is unknown or unsure, kept as files under a budget of bytes.
 
-Only files that are named as here are counted or removed; of frames that are nearly the same, one is kept. When the
-budget is full, the oldest go.
+Only files that are named exactly as here are counted or removed; of frames that are nearly the same, one is kept. When
+the budget is full, the oldest go, but not before the new one is kept.
 """
 
 import io
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from edge.photos import Frame
 from edge.region import Region
 from edge.watch import Seen
 
-PATTERN = "uncertain-*"
+_OURS = re.compile(r"uncertain-[0-9]{8}T[0-9]{6}\.[0-9]{6}0*\.(jpg|png)")
 MEMORY = 50  # saved frames that a new one is compared with
 QUALITY = 95  # of JPEG, for frames that came as raw pixels
 
@@ -44,13 +45,15 @@ class Uncertain:
         self._budget = budget
         self._below = below
         self._alike = Alike(region, MEMORY)
+        self.too_large = 0  # frames that were not kept, as one alone takes more than the budget
 
     def save(self, frame: Frame, seen: Seen) -> Path | None:
         """Keep a frame if its answer is unsure and it is like no other kept lately; return its file.
 
         Raises:
             ImageError: the frame cannot be decoded.
-            OSError: the disk refuses.
+            SourceError: it alone is larger than the budget; said of the first such frame only.
+            OSError: the disk refuses; what was kept before stays.
         """
         if not seen.unknown and seen.probability >= self._below:
             return None
@@ -61,18 +64,26 @@ class Uncertain:
         path = self._folder / f"uncertain-{stamp}{suffix}"
         while path.exists():  # of pictures copied at once
             path = path.with_stem(path.stem + "0")
-        self._make_room(len(data))
         if len(data) > self._budget:
-            return None
+            self.too_large += 1
+            if self.too_large > 1:
+                return None
+            raise SourceError(
+                f"a frame takes {len(data) / 1e6:.2g} MB, more than the {self._budget / 1e6:.2g} MB that all kept "
+                "frames may take; such frames are not kept: give a larger --budget"
+            )
         with replacing(path) as partial:
             partial.write_bytes(data)
+        self._make_room(path, len(data))
         return path
 
-    def _make_room(self, size: int) -> None:
-        kept = [(path, path.stat().st_size) for path in saved(self._folder)]
-        used = sum(length for _, length in kept)
+    def _make_room(self, new: Path, size: int) -> None:
+        """Delete the oldest frames until all fit with the new one, which is the oldest itself if the clock was set."""
+        others = [path for path in saved(self._folder) if path != new and _OURS.fullmatch(path.name)]
+        kept = [(path, path.stat().st_size) for path in others]
+        used = size + sum(length for _, length in kept)
         for path, length in kept:
-            if used + size <= self._budget:
+            if used <= self._budget:
                 break
             path.unlink(missing_ok=True)
             used -= length
@@ -80,7 +91,7 @@ class Uncertain:
 
 def saved(folder: Path) -> list[Path]:
     """List the saved frames in a folder, oldest first."""
-    return sorted(path for path in folder.glob(PATTERN) if path.is_file())
+    return sorted(path for path in folder.glob("uncertain-*") if path.is_file())
 
 
 def _file(frame: Frame) -> tuple[bytes, str]:

@@ -6,7 +6,7 @@
 | examples: CRC-32, length, finiteness of each embedding | | forget a damaged one, teach its picture again |
 | heads: CRC-32, shape and values of each generation | a damaged one can never serve; an older one serves | retrain |
 | bundle: the SHA-256 of the file and of each entry | | run init again with a fresh copy |
-| leftovers of commands that were cut off | deleted | |
+| our leftovers of commands that were cut off | deleted | |
 
 Nothing is mended that loses anything: a damaged head is lost already, and what was taught makes it anew.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 
 from edge.answers import Finding, Verified
 from edge.errors import EdgeError, HomeError, HomeMissing
-from edge.files import abandoned, sha256
+from edge.files import sha256
 from edge.home import Home
+from edge.ours import delete_leftovers
 from edge.store import Store, open_store
 from edge.unpack import unpack
 
@@ -59,23 +60,6 @@ def verify(home: Path) -> Verified:
             with _reported(findings, "leftovers", "make the home writable"):
                 mended += delete_leftovers(opened)
     return Verified(str(home), tuple(findings), tuple(mended))
-
-
-def delete_leftovers(home: Home) -> list[str]:
-    """Delete bundles that do not serve, and what commands that were cut off have left; return a line for each.
-
-    Raises:
-        HomeError, BundleError: the home cannot be written, or its bundle not be read.
-    """
-    with home.store.transaction():  # nobody adopts a bundle meanwhile
-        adopted = home.bundle.path  # which can be read: where it cannot, what looks left over may be it
-        found = [*abandoned(home.home), *(path for path in home.home.glob("*.edge") if path != adopted)]
-        lines = []
-        for path in found:
-            size = path.stat().st_size
-            path.unlink()
-            lines.append(f"{path.name}, left by a command that was cut off, was deleted ({size / 1e6:.1f} MB)")
-    return lines
 
 
 @contextlib.contextmanager

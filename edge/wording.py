@@ -1,5 +1,6 @@
 """What the commands' answers say to people, as lines of plain text; `--json` says the same to programs. Pure."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 from edge.terminal import confusion_table, percent, plural, table
@@ -12,13 +13,16 @@ if TYPE_CHECKING:
         Compared,
         Evaluated,
         Finding,
+        Forgotten,
         HistoryEntry,
+        Renamed,
         Retrained,
         Status,
         Trusted,
         Unsure,
         Verified,
     )
+    from edge.store import Example
 
 
 def answered(result: "Answer") -> list[str]:
@@ -136,6 +140,7 @@ def status(status: "Status") -> list[str]:
         *_stands(status),
         *([f"region      {status.region} (left,top,width,height) of each picture"] if status.region else []),
         *_lately(status),
+        *_forgotten_labels(status.forgotten),
         *(["crops       a small one of each picture taught is kept"] if status.keeps_crops else []),
         "",
         *table(rows, right=[1, 2, 3]),
@@ -151,6 +156,14 @@ def _stands(status: "Status") -> list[str]:
         return [f"accuracy    {left_out}"]
     figure = f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out"
     return [figure, *([f"            {left_out}"] if left_out else [])]
+
+
+def _forgotten_labels(labels: tuple[str, ...]) -> list[str]:
+    if not labels:
+        return []
+    number = f"{plural(len(labels), 'label')} of the bundle {'stays' if len(labels) == 1 else 'stay'} forgotten"
+    back = " ".join(f"--restore-label {shlex.quote(label)}" for label in labels)
+    return [f"forgotten   {number}: {', '.join(labels)}; to have it back: edge init NAME.edge {back}"]
 
 
 def _lately(status: "Status") -> list[str]:
@@ -198,6 +211,37 @@ def _entry(entry: "HistoryEntry", held_out: bool) -> list[str]:
     share = entry.held_out_accuracy
     asked = "" if share is None else f"{percent(share)} of {entry.held_out_examples}"
     return [str(entry.generation), mark, when(entry.created), examples, accuracy, *([asked] * held_out), labels]
+
+
+def listed(example: "Example") -> str:
+    about = [f"{example.id:>6}", example.label, when(example.created)]
+    if example.session is not None:
+        about.append(f"session {example.session}")
+    return "  ".join([*about, *(["held out"] if example.held_out else []), example.source])
+
+
+def forgotten(result: "Forgotten") -> list[str]:
+    gone = [plural(result.examples, "example"), *[f"the label '{name}'" for name in result.labels]]
+    serves = "serves, fitted without them" if result.refitted else "never saw them, and goes on serving"
+    return [
+        f"forgot {' and '.join(gone)}; generation {result.generation} {serves}",
+        *_overwritten(result.overwritten, "they had learned from them"),
+    ]
+
+
+def renamed(result: "Renamed") -> list[str]:
+    if not result.merged:
+        return [f"'{result.old}' is now '{result.new}'; nothing needs retraining"]
+    serves = "serves, fitted to the label as one" if result.refitted else "goes on serving; see: edge history"
+    return [
+        f"'{result.old}' and '{result.new}' are one label now, '{result.new}': {plural(result.examples, 'example')} "
+        f"moved to it; generation {result.generation} {serves}",
+        *_overwritten(result.overwritten, "they told the two apart"),
+    ]
+
+
+def _overwritten(generations: tuple[int, ...], why: str) -> list[str]:
+    return [f"overwritten, as {why}: generation {', '.join(map(str, generations))}"] if generations else []
 
 
 def audited(result: "Audited") -> list[str]:

@@ -252,6 +252,7 @@ Commands:
   classify  Name what is on PICTURES: files, or folders of them.
   doctor    Check this machine and the home, and say how to mend them.
   evaluate  Count how often the class folders in FOLDER are named rightly.
+  examples  List what was taught here, all of it or one LABEL.
   export    Write the whole classifier as one .onnx or .tflite FILE.
   forget    Forget EXAMPLES as if they had never been taught, and refit.
   history   List every generation of the head.

@@ -133,7 +133,7 @@ def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
             review.name(first, "a/b")
         assert first.exists()
         assert review.undo() is None
-        with pytest.raises(SourceError, match="is no folder"):
+        with pytest.raises(SourceError, match="is not a folder"):
             Review(learner, tmp_path / "nowhere")
 
 

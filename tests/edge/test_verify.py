@@ -15,6 +15,8 @@ from edge.answers import Answer, Verified
 from edge.database import FILE
 from edge.errors import HomeError, HomeMissing
 from edge.learner import Learner
+from edge.ours import own_bundles, put_own_bundles
+from edge.store import open_store
 from edge.verify import verify
 
 from .conftest import write_pictures
@@ -201,9 +203,11 @@ def test_a_changed_bundle_is_told(home: Path, entry: str) -> None:
 
 def test_what_commands_that_were_cut_off_left_is_deleted(home: Path) -> None:
     (bundle,) = home.glob("*.edge")
+    with open_store(home) as store, store.transaction():
+        put_own_bundles(store, [*own_bundles(store), "0123456789abcdef.edge"])
     (home / ".0123456789abcdef.edge.999999999.partial").write_bytes(b"x" * 100)
     (home / "0123456789abcdef.edge").write_bytes(b"x" * 100)
-    mine = home / f".x.edge.{os.getpid()}.partial"  # of a command that is at work
+    mine = home / f".0123456789abcdef.edge.{os.getpid()}.partial"  # of a command that is at work
     mine.touch()
     assert len(verify(home).mended) == 2
     assert {p.name for p in home.iterdir()} == {FILE, "turn.lock", bundle.name, mine.name}

@@ -11,6 +11,7 @@ photos are those of ../shared/data/flowers5 where it is there, else crops of `ed
 | classify, cold | the process `edge classify PHOTO` | a bare script that imports the runtime and runs it once |
 | help | the process `edge --help` | `python -c pass` |
 | memory | peak RSS of init, teach to 2,000 examples, retrain, classify in one process | the goal of DESIGN |
+| 10,000 photos | peak RSS of init and retrain of a large bundle, above a bare Python: benchmarks/board.py | its goal |
 """
 
 import json
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import board
 from edge.terminal import table
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "flowers5" / "train"
@@ -50,6 +52,7 @@ def main() -> None:
             rows.append(_cold(format, home, photos[0], folder))
             rows.append(_memory(format, bundle, photos, folder))
         rows.append(_help())
+        rows += board.measured()
         print("\n".join(table(rows, right=[1, 2, 3])))
 
 

@@ -25,6 +25,7 @@ from edge.fit import Examples, groups_of
 from edge.head import unit
 from edge.judge import judge
 from edge.suspects import Suspicions, contradictions, near_duplicates, nearness, suspicions
+from edge.thrift import give_back
 from edge.unmeasured import ENOUGH
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def audit(
     Raises:
         NotEnough: nothing was taught here yet, or there are fewer than two labels.
     """
+    give_back()
     start = time.perf_counter()
     taught = home.store.examples("NOT held_out")
     if not taught:
@@ -193,7 +195,7 @@ def _suspects(taught: "Sequence[Example]", found: Suspicions) -> list[Suspect]:
 def _contradictions(taught: "Sequence[Example]", local: Examples, found: Suspicions) -> list[Repeated]:
     """The one whose label is less likely should get the other's."""
     result = []
-    for pair in contradictions(local.embeddings, local.labels):
+    for pair in contradictions(local.embeddings[:], local.labels):
         first, second = (taught[row] for row in pair.rows)
         likelier = np.nan_to_num(found.own[list(pair.rows)])
         wrong, right = (first, second) if likelier[0] < likelier[1] else (second, first)
@@ -205,7 +207,7 @@ def _contradictions(taught: "Sequence[Example]", local: Examples, found: Suspici
 def _repeated(taught: "Sequence[Example]", local: Examples) -> list[Repeated]:
     """Near-duplicates that do not share a session already, as a burst should."""
     result = []
-    for group in near_duplicates(local.embeddings, local.labels):
+    for group in near_duplicates(local.embeddings[:], local.labels):
         first, *others = (taught[row] for row in group.rows)
         spare = [e.id for e in others if e.session is None or e.session != first.session]
         if spare:

@@ -29,7 +29,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,14 @@ from edge.errors import BundleError
 from edge.files import replacing
 from edge.gate import Background
 from edge.manifest import ENTRIES, SIGNATURE, FileEntry, Manifest, parse
+from edge.pool import chunks
+from edge.stored import Opened, Stored, Window
 
 MAX_MANIFEST = 4_000_000  # bytes
 MAX_SIGNATURE = 10_000  # bytes
 MAX_ENTRY = 256_000_000  # bytes
 
+_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
 _END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
 
 
@@ -64,7 +67,7 @@ class FactoryExamples:
     where nothing is said.
     """
 
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | Stored
     labels: NDArray[np.int32]
     trained_on: NDArray[np.bool_]
     groups: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -116,17 +119,25 @@ class Bundle:
 
     def examples(self) -> FactoryExamples:
         """Return the factory's examples."""
-        arrays = self._arrays("examples.npz")
-        half = arrays.take("embeddings", np.float16, (None, self.manifest.backbone.dimension))
-        labels = arrays.take("labels", np.int32, (len(half),))
-        trained_on = arrays.take("trained_on", np.uint8, (len(half),))
-        alone = np.full(len(half), -1, np.int32)
-        groups = arrays.take("groups", np.int32, (len(half),)) if arrays.holds("groups") else alone
+        found = self.stored_examples()
+        return dataclasses.replace(found, embeddings=found.embeddings[:])
+
+    def stored_examples(self) -> FactoryExamples:
+        """Return the factory's examples, their embeddings not read yet, as there may be more than memory holds."""
+        file = Opened(self.path)
+        start, size = _found(file, "examples.npz", self.manifest.files.get("examples.npz"))
+        arrays = _Arrays(f"{self.path}: examples.npz", Window(file, start, size), size)
+        place = arrays.find("embeddings", np.float16, (None, self.manifest.backbone.dimension))
+        name = f"{self.path}: examples.npz: embeddings"
+        embeddings = Stored(file, start + place.offset, (place.shape[0], place.shape[1]), name)
+        n = len(embeddings)
+        labels, trained_on = arrays.take("labels", np.int32, (n,)), arrays.take("trained_on", np.uint8, (n,))
+        groups = arrays.take("groups", np.int32, (n,)) if arrays.holds("groups") else np.full(n, -1, np.int32)
         if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
             raise BundleError(f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones")
         if len(groups) and groups.min() < -1:
             raise BundleError(f"{self.path}: an example's group is {groups.min()}, expected −1 or more; build it again")
-        return FactoryExamples(half.astype(np.float32), labels, trained_on.astype(np.bool_), groups)
+        return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups)
 
     def background(self) -> Background | None:
         """Return the generic pictures' statistics, or None where the bundle has none."""
@@ -155,16 +166,19 @@ class Bundle:
             BundleError: by name of what is wrong.
         """
         self.golden()
-        self.examples()
+        examples = self.stored_examples()
+        for part in chunks(len(examples.labels)):
+            examples.embeddings[part]
         self.background()
         domain = self.domain()
-        if domain is not None and len(domain.thumbs) != len(self.examples().labels):
+        if domain is not None and len(domain.thumbs) != len(examples.labels):
             raise BundleError(f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again")
         for model in self.manifest.models:
-            self.entry(model.file)
+            _found(Opened(self.path), model.file, self.manifest.files[model.file])
 
     def _arrays(self, name: str) -> "_Arrays":
-        return _Arrays(f"{self.path}: {name}", self.entry(name))
+        data = self.entry(name)
+        return _Arrays(f"{self.path}: {name}", io.BytesIO(data), len(data))
 
 
 def read(path: Path | str) -> Bundle:
@@ -180,16 +194,17 @@ def read(path: Path | str) -> Bundle:
         BundleError: it is missing, empty, cut short, no bundle, of a newer format, or says something impossible.
     """
     path = Path(path)
-    with _opened(path) as file:
-        infos = _directory(path, file)
-        if "manifest.json" not in infos:
-            raise BundleError(f"{path} holds no manifest.json; it is no bundle of edge-transfer")
-        if infos["manifest.json"].file_size > MAX_MANIFEST:
-            raise BundleError(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
-        if SIGNATURE in infos and infos[SIGNATURE].file_size > MAX_SIGNATURE:
-            raise BundleError(f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again")
-        text = _stored(path, file, infos["manifest.json"])
-        signature = _stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
+    opened = Opened(path)
+    file = Window(opened, 0, opened.size)
+    infos = _directory(path, file)
+    if "manifest.json" not in infos:
+        raise BundleError(f"{path} holds no manifest.json; it is no bundle of edge-transfer")
+    if infos["manifest.json"].file_size > MAX_MANIFEST:
+        raise BundleError(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
+    if SIGNATURE in infos and infos[SIGNATURE].file_size > MAX_SIGNATURE:
+        raise BundleError(f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again")
+    text = _stored(path, file, infos["manifest.json"])
+    signature = _stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
     manifest = parse(path, text)
     present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
     for name in sorted(set(present) ^ set(manifest.files)):
@@ -228,7 +243,7 @@ def write(
     entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
     groups = {"groups": examples.groups.astype(np.int32)} if (examples.groups >= 0).any() else {}
     entries["examples.npz"] = _npz(
-        embeddings=examples.embeddings.astype(np.float16),
+        embeddings=np.asarray(examples.embeddings).astype(np.float16),
         labels=examples.labels.astype(np.int32),
         trained_on=examples.trained_on.astype(np.uint8),
         **groups,
@@ -286,18 +301,7 @@ def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
 # reading the zip ------------------------------------------------------------------------------------------------
 
 
-def _opened(path: Path) -> BinaryIO:
-    try:
-        if path.is_dir():
-            raise BundleError(f"{path} is a folder; name the bundle file (NAME.edge)")
-        return path.open("rb")
-    except FileNotFoundError:
-        raise BundleError(f"{path} does not exist; check the path") from None
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-
-
-def _directory(path: Path, file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
+def _directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
     """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
     size = file.seek(0, io.SEEK_END)
     if not size:
@@ -335,7 +339,7 @@ def _directory(path: Path, file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
     return {info.filename: info for info in infos}
 
 
-def _stored(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
+def _stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.read(info.filename)
@@ -344,12 +348,37 @@ def _stored(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
 
 
 def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
-    with _opened(path) as file:
-        infos = _directory(path, file)
-        data = _stored(path, file, infos[name]) if name in infos else b""
+    file = Opened(path)
+    whole = Window(file, 0, file.size)
+    infos = _directory(path, whole)
+    data = _stored(path, whole, infos[name]) if name in infos else b""
     if len(data) != expected.size or hashlib.sha256(data).hexdigest() != expected.sha256:
-        raise BundleError(f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again")
+        raise _not_as_said(path, name)
     return data
+
+
+def _found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
+    """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
+    whole = Window(file, 0, file.size)
+    infos = _directory(file.path, whole)
+    if expected is None or name not in infos:
+        raise BundleError(f"{file.path} holds no {name}; copy or build the bundle again")
+    start = _after_header(whole, infos[name])
+    if start + expected.size > file.size or file.sha256(start, expected.size) != expected.sha256:
+        raise _not_as_said(file.path, name)
+    return start, expected.size
+
+
+def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int:
+    """Where an entry's bytes begin: after its own header, which ends with two texts of lengths it tells."""
+    file.seek(info.header_offset)
+    header: bytes = (file.read(_LOCAL_HEADER.size) or b"").ljust(_LOCAL_HEADER.size, b"\0")
+    *_, name, extra = _LOCAL_HEADER.unpack(header)
+    return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
+
+
+def _not_as_said(path: Path, name: str) -> BundleError:
+    return BundleError(f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again")
 
 
 # arrays -----------------------------------------------------------------------------------------------------------
@@ -361,13 +390,22 @@ def _npz(**arrays: NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
+class _Place(NamedTuple):
+    """Where the numbers of an array are: bytes before them, bytes of them, their type and shape."""
+
+    offset: int
+    size: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
 class _Arrays:
     """The arrays of an npz, each taken by name with the type and shape that it must have."""
 
-    def __init__(self, name: str, data: bytes) -> None:
-        self._name, self._data = name, data
+    def __init__(self, name: str, file: Window | io.BytesIO, size: int) -> None:
+        self._name, self._file, self._size = name, file, size
         try:
-            self._zip = zipfile.ZipFile(io.BytesIO(data))
+            self._zip = zipfile.ZipFile(file)
             if len(self._zip.infolist()) > 8 or any(
                 i.compress_type != zipfile.ZIP_STORED for i in self._zip.infolist()
             ):
@@ -379,8 +417,8 @@ class _Arrays:
         """Whether there is an array of this name."""
         return f"{key}.npy" in self._zip.namelist()
 
-    def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """Return array `key`; None in `shape` stands for any length."""
+    def find(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> _Place:
+        """Return where the numbers of array `key` begin; None in `shape` stands for any length."""
         try:
             with self._zip.open(f"{key}.npy") as file:
                 version = np.lib.format.read_magic(file)
@@ -393,17 +431,25 @@ class _Arrays:
                     raise BundleError(
                         f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again"
                     )
-                data = file.read(len(self._data))
+                header = file.tell()
+            info = self._zip.getinfo(f"{key}.npy")
+            offset = _after_header(self._file, info) + header
         except BundleError:
             raise
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
             raise BundleError(f"{self._name}: {key} cannot be read ({error}); build the bundle again") from error
-        count = int(np.prod(found, dtype=object))
-        if len(data) != count * kind.itemsize:
+        size = int(np.prod(found, dtype=object)) * kind.itemsize
+        if info.file_size - header != size or offset + size > self._size:
             raise BundleError(
-                f"{self._name}: {key} has {len(data)} bytes, its shape {found} needs {count * kind.itemsize}"
+                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}"
             )
-        array = np.frombuffer(data, kind).reshape(found).astype(dtype)
-        if kind.kind == "f" and not np.isfinite(array).all():
+        return _Place(offset, size, kind, found)
+
+    def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return array `key`; None in `shape` stands for any length."""
+        place = self.find(key, dtype, shape)
+        self._file.seek(place.offset)
+        array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)
+        if place.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again")
         return array

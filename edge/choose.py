@@ -160,13 +160,16 @@ def calibrate(scores: Floats, columns: Ints, counts: Floats, natural: float) -> 
 def walk(grid: Grid, choice: Callable[[float], Choice]) -> Choice:
     """Walk up the grid from its centre while the cost falls; if it did not fall at once, down."""
     start = grid.values.index(grid.centre)
-    first = best = choice(grid.centre)
+    best, moved = choice(grid.centre), False
     for values in (grid.values[start + 1 :], grid.values[:start][::-1]):
-        for value in values if best is first else ():
+        for value in () if moved else values:
             found = choice(value)
-            if found.cost >= best.cost:
+            worse = found.cost >= best.cost
+            if not worse:
+                best, moved = found, True
+            del found  # a spectrum is large, and the next one needs its room
+            if worse:
                 break
-            best = found
     return best
 
 

@@ -10,6 +10,7 @@ from edge.answers import Neighbour
 from edge.binomial import tail
 from edge.domain import Complaint, Look, complaints, summary
 from edge.factory import factory_examples
+from edge.pool import chunks
 
 if TYPE_CHECKING:
     from edge.home import Home
@@ -96,7 +97,7 @@ def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) 
         ]
     factory, names = factory_examples(home.bundle, home.store)
     if len(names):
-        cosines = white(factory.embeddings) @ z
+        cosines = np.concatenate([white(factory.embeddings[part]) @ z for part in chunks(len(names), CHUNK)])
         rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]
         best += [Neighbour(None, f"factory photo {i + 1}", str(names[i]), float(cosines[i])) for i in rows]
     return tuple(sorted(best, key=lambda neighbour: -neighbour.similarity)[:count])

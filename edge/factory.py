@@ -14,6 +14,7 @@ from edge.errors import HomeError
 from edge.figures import read_ids
 from edge.fit import Examples
 from edge.store import Store
+from edge.stored import Stored
 
 _LABELS = "factory_labels"  # in the table meta
 
@@ -24,7 +25,7 @@ def factory_examples(bundle: Bundle, store: Store) -> tuple[FactoryExamples, lis
     Raises:
         HomeError: what is kept of the labels is damaged.
     """
-    examples = bundle.examples()
+    examples = bundle.stored_examples()
     names = factory_labels(store)
     if len(names) != len(bundle.manifest.labels):
         raise _damaged(store, f"{len(names)} for {len(bundle.manifest.labels)} labels")
@@ -39,8 +40,9 @@ def named_examples(found: FactoryExamples, names: Sequence[str | None]) -> Examp
         names: N labels; None for a forgotten one.
     """
     rows = np.array([row for row, name in enumerate(names) if name is not None], np.int64)
+    held = found.embeddings
     return Examples(
-        found.embeddings[rows],
+        held.only(rows) if isinstance(held, Stored) else held[rows],
         tuple(name for name in names if name is not None),
         tuple(None if group < 0 else f"factory\0{group}" for group in found.groups[rows].tolist()),  # \0: no local one
         found.trained_on[rows],

@@ -27,15 +27,9 @@ from edge.choose import METHODS, Choice, Grid, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head import Head, softmax
 from edge.held_out import leave_out
-from edge.lda import (
-    Points,
-    Rows,
-    Spectrum,
-    chunks,
-    spectrum_of_examples,
-    spectrum_of_moments,
-)
-from edge.moments import Moments, fixed, indices
+from edge.lda import Points, Spectrum, spectrum_of_examples, spectrum_of_moments
+from edge.moments import Moments, indices
+from edge.pool import Matrix, Pool, chunks
 
 FACTORY_WEIGHTS = Grid((0.0, 0.03, 0.1, 0.3, 1.0), 0.3)
 
@@ -49,7 +43,7 @@ class Examples:
     """Labelled embeddings.
 
     Args:
-        embeddings: (N, D) real numbers, raw as the backbone gave them.
+        embeddings: (N, D) real numbers, raw as the backbone gave them; an array, or what is read a few rows at a time.
         labels: N names.
         sessions: () or N names or None; examples of one session (frames of one burst) are left out together.
         trained_on: () or N of bool, those that the backbone was trained on: they teach, but nothing is chosen by them.
@@ -59,7 +53,7 @@ class Examples:
         BundleError: embeddings that are no matrix of finite numbers.
     """
 
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | Matrix
     labels: tuple[str, ...]
     sessions: tuple[str | None, ...] = ()
     trained_on: NDArray[np.bool_] | tuple[()] = ()
@@ -73,6 +67,15 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: Ints) -> Examples:
+        """Some of them, read into memory."""
+        return Examples(
+            self.embeddings[rows],
+            tuple(self.labels[row] for row in rows),
+            tuple(self.sessions[row] for row in rows) if self.sessions else (),
+            self.trained_on[rows] if isinstance(self.trained_on, np.ndarray) else (),
+        )
 
     @property
     def counts(self) -> Floats:
@@ -127,13 +130,13 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     labels, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
     if len(labels) < 2:
         raise NotEnough(f"only label {labels[0]!r} was taught; a head needs two, teach another")
-    x = _fixed(parts)
+    x = Pool([part.embeddings for part in parts])
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
     counts = np.concatenate([part.counts for part in parts])
     counts = counts if counts.any() else np.ones(len(x))
     order = _canonical(x, columns, sessions, is_local, counts)
-    x, columns, is_local, counts = x[order], columns[order], is_local[order], counts[order]
+    x, columns, is_local, counts = x.ordered(order), columns[order], is_local[order], counts[order]
     groups = groups_of([sessions[row] for row in order], is_local.tolist())
 
     at_home = np.isin(columns, columns[is_local])
@@ -147,7 +150,8 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
 
     best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
     loo = np.empty((len(x), len(labels)), np.float32)
-    loo[order] = softmax(best.held_out.scores(best.nu) / best.temperature)
+    for part in chunks(len(x)):
+        loo[order[part]] = softmax(best.held_out.take(part).scores(best.nu) / best.temperature)
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
@@ -159,17 +163,18 @@ def named(method: str) -> str:
     return name
 
 
-def _spectrum(x: Rows, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
+def _spectrum(x: Pool, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
     """Take the smaller of the two matrices apart; examples of weight 0 are only measured."""
     kept = weights > 0
     if kept.sum() < x.shape[1]:
-        spectrum, points = spectrum_of_examples(x[kept].astype(np.float64), columns[kept], weights[kept], beta)
+        rows = x[np.flatnonzero(kept)].astype(np.float64)
+        spectrum, points = spectrum_of_examples(rows, columns[kept], weights[kept], beta)
         return spectrum, points if kept.all() else spectrum.points(x, columns, weights)
     spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights), beta)
     return spectrum, spectrum.points(x, columns, weights)
 
 
-def _weighted_moments(x: Rows, columns: Ints, weights: Floats) -> Moments:
+def _weighted_moments(x: Pool, columns: Ints, weights: Floats) -> Moments:
     classes, features = int(columns.max()) + 1, x.shape[1]
     names = tuple(f"{column:06}" for column in range(classes))
     sums, gram = np.zeros((classes, features)), np.zeros((features, features))
@@ -183,23 +188,11 @@ def _weighted_moments(x: Rows, columns: Ints, weights: Floats) -> Moments:
     return Moments(names, np.bincount(columns, weights, classes).astype(np.float64), sums, gram)
 
 
-def _fixed(parts: Sequence[Examples]) -> Rows:
-    """All examples on the grid, in float32, which holds it exactly in half the memory."""
-    x = np.empty((sum(map(len, parts)), parts[0].embeddings.shape[1]), np.float32)
-    at = 0
-    for part in parts:
-        for rows in chunks(len(part)):
-            x[at + rows.start : at + rows.stop] = fixed(part.embeddings[rows])
-        at += len(part)
-    return x
-
-
-def _canonical(x: Rows, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
+def _canonical(x: Pool, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
     """The order in which examples are summed, which depends on what they are and not on when they came."""
-    _, rank = np.unique(np.ascontiguousarray(x).view(f"V{x.itemsize * x.shape[1]}"), return_inverse=True)
     names = {name: place for place, name in enumerate(sorted({s for s in sessions if s is not None}))}
     session = np.array([-1 if s is None else names[s] for s in sessions], np.int64)
-    return np.lexsort(np.stack([counts, session, rank.ravel(), columns, ~is_local]))
+    return np.lexsort(np.stack([counts, session, x.ranks(), columns, ~is_local]))
 
 
 def groups_of(sessions: Sequence[str | None], is_local: Sequence[bool] = ()) -> Ints:

@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.head import unit
+from edge.pool import Matrix
 
 COVERAGE = 0.95
 RANK = 128
 SHRINKAGE = 1.0  # s
 KNOTS = 21  # left-out similarities of each label are kept as that many quantiles, for the drift
 
+_CHUNK = 512  # embeddings whitened at a time
 _MAGIC = b"EDGEGATE"
 _HEADER = struct.Struct("<8sIIId16s")  # magic, prototypes, features, labels, coverage, background
 _LARGEST = 1 << 16
@@ -113,10 +115,13 @@ class White:
     basis: NDArray[np.float32]
     gains: NDArray[np.float32]
 
-    def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, embeddings: NDArray[np.float32] | Matrix) -> NDArray[np.float32]:
         """Whiten raw embeddings: (N, D) → (N, D) float32 of length one."""
-        centred = unit(embeddings) - self.mean
-        return unit(centred + (centred @ self.basis.T * self.gains) @ self.basis)
+        white = np.empty(embeddings.shape, np.float32)
+        for start in range(0, len(embeddings), _CHUNK):
+            centred = unit(embeddings[start : start + _CHUNK]) - self.mean
+            white[start : start + _CHUNK] = unit(centred + (centred @ self.basis.T * self.gains) @ self.basis)
+        return white
 
 
 @dataclass(frozen=True)

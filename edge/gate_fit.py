@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from edge.fit import Examples, groups_of
 from edge.gate import COVERAGE, KNOTS, Background, Gate
+from edge.pool import KEPT, chunks
+from edge.stream import whole_sessions
 from edge.unmeasured import ENOUGH
 
 FEWEST = 4  # left-out examples: two labels of two
@@ -41,10 +43,11 @@ Read = Callable[[], Iterable[Examples]]
 
 
 class Chunk(NamedTuple):
-    """Some examples, and whether they were taught here (0) or in the factory (1)."""
+    """Some examples, whether they were taught here (0) or in the factory (1), and their places among all."""
 
     examples: Examples
     origin: int
+    places: NDArray[np.int64]
 
 
 def fit_gate(
@@ -70,20 +73,19 @@ def fit_gate(
     """
     white, column = background.white(), {label: i for i, label in enumerate(labels)}
     sums, counts = np.zeros((2 * len(labels), len(background.mean))), np.zeros(2 * len(labels))
-    owners = [np.zeros(0, np.int64)]  # of every example, its prototype
-    for chunk, origin in _both(read, factory):
+    owner = np.empty(len(counted), np.int64)  # of every example, its prototype
+    for chunk, origin, places in _both(read, factory):
         own = np.array([column[label] + origin * len(labels) for label in chunk.labels], np.int64)
         member = np.zeros((len(counts), len(chunk)), np.float32)
         member[own, np.arange(len(chunk))] = 1
         sums += member @ white(chunk.embeddings)
         counts += member.sum(axis=1)
-        owners.append(own)
+        owner[places] = own
     likeness, used = _likeness(sums, counts), np.flatnonzero(counts)
-    held_out = [np.zeros(0)]
-    for (chunk, _), own in zip(_both(read, factory), owners[1:], strict=True):
+    every = np.empty(len(counted))
+    for chunk, _, places in _both(read, factory):
         groups = groups_of(chunk.sessions or (None,) * len(chunk))
-        held_out.append(_leave_out(white(chunk.embeddings), own, groups, sums, counts, used, likeness))
-    every, owner = np.concatenate(held_out), np.concatenate(owners)
+        every[places] = _leave_out(white(chunk.embeddings), owner[places], groups, sums, counts, used, likeness)
     able = np.isfinite(every)
     measured = np.zeros(len(labels), np.bool_)
     measured[owner[able] % len(labels)] = True
@@ -140,10 +142,21 @@ def _quantile(scores: Floats, share: float) -> float:
 
 
 def _both(read: Read, factory: Examples | None) -> Iterator[Chunk]:
-    """The local examples in chunks, then the factory's."""
-    yield from (Chunk(part, 0) for part in read())
+    """The local examples in chunks, then the factory's, no burst in two of them."""
+    first = 0
+    for part in read():
+        yield Chunk(part, 0, np.arange(first, first + len(part)))
+        first += len(part)
     if factory and len(factory):
-        yield Chunk(factory, 1)
+        most = KEPT // factory.embeddings.shape[1]
+        if len(factory) <= most:
+            yield Chunk(factory, 1, first + np.arange(len(factory)))
+            return
+        sessions = factory.sessions or (None,) * len(factory)
+        order = sorted(range(len(factory)), key=lambda row: sessions[row] or "")
+        for some in whole_sessions([sessions[row] for row in order], most):
+            rows = np.array(order[some], np.int64)
+            yield Chunk(factory.take(rows), 1, first + rows)
 
 
 def _likeness(sums: Floats, counts: Floats) -> float:
@@ -181,7 +194,9 @@ def _leave_out(
     strength = np.sqrt(counts / (1 + np.maximum(counts - 1, 0) * likeness))  # of a mean of so many
     lengths = np.maximum(np.linalg.norm(sums, axis=1), 1e-12)
     cosines = np.full((len(z), len(sums)), -np.inf)
-    cosines[:, used] = z @ (sums[used] / lengths[used][:, None]).T
+    means = (sums[used] / lengths[used][:, None]).T
+    for part in chunks(len(z)):
+        cosines[part, used] = z[part] @ means  # in float64, which all of them at once have no room for
     result = np.empty(len(z))
     order = np.argsort(groups, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):

@@ -26,6 +26,7 @@ VERSION = 1
 LIMIT = 1 << 16  # neither D nor C is ever larger: set before anything is read
 LARGEST = 1e30  # of weights and bias: scores of unit embeddings then stay within float32
 COLDEST = 1e-9  # temperature: scores divided by it stay within float64
+_CHUNK = 512  # embeddings scaled at a time
 _HEADER = np.dtype(
     [("magic", "S8"), ("version", "<u4"), ("features", "<u4"), ("labels", "<u4"), ("names", "<u4"), ("t", "<f8")]
 )
@@ -49,14 +50,18 @@ def unit(embeddings: ArrayLike) -> NDArray[np.float32]:
     array([[0.6, 0.8],
            [0. , 0. ]], dtype=float32)
     """
-    rows = np.ascontiguousarray(embeddings, dtype=np.float64)
-    if rows.ndim != 2:
-        raise BundleError(f"embeddings have shape {rows.shape} but (examples, features) is expected; pass one row each")
-    lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    if not np.isfinite(lengths).all():
-        row = int(np.flatnonzero(~np.isfinite(lengths[:, 0]))[0])
-        raise BundleError(f"embedding {row} of {len(rows)} is not finite; check the backbone with 'edge doctor'")
-    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    raw = np.asarray(embeddings)
+    if raw.ndim != 2:
+        raise BundleError(f"embeddings have shape {raw.shape} but (examples, features) is expected; pass one row each")
+    found = np.empty(raw.shape, np.float32)
+    for start in range(0, len(raw), _CHUNK):
+        rows = np.ascontiguousarray(raw[start : start + _CHUNK], dtype=np.float64)
+        lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+        if not np.isfinite(lengths).all():
+            row = start + int(np.flatnonzero(~np.isfinite(lengths[:, 0]))[0])
+            raise BundleError(f"embedding {row} of {len(raw)} is not finite; check the backbone with 'edge doctor'")
+        found[start : start + _CHUNK] = rows / np.where(lengths > 0, lengths, 1.0)
+    return found
 
 
 @dataclass(frozen=True)

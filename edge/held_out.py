@@ -44,6 +44,10 @@ class HeldOut:
     left: Floats
     columns: Ints
 
+    def take(self, rows: slice) -> HeldOut:
+        """Some of the examples."""
+        return HeldOut(self.cross[rows], self.squares[rows], self.left[rows], self.columns[rows])
+
     def scores(self, nu: float) -> Floats:
         """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
         trust = self.left / np.where(self.left > 0, self.left + nu, 1.0)
@@ -104,8 +108,9 @@ def _leave_blocks(
     """g groups of b examples: cross (g, b, C), squares (g, C), left (g, C). A name `dm` is d A⁻¹ m; E is d, then h."""
     g, b = shape
     columns, w = points.columns.reshape(g, b), points.weights.reshape(g, b)
-    h = points.coordinates.reshape(g, b, -1)
-    hm = (points.coordinates @ scaled.T).reshape(g, b, -1)  # (g, b, C)
+    coordinates = points.coordinates[:]
+    h = coordinates.reshape(g, b, -1)
+    hm = (coordinates @ scaled.T).reshape(g, b, -1)  # (g, b, C)
     hh = (h * inverse) @ h.transpose(0, 2, 1) if b > 1 else (h * h @ inverse)[:, :, None]  # (g, b, b)
     own = hm[np.arange(g)[:, None, None], np.arange(b)[None, :, None], columns[:, None, :]]  # h_i A⁻¹ m_c(j)
     dh = hh - own.transpose(0, 2, 1)
@@ -141,7 +146,7 @@ def _leave_blocks(
 
 def _leave_many(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
     """One group of so many examples that A' itself (R, R) is smaller than the matrix of what changes."""
-    h, columns, w = points.coordinates, points.columns, points.weights
+    h, columns, w = points.coordinates[:], points.columns, points.weights
     member = np.zeros(spectrum.counts.shape + w.shape)
     member[columns, np.arange(len(w))] = w
     left = spectrum.counts - member.sum(axis=1)

@@ -25,19 +25,18 @@ regularization for expression arrays", Biostatistics 2004 (the n×n computation)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.moments import Moments
+from edge.pool import KEPT, Pool, Rows, chunks
 
 KAPPA = 0.003
 BETA = 0.7
-_CHUNK = 512  # examples that are calculated with at a time: a board's memory is small
 
-Rows = NDArray[np.float32] | NDArray[np.float64]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -76,30 +75,46 @@ class Spectrum:
         weights = lifted if self.rows is None else self.rows.T @ lifted
         return weights, np.asarray(-0.5 * (trusted * scaled).sum(axis=1) - self.origin @ weights)
 
-    def points(self, x: Rows, columns: Ints, weights: Floats) -> Points:
+    def points(self, x: Pool, columns: Ints, weights: Floats) -> Points:
         """Give examples x (n, D) in this basis, calculated in the precision they come in."""
-        basis = self.mix if self.rows is None else self.rows.T @ self.mix
-        origin, basis = self.origin @ basis, basis.astype(x.dtype, copy=False)
-        coordinates = np.empty((len(x), basis.shape[1]))
-        for part in chunks(len(x)):
-            np.subtract(x[part] @ basis, origin, out=coordinates[part])
-        return Points(coordinates, columns, weights)
+        return Points(_Seen(x, self), columns, weights)
+
+
+class _Seen:
+    """Examples x (n, D) seen in the basis of a spectrum: (n, R), worked out once, or, of very many, when asked for."""
+
+    def __init__(self, x: Pool, spectrum: Spectrum) -> None:
+        basis = spectrum.mix if spectrum.rows is None else spectrum.rows.T @ spectrum.mix
+        self._x, self._origin, self._basis = x, spectrum.origin @ basis, basis.astype(x.dtype, copy=False)
+        self._kept: Rows | None = None
+        if len(x) * basis.shape[1] <= KEPT:
+            self._kept = np.empty((len(x), basis.shape[1]), x.dtype)
+            for part in chunks(len(x)):
+                np.matmul(x[part], self._basis, out=self._kept[part])
+            del self._x, self._basis
+
+    def __getitem__(self, rows: slice | Ints) -> Floats:
+        product = self._x[rows] @ self._basis if self._kept is None else self._kept[rows]
+        return np.asarray(np.subtract(product, self._origin))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
 
 
 @dataclass(frozen=True)
 class Points:
     """Examples in the basis of a spectrum: coordinates (n, R) of x − m, their columns (n,) and weights (n,)."""
 
-    coordinates: Floats
+    coordinates: Floats | _Seen
     columns: Ints
     weights: Floats
 
     def take(self, rows: Ints) -> Points:
-        """Give some of them, without a copy if they are neighbours."""
+        """Give some of them, their coordinates as an array, without a copy if they are neighbours."""
+        part: slice | Ints = rows
         if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
             part = slice(int(rows[0]), int(rows[-1]) + 1)
-            return Points(self.coordinates[part], self.columns[part], self.weights[part])
-        return Points(self.coordinates[rows], self.columns[rows], self.weights[rows])
+        return Points(self.coordinates[part], self.columns[part], self.weights[part])
 
 
 def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, beta: float = BETA) -> tuple[Spectrum, Points]:
@@ -133,23 +148,15 @@ def spectrum_of_moments(moments: Moments, beta: float = BETA, kappa: float = KAP
     """Take moments apart by the D×D matrix: for n ≥ D, or when the examples are elsewhere."""
     squares, origin = np.diag(moments.gram) / moments.counts.sum(), moments.mean
     scale = np.sqrt(_target(squares, beta))
-    scatter = moments.scatter(kappa)
+    scatter, counts, means = moments.scatter(kappa), moments.counts, moments.means
+    del moments  # (D, D) numbers, which eigh needs room for
     scatter /= scale
     scatter /= scale[:, None]
     values, basis = np.linalg.eigh(scatter)
+    del scatter
     basis /= scale[:, None]
     spread = max(0.0, float(((squares - origin**2) / scale**2).sum()))
-    means = (moments.means - origin) @ basis
-    return Spectrum(origin, np.maximum(values, 0), None, basis, moments.counts, means, spread)
-
-
-def chunks(count: int) -> Iterator[slice]:
-    """Cut 0…count into pieces of bounded length.
-
-    >>> list(chunks(600))
-    [slice(0, 512, None), slice(512, 600, None)]
-    """
-    return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
+    return Spectrum(origin, np.maximum(values, 0), None, basis, counts, (means - origin) @ basis, spread)
 
 
 def _target(squares: Floats, beta: float) -> Floats:

@@ -57,6 +57,10 @@ class Moments:
     sums: Floats
     gram: Floats
 
+    def __post_init__(self) -> None:
+        if self.counts.sum() > LIMIT:
+            raise BundleError(f"{int(self.counts.sum())} examples are beyond the limit of {LIMIT}; forget some")
+
     @classmethod
     def of(cls, embeddings: ArrayLike, labels: Sequence[str]) -> Moments:
         """Take the moments of raw embeddings (N, D) with their N names.
@@ -128,8 +132,6 @@ class Moments:
         if counts.min() < 0:
             few = names[int(counts.argmin())]
             raise NotEnough(f"label {few!r} would be left with {int(counts.min())} examples; it was not taught these")
-        if counts.sum() > LIMIT:
-            raise BundleError(f"{int(counts.sum())} examples are beyond the limit of {LIMIT}; forget some")
         kept = counts > 0
         names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
         return Moments(names, counts[kept], sums[kept] + 0.0, self.gram + sign * other.gram)

@@ -22,6 +22,7 @@ from edge.gate_fit import fit_gate
 from edge.judge import Judged, judge, mistakes
 from edge.promote import Pairs, compare, refusal
 from edge.stream import fit_chunks, whole_sessions
+from edge.thrift import give_back
 from edge.versus import Contest
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def fit_anew(home: "Home", coverage: float) -> Fitted:
     Raises:
         NotEnough: there are fewer than two labels.
     """
+    give_back()
     store, info = home.store, home.info
     basis = Basis.of(home)
     taught = basis.taught

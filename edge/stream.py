@@ -2,8 +2,8 @@
 
 The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it and
 the factory's examples all choices are made, each factory weight by adding the moments anew. The third gives every
-example its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, the factory's
-examples, one chunk, and the answer (N, C) float32.
+example its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, one chunk, and
+the answer (N, C) float32; the factory's examples stay where they are, and are read a few at a time.
 
 The head depends on the chunks' order only through which examples are sampled: read them in an order of their own (by
 label, then picture, as a database can) and it depends on what was taught alone.
@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.choose import METHODS, Choice, choose, far, walk
+from edge.errors import BundleError
 from edge.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
 from edge.head import softmax
 from edge.held_out import leave_out
 from edge.lda import Floats, Ints, spectrum_of_moments
-from edge.moments import Moments, fixed
+from edge.moments import Moments
+from edge.pool import Pool, chunks
 
 SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
 TABLE = 1 << 20  # scores in the sample: of many labels, fewer examples are enough to choose on
@@ -40,7 +42,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
 
     Args:
         read: gives the same chunks in the same order each time it is called.
-        factory: the bundle's own examples, in memory.
+        factory: the bundle's own examples.
         method: as in `fit`.
         sample: how many examples to choose on, at least.
 
@@ -58,16 +60,20 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     name = named(method)
     local = _sums(read())
     factory = factory or Examples(np.empty((0, len(local.gram)), np.float32), ())
+    if factory.embeddings.shape[1] != len(local.gram):
+        raise BundleError(
+            f"embeddings of {len(local.gram)} and {factory.embeddings.shape[1]} features do not mix; use one backbone"
+        )
     shared = np.isin(factory.labels, local.labels)
     parts = [local, _moments(factory, shared), _moments(factory, ~shared)]
     labels = _pooled(parts, (1.0, 1.0, 1.0)).labels
     column = {label: place for place, label in enumerate(labels)}
-    x, columns, groups = _sample(read(), column, local.examples // min(sample, TABLE // len(labels)))
+    some, columns, groups = _sample(read(), column, local.examples // min(sample, TABLE // len(labels)))
     ours = np.concatenate(
-        [np.full(len(x), local.examples / len(x)), np.zeros(len(factory))]
+        [np.full(len(some), local.examples / len(some)), np.zeros(len(factory))]
     )  # the sample speaks for all
-    countable = np.concatenate([np.ones(len(x)), factory.counts])
-    x = np.concatenate([x, fixed(factory.embeddings).astype(np.float32)])
+    countable = np.concatenate([np.ones(len(some)), factory.counts])
+    x = Pool([some, factory.embeddings])
     columns = np.concatenate([columns, _columns(factory, column)])
     groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
 
@@ -83,17 +89,20 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     best = walk(FACTORY_WEIGHTS, choice) if shared.any() else choice(1.0)
     spectrum, tau = best.spectrum, best.shrinkage * best.spectrum.unit
 
-    def probabilities(part: Examples, weights: Floats) -> NDArray[np.float64]:
-        points = spectrum.points(fixed(part.embeddings), _columns(part, column), weights)
-        return softmax(leave_out(spectrum, points, _groups(part), tau).scores(best.nu) / best.temperature)
-
     loo = np.empty((local.examples + len(factory), len(labels)), np.float32)
+
+    def answer(part: Examples, weights: Floats, out: NDArray[np.float32]) -> None:
+        points = spectrum.points(Pool([part.embeddings], precise=True), _columns(part, column), weights)
+        held_out = leave_out(spectrum, points, _groups(part), tau)
+        for rows in chunks(len(part)):
+            out[rows] = softmax(held_out.take(rows).scores(best.nu) / best.temperature)
+
     at = 0
     for chunk in read():
-        loo[at : at + len(chunk)] = probabilities(chunk, np.ones(len(chunk)))
+        answer(chunk, np.ones(len(chunk)), loo[at : at + len(chunk)])
         at += len(chunk)
     if len(factory):
-        loo[at:] = probabilities(factory, np.where(shared, best.factory_weight, 1.0))
+        answer(factory, np.where(shared, best.factory_weight, 1.0), loo[at:])
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 
@@ -112,10 +121,10 @@ def whole_sessions(sessions: Sequence[str | None], size: int = CHUNK) -> Iterato
             start = end
 
 
-def _if_few(chunks: Iterable[Examples], most: int) -> Examples | None:
+def _if_few(parts: Iterable[Examples], most: int) -> Examples | None:
     """All examples together, if they are no more than that."""
     kept: list[Examples] = []
-    for chunk in chunks:
+    for chunk in parts:
         kept.append(chunk)
         if sum(map(len, kept)) > most:
             return None
@@ -134,44 +143,49 @@ def _columns(part: Examples, column: dict[str, int]) -> Ints:
     return np.array([column[label] for label in part.labels], np.int64)
 
 
-def _sums(chunks: Iterable[Examples]) -> Moments:
+def _sums(parts: Iterable[Examples]) -> Moments:
     """The moments of all."""
-    parts = (Moments.of(chunk.embeddings, chunk.labels) for chunk in chunks)
-    return functools.reduce(operator.add, parts)
+    moments = (Moments.of(chunk.embeddings[:], chunk.labels) for chunk in parts)
+    return functools.reduce(operator.add, moments)
 
 
-def _sample(chunks: Iterable[Examples], column: dict[str, int], step: int) -> tuple[NDArray[np.float32], Ints, Ints]:
-    """Every step-th group: embeddings (n, D) on the grid, which float32 holds exactly; columns; numbers of groups."""
+def _sample(examples: Iterable[Examples], column: dict[str, int], step: int) -> tuple[NDArray[np.float32], Ints, Ints]:
+    """Every step-th group: raw embeddings (n, D); columns; numbers of groups."""
     parts: list[tuple[NDArray[np.float32], Ints, Ints]] = []
     seen = 0
-    for chunk in chunks:
+    for chunk in examples:
         numbers = _groups(chunk) + seen
         seen = int(numbers.max()) + 1
         rows = np.flatnonzero(numbers % step == 0)
         own = _columns(chunk, column)[rows]
-        parts.append((fixed(chunk.embeddings[rows]).astype(np.float32), own, numbers[rows]))
+        parts.append((chunk.embeddings[rows], own, numbers[rows]))
     x, columns, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return x, columns, groups
 
 
-def _only(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
-    rows = np.flatnonzero(mask)
-    sessions = tuple(examples.sessions[row] for row in rows) if examples.sessions else ()
-    return Examples(examples.embeddings[rows], tuple(examples.labels[row] for row in rows), sessions)
-
-
 def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
-    part = _only(examples, mask)
-    return Moments.of(part.embeddings, part.labels) if len(part) else None
+    """The moments of those in a mask; None where there are none."""
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        return None
+    parts = (rows[part] for part in chunks(len(rows), CHUNK))
+    return functools.reduce(
+        operator.add, (Moments.of(examples.embeddings[part], [examples.labels[row] for row in part]) for part in parts)
+    )
 
 
 def _pooled(parts: Sequence[Moments | None], weights: Sequence[float]) -> Moments:
     """The moments of all, as if every example of a part counted its weight."""
-    return functools.reduce(
-        operator.add,
-        (
-            replace(part, counts=weight * part.counts, sums=weight * part.sums, gram=weight * part.gram)
-            for part, weight in zip(parts, weights, strict=True)
-            if part and weight > 0
-        ),
-    )
+    counted = [(part, weight) for part, weight in zip(parts, weights, strict=True) if part and weight > 0]
+    labels = sorted({label for part, _ in counted for label in part.labels})
+    first, factor = counted[0]
+    gram = factor * first.gram
+    for part, weight in counted[1:]:
+        for some in chunks(len(gram)):
+            gram[some] += weight * part.gram[some]
+    counts, sums = np.zeros(len(labels)), np.zeros((len(labels), len(gram)))
+    for part, weight in counted:
+        place = [labels.index(label) for label in part.labels]
+        counts[place] += weight * part.counts
+        sums[place] += weight * part.sums
+    return Moments(tuple(labels), counts, sums, gram)

@@ -1,0 +1,152 @@
+"""Memory: a bundle of more photos than a board can hold is adopted and learned from, with the same head as ever."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge import bundle, lda, pool
+from edge.bundle import FactoryExamples
+from edge.errors import BundleError
+from edge.fit import Examples, fit
+from edge.gate import Background
+from edge.gate_fit import fit_gate
+from edge.pool import Pool
+from edge.stored import Opened, Stored
+from edge.stream import fit_chunks
+
+
+class Watched:
+    """A matrix that remembers how many rows were asked for at once."""
+
+    ndim = 2
+
+    def __init__(self, rows: np.ndarray[Any, Any]) -> None:
+        self._rows, self.shape, self.most = rows, rows.shape, 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: Any) -> Any:
+        found = self._rows[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def some(n: int, d: int, classes: int, seed: int) -> Examples:
+    random = np.random.default_rng(seed)
+    means, columns = np.random.default_rng(9).normal(size=(classes, d)), np.arange(n) % classes
+    x = np.maximum(random.normal(size=(n, d)) + means[columns], 0).astype(np.float32)
+    x[:, : d // 2][random.random((n, d // 2)) < 0.9] = 0  # rows begin alike, as those of a ReLU do
+    x[n // 2 : n // 2 + 5] = x[:5]
+    return Examples(x, tuple(f"{column:03}" for column in columns))
+
+
+@pytest.mark.parametrize("little", [False, True])
+@pytest.mark.parametrize("taught", [0, 40, 300])
+def test_examples_that_stay_on_the_disk_give_the_head_of_those_in_memory(
+    monkeypatch: pytest.MonkeyPatch, little: bool, taught: int
+) -> None:
+    factory, local = some(1500, 90, 4, 1), some(taught, 90, 3, 2)
+    held = Watched(factory.embeddings)  # type: ignore[arg-type]
+    wanted = fit_chunks(lambda: [local], factory, sample=200)
+    gate = fit_gate(lambda: [local], factory, wanted.head.labels, Background.none(90), np.ones(1500 + taught, bool))
+    monkeypatch.setattr(pool, "SMALL", 0)
+    if little:
+        for module in (pool, lda):
+            monkeypatch.setattr(module, "KEPT", 0)
+    stored = Examples(held, factory.labels)
+    found = fit_chunks(lambda: [local], stored, sample=200)
+    assert held.most <= pool.CHUNK or taught == 300  # moments are of up to 2,048
+    assert held.most < len(held)
+    again = fit_gate(lambda: [local], stored, wanted.head.labels, Background.none(90), np.ones(1500 + taught, bool))
+    assert again is not None
+    assert gate is not None
+    assert again.threshold == pytest.approx(gate.threshold, abs=1e-6)
+    if little:  # products of other blocks may differ in the last bit
+        np.testing.assert_allclose(found.head.weights, wanted.head.weights, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.loo, wanted.loo, rtol=1e-4, atol=1e-5)
+    else:
+        assert found.head.to_bytes() == wanted.head.to_bytes()
+        assert found.loo.tobytes() == wanted.loo.tobytes()
+        assert again.to_bytes() == gate.to_bytes()
+
+
+@pytest.mark.parametrize("width", [1, 40, 64, 200])
+def test_rows_are_ranked_by_their_bytes_whatever_they_begin_with(width: int) -> None:
+    random = np.random.default_rng(width)
+    x = random.integers(0, 2, (300, width)).astype(np.float32)
+    x[100:200, width // 2 :] = 0
+    rows = Pool([x])[:]
+    _, wanted = np.unique(np.ascontiguousarray(rows).view(f"V{rows.itemsize * width}"), return_inverse=True)
+    np.testing.assert_array_equal(Pool([x]).ranks(), wanted.ravel())
+
+
+def test_a_bursts_frames_stay_together_where_the_gate_reads_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = some(200, 16, 2, 3)
+    bursts = Examples(plain.embeddings, plain.labels, tuple(f"{row % 40:02}" for row in range(200)))
+    nothing = Background.none(16)
+    whole = fit_gate(lambda: [], bursts, ("000", "001"), nothing, np.ones(200, bool))
+    monkeypatch.setattr("edge.gate_fit.KEPT", 16 * 30)
+    pieces = fit_gate(lambda: [], bursts, ("000", "001"), nothing, np.ones(200, bool))
+    assert whole is not None
+    assert pieces is not None
+    assert pieces.threshold == pytest.approx(whole.threshold, abs=1e-5)
+
+
+def test_a_stored_matrix_is_the_array_it_was_and_says_when_its_file_changed(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).random((1100, 7)).astype("<f2")
+    file = tmp_path / "numbers"
+    file.write_bytes(b"before" + numbers.tobytes())
+    stored = Stored(Opened(file), 6, (1100, 7), "numbers")
+    file.rename(tmp_path / "elsewhere")
+    wanted = numbers.astype(np.float32)
+    rows = np.random.default_rng(1).permutation(1100)[:600]
+    for place in (slice(None), slice(3, 900, 7), rows, np.arange(1100) % 2 == 0):
+        np.testing.assert_array_equal(stored[place], wanted[place])
+        np.testing.assert_array_equal(stored.only(rows)[:], wanted[rows])
+    np.testing.assert_array_equal(stored[5], wanted[5])
+    assert stored.only(rows).shape == (600, 7)
+    with (tmp_path / "elsewhere").open("r+b") as opened:
+        opened.truncate(100)
+    with pytest.raises(BundleError, match="changed while it was read"):
+        stored[:]
+
+
+def test_a_number_that_is_none_is_found_when_its_row_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    data = np.ones((4, 3), "<f2")
+    data[2, 1] = np.inf
+    (tmp_path / "numbers").write_bytes(data.tobytes())
+    stored = Stored(Opened(tmp_path / "numbers"), 0, (4, 3), "numbers")
+    assert stored[:2].shape == (2, 3)
+    with pytest.raises(BundleError, match="numbers holds a value that is no number"):
+        stored[:]
+
+
+def test_the_examples_of_a_bundle_are_the_same_read_at_once_or_by_and_by(tiny_bundle: Path) -> None:
+    opened = bundle.read(tiny_bundle)
+    whole, stored = opened.examples(), opened.stored_examples()
+    assert isinstance(whole.embeddings, np.ndarray)
+    assert isinstance(stored.embeddings, Stored)
+    np.testing.assert_array_equal(whole.embeddings, stored.embeddings)
+    for name in ("labels", "trained_on", "groups"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(stored, name))
+    labels = tuple(opened.manifest.labels[i] for i in whole.labels)
+    assert (
+        fit(Examples(stored.embeddings, labels)).head.to_bytes()
+        == fit(Examples(whole.embeddings, labels)).head.to_bytes()
+    )
+    assert isinstance(stored, FactoryExamples)
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")),
+    reason="the workstation makes the bundle",
+)
+def test_ten_thousand_photos_fit_into_a_small_board() -> None:
+    from benchmarks.board import GOAL, peaks
+
+    for command, megabytes in peaks(10_000, 1280, 10).items():
+        assert megabytes <= GOAL, command

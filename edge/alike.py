@@ -23,10 +23,11 @@ class Alike:
     Args:
         region: the part of them that counts; None: the whole.
         memory: how many are remembered, the latest ones.
+        fit: how they are made square, as the network sees them: `edge.preprocess`.
     """
 
-    def __init__(self, region: Region | None, memory: int) -> None:
-        self._region = region
+    def __init__(self, region: Region | None, memory: int, fit: str = "crop") -> None:
+        self._region, self._fit = region, fit
         self._seen: deque[NDArray[np.int16]] = deque(maxlen=memory)
 
     def new(self, frame: Frame) -> bool:
@@ -35,7 +36,7 @@ class Alike:
         Raises:
             ImageError: it cannot be decoded.
         """
-        thumbnail = preprocess.decode(frame.data, frame.name, SIDE, SIDE, self._region).astype(np.int16)
+        thumbnail = preprocess.decode(frame.data, frame.name, SIDE, SIDE, self._region, self._fit).astype(np.int16)
         if any(np.abs(thumbnail - other).mean() < DIFFERENCE for other in self._seen):
             return False
         self._seen.append(thumbnail)

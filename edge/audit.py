@@ -172,8 +172,9 @@ def thumbnail(home: "Home", file: Path, image: str | None = None) -> bytes | Non
         if image not in (None, photos.digest(file)):
             return None
         data = preprocess.read(file)
+        info = home.info
         return preprocess.jpeg(
-            preprocess.decode(data, str(file), home.info.input_size, home.info.short_side, home.region)
+            preprocess.decode(data, str(file), info.input_size, info.short_side, home.region, info.fit)
         )
     except ImageError:
         return None

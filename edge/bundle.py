@@ -38,7 +38,7 @@ from edge.domain import QUANTILES, STATISTICS, THUMB, Domain
 from edge.errors import BundleError
 from edge.files import replacing
 from edge.gate import Background
-from edge.manifest import ENTRIES, SIGNATURE, FileEntry, Manifest, parse
+from edge.manifest import ENTRIES, SIGNATURE, FileEntry, Manifest, format_of, parse
 from edge.pool import chunks
 from edge.stored import Opened, Stored, Window
 
@@ -231,7 +231,7 @@ def write(
 
     Args:
         path: where; an existing file is replaced.
-        manifest: all but `files`, which is filled in here.
+        manifest: all but `files`, `format` and `reader`, which are filled in here.
         models: bytes by entry name; the names of `manifest.models`.
         golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16.
 
@@ -260,7 +260,8 @@ def write(
             quantiles=domain.domain.quantiles.astype(np.float32), thumbs=domain.thumbs.astype(np.uint8)
         )
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
-    text = _text(dataclasses.replace(manifest, files=table, signed=None))
+    number = format_of(manifest.backbone)
+    text = _text(dataclasses.replace(manifest, files=table, signed=None, format=number, reader=number))
     parse(path, text)
     return _written(path, {"manifest.json": text, **entries})
 

@@ -55,7 +55,7 @@ def capture(
         LabelError: the name is none.
         SourceError: the source cannot be read.
     """
-    alike = Alike(learner.region, count)
+    alike = Alike(learner.region, count, learner.info.fit)
     taught: list[int] = []
     unreadable: list[Skipped] = []
     frames = same = 0

@@ -29,7 +29,7 @@ def check_model(path: Path, kind: str) -> None:
     if not path.exists():
         return
     data = path.read_bytes()
-    if data and not {"onnx": _is_onnx, "tflite": lambda found: found[4:8] == _TFLITE}[kind](data):
+    if data and not (_is_onnx(data) if kind == "onnx" else data[4:8] == _TFLITE):
         raise BundleError(f"{path} exists and is not a model in {kind} format; delete it, or name another file")
 
 

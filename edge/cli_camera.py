@@ -95,7 +95,7 @@ def watch(
         opened = open_source(source, journal)
         keep = None
         if save_uncertain is not None:
-            keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region)
+            keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region, learner.info.fit)
             learner.put_uncertain(save_uncertain)
         broker = Mqtt(mqtt, socket.gethostname()) if mqtt else None
         if broker:

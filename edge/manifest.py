@@ -16,7 +16,8 @@ import edge
 from edge.errors import BundleError, LabelError
 from edge.labels import clean
 
-FORMAT = 1  # written; bundles whose `reader` is at most this are read
+FORMAT = 2  # the newest; bundles whose `reader` is at most this are read
+FITS = ("crop", "pad", "stretch")  # how a picture that is not square is made to fit; edge/preprocess.py does it
 
 MAX_SIDE = 1024  # pixels of input
 MAX_DIMENSION = 8192
@@ -40,6 +41,7 @@ class BackboneInfo:
     input_size: int  # pixels
     short_side: int  # pixels, before the centre square is cut
     dimension: int  # D
+    fit: str = dataclasses.field(default="crop", metadata={"since": 2})  # one of FITS; older bundles do not say
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,16 @@ class Manifest:
     models: tuple[ModelFile, ...]
     accuracy: Accuracy | None
     program: str = f"edge-transfer {edge.__version__}"
-    format: int = FORMAT
-    reader: int = FORMAT  # the oldest format number whose readers can use this bundle
+    format: int = 1  # filled in, too, and
+    reader: int = 1  # the oldest format number whose readers can use this bundle
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
     background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
     signed: str | None = None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/pinned.py knows
+
+
+def format_of(info: BackboneInfo) -> int:
+    """Return the oldest format whose readers can use such a backbone: those of 1 would cut every picture."""
+    return 1 if info.fit == "crop" else 2
 
 
 def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
@@ -114,6 +121,7 @@ def parse(path: Path, data: bytes) -> Manifest:
         "input_size": 1 <= info.input_size <= MAX_SIDE,
         "short_side": info.input_size <= info.short_side <= 4 * MAX_SIDE,
         "dimension": 1 <= info.dimension <= MAX_DIMENSION,
+        "fit": info.fit in FITS,
         "labels": 1 <= len(manifest.labels) <= MAX_LABELS and len(set(manifest.labels)) == len(manifest.labels),
         "models": bool(manifest.models)
         and all(m.file in MODEL_FILES and m.file in manifest.files for m in manifest.models),
@@ -136,11 +144,13 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
     args = get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        optional = {field.name for field in dataclasses.fields(kind) if field.default is None}
-        missing = hints.keys() - value.keys() - optional
+        fields = dataclasses.fields(kind)
+        optional = {f.name: f.default for f in fields if f.default is None or f.metadata.get("since")}
+        missing = hints.keys() - value.keys() - optional.keys()
         if missing:
             raise BundleError(f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
-        return kind(**{name: _typed(path, f"{where}: {name}", hint, value.get(name)) for name, hint in hints.items()})  # type: ignore[operator]
+        given = {**optional, **value}
+        return kind(**{name: _typed(path, f"{where}: {name}", hint, given[name]) for name, hint in hints.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_typed(path, where, args[0], item) for item in value)
     if get_origin(kind) is Mapping and isinstance(value, dict):

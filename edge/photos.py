@@ -137,7 +137,7 @@ def _embed(
         data = picture.data if isinstance(picture, Frame) else preprocess.read(picture)
         image = hashlib.sha256(data).hexdigest()
         if image not in known:
-            pixels = preprocess.decode(data, str(picture), info.input_size, info.short_side, region)
+            pixels = preprocess.decode(data, str(picture), info.input_size, info.short_side, region, info.fit)
             embedding = backbone.embed(pixels[None])[0]
             looked = domain.look(pixels) if look else None
             crop = preprocess.jpeg(pixels) if crops else None

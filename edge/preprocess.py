@@ -1,8 +1,12 @@
 """Image file → uint8 pixels (H, W, 3): the one implementation, used on the device and for training alike.
 
 Steps: read the file (bounded), decode the first frame (JPEG at the smallest scale that is large enough), turn it
-upright by its EXIF orientation, make it 8-bit RGB, then cut the centre square and resize it in one antialiased
-bilinear pass. The square's side is `size / short_side` of the short side: for 224 and 256 the usual 7/8.
+upright by its EXIF orientation, make it 8-bit RGB, then make it a square in one antialiased bilinear pass, in one of
+three ways that a bundle names (its `fit`):
+
+- `crop`: the centre square is cut out; its side is `size / short_side` of the short side (224 and 256: the usual 7/8).
+- `pad`: all of the picture, as large as fits, with bars of an even colour at its sides.
+- `stretch`: all of the picture, its width and height each resized.
 
 Everything that a file can do wrong ends as an `ImageError` that names the file: pictures come from cameras that lose
 power, from the web, and from strangers.
@@ -31,6 +35,7 @@ from edge.region import Region
 
 Pixels = NDArray[np.uint8]
 
+PADDING = (124, 116, 104)  # of the bars: the mean colour of ImageNet's photos, which is nothing to most networks
 CROP_BYTES = 32_000  # of a kept crop
 MAX_BYTES = 100_000_000  # of one file
 MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
@@ -62,13 +67,14 @@ warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 
 
-def load(path: Path | str, size: int = 224, short_side: int = 256) -> Pixels:
+def load(path: Path | str, size: int = 224, short_side: int = 256, fit: str = "crop") -> Pixels:
     """Read one picture file as network input.
 
     Args:
         path: the file.
         size: side of the square returned, in pixels.
         short_side: what the picture's short side would be resized to before the centre square is cut; ≥ `size`.
+        fit: `crop`, `pad` or `stretch`, see above.
 
     Returns:
         uint8 (size, size, 3), RGB, 0–255.
@@ -76,7 +82,7 @@ def load(path: Path | str, size: int = 224, short_side: int = 256) -> Pixels:
     Raises:
         ImageError: the file is missing, no picture, damaged, or too large; the message names it.
     """
-    return decode(read(path), str(path), size, short_side)
+    return decode(read(path), str(path), size, short_side, fit=fit)
 
 
 def read(path: Path | str) -> bytes:
@@ -104,7 +110,9 @@ def read(path: Path | str) -> bytes:
         ) from error
 
 
-def decode(data: bytes, name: str, size: int, short_side: int, region: Region | None = None) -> Pixels:
+def decode(
+    data: bytes, name: str, size: int, short_side: int, region: Region | None = None, fit: str = "crop"
+) -> Pixels:
     """Decode a picture's bytes as network input; `name` is only for the error's text.
 
     The upright picture is cut to `region` first, if there is one. Args, Returns, Raises: as `load`.
@@ -121,10 +129,10 @@ def decode(data: bytes, name: str, size: int, short_side: int, region: Region | 
         bare = metadata.bare(data, what.format)
         with _open(bare, what) as image:
             if region is None:
-                return square(_upright(image, bare, name, short_side), size, short_side)
+                return square(_upright(image, bare, name, short_side), size, short_side, fit)
             side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
             upright = _upright(image, bare, name, side)
-            return square(upright.crop(region.box(*upright.size)), size, short_side)
+            return square(upright.crop(region.box(*upright.size)), size, short_side, fit)
     except ImageError:
         raise
     except _NotHere as error:
@@ -140,17 +148,25 @@ def decode(data: bytes, name: str, size: int, short_side: int, region: Region | 
         raise ImageError(f"{name} is damaged or cut short{said}; copy it again from the camera or card") from error
 
 
-def square(image: Image.Image, size: int, short_side: int) -> Pixels:
-    """Cut the centre square of an upright RGB picture and resize it: the last step of `load`, for camera frames.
+def square(image: Image.Image, size: int, short_side: int, fit: str = "crop") -> Pixels:
+    """Make an upright RGB picture the square that a network sees: the last step of `load`.
 
     Args:
         image: RGB, any size.
-        size, short_side: as `load`.
+        size, short_side, fit: as `load`.
 
     Returns:
         uint8 (size, size, 3).
     """
     width, height = image.size
+    if fit == "stretch":
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    if fit == "pad":
+        across, down = (max(1, round(size * side / max(width, height))) for side in (width, height))
+        canvas = Image.new("RGB", (size, size), PADDING)
+        inner = image.resize((across, down), Image.Resampling.BILINEAR)
+        canvas.paste(inner, ((size - across) // 2, (size - down) // 2))
+        return np.asarray(canvas)
     side = min(width, height) * size / short_side
     left, top = (width - side) // 2, (height - side) // 2  # whole pixels: half of one would blur a picture not resized
     box = (left, top, left + side, top + side)

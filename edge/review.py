@@ -139,7 +139,8 @@ class Review:
             ImageError: it cannot be read.
         """
         side = max(8, columns)
-        pixels = preprocess.decode(preprocess.read(path), str(path), side, side, self.learner.region)
+        region, fit = self.learner.region, self.learner.info.fit
+        pixels = preprocess.decode(preprocess.read(path), str(path), side, side, region, fit)
         return blocks(pixels)
 
 

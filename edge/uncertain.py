@@ -31,12 +31,13 @@ class Uncertain:
         budget: bytes that the saved frames may take.
         below: an answer less probable than this is unsure.
         region: the part of the frames that is looked at; None: the whole. Saved they are whole.
+        fit: how they are made square for the network: `edge.preprocess`.
 
     Raises:
         SourceError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, budget: int, below: float, region: Region | None) -> None:
+    def __init__(self, folder: Path, budget: int, below: float, region: Region | None, fit: str = "crop") -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -44,7 +45,7 @@ class Uncertain:
         self._folder = folder
         self._budget = budget
         self._below = below
-        self._alike = Alike(region, MEMORY)
+        self._alike = Alike(region, MEMORY, fit)
         self.too_large = 0  # frames that were not kept, as one alone takes more than the budget
 
     def save(self, frame: Frame, seen: Seen) -> Path | None:

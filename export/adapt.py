@@ -33,8 +33,9 @@ from export.adapted import Adaptation
 from export.augment import Augment
 from export.backbones import Loaded
 from export.baselines import Baselines, measure_baselines
-from export.build import Watcher, fingerprint
+from export.build import Watcher, fingerprint, short_side
 from export.bursts import Bursts, find_bursts
+from export.cut_off import cut_off, warning
 from export.dataset import find_photos
 from export.frozen import embed_pixels, freeze
 from export.material import (
@@ -80,6 +81,7 @@ class Plan:
         seed: Of the split, of the pictures drawn, and of their order.
         group_by: As `export.split.group_photos` takes it.
         flip: Whether mirror images may be trained on.
+        fit: How photos are made square: a name of `edge.manifest.FITS`.
         progress: Show torchvision's download bar.
     """
 
@@ -94,6 +96,7 @@ class Plan:
     seed: int = 0
     group_by: str | None = None
     flip: bool = True
+    fit: str = "crop"
     progress: bool = False
 
 
@@ -168,7 +171,10 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
         raise BundleError(f"the embedding of {plan.backbone} {reason}; take another --strategy")
     watcher.doing("reading photos")
     photos = find_photos(plan.photos)
-    material = read_material(photos, loaded.backbone.size, watcher.step, plan.group_by, plan.photos)
+    size = loaded.backbone.size
+    if line := warning(cut_off(photos.paths, size, short_side(size), plan.fit)):
+        watcher.said(f"careful: {line}")
+    material = read_material(photos, size, watcher.step, plan.group_by, plan.photos, plan.fit)
     held = _held(plan, material)
     if photos.layout:
         watcher.said(f"parts: {photos.layout}")
@@ -200,7 +206,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
             left = 60 * plan.minutes - reserve - (clock() - began)
             outcomes.append(_tap(work, taps, outcomes[0], spread.first_says(left) > TAPPING * embedding))
 
-    network = fingerprint(work.loaded.embedder, material.size)
+    network = fingerprint(work.loaded.embedder, material.size, plan.fit)
     work.unfinished = Unfinished(plan.output, (network, *material.hashes, plan.seed, plan.group_by, plan.flip), spread)
     training = [strategy for strategy in wanted if strategy.trains]
     earlier = {strategy.name: work.unfinished.spent(strategy) for strategy in training}
@@ -368,6 +374,8 @@ def _result(
         trained=tuple(hashes[~held].tolist()) if STRATEGIES[kept].trains else (),
         held_out=tuple(hashes[held].tolist()),
         report=report,
+        format=1 if plan.fit == "crop" else adapted.FORMAT,
+        fit=plan.fit,
     )
     return Adapted(
         adaptation, plan.output, material, held, tuple(outcomes), kept, why, final, evaluation, baselines, seconds

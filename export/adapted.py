@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import BundleError
 from edge.files import replacing
+from edge.manifest import FITS
 
 if TYPE_CHECKING:
     from export.backbones import Loaded
 
-FORMAT = 1
+FORMAT = 2  # the newest that is read; 1 is written where photos are cropped, the only way that it knows
 JSON, WEIGHTS, REPORT = "adapted.json", "weights.safetensors", "report.html"
 
 
@@ -39,6 +40,7 @@ class Adaptation:
         held_out: SHA-256 of those that were not.
         report: Everything else that was measured, for people and programs.
         format: Of this file.
+        fit: How photos were made square: a name of `edge.manifest.FITS`.
     """
 
     created: str
@@ -56,7 +58,8 @@ class Adaptation:
     trained: tuple[str, ...]
     held_out: tuple[str, ...]
     report: Mapping[str, Any]
-    format: int = FORMAT
+    format: int = 1
+    fit: str = "crop"
 
 
 def is_adapted(folder: Path) -> bool:
@@ -84,7 +87,9 @@ def read(folder: Path) -> Adaptation:
             raise BundleError(
                 f"{path} is of format {raw['format']}, this program reads {FORMAT}; upgrade edge-transfer"
             )
-        values = {field.name: raw[field.name] for field in fields(Adaptation)}
+        values = {field.name: {"fit": "crop", **raw}[field.name] for field in fields(Adaptation)}
+        if values["fit"] not in FITS:
+            raise ValueError(f"fit is {str(values['fit'])[:40]!r}")
         for field in fields(Adaptation):
             if not isinstance(values[field.name], kinds.get(str(field.type), dict)):
                 raise TypeError(f"{field.name} is {str(values[field.name])[:40]!r}")

@@ -36,6 +36,7 @@ from export import adapted, backbones
 from export.adapted import Adaptation
 from export.background import Generic, of_folder, shipped
 from export.bursts import Bursts, find_bursts
+from export.cut_off import CutOff, cut_off, warning
 from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_pixels
 from export.odd import Odd, domain_of, odd_photos
 from export.own_model import OwnModel, check_embeddings, read_own_model
@@ -81,6 +82,7 @@ class Plan:
         holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
         group_by: What photos belong together by, as `export.split.group_photos` takes it; None to let each stand alone.
         background: Folder of generic photos, for telling known from unknown.
+        fit: How photos are made square: a name of `edge.manifest.FITS`.
         seed: Of the hold-out and the golden pictures.
         created: ISO 8601, UTC, for the manifest.
         progress: Show torchvision's download bar.
@@ -98,6 +100,7 @@ class Plan:
     holdout: float = 0.2
     group_by: str | None = None
     background: Path | None = None
+    fit: str = "crop"
     seed: int = 0
     progress: bool = False
 
@@ -120,6 +123,7 @@ class Built:
         files: What became of all files of the folder.
         skipped: Photos that were left out.
         seconds: By stage.
+        cut_off: What the network does not see of the typical photo.
     """
 
     bundle: Bundle
@@ -135,6 +139,7 @@ class Built:
     files: Files
     skipped: tuple[Skipped, ...]
     seconds: Mapping[str, float]
+    cut_off: CutOff
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,7 @@ class _Network:
     golden: Golden
     running: Backbone
     is_own: bool = False
+    cropping: str = ""  # the fingerprint where photos are cropped, which the statistics that ship are of
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,8 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         plan = replace(plan, group_by=adaptation.report.get("group_by"))
     work = _Work(plan, find_photos(plan.photos), watcher, adaptation)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
+    cut = cut_off(work.photos.paths, network.info.input_size, network.info.short_side, plan.fit)
+    lost = warning(cut)
     generic = _background(work, network)
     marked = _embed_photos(work, network)
     examples = marked.examples
@@ -212,11 +220,15 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         groups=examples.groups,
         bursts=find_bursts(marked.paths, examples.labels, labels, examples.embeddings) if told else Bursts(),
         odd=odd_photos(marked.paths, work.looks, [labels[target] for target in examples.labels]),
-        warnings=check_embeddings(examples.embeddings, network.info.name) if network.is_own else (),
+        warnings=(
+            *((lost,) if lost else ()),
+            *(check_embeddings(examples.embeddings, network.info.name) if network.is_own else ()),
+        ),
         layout=work.photos.layout,
         files=counted(work.photos, len(examples.labels), work.skipped),
         skipped=tuple(work.skipped),
         seconds=work.seconds,
+        cut_off=cut,
     )
 
 
@@ -237,8 +249,8 @@ def _network(work: _Work) -> _Network:
         backbones.check_answers(loaded.embedder, images, loaded.origin)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
     info = BackboneInfo(
-        row.name, fingerprint(loaded.embedder, row.size), loaded.origin, loaded.licence,
-        row.size, short_side(row.size), row.embedding,
+        row.name, fingerprint(loaded.embedder, row.size, plan.fit), loaded.origin, loaded.licence,
+        row.size, short_side(row.size), row.embedding, plan.fit,
     )  # fmt: skip
     watch.said(f"backbone {row.name}: {row.embedding} features from {row.size} × {row.size} pixels, {loaded.origin}")
     calibration = _calibration(work, info) if "int8" in plan.precisions else images[:0]
@@ -258,7 +270,8 @@ def _network(work: _Work) -> _Network:
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
     if running is None:
         raise BundleError("no runtime was asked for; give --runtime onnx or --runtime tflite")
-    return _Network(info, files, tuple(models), golden, running)
+    usual = fingerprint(loaded.embedder, row.size)
+    return _Network(info, files, tuple(models), golden, running, cropping=usual)
 
 
 def _own_network(work: _Work, own: OwnModel) -> _Network:
@@ -267,8 +280,8 @@ def _own_network(work: _Work, own: OwnModel) -> _Network:
     images = golden_images(size, seed=work.plan.seed)
     golden = Golden(images, own.opened.embed(images))
     info = BackboneInfo(
-        own.name, hashlib.sha256(f"{own.sha256} {short_side(size)}".encode()).hexdigest(), f"file {own.name}",
-        "as that file's", size, short_side(size), own.opened.dimension,
+        own.name, hashlib.sha256(f"{own.sha256} {_cut(size, work.plan.fit)}".encode()).hexdigest(),
+        f"file {own.name}", "as that file's", size, short_side(size), own.opened.dimension, work.plan.fit,
     )  # fmt: skip
     work.watcher.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")
     files: dict[str, bytes] = {}
@@ -310,13 +323,18 @@ def short_side(size: int) -> int:
     return round(size * 8 / 7)
 
 
-def fingerprint(embedder: nn.Module, size: int) -> str:
-    """SHA-256 over everything an embedding depends on: weights, normalisation, input size and cut."""
-    digest = hashlib.sha256(f"{size} {short_side(size)}".encode())
+def fingerprint(embedder: nn.Module, size: int, fit: str = "crop") -> str:
+    """SHA-256 over everything an embedding depends on: weights, normalisation, input size, cut and fit."""
+    digest = hashlib.sha256(f"{size} {_cut(size, fit)}".encode())
     for key, tensor in sorted(embedder.state_dict().items()):
         digest.update(key.encode())
         digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
     return digest.hexdigest()
+
+
+def _cut(size: int, fit: str) -> str:
+    """What a fingerprint says of how pictures are cut; bundles of version 0.1.0 know no fit but `crop`."""
+    return f"{short_side(size)}" if fit == "crop" else f"{short_side(size)} {fit}"
 
 
 # --- the photos ------------------------------------------------------------------------------------------------------
@@ -326,7 +344,7 @@ def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
     """Some photos of every class, as pixels."""
     chosen = pick_calibration(work.photos.targets, CALIBRATION, work.plan.seed)
     with _Stage(work, "reading photos to calibrate"):
-        pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side)
+        pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side, info.fit)
     if len(pixels) < 2:
         raise DatasetError(f"hardly a photo in {work.plan.photos} can be read; put readable ones there")
     return pixels
@@ -402,7 +420,7 @@ def _background(work: _Work, network: _Network) -> Generic | None:
     """Take the generic photos' statistics: from a folder, or those that ship with the weights."""
     folder = work.plan.background
     if folder is None:
-        found = shipped(network.info.fingerprint) if network.info.name == "embedded" else None
+        found = shipped(network.cropping) if network.info.name == "embedded" else None
         if found is None:
             work.watcher.said("no generic photos: unknown pictures are told by the plain embedding (--background DIR)")
         return found

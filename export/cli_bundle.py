@@ -12,6 +12,7 @@ import click
 
 from edge.count import line, partly
 from edge.errors import DatasetError
+from edge.manifest import FITS
 from edge.terminal import PARTLY, confusion_table, percent, plural, say, say_json
 from export import cli
 from export.watchers import Terminal, report_skipped, skipped_json
@@ -42,6 +43,12 @@ _PATH = click.Path(path_type=Path)
     help="Fraction of photos kept back to measure accuracy.",
 )
 @cli.group_by
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    help="How photos become square, here and on the device: cut the centre out, pad them with bars, or stretch them."
+    "  [default: crop, or as they were adapted]",
+)
 @click.option("--background", type=_PATH, help="Folder of generic photos: the device tells unknown pictures better.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for the photos kept back."
@@ -58,6 +65,7 @@ def build(
     precisions: tuple[str, ...],
     holdout: float,
     group_by: str | None,
+    fit: str | None,
     background: Path | None,
     seed: int,
 ) -> int:
@@ -74,7 +82,11 @@ def build(
     if network and (backbone or weights or model):
         raise click.UsageError(f"{photos} brings its own network: leave out --backbone, --weights and --model")
     if network:
-        photos = elsewhere or Path(adapted.read(network).photos)
+        adaptation = adapted.read(network)
+        if fit and fit != adaptation.fit:
+            raise click.UsageError(f"{network} was adapted with --fit {adaptation.fit}, not {fit}: leave out --fit")
+        fit = adaptation.fit
+        photos = elsewhere or Path(adaptation.photos)
         if not photos.is_dir():
             raise DatasetError(f"the photos that {network} was adapted to are not in {photos}; give --photos FOLDER")
     if model and (backbone or weights or runtimes or precisions):
@@ -94,6 +106,7 @@ def build(
         precisions=tuple(dict.fromkeys(precisions)) or Plan.precisions,
         holdout=holdout,
         group_by=group_by,
+        fit=fit or "crop",
         background=background,
         seed=seed,
         progress=sys.stderr.isatty(),
@@ -140,7 +153,8 @@ def check(bundle: Path) -> None:
         return
     info = manifest.backbone
     say(f"{bundle}: {manifest.name}, format {manifest.format}, built {manifest.created} by {manifest.program}")
-    say(f"backbone {info.name}: {info.dimension} features from {info.input_size} × {info.input_size} pixels")
+    fit = {"crop": "", "pad": ", photos padded to squares", "stretch": ", photos stretched to squares"}[info.fit]
+    say(f"backbone {info.name}: {info.dimension} features from {info.input_size} × {info.input_size} pixels{fit}")
     say(f"  weights: {info.weights}; licence: {info.licence}")
     for model in manifest.models:
         form = "" if model.quantization == "none" else f", {model.quantization}"
@@ -203,6 +217,7 @@ def _built(built: Built) -> dict[str, Any]:
         "bursts": list(built.bursts.labels),
         "odd": [{"word": odd.word, "advice": odd.advice, "paths": [str(p) for p in odd.paths]} for odd in built.odd],
         "warnings": [text for text in (built.bursts.warning, *built.warnings) if text],
+        "cut_off": built.cut_off._asdict(),
         "layout": built.layout or None,
         "counted": to_json(built.files),
         "skipped": skipped_json(built.skipped),
@@ -220,7 +235,7 @@ def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:
         "created": manifest.created,
         "backbone": {
             "name": info.name, "weights": info.weights, "licence": info.licence, "input_size": info.input_size,
-            "embedding": info.dimension, "fingerprint": info.fingerprint,
+            "fit": info.fit, "embedding": info.dimension, "fingerprint": info.fingerprint,
         },
         "labels": list(manifest.labels),
         "background": manifest.background,

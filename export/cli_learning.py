@@ -13,6 +13,7 @@ import click
 from edge.count import line, partly
 from edge.errors import BundleError
 from edge.files import check_output
+from edge.manifest import FITS
 from edge.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
 from export import cli
 from export.watchers import Silent, Terminal, report_skipped, skipped_json
@@ -41,6 +42,13 @@ _PATH = click.Path(path_type=Path)
     help="For everything together.",
 )
 @cli.group_by
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="crop",
+    show_default=True,
+    help="How photos become square: cut the centre out, pad them with bars, or stretch them.",
+)
 @click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
 @cli.shared
@@ -53,6 +61,7 @@ def adapt(
     strategy: str,
     minutes: float,
     group_by: str | None,
+    fit: str,
     flip: bool,
     seed: int,
 ) -> int:
@@ -79,6 +88,7 @@ def adapt(
         seed=seed,
         group_by=group_by,
         flip=flip,
+        fit=fit,
         progress=sys.stderr.isatty(),
     )
     with spread() as processes:
@@ -94,7 +104,7 @@ def adapt(
     skipped = result.material.skipped
     if cli.as_json():
         say_json({
-            "folder": str(output), "strategy": result.kept, "why": result.why,
+            "folder": str(output), "fit": fit, "strategy": result.kept, "why": result.why,
             "accuracy": result.evaluation.accuracy, "interval": list(result.evaluation.interval),
             "held_out": int(result.held.sum()), "photos": len(result.held), "seconds": round(result.seconds, 1),
             "strategies": result.adaptation.report["strategies"], "baselines": result.adaptation.report["baselines"],
@@ -135,6 +145,13 @@ def adapt(
     help="A name of `edge-export backbones`, or NAME=WEIGHTS; downloaded if need be.  [default: all that are here]",
 )
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help="Pixels.  [default: 224 and 160]")
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="crop",
+    show_default=True,
+    help="How photos become square: cut the centre out, pad them with bars, or stretch them.",
+)
 @click.option("--plot", "picture", type=_PATH, help="Draw accuracy against latency: a .svg, .png or .pdf file.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
 @cli.group_by
@@ -143,6 +160,7 @@ def compare(
     photos: Path,
     names: tuple[str, ...],
     sizes: tuple[int, ...],
+    fit: str,
     picture: Path | None,
     seed: int,
     group_by: str | None,
@@ -175,7 +193,7 @@ def compare(
     ]
     terminal = Terminal()
     try:
-        found = comparing.compare(photos, wanted, terminal, seed, group_by)
+        found = comparing.compare(photos, wanted, terminal, seed, group_by, fit)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("nothing was written") from None
     finally:
@@ -184,7 +202,7 @@ def compare(
         comparing.plot(found, picture)
     if cli.as_json():
         say_json({
-            "photos": found.photos,
+            "photos": found.photos, "fit": fit,
             "take": {
                 "backbone": found.take.candidate.backbone, "weights": found.take.candidate.weights or None,
                 "size": found.take.candidate.size,

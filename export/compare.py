@@ -20,8 +20,9 @@ from edge.evaluate import wilson
 from edge.files import replacing
 from export import backbones
 from export.baselines import Baselines, loo_right, measure_baselines
-from export.build import Watcher
+from export.build import Watcher, short_side
 from export.bursts import Bursts, find_bursts
+from export.cut_off import cut_off, warning
 from export.dataset import Photos, Skipped, find_photos, pick_calibration
 from export.frozen import embed_pixels, freeze, latency
 from export.material import ENOUGH, Material, clearly_better, read_material
@@ -109,7 +110,12 @@ class Compared:
 
 
 def compare(
-    folder: Path, candidates: list[Candidate], watcher: Watcher, seed: int = 0, group_by: str | None = None
+    folder: Path,
+    candidates: list[Candidate],
+    watcher: Watcher,
+    seed: int = 0,
+    group_by: str | None = None,
+    fit: str = "crop",
 ) -> Compared:
     """Rank candidates on a folder of class folders.
 
@@ -119,12 +125,16 @@ def compare(
         watcher: Told how it gets on.
         seed: Of which photos are asked, where there are many.
         group_by: What photos belong together by, as `export.split.group_photos` takes it.
+        fit: How photos are made square: a name of `edge.manifest.FITS`.
 
     Raises:
         DatasetError: The folder cannot be used, or every label has photos of one group only.
         BundleError: Not one candidate could be loaded; the message is the first one's.
     """
     photos = _some(find_photos(folder), seed)
+    size = max((candidate.size for candidate in candidates), default=1)
+    if line := warning(cut_off(photos.paths, size, short_side(size), fit)):
+        watcher.said(f"careful: {line}")
     ranked: list[Ranked] = []
     failed: list[str] = []
     unmeasured: tuple[str, ...] = ()
@@ -140,7 +150,7 @@ def compare(
             continue
         if candidate.size not in materials:
             watcher.doing("reading photos")
-            materials[candidate.size] = read_material(photos, candidate.size, watcher.step, group_by, folder)
+            materials[candidate.size] = read_material(photos, candidate.size, watcher.step, group_by, folder, fit)
         material = materials[candidate.size]
         unmeasured = lone_labels(material.targets, material.groups, material.labels)
         if len(unmeasured) == len(material.labels):

@@ -127,23 +127,23 @@ def pick_calibration(targets: NDArray[np.int32], count: int, seed: int = 0) -> N
     return np.lexsort((targets, ranks))[:count]
 
 
-def read_pixels(paths: Sequence[Path], size: int, short_side: int) -> NDArray[np.uint8]:
+def read_pixels(paths: Sequence[Path], size: int, short_side: int, fit: str = "crop") -> NDArray[np.uint8]:
     """Decode photos: uint8 (N, size, size, 3); those that cannot be read are passed over.
 
     Args:
         paths: Which.
-        size, short_side: Pixels, as `edge.preprocess.load` takes them.
+        size, short_side, fit: As `edge.preprocess.load` takes them.
     """
-    read = [pixels for pixels in decoded(paths, size, short_side) if pixels is not None]
+    read = [pixels for pixels in decoded(paths, size, short_side, fit) if pixels is not None]
     return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
 
 
-def decoded(paths: Sequence[Path], size: int, short_side: int) -> Iterator[NDArray[np.uint8] | None]:
+def decoded(paths: Sequence[Path], size: int, short_side: int, fit: str = "crop") -> Iterator[NDArray[np.uint8] | None]:
     """Decode photos on all cores, in order: uint8 (size, size, 3) of each, None of those that cannot be read."""
 
     def decode(path: Path) -> NDArray[np.uint8] | None:
         try:
-            return preprocess.load(path, size, short_side)
+            return preprocess.load(path, size, short_side, fit)
         except ImageError:
             return None
 

@@ -47,7 +47,8 @@ class Material:
         labels: C names.
         paths: N files.
         hashes: N SHA-256 of their bytes.
-        squares: uint8 (N, S, S, 3), the centre square of the whole short side, which pictures to train on are cut from.
+        squares: uint8 (N, S, S, 3), a little larger than `centres`, which pictures to train on are cut from: of a photo
+            that is cropped, the centre square of the whole short side.
         centres: uint8 (N, size, size, 3), as the device sees them.
         targets: int32 (N,).
         groups: int64 (N,), equal where photos belong together (`export.split.group_photos`).
@@ -111,6 +112,7 @@ def read_material(
     step: Callable[[int, int], None],
     group_by: str | None = None,
     folder: Path | None = None,
+    fit: str = "crop",
 ) -> Material:
     """Decode all photos; those that cannot be read, and copies, are passed over and listed.
 
@@ -119,6 +121,7 @@ def read_material(
         size: Pixels per side of the network's input.
         step: Told how many of how many are done.
         group_by, folder: What photos belong together by, as `export.split.group_photos` takes it.
+        fit: How photos are made square: a name of `edge.manifest.FITS`.
 
     Raises:
         DatasetError: A class would be left with no photo.
@@ -128,8 +131,9 @@ def read_material(
     def read(path: Path) -> _Read | ImageError:
         try:
             data = preprocess.read(path)
-            square = preprocess.decode(data, str(path), side, side)
-            return _Read(hashlib.sha256(data).hexdigest(), square, preprocess.decode(data, str(path), size, side))
+            square = preprocess.decode(data, str(path), side, side, fit=fit)
+            centre = preprocess.decode(data, str(path), size, side, fit=fit)
+            return _Read(hashlib.sha256(data).hexdigest(), square, centre)
         except ImageError as error:
             return error
 

@@ -86,6 +86,7 @@ CASES = (
     Case("refused", "edge audit {missing}"),
     Case("done", "edge export {onnx}"),
     Case("done", "edge export {tflite}"),
+    Case("done", "edge export {onnx} --labels {labels}"),
     Case("refused", "edge export {text}"),
     Case("refused", "edge export {missing folder}"),
     Case("nothing", "edge trust"),

@@ -90,6 +90,7 @@ def names(root: Path, template: Path) -> dict[str, Path]:
         "page": root / "page.html",
         "onnx": root / "out.onnx",
         "tflite": root / "out.tflite",
+        "labels": root / "labels.txt",
         "missing folder": root / "nowhere" / "out.onnx",
         "backup": root / "home.backup",
         "key": root / "key.pub",

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge import bundle
+from edge.backbone import Backbone
 from edge.bundle import Golden
 from edge.errors import BundleError
 from edge.gate import Background
 
-from .conftest import DIMENSION, INFO, MODELS
+from .conftest import DIMENSION, INFO, MODELS, write_bundle
 
 Entries = dict[str, bytes]
 
@@ -40,6 +41,25 @@ def edited(path: Path, source: Path, change: Callable[[dict], None]) -> Path:  #
     manifest = json.loads(entries["manifest.json"])
     change(manifest)
     return pack(path, {**entries, "manifest.json": json.dumps(manifest).encode()})
+
+
+def test_how_pictures_are_fitted_is_kept_and_older_bundles_crop(
+    tiny_bundle: Path, tmp_path: Path, network: Backbone, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = bundle.read(tiny_bundle).manifest
+    assert (plain.backbone.fit, plain.format, plain.reader) == ("crop", 1, 1)  # older programs go on reading these
+    silent = edited(tmp_path / "old.edge", tiny_bundle, lambda m: m["backbone"].pop("fit"))
+    assert bundle.read(silent).manifest == plain
+    odd = edited(tmp_path / "odd.edge", tiny_bundle, lambda m: m["backbone"].update(fit="squeeze"))
+    with pytest.raises(BundleError, match="fit has an impossible value"):
+        bundle.read(odd)
+    padding = dataclasses.replace(INFO, fit="pad")
+    padded = write_bundle(tmp_path / "padded.edge", network, photo_folder, padding)
+    told = bundle.read(padded).manifest
+    assert (told.backbone.fit, told.format, told.reader) == ("pad", 2, 2)
+    monkeypatch.setattr("edge.manifest.FORMAT", 1)  # a program of 0.1.0, which would crop without a word
+    with pytest.raises(BundleError, match=r"padded\.edge is of format 2 .*upgrade"):
+        bundle.read(padded)
 
 
 def test_what_is_written_is_read_back(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -100,7 +120,7 @@ def test_missing_empty_truncated_and_foreign_files_are_refused_by_name(tiny_bund
 
 def test_a_newer_format_asks_for_an_upgrade(tiny_bundle: Path, tmp_path: Path) -> None:
     newer = edited(tmp_path / "b.edge", tiny_bundle, lambda m: m.update(format=9, reader=9))
-    with pytest.raises(BundleError, match=r"of format 9 .* this program reads 1; upgrade"):
+    with pytest.raises(BundleError, match=r"of format 9 .* this program reads 2; upgrade"):
         bundle.read(newer)
     compatible = edited(tmp_path / "c.edge", tiny_bundle, lambda m: m.update(format=9, novelty=[1]))
     assert bundle.read(compatible).manifest.format == 9

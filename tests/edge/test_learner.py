@@ -1,9 +1,11 @@
 """The learner: what is taught is known, what is forgotten was never taught, and every step can be undone."""
 
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,18 +13,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from edge import bundle
 from edge.adopt import adopt
+from edge.alike import Alike
 from edge.answers import Answer, Skipped
 from edge.backbone import RUNTIMES, Backbone
 from edge.errors import BundleError, DatasetError, HomeError, HomeMissing, LabelError, NotEnough, ParityError
 from edge.head import Head
 from edge.learner import Learner
 from edge.manifest import BackboneInfo
+from edge.photos import Frame
+from edge.preprocess import load
 from edge.store import Embedded
 
-from .conftest import INFO, picture, write_bundle, write_pictures
+from .conftest import INFO, SIDE, picture, write_bundle, write_pictures
 
 Clock = Callable[[], datetime]
 
@@ -310,6 +316,42 @@ def test_the_exported_classifier_answers_as_classify_does(
         assert isinstance(answer, Answer)
         for guess in answer.top:
             assert row[made.labels.index(guess.label)] == pytest.approx(guess.probability, abs=1e-5)
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_a_device_sees_the_sides_of_wide_pictures_if_its_bundle_says_so(
+    tmp_path: Path, network: Backbone, photo_folder: Path, fit: str
+) -> None:
+    """Coins lie at the far left, where the centre square does not reach."""
+    wide = tmp_path / "wide"
+    for label, seeds in {"brick": range(6), "coins": range(6)}.items():
+        (wide / label).mkdir(parents=True)
+        for seed in seeds:
+            photo = Image.new("RGB", (160, 40), "grey")
+            photo.paste(picture(label, seed), (0, 0))
+            photo.save(wide / label / f"{seed}.png")
+    made = write_bundle(tmp_path / "wide.edge", network, photo_folder, replace(INFO, fit=fit))
+    with adopt(tmp_path / "home", made) as home:
+        seen = [home.backbone(1).embed(load(file, SIDE, INFO.short_side, fit)[None]) for file in wide.rglob("*.png")]
+        found = [photo.embedding for photo in home.embed(list(wide.rglob("*.png")), set())]
+        np.testing.assert_allclose(np.stack(found), np.concatenate(seen), rtol=1e-5, atol=1e-5)  # type: ignore[arg-type]
+        home.teach("coins", [wide / "coins"])
+        home.teach("brick", [wide / "brick"])
+        home.retrain(force=True)
+        for answer in home.classify(sorted((wide / "coins").iterdir())):
+            assert isinstance(answer, Answer)
+            assert answer.top[0].label == "coins"
+        frame = Frame("frame", (wide / "coins" / "0.png").read_bytes(), 0.0)
+        empty = Frame("empty", _png(Image.new("RGB", (160, 40), "grey")), 1.0)
+        alike = Alike(None, 3, home.info.fit)
+        assert alike.new(frame)
+        assert alike.new(empty), "coins that came at the side are something new"
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def test_export_wants_a_known_ending(learner: Learner, tmp_path: Path) -> None:

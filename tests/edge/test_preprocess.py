@@ -13,7 +13,9 @@ from PIL import Image
 
 from edge import preprocess
 from edge.errors import ImageError
-from edge.preprocess import decode, load, read
+from edge.manifest import FITS
+from edge.preprocess import PADDING, decode, load, read
+from edge.region import Region
 
 
 def scene(width: int = 320, height: int = 256) -> Image.Image:
@@ -114,9 +116,57 @@ def test_of_an_animation_the_first_frame_is_seen() -> None:
     assert close(seen(data), EXPECTED)
 
 
+@pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000), (16, 2000)])
-def test_any_shape_of_picture_becomes_a_square(size: tuple[int, int]) -> None:
-    assert seen(encode(Image.new("RGB", size, "red"), "PNG")).shape == (224, 224, 3)
+def test_any_shape_of_picture_becomes_a_square(size: tuple[int, int], fit: str) -> None:
+    assert decode(encode(Image.new("RGB", size, "red"), "PNG"), "red", 224, 256, fit=fit).shape == (224, 224, 3)
+
+
+def flag(width: int, height: int) -> Image.Image:
+    """Red, green, blue from left to right: a fifth, three fifths, a fifth."""
+    image = Image.new("RGB", (width, height), "green")
+    image.paste("red", (0, 0, width // 5, height))
+    image.paste("blue", (width - width // 5, 0, width, height))
+    return image
+
+
+@pytest.mark.parametrize("shape", [(800, 200), (1600, 400), (200, 200), (200, 800)])
+def test_all_of_a_picture_is_seen_padded_or_stretched_where_cropping_loses_it(shape: tuple[int, int]) -> None:
+    data = encode(flag(*shape), "PNG")
+    width, height = shape
+    cropped, padded, stretched = (decode(data, "flag", 100, 100, fit=fit) for fit in FITS)
+    across, down = 100 * width // max(shape), 100 * height // max(shape)
+    left, top = (100 - across) // 2, (100 - down) // 2
+    inner = padded[top : top + down, left : left + across]
+    bars = padded.astype(int) - PADDING
+    bars[top : top + down, left : left + across] = 0
+    assert not bars.any(), "around the picture is padding, nothing else"
+    for whole in (inner, stretched):
+        assert tuple(whole[len(whole) // 2, 1]) == (255, 0, 0)
+        assert tuple(whole[len(whole) // 2, whole.shape[1] // 2]) == (0, 128, 0)
+        assert tuple(whole[len(whole) // 2, -2]) == (0, 0, 255)
+    assert (cropped[..., 0] > 0).any() == (width <= height)
+    if width == height:
+        assert (padded == stretched).all()
+        assert (padded == cropped).all()
+
+
+def test_a_jpeg_is_decoded_small_and_turned_whatever_the_fit() -> None:
+    upright = flag(1600, 1200)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    for fit in FITS:
+        plain = decode(encode(upright, "JPEG", quality=95), "a", 224, 256, fit=fit)
+        assert close(decode(encode(turned, "JPEG", quality=95, exif=exif), "b", 224, 256, fit=fit), plain, 6)
+
+
+def test_a_region_is_cut_before_the_picture_is_fitted() -> None:
+    left = Region.parse("0,0,0.2,1")
+    for fit in ("pad", "stretch"):
+        pixels = decode(encode(flag(800, 200), "PNG"), "flag", 64, 64, left, fit)
+        assert tuple(pixels[32, 32]) == (255, 0, 0)
+        assert not pixels[..., 2].any() or fit == "pad"
 
 
 @pytest.mark.parametrize(

@@ -7,28 +7,25 @@ copy. Everything here blocks, and gives up by itself after `TIMEOUT` without a f
 |---|---|---|
 | picamera | picamera2, else the program rpicam-vid | Raspberry Pi OS |
 | /dev/video0, or 0 | V4L2 | OpenCV: the extra `camera` |
-| http://… | motion JPEG, or one picture again and again; anything else by OpenCV | nothing |
+| http://… | `web`: motion JPEG, or one picture again and again; anything else by OpenCV | nothing |
 | rtsp://… | ffmpeg within OpenCV | OpenCV |
 | a video file | ffmpeg within OpenCV | OpenCV |
 """
 
 import contextlib
+import getpass
 import os
 import select
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from edge import mjpeg
-from edge.errors import SourceError
+from edge.errors import SourceError, SourceRefused
 
 TIMEOUT = 10.0  # seconds
 WIDTH, HEIGHT, RATE = 1280, 720, 10  # asked of a Pi's camera: pixels, frames a second
@@ -57,7 +54,7 @@ def pi_camera(number: int) -> Iterator[bytes]:
         return
     program = shutil.which("rpicam-vid") or shutil.which("libcamera-vid")
     if program is None:
-        raise SourceError(_no_pi_camera(reason))
+        raise SourceRefused(_no_pi_camera(reason))
     yield from _rpicam(program, number)
 
 
@@ -67,59 +64,39 @@ def check_pi_camera() -> None:
         try:
             import picamera2  # noqa: F401
         except Exception as error:
-            raise SourceError(_no_pi_camera(str(error))) from None
+            raise SourceRefused(_no_pi_camera(str(error))) from None
 
 
-def http(url: str, every: float) -> Iterator[bytes]:
-    """Yield the frames of an address: motion JPEG, one picture asked for again and again, or what OpenCV can read.
+def device(path: str) -> Iterator[bytes]:
+    """Yield frames of a V4L2 camera, by OpenCV.
 
     Args:
-        url: may hold user and password; basic and digest authentication are tried.
-        every: seconds from one asking to the next, where it gives one picture.
+        path: /dev/video0, or one of the lasting names in /dev/v4l/by-id.
 
     Raises:
-        SourceError: it does not answer, or with something else.
+        SourceRefused: this user may not open it.
+        SourceError: OpenCV is missing, or it is not there, or not to be opened.
     """
-    parts = urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if parts.username is not None:
-        passwords.add_password(None, bare, unquote(parts.username), unquote(parts.password or ""))
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPDigestAuthHandler(passwords), urllib.request.HTTPBasicAuthHandler(passwords)
-    )
-    while True:
-        try:
-            with opener.open(bare, timeout=TIMEOUT) as answer:
-                kind = answer.headers.get_content_type()
-                if kind.startswith("multipart/"):
-                    yield from mjpeg.split(answer.read1)
-                    return
-                if kind.startswith("image/"):
-                    data = answer.read(mjpeg.MAX_BYTES)
-                    yield data
-                elif kind.startswith(("video/", "application/")):
-                    break
-                else:
-                    raise SourceError(f"it answers with {kind}, which is no picture; give the address of its stream")
-        except urllib.error.HTTPError as error:
-            raise SourceError(f"it answers {error.code} {error.reason}") from None
-        except (urllib.error.URLError, OSError) as error:
-            if isinstance(error, SourceError):
-                raise
-            raise SourceError(str(getattr(error, "reason", error)) or type(error).__name__) from None
-        time.sleep(every)
-    yield from video(url)
+    if not Path(path).exists():
+        others = ", ".join(sorted(map(str, Path("/dev").glob("video*")))[:8])
+        raise SourceError(f"it is not plugged in; there {f'are {others}' if others else 'is no camera in /dev at all'}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        user = getpass.getuser()
+        raise SourceRefused(f"user {user} may not open it; run: sudo usermod -aG video {user}, then log in again")
+    yield from _read(path, opencv().CAP_V4L2)
 
 
-def video(target: str | int) -> Iterator[bytes]:
-    """Yield frames of a V4L2 camera (its number) or an address, by OpenCV.
+def video(address: str) -> Iterator[bytes]:
+    """Yield frames of an address, by OpenCV.
 
     Raises:
         SourceError: OpenCV is missing, or cannot open it.
     """
-    cv2 = opencv()
-    with _opened(cv2, target) as capture:
+    yield from _read(address, opencv().CAP_FFMPEG)
+
+
+def _read(target: str, reader: int) -> Iterator[bytes]:
+    with _opened(opencv(), target, reader) as capture:
         while True:
             there, pixels = capture.read()
             if not there:
@@ -134,7 +111,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
         SourceError: OpenCV is missing, or cannot read it.
     """
     cv2 = opencv()
-    with _opened(cv2, str(path)) as capture:
+    with _opened(cv2, str(path), cv2.CAP_FFMPEG) as capture:
         due = 0.0
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
@@ -147,7 +124,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
                     yield Shot(_ppm(pixels), second)
                 due = second + every
         if not number:
-            raise SourceError(f"{path} is no video that can be read; convert it to MP4 or AVI")
+            raise SourceError(f"{path} is not a video that can be read; convert it to MP4 or AVI")
 
 
 def opencv() -> Any:
@@ -156,12 +133,15 @@ def opencv() -> Any:
     Raises:
         SourceError: it is not installed, or does not load; the message says what to install.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is said by us, in one line
+    # What is wrong is said by us, in one line: theirs repeat an address with its password.
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
+    for name in ("OPENCV_FFMPEG_DEBUG", "OPENCV_VIDEOIO_DEBUG", "OPENCV_LOG_LEVEL"):
+        os.environ.pop(name, None)
     try:
         import cv2
     except ImportError as error:
         why = "" if isinstance(error, ModuleNotFoundError) and error.name == "cv2" else f" ({error})"
-        raise SourceError(
+        raise SourceRefused(
             f"this source is read by OpenCV, which is not here{why}; run: pip install 'edge-transfer[camera]'"
         ) from None
     cv2.utils.logging.setLogLevel(0)
@@ -169,16 +149,14 @@ def opencv() -> Any:
 
 
 @contextlib.contextmanager
-def _opened(cv2: Any, target: str | int) -> Iterator[Any]:
-    if isinstance(target, int):
-        capture = cv2.VideoCapture(target, cv2.CAP_V4L2)
-    else:
-        limit = round(1000 * TIMEOUT)
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-        capture = cv2.VideoCapture(target, cv2.CAP_FFMPEG, limits)
+def _opened(cv2: Any, target: str, reader: int) -> Iterator[Any]:
+    limit = round(1000 * TIMEOUT)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+    capture = cv2.VideoCapture(target, reader, [] if reader == cv2.CAP_V4L2 else limits)
     try:
         if not capture.isOpened():
-            raise SourceError("it cannot be opened")
+            why = "; does another program use it, or is it not a camera's first device?"
+            raise SourceError("it cannot be opened" + (why if reader == cv2.CAP_V4L2 else ""))
         yield capture
     finally:
         capture.release()
@@ -226,7 +204,7 @@ def _rpicam(program: str, number: int) -> Iterator[bytes]:
                 complaints.append(said)
 
         try:
-            yield from mjpeg.split(read)
+            yield from mjpeg.split(read, TIMEOUT)
         finally:
             process.kill()
         complaints.append(process.stderr.read())

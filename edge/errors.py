@@ -13,6 +13,7 @@ a program that knows nothing of us can catch it too::
     ├── NotEnough         (ValueError)    too few examples or labels for what was asked
     ├── DatasetError      (ValueError)    a folder of photos that cannot be used as one
     ├── SourceError       (OSError)       a camera, stream or folder that cannot be watched
+    │   └── SourceRefused (SourceError)   one that will not work however long it is waited for
     └── HomeError         (OSError)       the device's home folder cannot be used
         ├── HomeMissing   (HomeError)     there is none yet: `edge init` first
         └── HomeBusy      (HomeError)     another process holds it
@@ -70,6 +71,10 @@ class DatasetError(EdgeError, ValueError):
 
 class SourceError(EdgeError, OSError):
     """A camera, stream or folder that cannot be watched, the library for it that is missing, or a region of none."""
+
+
+class SourceRefused(SourceError):
+    """A camera that is there and will never work as it was named: a wrong password, path, permission or certificate."""
 
 
 class HomeError(EdgeError, OSError):

@@ -1,8 +1,10 @@
 """A folder that pictures arrive in: each is answered once, when it is complete, across restarts and kills.
 
-Complete is a file whose size and time of change stayed the same from one look to the next. Answered is what stands in
-the folder's *journal*, a file in the home with one JSON line an answer: answer and memory are one append, so that
-neither can be there without the other. A picture is known by path, time and size: written anew, it is a new one.
+A file is taken when its size and time of change stayed the same from one look to the next and `arrival` calls it
+complete; of files that are replaced or gone before they could be looked at twice, when they end as a picture does.
+Answered is what stands in the folder's *journal*, a file in the home with one JSON line an answer: answer and memory
+are one append, so that neither can be there without the other. A picture is known by path, time and size: written anew,
+it is a new one.
 """
 
 import fcntl
@@ -15,8 +17,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge import preprocess
+from edge import arrival, preprocess
 from edge.answers import Skipped
+from edge.arrival import Stamp
 from edge.errors import HomeError, ImageError
 from edge.files import replacing
 from edge.find import reason
@@ -24,13 +27,7 @@ from edge.photos import Frame
 
 KEEP = 7 * 86_400.0  # seconds for which an answer is remembered though its picture is gone: it may be on a stick
 TIDY = 10_000  # lines of a journal before it is looked through for such
-
-
-class Stamp(NamedTuple):
-    """By what a file is known to be the same: when it was changed (seconds since 1970), and its bytes."""
-
-    time: float
-    size: int
+MISSED = 5  # files that were gone before a second look, after which the first look has to do
 
 
 class Notice(NamedTuple):
@@ -74,14 +71,20 @@ class Journal:
         """Whether this picture has been answered."""
         return self._known.get(name) == stamp
 
-    def note(self, frame: Frame, answer: Any) -> None:
+    def note(self, frame: Frame, answer: Any, at: float | None = None) -> None:
         """Keep an answer, which is anything that JSON can hold.
+
+        Args:
+            frame: the picture.
+            answer: what was said of it.
+            at: when, in seconds since 1970; None: now.
 
         Raises:
             OSError: the disk refuses; it is known until the process ends.
         """
         stamp = self._known[frame.name] = Stamp(frame.time, len(frame.data))
-        self._append({"image": frame.name, "stamp": stamp, "answer": answer})
+        at = time.time() if at is None else at
+        self._append({"image": frame.name, "stamp": stamp, "at": at, "answer": answer})
 
     def tidy(self, present: Collection[str], now: float) -> None:
         """Forget answers whose pictures have been gone for long, when there are many lines.
@@ -98,8 +101,8 @@ class Journal:
         kept: dict[str, bytes] = {}
         for line in self.path.read_bytes().splitlines():
             entry = _parsed(line)
-            if "image" in entry and (entry["image"] in present or now - entry["stamp"][0] < KEEP):
-                kept[entry["image"]] = line  # the newest of each
+            if "image" in entry and (entry["image"] in present or now - entry.setdefault("at", now) < KEEP):
+                kept[entry["image"]] = json.dumps(entry).encode()  # the newest of each; "at" is younger than 0.1.0
         with replacing(self.path, 0o600) as partial:
             partial.write_bytes(b"".join(line + b"\n" for line in kept.values()))
         os.close(self._file)
@@ -154,6 +157,9 @@ class Folder:
         self.name = str(path)
         self._journal = journal
         self._refused: dict[str, Stamp] = {}
+        self._cut: set[str] = set()  # those called incomplete, once
+        self._resting: dict[str, float] = {}  # since when each has been as it is, by the monotonic clock
+        self._missed = 0  # files that were gone before they could be looked at twice, since one was answered
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Frame | Skipped | Notice | None]:
         """Yield each complete picture once, and None when there is nothing new.
@@ -177,29 +183,48 @@ class Folder:
                     yield Notice(f"{error.filename or self.name}: {error.strerror}; waiting for it", gone=True)
                 now, gone = {}, True
             cost = time.monotonic() - start
-            waiting = [name for name, stamp in now.items() if before.get(name) == stamp and self._new(name, stamp)]
+            self._missed += 0 if gone else sum(name not in now and self._new(name, before[name]) for name in before)
+            self._resting = {name: self._resting.get(name, start) for name in now if before.get(name) == now[name]}
+            waiting = [name for name, stamp in now.items() if self._new(name, stamp)]
             for name in sorted(waiting, key=lambda name: (now[name].time, name)):
                 if stop.is_set():
                     return
-                yield self._read(name, now[name])
+                if name in before or self._missed >= MISSED:
+                    yield self._read(name)
             before = now
             yield from pause(max(every, 4 * cost), stop)
 
     def _new(self, name: str, stamp: Stamp) -> bool:
         return not self._journal.has(name, stamp) and self._refused.get(name) != stamp
 
-    def _read(self, name: str, stamp: Stamp) -> Frame | Skipped | None:
+    def _read(self, name: str) -> Frame | Skipped | None:
         path = Path(name)
         try:
-            data = preprocess.read(path)
-            if _stamp(path.stat()) != stamp or len(data) != stamp.size:
-                return None  # it is being written again
-            return Frame(name, data, stamp.time)
+            found = arrival.read(path)
+            if found is None:
+                return None  # it is being written again and again
         except (ImageError, OSError) as error:
-            if not path.exists():
+            try:
+                self._refused[name] = Stamp.of(path)
+            except OSError:
                 return None
-            self._refused[name] = stamp
             return Skipped(name, str(error))
+        if not arrival.ends_as_picture(found.data):
+            since = self._resting.get(name)
+            if since is None:
+                return None
+            if arrival.under_way(found.data):
+                now = time.time()
+                if not (time.monotonic() - since > arrival.PATIENCE or found.stamp.time < now - arrival.PATIENCE):
+                    return None
+                self._refused[name] = found.stamp
+                if name in self._cut:
+                    return None
+                self._cut.add(name)
+                return Skipped(name, arrival.cut_short(name, len(found.data)))
+        self._missed = 0
+        self._cut.discard(name)
+        return Frame(name, found.data, found.stamp.time)
 
 
 def pause(seconds: float, stop: threading.Event) -> Iterator[None]:
@@ -227,17 +252,13 @@ def _scan(folder: Path) -> dict[str, Stamp]:
                         open_folders.append(entry.path)
                     elif not reason(Path(entry.path)):
                         try:
-                            found[entry.path] = _stamp(entry.stat())
+                            found[entry.path] = Stamp.of(entry)
                         except FileNotFoundError:
                             continue  # gone since
         except OSError:
             if path == str(folder.absolute()):
                 raise
     return found
-
-
-def _stamp(about: os.stat_result) -> Stamp:
-    return Stamp(about.st_mtime, about.st_size)
 
 
 def _parsed(line: bytes) -> Any:

@@ -11,16 +11,22 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from edge import camera
+from edge import camera, web
+from edge.address import Address, looks_like_one, redacted
 from edge.answers import Skipped
-from edge.errors import EdgeError, SourceError
+from edge.errors import EdgeError, SourceError, SourceRefused
+from edge.exposure import WarmUp
 from edge.folder import Folder, Journal, Notice, pause
 from edge.photos import Frame
+from edge.still import Still, is_picture
 
+HUNG = 20.0  # seconds without a picture after which a camera's library is no longer waited for
+MOST_HUNG = 3  # of them at a time: so many threads and connections may hang before no other is opened
 LONGEST_WAIT = 10.0  # seconds from one try to open a lost source to the next
 FROZEN_SECONDS, FROZEN_FRAMES = 10.0, 10  # from so many equal frames over so long a time on, a picture is called frozen
+WEB = ("http", "https")
+STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")
 Event = Frame | Skipped | Notice | None
 Stream = Callable[[float], Iterator[bytes]]  # seconds between frames → frames
 
@@ -35,42 +41,50 @@ class Source(Protocol):
         """Yield frames at least `every` seconds apart, and None now and then while there is none, until `stop`."""
 
 
-def open_source(text: str, journal: Callable[[Path], Journal]) -> Source:
+def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool = False) -> Source:
     """Find out what a user means; a camera that is not there yet is no error, a library that is missing is.
 
     Args:
-        text: a folder, `picamera`, /dev/video0 or its number, an address, or a video file.
+        text: a folder, a picture or video file, `picamera`, /dev/video0 or its number, or an address.
         journal: opens the memory of a folder.
+        self_signed: take any certificate of an https address.
 
     Raises:
-        SourceError: it is none of these, or cannot be read here; the message says what to install.
+        SourceError: it is none of these, or cannot be read here; the message says what to install, and repeats no
+            address.
         HomeError: as `Journal`.
     """
-    scheme = urlsplit(text).scheme.lower()
-    device = text.removeprefix("/dev/video")
+    scheme = text.partition(":")[0].lower()
+    number = text.removeprefix("/dev/video")
     path = Path(text)
-    if text.partition(":")[0] in ("picamera", "picamera2"):
-        number = text.partition(":")[2] or "0"
-        if not number.isdecimal():
+    if scheme in ("picamera", "picamera2"):
+        at = text.partition(":")[2] or "0"
+        if not at.isdecimal():
             raise SourceError(f"'{text}' names no camera; write picamera, or picamera:1 for the second one")
         camera.check_pi_camera()
-        return Live(text, lambda _: camera.pi_camera(int(number)))
-    if device.isdecimal() and not path.is_dir():
+        return Live(text, lambda _: camera.pi_camera(int(at)))
+    if (number.isdecimal() or text.startswith("/dev/v4l/")) and not path.is_dir():
         camera.opencv()
-        return Live(f"/dev/video{device}", lambda _: camera.video(int(device)))
-    if scheme in ("http", "https"):
-        return Live(_bare(text), lambda every: camera.http(text, every))
-    if scheme in ("rtsp", "rtsps", "rtmp", "udp", "tcp"):
+        name = f"/dev/video{number}" if number.isdecimal() else text
+        return Live(name, lambda _: camera.device(name))
+    if scheme in WEB:
+        address = Address.parse(text, WEB)
+        return Live(str(address), lambda every: web.pictures(address, every, self_signed, camera.video))
+    if scheme in STREAMS:
+        address = Address.parse(text, STREAMS)
         camera.opencv()
-        return Live(_bare(text), lambda _: camera.video(text))
+        return Live(str(address), lambda _: camera.video(address.full))
     if path.is_dir():
         return Folder(path, journal(path))
     if path.is_file():
+        if is_picture(path):
+            return Still(path)
         camera.opencv()
         return Film(path)
+    named = "this" if looks_like_one(text) else f"'{text}'"
     raise SourceError(
-        f"'{text}' is no folder or video file that exists, and no camera or address; write for example picamera, "
-        "/dev/video0, http://camera.local/stream, or the path of a folder"
+        f"{named} is not a folder, picture or video file that exists, nor a camera or an address; write for example "
+        "picamera, /dev/video0, http://camera.local/stream, or the path of a folder"
     )
 
 
@@ -89,36 +103,60 @@ class Live:
         self._stream = stream
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
-        """As `Source.frames`; it ends only by `stop`."""
+        """As `Source.frames`; it ends only by `stop`.
+
+        Raises:
+            SourceRefused: it will never work as it was named.
+        """
         wait, lost, there = 1.0, False, False
-        still = _Still()
+        repeats = _Repeats()
+        hung: list[_Newest] = []
         while not stop.is_set():
             newest = _Newest(self._stream, every)
+            warm = WarmUp(every)
+            since = time.monotonic()
+            kept: bytes | None = None  # the latest picture of the warming up, which is better than none
             try:
                 while not stop.is_set():
                     start = time.monotonic()
                     data = newest.take(1.0)
-                    if data is None:
-                        if newest.ended is not None:
+                    if data is None and newest.ended is not None:
+                        data, kept = kept, None
+                        if data is None:
+                            break
+                    elif data is None:
+                        if start - since > HUNG + every:
+                            newest.ended = f"no picture for {start - since:.0f} s"
                             break
                         yield None
                         continue
+                    elif not warm.over(data, start):
+                        since, kept = start, data
+                        yield None
+                        continue
+                    since, kept = start, None
                     if lost:
                         yield Notice(f"{self.name} is back", gone=False)
                     wait, lost, there = 1.0, False, True
-                    if (frozen := still.changed(data, start)) is not None:
-                        yield Notice(f"{self.name} {still.wording}", frozen=frozen)
+                    if (frozen := repeats.changed(data, start)) is not None:
+                        yield Notice(f"{self.name} {repeats.wording}", frozen=frozen)
                     now = time.time()
                     yield Frame(f"{self.name} {_written(now)}", data, now)
                     yield from pause(every - (time.monotonic() - start), stop)
             finally:
                 newest.close()
+            if newest.refused and not there:
+                raise SourceRefused(f"{self.name}: {newest.ended}")
             if not lost and not stop.is_set():
                 lost = True
                 what = "is gone" if there else "gives no picture"
                 yield Notice(f"{self.name} {what}: {newest.ended}; waiting for it", gone=True)
+            hung = [one for one in [*hung, newest] if one.running]
             yield from pause(wait, stop)
             wait = min(2 * wait, LONGEST_WAIT)
+            while len(hung) >= MOST_HUNG and not stop.is_set():
+                hung = [one for one in hung if one.running]
+                yield from pause(1.0, stop)
 
 
 class Film:
@@ -139,7 +177,7 @@ class Film:
                 yield Frame(f"{self.name} {shot.second:.2f} s", shot.data, time.time())
 
 
-class _Still:
+class _Repeats:
     """Tells when a camera's picture freezes: a sensor's grain makes no two frames equal, a hanging camera does.
 
     A camera that is asked for a picture it renews once a minute looks like that too: how long a picture stood before it
@@ -183,7 +221,13 @@ class _Newest:
         self._data: bytes | None = None
         self._closed = False
         self.ended: str | None = None  # why
-        threading.Thread(target=self._run, args=(stream, every), daemon=True).start()
+        self.refused = False  # it ended for good
+        self._thread = threading.Thread(target=self._run, args=(stream, every), daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
 
     def take(self, timeout: float) -> bytes | None:
         """Wait for a frame, so many seconds at most, or for the stream's end."""
@@ -211,17 +255,12 @@ class _Newest:
                     frames.close()
         except EdgeError as error:
             reason = str(error)
+            self.refused = isinstance(error, SourceRefused)
         except Exception as error:  # a camera's library may raise anything, and the source is waited for all the same
-            reason = f"{type(error).__name__}: {error}"
+            reason = redacted(f"{type(error).__name__}: {error}")
         with self._changed:
             self.ended = reason
             self._changed.notify()
-
-
-def _bare(url: str) -> str:
-    """An address without the user, password and query that may be in it."""
-    parts = urlsplit(url)
-    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _written(seconds: float) -> str:

@@ -22,7 +22,7 @@ def make_kit(folder: Path, *packages: str) -> Path:
     shutil.copy(own_wheel.device_scripts() / "install.sh", folder)
     own_wheel.pack(wheels)
     done: set[str] = set()
-    for package in ("numpy", "pillow", "click", *packages):
+    for package in ("numpy", "pillow", "click", "requests", *packages):
         _pack(package, wheels, done)
     return folder
 

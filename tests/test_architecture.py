@@ -39,6 +39,7 @@ PURE = {
     "unmeasured",
 }
 DISK = {
+    "arrival",
     "backup",
     "bundle",
     "database",

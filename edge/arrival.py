@@ -18,8 +18,6 @@ UNDER_WAY = frozenset(
     {".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".upload", ".!ut"}
 )
 _TRIES = 3
-_STARTS = (mjpeg.START, b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\x00", b"MM\x00*", b"P5", b"P6")
-_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
 
 
 class Stamp(NamedTuple):
@@ -61,17 +59,6 @@ def read(path: Path) -> Arrived | None:
     return None
 
 
-def starts_as_picture(data: bytes) -> bool:
-    """Whether a file begins as one of the picture formats do.
-
-    >>> starts_as_picture(b"GIF89a"), starts_as_picture(b"RIFF\\x00\\x00\\x00\\x00AVI ")
-    (True, False)
-    """
-    if data[4:8] == b"ftyp":
-        return data[8:12] in _BRANDS
-    return data.startswith(_STARTS) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
-
-
 def ends_as_picture(data: bytes) -> bool:
     """Whether a file ends as its format wants; False also where its format has no mark of its end."""
     if data.startswith(mjpeg.START):
@@ -87,17 +74,12 @@ def ends_as_picture(data: bytes) -> bool:
 
 def under_way(data: bytes) -> bool:
     """Whether a file that rests may yet grow into a picture: it begins as one, and lacks its end."""
-    begun = any(start.startswith(data) for start in (*_STARTS, b"RIFF")) or (
-        data.startswith(b"RIFF") and len(data) < 12
-    )
-    if not begun and not starts_as_picture(data):
-        return False
     if ends_as_picture(data):
         return False
     try:
         preprocess.decode(data, "", 16, 16)
-    except ImageError:
-        return True
+    except ImageError as error:
+        return error.reason in ("empty", "damaged")
     return False
 
 

@@ -5,17 +5,26 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edge import domain, preprocess
 from edge.alike import Alike
 from edge.answers import Skipped
+from edge.compare import FEW, Looks
+from edge.domain import Complaint
 from edge.errors import ImageError
+from edge.exposure import blank
 from edge.folder import Notice
 from edge.learner import Learner
 from edge.photos import Frame
 from edge.source import Source
 
+BLANK = "a frame shows nothing but one colour: is the lens covered, or is it dark? Such frames are not taught"
+
 
 class Captured(NamedTuple):
-    """What a burst gave: ids of new examples, and how many frames were looked at, were nearly the same, were bad."""
+    """What a burst gave: ids of new examples, and how many frames were looked at, were nearly the same, were bad.
+
+    `blank` frames show nothing and were not taught; `complaints` say how the others differ from the factory's pictures.
+    """
 
     label: str
     session: str
@@ -23,6 +32,8 @@ class Captured(NamedTuple):
     frames: int
     alike: int
     unreadable: tuple[Skipped, ...]
+    blank: int = 0
+    complaints: tuple[str, ...] = ()
 
 
 def capture(
@@ -58,26 +69,43 @@ def capture(
     alike = Alike(learner.region, count, learner.info.fit)
     taught: list[int] = []
     unreadable: list[Skipped] = []
-    frames = same = 0
+    looks = Looks(learner)
+    faults: list[list[Complaint]] = []
+    frames = same = blanks = 0
     end = time.monotonic() + seconds
     for event in source.frames(every, stop):
         if isinstance(event, Notice) and notice is not None:
             notice(event.text)
         if isinstance(event, Frame):
+            if not frames:
+                end = time.monotonic() + seconds  # what a camera took to warm up is not missing
             frames += 1
             try:
-                new = alike.new(event)
+                nothing, new = blank(event.data, event.name, learner.region), alike.new(event)
             except ImageError as error:
                 unreadable.append(Skipped(event.name, str(error)))
                 continue
-            if new:
+            if nothing:
+                blanks += 1
+                if blanks == 1 and notice is not None:
+                    notice(BLANK)
+            elif new:
                 result = learner.teach(label, [event], session)
                 taught += result.examples
                 same += len(result.known)
+                faults.append(_complaints(learner, looks, event))
+                if faults[-1] and not any(faults[:-1]) and notice is not None:
+                    notice(f"careful: {domain.summary(faults[-1:])[0]}")
             else:
                 same += 1
             if progress is not None:
                 progress(len(taught), count)
         if len(taught) >= count or time.monotonic() >= end:
             break
-    return Captured(label, session, tuple(taught), frames, same, tuple(unreadable))
+    lines = tuple(domain.summary(faults, FEW))
+    return Captured(label, session, tuple(taught), frames, same, tuple(unreadable), blanks, lines)
+
+
+def _complaints(learner: Learner, looks: Looks, frame: Frame) -> list[Complaint]:
+    pixels = preprocess.decode(frame.data, frame.name, learner.info.input_size, learner.info.short_side, learner.region)
+    return looks.complaints(domain.look(pixels).statistics)

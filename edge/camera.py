@@ -111,7 +111,8 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
         SourceError: OpenCV is missing, or cannot read it.
     """
     cv2 = opencv()
-    with _opened(cv2, str(path), cv2.CAP_FFMPEG) as capture:
+    unreadable = f"{path} is not a video that can be read; convert it to MP4 or AVI"
+    with _opened(cv2, str(path), cv2.CAP_FFMPEG, unreadable) as capture:
         due = 0.0
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
@@ -124,7 +125,13 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
                     yield Shot(_ppm(pixels), second)
                 due = second + every
         if not number:
-            raise SourceError(f"{path} is not a video that can be read; convert it to MP4 or AVI")
+            raise SourceRefused(unreadable)
+
+
+def check_film(path: Path) -> None:
+    """Raise the SourceError of `film` now, if nothing can be read."""
+    with contextlib.closing(film(path, 0.0)) as shots:
+        next(shots, None)
 
 
 def opencv() -> Any:
@@ -149,14 +156,14 @@ def opencv() -> Any:
 
 
 @contextlib.contextmanager
-def _opened(cv2: Any, target: str, reader: int) -> Iterator[Any]:
+def _opened(cv2: Any, target: str, reader: int, unreadable: str = "it cannot be opened") -> Iterator[Any]:
     limit = round(1000 * TIMEOUT)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
     capture = cv2.VideoCapture(target, reader, [] if reader == cv2.CAP_V4L2 else limits)
     try:
         if not capture.isOpened():
             why = "; does another program use it, or is it not a camera's first device?"
-            raise SourceError("it cannot be opened" + (why if reader == cv2.CAP_V4L2 else ""))
+            raise SourceError(unreadable + (why if reader == cv2.CAP_V4L2 else ""))
         yield capture
     finally:
         capture.release()

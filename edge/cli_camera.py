@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -29,10 +30,15 @@ _REGION = click.option(
     help="Look at this part of each picture from now on: left, top, width, height as fractions; 'whole' for all of it.",
 )
 
+_SELF_SIGNED = click.option(
+    "--allow-self-signed", "self_signed", is_flag=True, help="Take any certificate of an https camera."
+)
+
 
 @click.command()
 @click.argument("source", envvar="EDGE_SOURCE")
 @_REGION
+@_SELF_SIGNED
 @click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
 @click.option(
     "--smooth", metavar="N/M", help="Settle on what N of the last M answers agree on; 3/5, for a folder or film 1/1."
@@ -48,6 +54,7 @@ _REGION = click.option(
 def watch(
     source: str,
     region: str | None,
+    self_signed: bool,
     every: float,
     smooth: str | None,
     hooks: tuple[tuple[str, str], ...],
@@ -92,7 +99,7 @@ def watch(
             closing.callback(journals[0].close)
             return journals[0]
 
-        opened = open_source(source, journal)
+        opened = open_source(source, journal, self_signed)
         keep = None
         if save_uncertain is not None:
             keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region, learner.info.fit)
@@ -138,13 +145,21 @@ def watch(
 @click.argument("label")
 @click.argument("source", envvar="EDGE_SOURCE")
 @_REGION
+@_SELF_SIGNED
 @click.option("--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Examples wanted.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="For so long at most.")
 @click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
 @click.option("--session", help="Name of the burst; made of label and time unless given.")
 @cli.shared
 def capture(
-    label: str, source: str, region: str | None, count: int, seconds: float, every: float, session: str | None
+    label: str,
+    source: str,
+    region: str | None,
+    self_signed: bool,
+    count: int,
+    seconds: float,
+    every: float,
+    session: str | None,
 ) -> int:
     """Teach LABEL from what SOURCE shows: a burst of frames.
 
@@ -159,7 +174,7 @@ def capture(
     learner = cli.learner()
     label = clean(label)
     session = session or f"{label} {learner.now()}"
-    opened = open_source(source, _no_journal)
+    opened = open_source(source, _no_journal, self_signed)
     _put_region(learner, region)
     learner.backbone()
     stop = _stopped_by_signals()
@@ -175,6 +190,14 @@ def capture(
         lines = [f"{new}{alike}", f"session: {session}"]
         if not result.frames:
             return [f"{opened.name} gave no frame in {seconds:g} s; nothing was taught"]
+        if result.blank:
+            lines.append(
+                f"not taught: {plural(result.blank, 'frame')} with nothing but one colour; to teach such pictures, "
+                f"save them and run: edge teach {shlex.quote(label)} PICTURES"
+            )
+        lines += result.complaints
+        if result.complaints:
+            lines.append(f"if that is not as it will be, undo it: edge forget --session {shlex.quote(session)}")
         if len(result.examples) < min(count, 5):
             lines.append("that is few: move the thing or the light while capturing")
         if result.examples and bursts == 1:
@@ -182,7 +205,7 @@ def capture(
         return [*lines, "now run: edge retrain"] if result.examples else lines
 
     cli.answer(result, lines)
-    return PARTLY if result.unreadable or not result.frames else 0
+    return PARTLY if result.unreadable or result.blank or not result.frames else 0
 
 
 @click.command()

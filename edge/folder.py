@@ -17,12 +17,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge import arrival, preprocess
+from edge import arrival
 from edge.answers import Skipped
 from edge.arrival import Stamp
 from edge.errors import HomeError, ImageError
 from edge.files import replacing
-from edge.find import reason
+from edge.find import is_system, reason
 from edge.photos import Frame
 
 KEEP = 7 * 86_400.0  # seconds for which an answer is remembered though its picture is gone: it may be on a stick
@@ -246,7 +246,7 @@ def _scan(folder: Path) -> dict[str, Stamp]:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    if is_system(entry.name) or Path(entry.name).suffix.lower() in arrival.UNDER_WAY:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         open_folders.append(entry.path)

@@ -79,7 +79,7 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
     if path.is_file():
         if is_picture(path):
             return Still(path)
-        camera.opencv()
+        camera.check_film(path)
         return Film(path)
     named = "this" if looks_like_one(text) else f"'{text}'"
     raise SourceError(

@@ -1,5 +1,6 @@
 """One picture file that a camera program writes over and over, such as latest.jpg: read again when it changes."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -7,11 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from edge import arrival, preprocess
+from edge import arrival
 from edge.answers import Skipped
 from edge.arrival import PATIENCE, Stamp
 from edge.errors import ImageError
 from edge.folder import Notice, pause
+from edge.kinds import CALLED, HEAD, kind
 from edge.photos import Frame
 
 STALE, STALE_FACTOR = 60.0, 20.0  # seconds, and times the longest wait before: after both, a picture is called frozen
@@ -91,11 +93,8 @@ def is_picture(path: Path) -> bool:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        start = file.read(32)
-    if start.startswith(b"GIF8"):
-        try:
-            with Image.open(path, formats=["GIF"]) as image:
-                return not getattr(image, "is_animated", False)
-        except OSError:
-            return True
-    return arrival.starts_as_picture(start) or path.suffix.lower() in preprocess.SUFFIXES
+        found = kind(file.read(HEAD))
+    if found.format == "GIF":
+        with contextlib.suppress(OSError), Image.open(path, formats=["GIF"]) as image:
+            return not getattr(image, "is_animated", False)
+    return found.is_picture or (path.suffix.lower() in CALLED and found.reason != "video")

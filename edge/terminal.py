@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from edge.address import redacted
 from edge.errors import EdgeError
 from edge.labels import hidden
 
@@ -83,7 +84,7 @@ def say_json_list(name: str, items: Iterable[Any], about: dict[str, Any]) -> Non
 
 def _json(value: Any) -> str:
     """Write JSON; what a terminal would obey, and bytes of no encoding, become \\u…."""
-    text = json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False)
+    text = redacted(json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False), json=True)
     if not (text.isascii() and text.isprintable()):
         text = "".join(_in_json(c) if hidden(c) else c for c in text)
     return text
@@ -92,12 +93,15 @@ def _json(value: Any) -> str:
 def shown(text: str) -> str:
     r"""Return `text`, one line, with what is not printed written out: a file's name must not steer the terminal.
 
+    Addresses are shown without what is secret in them.
+
     That is control characters (line ends as well, with which a name could forge a line), half characters that stand for
     bytes of no encoding, and what turns the direction of writing.
 
     >>> print(shown("a\x1b[2J\nb\u202e"))
     a\x1b[2J\nb\u202e
     """
+    text = redacted(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(c) if hidden(c) and c != "\t" else c for c in text)

@@ -19,8 +19,8 @@ from urllib.parse import urljoin, urlsplit
 
 from edge import mjpeg
 from edge.address import Address
-from edge.arrival import starts_as_picture
 from edge.errors import SourceError, SourceRefused
+from edge.kinds import kind as kind_of
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -97,7 +97,8 @@ class _Answer:
         before, jpeg, _ = self._first.partition(mjpeg.START)
         self.is_stream = multipart or (bool(jpeg) and _TEXT.fullmatch(before) is not None and not bounded)
         self.is_film = False
-        if self.is_stream or starts_as_picture(self._first):
+        found = kind_of(self._first)
+        if self.is_stream or found.is_picture:
             return
         if not self._first and not kind.startswith("text/"):
             raise SourceError("its answer is empty")

@@ -67,7 +67,7 @@ def test_every_whole_picture_comes_out_and_nothing_else(form: str, restarts: boo
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_of_a_stream_with_cut_pictures_each_whole_one_comes_out(data: st.DataObject) -> None:
     pictures = camera_pictures(restarts=data.draw(st.booleans()))
     before = FORMS[data.draw(st.sampled_from([form for form in FORMS if form not in ("padding", "nothing")]))]
@@ -139,7 +139,6 @@ def test_bytes_of_no_stream_at_all_give_nothing_and_hold_no_memory() -> None:
 
 
 @given(st.binary(max_size=3000))
-@settings(deadline=None)
 def test_whatever_comes_it_ends(data: bytes) -> None:
     list(mjpeg.split(pieces(data + b"\xff\xd8\xff" + data, 100), boundary="frame"))
 

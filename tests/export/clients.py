@@ -36,16 +36,20 @@ def answers_of(client: str, models: list[Path], images: NDArray[np.uint8], folde
     MediaPipe's are in the order of the labels that it names, sorted.
     """
     environment, program = CLIENTS[client]
+    python = python_of(environment)
     np.save(folder / "images.npy", images)
-    command = [str(_python(environment)), str(ASK), program, str(folder / "images.npy"), str(folder / "answers.npz")]
+    command = [str(python), str(ASK), program, str(folder / "images.npy"), str(folder / "answers.npz")]
     done = subprocess.run([*command, *map(str, models)], capture_output=True, text=True)
     assert done.returncode == 0, f"{client}: {done.stderr[-2000:]}"
     with np.load(folder / "answers.npz") as answers:
         return [answers[str(index)] for index in range(len(models))]
 
 
-def _python(environment: str) -> Path:
-    """Return the interpreter of an environment, made at the first call; `ready` says that pip came to its end."""
+def python_of(environment: str) -> Path:
+    """Return the interpreter of an environment, made at the first call; `ready` says that pip came to its end.
+
+    Where pip cannot make it, the test is skipped with the reason.
+    """
     place = FOLDER / environment
     python, ready = place / "bin" / "python", place / "ready"
     wanted = "\n".join(REQUIREMENTS[environment])

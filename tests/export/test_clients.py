@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +17,10 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, defs, helper
+from PIL import Image
 
 from edge.backbone import find_runtime, open_backbone
+from edge.classifier_file import as_list
 from edge.graft import OUTPUT, graft
 from export import quantize
 from export.backbones import BACKBONES, load
@@ -24,7 +29,7 @@ from export.parity import golden_images
 from export.portable import KEPT, portable
 from export.to_onnx import to_onnx
 from export.to_tflite import to_tflite
-from tests.export.clients import CLIENTS, answers_of
+from tests.export.clients import CLIENTS, answers_of, python_of
 
 LABELS = ["2 euro", "café", "日本", "🍄 amanita"]  # sorted, as they are compared
 SIZE = 224
@@ -137,6 +142,39 @@ def test_every_backbone_of_the_table_answers_alike(name: str, agree: Ask) -> Non
             agree(client, files)
 
 
+@pytest.mark.parametrize(
+    ("example", "environment"),
+    [("onnxruntime", ""), ("opencv", "opencv-4"), ("opencv", "new"), ("litert", ""), ("mediapipe", "new")],
+)
+def test_the_examples_of_the_documentation_answer_alike(
+    example: str, environment: str, exported: dict[str, bytes], tmp_path: Path
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (program,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if code.startswith(f"# {example}\n")]
+    for kind in ("onnx", "tflite"):
+        (tmp_path / f"kitchen.{kind}").write_bytes(exported[f"classifier.fp32.{kind}"])
+    (tmp_path / "labels.txt").write_bytes(as_list(LABELS))
+    for number, image in enumerate(IMAGES[:2]):
+        photo = Image.new("RGB", (400, 256))
+        photo.paste(Image.fromarray(image), (88, 16))  # the centre square, 7/8 of the height
+        photo.save(tmp_path / "photo.jpg", quality=98)
+        python = str(python_of(environment)) if environment else sys.executable
+        done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8")
+        assert done.returncode == 0, done.stderr[-1000:]
+        label, probability = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
+        expected = answers_here(exported["classifier.fp32.onnx"], "onnx")[number]
+        assert label == LABELS[expected.argmax()]
+        assert float(probability) == pytest.approx(expected.max(), abs=0.05)  # JPEG changes pixels a little
+
+
+def test_frigate_reads_the_list_of_labels(exported: dict[str, bytes], tmp_path: Path, agree: Ask) -> None:
+    """As frigate/util/builtin.py reads labelmap.txt for a custom model: stripped lines, numbered from 0."""
+    (tmp_path / "labelmap.txt").write_bytes(as_list(LABELS))
+    with (tmp_path / "labelmap.txt").open(encoding="utf-8") as file:
+        assert {index: line.strip() for index, line in enumerate(file.readlines())} == dict(enumerate(LABELS))
+    agree("tflite-runtime", {"model.tflite": exported["classifier.fp32.tflite"]})
+
+
 # --- the form of the file --------------------------------------------------------------------------------------------
 
 
@@ -159,7 +197,7 @@ def test_a_portable_file_computes_the_same_and_stays_as_it_is(exported: dict[str
     assert portable(model) == portable(portable(model))
 
 
-def test_a_resize_keeps_what_opencv_asks_for_by_name(agree: Ask) -> None:
+def test_a_resize_keeps_what_opencv_asks_for_by_name() -> None:
     """OpenCV 4.12 refuses a Resize without `mode`, though "nearest" is the default."""
     assert "Resize" in KEPT
     scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 1, 1])

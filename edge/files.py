@@ -23,7 +23,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
         mode: its permissions, less those that the umask takes.
 
     Raises:
-        OSError: the disk refuses; `path` is as it was.
+        OSError: the disk refuses, with `path` as its file's name; `path` is as it was.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "greeting"
@@ -39,6 +39,10 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
         sync_folder(path.parent)
+    except OSError as error:  # a full disk names no file, others the one beside, which nobody knows
+        if error.filename is None or str(error.filename) == str(partial):
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

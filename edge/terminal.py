@@ -23,8 +23,14 @@ PARTLY = 3
 INTERRUPTED = 130
 
 
-def run(command: click.Command, name: str) -> None:
-    """Run a command line and leave the process with its exit code."""
+def run(command: click.Command, name: str, interrupted: str = "what was reported as done is stored") -> None:
+    """Run a command line and leave the process with its exit code.
+
+    Args:
+        command: the command line.
+        name: of the program.
+        interrupted: what to say of the work after Ctrl-C, where the KeyboardInterrupt itself does not.
+    """
     # Before numpy is loaded: a head's matrices are small, and where other programs keep the cores busy, OpenBLAS's
     # threads wait for each other a hundred times longer than they calculate.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -40,8 +46,8 @@ def run(command: click.Command, name: str) -> None:
         for line in told.getvalue().rstrip("\n").split("\n"):
             complain(line)
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; what was reported as done is stored")
+    except (click.Abort, KeyboardInterrupt) as stop:  # click makes an Abort of a KeyboardInterrupt
+        complain(f"interrupted; {str(stop.__cause__ or '') or str(stop) or interrupted}")
         sys.exit(INTERRUPTED)
     except (EdgeError, OSError, MemoryError) as error:
         if os.environ.get("EDGE_DEBUG") == "1":

@@ -384,13 +384,13 @@ def _result(
 
 def _write(result: Adapted, embedder: nn.Module) -> None:
     """Weights and report first, adapted.json last: with it the folder is complete."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save  # save_file's errors are none of the system's
 
     from export.report import report
 
     folder = result.folder
     with replacing(folder / adapted.WEIGHTS) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in backbones.state(embedder).items()}, partial)
+        partial.write_bytes(save({name: tensor.contiguous() for name, tensor in backbones.state(embedder).items()}))
     with replacing(folder / adapted.REPORT) as partial:
         partial.write_text(report(result), encoding="utf-8")
     adapted.write(folder, result.adaptation)

@@ -34,10 +34,14 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
         >>> load(path.with_name("other.pt")) is None
         True
     """
+    import io
+
     import torch
 
+    file = io.BytesIO()  # given a path, torch makes a RuntimeError of a full disk
+    torch.save(dict(state), file)
     with replacing(path) as partial:
-        torch.save(dict(state), partial)
+        partial.write_bytes(file.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any] | None:
@@ -53,8 +57,7 @@ def load(path: Path) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises nearly every builtin
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise BundleError(f"{path} is no readable checkpoint ({reason}); delete it to begin anew") from error
+        raise BundleError(f"{path} is not a checkpoint, or is damaged; delete it to begin anew") from error
     if not isinstance(state, dict):
         raise BundleError(f"{path} holds no checkpoint; delete it to begin anew")
     return state

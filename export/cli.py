@@ -6,6 +6,10 @@ Results go to stdout, progress to stderr (a bar only on a terminal). Exit codes:
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +39,22 @@ def _remember(context: click.Context, _option: click.Parameter, value: bool) -> 
 def as_json() -> bool:
     """Whether a program reads our answer."""
     return bool(click.get_current_context().ensure_object(dict).get("json"))
+
+
+def interrupted(says: str) -> Callable[[_F], _F]:
+    """Say what became of a command's work after Ctrl-C, where it does not say so itself."""
+
+    def decorate(command: _F) -> _F:
+        @functools.wraps(command)
+        def told(*arguments: Any, **options: Any) -> Any:
+            try:
+                return command(*arguments, **options)
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(str(stop) or says) from None
+
+        return told  # type: ignore[return-value]
+
+    return decorate
 
 
 def group_by(command: _F) -> _F:
@@ -114,7 +134,10 @@ def add(command: click.Command) -> None:
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    run(cli, "edge-export")
+    if os.environ.get("EDGE_DEBUG") != "1":  # what libraries have to say of each other is nothing for our users
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+    run(cli, "edge-export", "no file was left half written")
 
 
 from export import cli_bundle, cli_delivery, cli_learning  # noqa: E402, F401  # their commands need the group above

@@ -54,6 +54,7 @@ _PATH = click.Path(path_type=Path)
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for the photos kept back."
 )
 @cli.shared
+@cli.interrupted("no bundle was written")
 def build(
     photos: Path,
     output: Path,
@@ -114,8 +115,6 @@ def build(
     terminal = Terminal()
     try:
         built = build_bundle(plan, terminal)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("no bundle was written") from None
     finally:
         terminal.done()
     if cli.as_json():

@@ -12,7 +12,6 @@ import click
 
 from edge.count import line, partly
 from edge.errors import BundleError
-from edge.files import check_output
 from edge.manifest import FITS
 from edge.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
 from export import cli
@@ -52,6 +51,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
 @cli.shared
+@cli.interrupted("give the same command again to go on where it was")
 def adapt(
     photos: Path,
     output: Path,
@@ -95,8 +95,6 @@ def adapt(
         watcher = Terminal() if processes.is_first else Silent()
         try:
             result = adapt_network(plan, watcher, processes)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("give the same command again to go on where it was") from None
         finally:
             watcher.done()
         if not processes.is_first:
@@ -156,6 +154,7 @@ def adapt(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
 @cli.group_by
 @cli.shared
+@cli.interrupted("nothing was written")
 def compare(
     photos: Path,
     names: tuple[str, ...],
@@ -194,8 +193,6 @@ def compare(
     terminal = Terminal()
     try:
         found = comparing.compare(photos, wanted, terminal, seed, group_by, fit)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("nothing was written") from None
     finally:
         terminal.done()
     if picture:
@@ -274,6 +271,7 @@ def compare(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
 @click.option("--resume", is_flag=True, help="Go on where a run that was stopped stands.")
 @cli.shared
+@cli.interrupted("nothing is kept so early")
 def pretrain(
     data: tuple[Path, ...],
     output: Path,
@@ -296,9 +294,11 @@ def pretrain(
     from export.pretrain import Recipe, Report, Teacher, save_weights
     from export.pretrain import pretrain as train
     from export.spread import spread
+    from export.written import check_log, check_weights
 
     saved, log = (output.with_name(output.name + end) for end in (".run", ".log"))
-    check_output(output, "weights.safetensors")
+    check_weights(output)
+    check_log(log)
     if saved.exists() and not resume:
         raise BundleError(f"{saved} holds a run that was stopped; give --resume to go on, or delete it to begin anew")
     recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
@@ -312,7 +312,10 @@ def pretrain(
                 progress(report.step, report.steps)
 
         master = Teacher(teacher_arch, teacher, here.device) if teacher else None
-        weights = train(recipe, [Pictures.read(path) for path in data], master, saved, here, tell, start)
+        try:
+            weights = train(recipe, [Pictures.read(path) for path in data], master, saved, here, tell, start)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("give the same command with --resume to go on" if saved.exists() else "") from None
         if not here.is_first:
             return
         save_weights(output, weights)

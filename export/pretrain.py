@@ -136,7 +136,7 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     Raises:
         OSError: The disk refuses; an older file is as it was.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save  # save_file's errors are none of the system's
 
     def packed(key: str, value: torch.Tensor) -> torch.Tensor:
         single = "running" in key or (key in backbones.JOINING and value.ndim == 1)
@@ -144,7 +144,7 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
         return (value.half() if half else value).contiguous()
 
     with replacing(path) as partial:
-        save_file({key: packed(key, value) for key, value in weights.items()}, partial)
+        partial.write_bytes(save({key: packed(key, value) for key, value in weights.items()}))
 
 
 class Teacher:

@@ -87,6 +87,9 @@ def write_sample(folder: Path) -> dict[str, int]:
     """
     _claim(folder)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _SOURCE.format(first=_FIRST_LINE, width=FRAME[0], height=FRAME[1], folder=folder.name)
+        (folder / "SOURCE.txt").write_text(text, encoding="utf-8")  # first: by it a sample that was cut off is known
         for number, cut in enumerate(_CUTS):
             target = folder / cut.folder
             target.mkdir(parents=True, exist_ok=True)
@@ -96,8 +99,6 @@ def write_sample(folder: Path) -> dict[str, int]:
             for index in range(cut.count):
                 frame = _frame(photograph, cut, random)
                 frame.save(target / f"{cut.photograph}_{index:02d}.jpg", quality=90)
-        text = _SOURCE.format(first=_FIRST_LINE, width=FRAME[0], height=FRAME[1], folder=folder.name)
-        (folder / "SOURCE.txt").write_text(text, encoding="utf-8")
     except OSError as error:
         raise DatasetError(
             f"cannot write {error.filename or folder} ({error.strerror}); name another folder"

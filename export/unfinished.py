@@ -14,11 +14,14 @@ from pathlib import Path
 
 import edge
 from edge.errors import BundleError
+from edge.files import replacing
 from export import adapted, checkpoint
 from export.spread import Spread
 from export.strategies import Strategy
+from export.written import read_json
 
-WORK = ".work"
+WORK, RUN = ".work", "run.json"
+_OURS = frozenset({adapted.JSON, adapted.WEIGHTS, adapted.REPORT, WORK})
 
 
 def check_output(folder: Path) -> None:
@@ -34,11 +37,33 @@ def check_output(folder: Path) -> None:
     place = folder if folder.is_dir() else folder.parent
     if not os.access(place, os.W_OK):
         raise BundleError(f"folder {place} cannot be written; name another path")
-    ours = {adapted.JSON, adapted.WEIGHTS, adapted.REPORT, WORK}
-    if folder.is_dir():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in ours and path.name[0] != ".")
-        if foreign:
-            raise BundleError(f"{folder} holds other files ({foreign[0]}); name a folder of its own")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
+    if foreign:
+        raise BundleError(f"{folder} holds other files ({foreign[0]}); name a folder of its own")
+    work = folder / WORK
+    if work.exists() and not _is_work(work):
+        raise BundleError(f"{work} was not made by edge-export adapt; name another folder")
+    known = is_ours(folder / adapted.JSON) or (work.is_dir() and any(work.iterdir()))
+    there = [folder / name for name in sorted(_OURS - {WORK}) if (folder / name).exists()]
+    if there and not known:
+        raise BundleError(f"{there[0]} was not written by edge-export adapt; name another folder")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is an adapted.json that this program wrote."""
+    found = read_json(path)
+    return isinstance(found, dict) and str(found.get("program", "")).startswith("edge-transfer")
+
+
+def _is_work(folder: Path) -> bool:
+    """Whether a folder is one of checkpoints."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
+    mark = read_json(folder / RUN) if RUN in names else {"run": ""}
+    return isinstance(mark, dict) and mark.keys() == {"run"} and all(n == RUN or n.endswith(".pt") for n in names)
 
 
 class Unfinished:
@@ -54,11 +79,12 @@ class Unfinished:
         told = " ".join(map(str, (*depends, edge.__version__)))
         self._folder, run = output / WORK, json.dumps({"run": hashlib.sha256(told.encode()).hexdigest()})
         if spread.is_first:
-            mark = self._folder / "run.json"
+            mark = self._folder / RUN
             if not mark.is_file() or mark.read_text() != run:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder.mkdir(parents=True)
-                mark.write_text(run)
+                with replacing(mark) as partial:
+                    partial.write_text(run)
         spread.barrier()
 
     def checkpoint(self, strategy: Strategy) -> Path:

@@ -34,6 +34,6 @@ def test_what_is_no_checkpoint_is_refused_and_not_run(
 ) -> None:
     path = tmp_path / "run.pt"
     path.write_bytes(content)
-    with pytest.raises(BundleError, match="is no readable checkpoint"):
+    with pytest.raises(BundleError, match="is not a checkpoint, or is damaged"):
         checkpoint.load(path)
     assert capsys.readouterr().out == ""

@@ -4,7 +4,7 @@ VENV := .venv
 DEVICE := .venv-device
 # The oldest Pillow that pyproject.toml allows, and that of Debian 13, which a Pi's own camera library brings.
 OLD_PILLOWS := 10.1.0 11.1.0
-PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py
+PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py tests/edge/test_folders.py
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 

@@ -44,10 +44,28 @@ class Answer(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A file that was not used, and why."""
+    """A file that was not used, and why; `kind` is the word for it in `files`."""
 
     image: str
     reason: str
+    kind: str = ""
+
+
+class LeftOut(NamedTuple):
+    """Files that were left out for one reason; `reason` is a word of docs/json.md, `example` one of their paths."""
+
+    reason: str
+    count: int  # type: ignore[assignment]  # hides tuple.count
+    example: str
+    advice: str
+
+
+class Files(NamedTuple):
+    """What became of the files that a command was given, itself or in folders: `seen` = `read` + those left out."""
+
+    seen: int
+    read: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Taught(NamedTuple):
@@ -60,6 +78,17 @@ class Taught(NamedTuple):
     unreadable: tuple[Skipped, ...]
     milliseconds: float
     complaints: tuple[str, ...] = ()  # how the pictures differ from the factory's, a line each
+    files: Files = Files(0, 0)
+
+
+class TaughtFolders(NamedTuple):
+    """What `teach --folders` did, folder by folder; `layout` says what was made of a train and a val folder."""
+
+    folder: str
+    layout: str
+    taught: tuple[Taught, ...]
+    contradictions: tuple[Skipped, ...]  # pictures that lie in the folders of two labels
+    files: Files
 
 
 class Doubt(NamedTuple):
@@ -143,6 +172,9 @@ class Evaluated(NamedTuple):
     unmeasured: tuple[Unmeasured, ...]
     unreadable: tuple[Skipped, ...]
     generation: int
+    layout: str  # what was made of a train and a val folder
+    contradictions: tuple[Skipped, ...]  # pictures that lie in the folders of two labels
+    files: Files
 
 
 class LabelCount(NamedTuple):
@@ -335,6 +367,7 @@ class Audited(NamedTuple):
     unreadable: tuple[Skipped, ...]
     page: str | None  # where it was written to
     milliseconds: float
+    files: Files = Files(0, 0)
 
 
 class Exported(NamedTuple):

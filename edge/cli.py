@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,13 +12,15 @@ import click
 
 import edge
 from edge import wording
-from edge.terminal import PARTLY, Progress, complain, plural, run, say, say_json
+from edge.terminal import PARTLY, Progress, complain, run, say, say_json
 
 if TYPE_CHECKING:
+    from edge.answers import Files, Skipped
     from edge.learner import Learner
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
+LISTED = 10  # files of which it is said one by one why they were not used
 
 
 def shared(command: _F) -> _F:
@@ -67,6 +69,28 @@ def answer(value: Any, lines: Callable[[], list[str]]) -> None:
     else:
         for line in lines():
             say(line)
+
+
+def skipped(files: "Sequence[Skipped]") -> None:
+    """Say of files that were not used why; of many, the first ones."""
+    for one in files[:LISTED]:
+        complain(f"skipped: {one.reason}")
+    if len(files) > LISTED:
+        complain(f"skipped: {len(files) - LISTED:,} more, counted below or under `files` in JSON")
+
+
+def counted(files: "Files", paths: Sequence[Path]) -> list[str]:
+    """Say what became of the files, unless each was named and read."""
+    from edge.count import line
+
+    return [line(files)] if files.left_out or any(path.is_dir() for path in paths) else []
+
+
+def code(files: "Files") -> int:
+    """The exit code: partly done if there were pictures that could not be read."""
+    from edge.count import partly
+
+    return PARTLY if partly(files) else 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -137,51 +161,62 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
     A picture unlike everything taught is called unknown.
     """
     from edge.answers import Skipped, to_json
+    from edge.count import Left, count
     from edge.find import find
 
-    opened = learner()
-    partly = False
-    for result in opened.classify(find(pictures).files, explain):
+    opened, found = learner(), find(pictures)
+    left, read = list(found.left), 0
+    for result in opened.classify(found.files, explain):
         if isinstance(result, Skipped):
-            partly = True
+            left.append(Left(Path(result.image), result.kind))
             complain(f"skipped: {result.reason}")
-        elif as_json():
+            continue
+        read += 1
+        if as_json():
             say_json({k: v for k, v in to_json(result).items() if explain or k != "nearest"})
         else:
             for line in wording.answered(result):
                 say(line)
-    return PARTLY if partly else 0
+    files = count(read, left)
+    for line in counted(files, pictures):
+        complain(line)
+    return code(files)
 
 
 @cli.command()
-@click.argument("label")
-@click.argument("pictures", nargs=-1, required=True, type=_PATH)
+@click.argument("label", required=False)
+@click.argument("pictures", nargs=-1, type=_PATH)
+@click.option(
+    "--folders", type=_PATH, metavar="PARENT", help="Instead: teach each folder in PARENT as the label of its name."
+)
 @click.option("--session", help="Name shared by pictures that are nearly the same, such as one burst of a camera.")
 @click.option(
     "--holdout", is_flag=True, help="Never fit a head to them; ask each new head about them before it serves."
 )
 @shared
-def teach(label: str, pictures: tuple[Path, ...], session: str | None, holdout: bool) -> int:
+def teach(
+    label: str | None, pictures: tuple[Path, ...], folders: Path | None, session: str | None, holdout: bool
+) -> int:
     """Store PICTURES as examples of LABEL, old or new.
 
-    PICTURES are files or folders of them. What is known already is not stored again. Then: edge retrain.
+    PICTURES are files or folders of them. What is known already is not stored again. With --folders, all labels of a
+    folder of folders are taught at once; if it holds a train and a val folder, val is held out. Then: edge retrain.
     """
-    taught = learner().teach(label, list(pictures), session, Progress("teaching"), holdout)
-    for skipped in taught.unreadable:
-        complain(f"skipped: {skipped.reason}")
-
-    def lines() -> list[str]:
-        kind, kept = ("new picture", " held out") if holdout else ("new example", "")
-        new = f"{plural(len(taught.examples), kind)} of '{taught.label}'{kept} in {taught.milliseconds / 1000:.1f} s"
-        known = [f"  {s.image}: {s.reason}" for s in taught.known[:5]]
-        more = [f"  … and {len(taught.known) - 5} more"] if len(taught.known) > 5 else []
-        head = [f"{plural(len(taught.known), 'picture')} not stored again:"] if taught.known else []
-        differ = [f"careful: {line}" for line in taught.complaints]
-        then = ["now run: edge retrain"] if taught.examples and not holdout else []
-        return [new, *head, *known, *more, *differ, *then]
-
-    answer(taught, lines)
-    return PARTLY if taught.unreadable else 0
+    if folders is None:
+        if label is None or not pictures:
+            raise click.UsageError("name a LABEL and PICTURES, or give --folders PARENT")
+        taught = learner().teach(label, list(pictures), session, Progress("teaching"), holdout)
+        skipped(taught.unreadable)
+        answer(taught, lambda: [*wording.taught([taught]), *counted(taught.files, pictures)])
+        return code(taught.files)
+    if label is not None:
+        raise click.UsageError("--folders takes the labels from the folders' names: leave out LABEL and PICTURES")
+    result = learner().teach_folders(folders, session, Progress("teaching"), holdout)
+    skipped([one for taught in result.taught for one in taught.unreadable])
+    skipped(result.contradictions)
+    layout = [f"parts: {result.layout}"] if result.layout else []
+    answer(result, lambda: [*layout, *wording.taught(result.taught), *counted(result.files, [folders])])
+    return code(result.files)
 
 
 @cli.command()
@@ -220,10 +255,10 @@ def evaluate(folder: Path) -> int:
     FOLDER holds one folder of pictures for each label, named like it.
     """
     result = learner().evaluate(folder)
-    for skipped in result.unreadable:
-        complain(f"skipped: {skipped.reason}")
-    answer(result, lambda: wording.evaluated(result))
-    return PARTLY if result.unreadable else 0
+    skipped(result.unreadable)
+    skipped(result.contradictions)
+    answer(result, lambda: [*wording.evaluated(result), *counted(result.files, [folder])])
+    return code(result.files)
 
 
 @cli.command()
@@ -265,10 +300,9 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     taught yet, it names those worth teaching; without any, of the frames that edge watch kept lately.
     """
     result = learner().audit(list(pictures), html)
-    for skipped in result.unreadable:
-        complain(f"skipped: {skipped.reason}")
-    answer(result, lambda: wording.audited(result))
-    return PARTLY if result.unreadable else 0
+    skipped(result.unreadable)
+    answer(result, lambda: [*wording.audited(result), *counted(result.files, pictures)])
+    return code(result.files)
 
 
 @cli.command()

@@ -7,22 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-
-class LeftOut(NamedTuple):
-    """Files that were left out for one reason; `reason` is a word of docs/json.md, `example` one of their paths."""
-
-    reason: str
-    count: int  # type: ignore[assignment]  # hides tuple.count
-    example: str
-    advice: str
-
-
-class Files(NamedTuple):
-    """What became of the files that a command was given, itself or in folders: `seen` = `read` + those left out."""
-
-    seen: int
-    read: int
-    left_out: tuple[LeftOut, ...] = ()
+from edge.answers import Files, LeftOut
 
 
 class Left(NamedTuple):
@@ -30,6 +15,7 @@ class Left(NamedTuple):
 
     path: Path
     reason: str  # of `REASONS`
+    detail: str = ""  # what is to be said of this one file
 
 
 class Reason(NamedTuple):
@@ -87,11 +73,23 @@ def count(read: int, left: Iterable[Left]) -> Files:
     (4, 1)
     """
     groups: dict[str, list[Path]] = {}
-    for path, reason in left:
-        groups.setdefault(reason, []).append(path)
-    found = [LeftOut(r, len(paths), str(paths[0]), REASONS[r].advice) for r, paths in groups.items()]
-    found.sort(key=lambda group: (-group.count, group.reason))
-    return Files(read + sum(group.count for group in found), read, tuple(found))
+    for one in left:
+        groups.setdefault(one.reason, []).append(one.path)
+    return _files(
+        read, [LeftOut(reason, len(paths), str(paths[0]), REASONS[reason].advice) for reason, paths in groups.items()]
+    )
+
+
+def together(parts: Iterable[Files]) -> Files:
+    """Add counts up."""
+    groups: dict[str, LeftOut] = {}
+    read = 0
+    for part in parts:
+        read += part.read
+        for group in part.left_out:
+            before = groups.get(group.reason)
+            groups[group.reason] = before._replace(count=before.count + group.count) if before else group
+    return _files(read, groups.values())
 
 
 def line(files: Files) -> str:
@@ -114,3 +112,8 @@ def line(files: Files) -> str:
 def partly(files: Files) -> bool:
     """Whether there were pictures that could not be read."""
     return any(REASONS[group.reason].partly for group in files.left_out)
+
+
+def _files(read: int, groups: Iterable[LeftOut]) -> Files:
+    left = tuple(sorted(groups, key=lambda group: (-group.count, group.reason)))
+    return Files(read + sum(group.count for group in left), read, left)

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge import backbone, bundle, machine
 from edge.answers import Finding
 from edge.compare import DomainCheck
+from edge.count import Left, count, line, partly
 from edge.database import FILE
 from edge.errors import EdgeError
 from edge.find import find
@@ -103,22 +104,25 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
 
 def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
     """Compare pictures with those that the home was taught."""
-    files = find(paths).files
+    files, left = find(paths)
     check = DomainCheck(learner)
-    unreadable = 0
+    unreadable: list[Left] = []
     for photo in learner.embed(files, look=True):
         check.add(photo)
-        unreadable += photo.error is not None
+        if photo.error is not None:
+            unreadable.append(Left(photo.path, photo.error.reason))
+    read = len(files) - len(unreadable)
     findings = []
-    if unreadable:
-        seen = f"{unreadable} of {len(files)} cannot be read"
-        findings.append(Finding("pictures", False, seen, "see which, and why: edge classify with the same paths"))
-    for line in check.lines():
-        seen, _, remedy = line.partition(": ")
+    if left or unreadable:
+        counted = count(read, [*left, *unreadable])
+        remedy = "edge classify with the same paths says which, and why"
+        findings.append(Finding("pictures", not partly(counted), line(counted), remedy))
+    complaints = check.lines()
+    for complaint in complaints:
+        seen, _, remedy = complaint.partition(": ")
         findings.append(Finding("pictures", False, seen, remedy))
-    if unreadable < len(files) and len(findings) == bool(unreadable):
-        count = len(files) - unreadable
-        seen = f"{count} looks like those of the bundle" if count == 1 else f"{count} look like those of the bundle"
+    if read and not complaints:
+        seen = f"{read} looks like those of the bundle" if read == 1 else f"{read} look like those of the bundle"
         if not check.known:
             seen = "this bundle does not say what its photos look like; build it again to compare light and focus"
         findings.append(Finding("pictures", True, seen, ""))

@@ -5,15 +5,17 @@ folder per label, or such folders parted into training and validation. A file is
 like one: what cannot be read of these is told by whatever reads them. All others are left out, by reason.
 """
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from edge.count import Left, count, line
 from edge.errors import DatasetError, ImageError
+from edge.files import sha256
 from edge.kinds import CALLED, HEAD, kind
 from edge.labels import clean
 
@@ -40,7 +42,7 @@ class Labelled(NamedTuple):
         files: N files, by label, those to teach first.
         names: N labels, one a file.
         held: N times whether the file lies in the validation part.
-        layout: what was made of the folder's parts, in words; "" where it has none.
+        parts: names of the folders that are taught, and of those held out; "" where the folder has no parts.
         left: what was left out.
     """
 
@@ -48,8 +50,19 @@ class Labelled(NamedTuple):
     files: tuple[Path, ...]
     names: tuple[str, ...]
     held: tuple[bool, ...]
-    layout: str
+    parts: tuple[str, str]
     left: tuple[Left, ...]
+
+    @property
+    def layout(self) -> str:
+        """What is made of the folder's parts, in words; "" where it has none."""
+        does = ("is taught", "is held out")
+        return ", ".join(f"{part} {verb}" for part, verb in zip(self.parts, does, strict=True) if part)
+
+    @property
+    def contradictions(self) -> tuple[Left, ...]:
+        """The pictures that lie in the folders of two labels: none of them is among `files`."""
+        return tuple(one for one in self.left if one.reason == "contradicts")
 
 
 def find(paths: Sequence[Path]) -> Found:
@@ -93,10 +106,31 @@ def labelled(folder: Path) -> Labelled:
         raise DatasetError(f"{folder} holds no class folders; put the pictures of each label in a folder of its name")
     _refuse_boxes(folder, places)
     parts = _parts(places)
-    if not parts:
-        _refuse_wrapping(folder, places, left)
-        return _classes(places, left, _Seen(folder))
-    return _parted(folder, parts, left)
+    if parts:
+        return _agreeing(_parted(folder, parts, left))
+    _refuse_wrapping(folder, places, left)
+    return _agreeing(_classes(places, left, _Seen(folder)))
+
+
+def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collection[str]) -> None:
+    """Refuse to teach as one label the pictures of a folder that holds the folders of several.
+
+    Args:
+        folder, files: the folder, and the pictures below it.
+        label: what they are to be taught as.
+        known: the labels there are.
+
+    Raises:
+        DatasetError: its folders look like labels: two or more with no picture beside them, or one is a known label.
+    """
+    inside = sorted({file.relative_to(folder).parts[0] for file in files if file.parent != folder})
+    named = any(name != label and name in known for name in inside)
+    if named or (len(inside) > 1 and all(file.parent != folder for file in files) and folder.resolve().name != label):
+        one = f"{folder / inside[0]} …"
+        raise DatasetError(
+            f"{folder} holds the folders {_list(inside)}; to teach each as the label of its name: edge teach --folders "
+            f"{folder}; to teach all of them as {label!r}, name them: edge teach {label} {one}"
+        )
 
 
 def reason(path: Path) -> str:
@@ -206,7 +240,46 @@ def _classes(places: Iterable[Path], left: list[Left], seen: _Seen) -> Labelled:
     files = tuple(file for label in labels for file in below[label].files)
     names = tuple(label for label in labels for _ in below[label].files)
     left = left + [one for label in labels for one in below[label].left]
-    return Labelled(labels, files, names, (False,) * len(files), "", tuple(left))
+    return Labelled(labels, files, names, (False,) * len(files), ("", ""), tuple(left))
+
+
+def _agreeing(found: Labelled) -> Labelled:
+    """Leave out pictures of the same bytes that lie in the folders of different labels: nobody knows which is true."""
+    rows = list(zip(found.files, found.names, found.held, strict=True))
+    sizes: dict[int, list[tuple[Path, str]]] = {}
+    for file, name, _ in rows:
+        with contextlib.suppress(OSError):
+            sizes.setdefault(file.stat().st_size, []).append((file, name))
+    left: dict[Path, Left] = {}
+    for alike in sizes.values():
+        if len({name for _, name in alike}) > 1:  # only of these the bytes are compared
+            for file, name, other, its in _contradictions(alike):
+                detail = f"{file} ({name}) and {other} ({its}) are the same picture under two labels; neither is used"
+                left[file] = Left(file, "contradicts", detail)
+    rows = [row for row in rows if row[0] not in left]
+    for label in found.labels:
+        if not any(name == label for _, name, _ in rows):
+            reason = next(one.detail for one in left.values() if f"({label})" in one.detail)
+            raise DatasetError(f"class {label!r} has no photo of its own ({reason}); keep each in the true folder")
+    return found._replace(
+        files=tuple(file for file, _, _ in rows),
+        names=tuple(name for _, name, _ in rows),
+        held=tuple(held for _, _, held in rows),
+        left=(*left.values(), *found.left),
+    )
+
+
+def _contradictions(alike: Sequence[tuple[Path, str]]) -> Iterator[tuple[Path, str, Path, str]]:
+    """Of files of one size: each that is the same as one of another label, with that one."""
+    same: dict[str, list[tuple[Path, str]]] = {}
+    for file, name in alike:
+        with contextlib.suppress(OSError):
+            same.setdefault(sha256(file), []).append((file, name))
+    for group in same.values():
+        for file, name in group:
+            other = next((one for one in group if one[1] != name), None)
+            if other:
+                yield file, name, *other
 
 
 # --- layouts that are not one folder per label ----------------------------------------------------------------------
@@ -260,16 +333,12 @@ def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> Lab
         for file, name in zip(pictures.files, pictures.names, strict=True):
             if part not in used or name not in labels:
                 left.append(Left(file, "other-part"))
-    said = []
-    for part in read:
-        does = {"train": "is taught", judging: "is held out"}.get(part, "is not used")
-        said.append(f"{_names(parts[part])} {does}")
     return Labelled(
         labels,
         tuple(file for _, _, file in rows),
         tuple(name for name, _, _ in rows),
         tuple(held for _, held, _ in rows),
-        ", ".join(said),
+        (_names(parts.get("train", ())), _names(parts.get(judging, ()))),
         tuple(left),
     )
 
@@ -295,7 +364,10 @@ def _refuse_wrapping(folder: Path, places: Sequence[Path], left: Sequence[Left])
 
 
 def _names(places: Sequence[Path]) -> str:
-    names = [place.name for place in places]
+    return _list([place.name for place in places])
+
+
+def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import backbone, drift, photos
-from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, rows
+from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, TaughtFolders, rows
 from edge.compare import DomainCheck, Looks, nearest
+from edge.count import Left, count, together
 from edge.domain import Look
 from edge.errors import BundleError, ImageError
 from edge.filename import stored
 from edge.files import check_output, replacing
-from edge.find import find, labelled
+from edge.find import find, labelled, refuse_labels
 from edge.home import Clock, Home, Warn, unheard, utc_now
 from edge.labels import clean
 from edge.serving import Serving
@@ -89,7 +90,7 @@ class Learner(Home):
         serving = self.serving()
         for photo in self.embed(files, look=serving.judge is not None):
             if photo.embedding is None:
-                yield Skipped(str(photo.path), str(photo.error))
+                yield _skipped(photo)
                 continue
             start = time.perf_counter()
             probabilities = serving.head.probabilities(photo.embedding[None])[0]
@@ -135,10 +136,70 @@ class Learner(Home):
             ImageError: a path does not exist or a folder holds no picture.
             HomeError: the home cannot be written; what was stored before stays.
         """
+        label = clean(label)
+        files: list[photos.Picture] = []
+        left: list[Left] = []
+        for path in paths:
+            if isinstance(path, photos.Frame):
+                files.append(path)
+                continue
+            found = find([path])
+            if path.is_dir():
+                refuse_labels(path, found.files, label, self.store.labels().values())
+            files += found.files
+            left += found.left
+        return self._teach(label, files, left, session, progress, held_out)
+
+    def teach_folders(
+        self,
+        folder: Path,
+        session: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        held_out: bool = False,
+    ) -> TaughtFolders:
+        """Store the pictures of a folder of class folders, each as an example of the label that its folder is named by.
+
+        Of a folder in parts, what lies in `val` is held out.
+
+        Args:
+            folder: `folder/LABEL/*.jpg`, or `folder/train/LABEL/*.jpg` and `folder/val/…`.
+            session, progress, held_out: as `teach`.
+
+        Raises:
+            DatasetError: that is not what the folder holds.
+            LabelError: a folder's name is no label.
+            HomeError: the home cannot be written; what was stored before stays.
+        """
+        found = labelled(folder)
+        parts: dict[tuple[str, bool], list[photos.Picture]] = {}
+        for file, label, held in zip(found.files, found.names, found.held, strict=True):
+            parts.setdefault((label, held or held_out), []).append(file)
+        taught: list[Taught] = []
+        for (label, held), files in parts.items():
+            before = sum(one.files.seen for one in taught)
+
+            def step(done: int, _: int, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + done, len(found.files))
+
+            taught.append(self._teach(label, files, (), session, step, held))
+        counted = together([*(one.files for one in taught), count(0, found.left)])
+        contradictions = tuple(Skipped(str(one.path), one.detail) for one in found.contradictions)
+        return TaughtFolders(str(folder), found.layout, tuple(taught), contradictions, counted)
+
+    def _teach(
+        self,
+        label: str,
+        files: Sequence[photos.Picture],
+        left: Sequence[Left],
+        session: str | None,
+        progress: Callable[[int, int], None] | None,
+        held_out: bool,
+    ) -> Taught:
         start = time.perf_counter()
-        label, beside = clean(label), self.beside(label)
-        files = [file for path in paths for file in _pictures(path)]
+        beside = self.beside(label)  # before it is a label here
         first_of = {e.image: e for e in self.store.examples()}
+        new: set[str] = set()
         taught: list[int] = []
         known: list[Skipped] = []
         unreadable: list[Skipped] = []
@@ -147,12 +208,14 @@ class Learner(Home):
         for done, photo in enumerate(self.embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
             check.add(photo)
             if photo.error is not None:
-                unreadable.append(Skipped(str(photo.path), str(photo.error)))
+                unreadable.append(_skipped(photo))
             elif photo.embedding is None:
-                known.append(Skipped(str(photo.path), _known(first_of[photo.image], label)))
-            elif any(item.image == photo.image for item in batch):
-                known.append(Skipped(str(photo.path), f"the same picture as another of these, taught as '{label}'"))
+                known.append(Skipped(str(photo.path), _known(first_of[photo.image], label), "known"))
+            elif photo.image in new:
+                reason = f"the same picture as another of these, taught as '{label}'"
+                known.append(Skipped(str(photo.path), reason, "copy"))
             else:
+                new.add(photo.image)
                 source = _source(files[done - 1])
                 batch.append(Embedded(label, photo.embedding, photo.image, source, photo.look, photo.crop))
             if len(batch) == BATCH:
@@ -161,12 +224,19 @@ class Learner(Home):
             if progress is not None:
                 progress(done, len(files))
         taught += self._store(batch, session, held_out)
-        milliseconds = 1000 * (time.perf_counter() - start)
-        complaints = (*(beside if taught else ()), *check.lines())
-        return Taught(label, tuple(taught), held_out, tuple(known), tuple(unreadable), milliseconds, complaints)
+        return Taught(
+            label,
+            tuple(taught),
+            held_out,
+            tuple(known),
+            tuple(unreadable),
+            1000 * (time.perf_counter() - start),
+            (*(beside if taught else ()), *check.lines()),
+            count(len(taught), [*left, *_left(unreadable), *_left(known)]),
+        )
 
     def evaluate(self, folder: Path) -> Evaluated:
-        """Classify a folder of class folders and compare with the folders' names.
+        """Classify a folder of class folders and compare with the folders' names; of one in parts, what is held out.
 
         Accuracy and confusion are the head's, whether or not `classify` would have called the picture unknown; that is
         counted beside them.
@@ -178,7 +248,10 @@ class Learner(Home):
             ImageError: there is no such folder, or no picture in it.
         """
         found = labelled(folder)
-        files = list(zip(found.files, found.names, strict=True))
+        listed = list(zip(found.files, found.names, found.held, strict=True))
+        asked = any(found.held)
+        files = [(file, label) for file, label, held in listed if held or not asked]
+        left = [*found.left, *(Left(file, "other-part") for file, _, held in listed if asked and not held)]
         serving = self.serving()
         truths: list[str] = []
         embeddings: list[NDArray[np.float32]] = []
@@ -186,7 +259,7 @@ class Learner(Home):
         pictures = self.embed([file for file, _ in files])
         for photo, (_, label) in zip(pictures, files, strict=True):
             if photo.embedding is None:
-                unreadable.append(Skipped(str(photo.path), str(photo.error)))
+                unreadable.append(_skipped(photo))
             else:
                 truths.append(label)
                 embeddings.append(photo.embedding)
@@ -226,6 +299,9 @@ class Learner(Home):
             unmeasured=told(few, judged.labels),
             unreadable=tuple(unreadable),
             generation=serving.generation,
+            layout=f"only {found.parts[1]} is asked" if asked else "",
+            contradictions=tuple(Skipped(str(one.path), one.detail) for one in found.contradictions),
+            files=count(len(truths), [*left, *_left(unreadable)]),
         )
 
     def audit(self, pictures: Sequence[Path] = (), html: Path | None = None) -> Audited:
@@ -247,7 +323,8 @@ class Learner(Home):
 
         if html is not None:
             check_output(html, "audit.html", "a page that edge audit wrote", b"<title>Audit of ")
-        files: Sequence[Path] = find(pictures).files
+        given = find(pictures)
+        files: Sequence[Path] = given.files
         watched = None if pictures else self.uncertain
         if watched is not None:
             files = saved(watched)[: -RECENT - 1 : -1]
@@ -261,16 +338,19 @@ class Learner(Home):
             columns = p.argmax(axis=1).tolist()
             unknown = [bool(self._unknown(serving, x, c)) for x, c in zip(embeddings, columns, strict=True)]
             unsure = least_sure(paths, embeddings, p, unknown, serving.head.labels)
-        unreadable = [Skipped(str(photo.path), str(photo.error)) for photo in seen if photo.error is not None]
+        unreadable = [_skipped(photo) for photo in seen if photo.error is not None]
+        known_ones = [Left(photo.path, "known") for photo in seen if photo.error is None and photo.embedding is None]
+        counted = count(len(fresh), [*given.left, *_left(unreadable), *known_ones])
         found = audit(self, unsure, unreadable, watched)
+        answer = found.answer._replace(files=counted)
         if html is None:
-            return found.answer
+            return answer
         from edge.page import page
 
         text = page(self, found, self.now())
         with replacing(html) as partial:
             partial.write_text(stored(text), encoding="utf-8")
-        return found.answer._replace(page=str(html))
+        return answer._replace(page=str(html))
 
     def export(self, path: Path, labels: Path | None = None) -> Exported:
         """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
@@ -351,8 +431,12 @@ def _known(example: Example, label: str) -> str:
     return f"known already as '{example.label}'; to change it: edge relabel {label} {example.id}"
 
 
-def _pictures(path: photos.Picture) -> Sequence[photos.Picture]:
-    return [path] if isinstance(path, photos.Frame) else find([path]).files
+def _skipped(photo: photos.Photo) -> Skipped:
+    return Skipped(str(photo.path), str(photo.error), photo.error.reason if photo.error else "known")
+
+
+def _left(skipped: Sequence[Skipped]) -> list[Left]:
+    return [Left(Path(one.image), one.kind) for one in skipped]
 
 
 def _source(path: photos.Picture) -> str:

@@ -1,6 +1,7 @@
 """What the commands' answers say to people, as lines of plain text; `--json` says the same to programs. Pure."""
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edge.terminal import confusion_table, percent, plural, table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Renamed,
         Retrained,
         Status,
+        Taught,
         Trusted,
         Unsure,
         Verified,
@@ -97,9 +99,27 @@ def retrained(result: "Retrained") -> list[str]:
     return lines
 
 
+def taught(parts: Sequence["Taught"]) -> list[str]:
+    lines = []
+    for one in parts:
+        kind, kept = ("new picture", " held out") if one.held_out else ("new example", "")
+        spent = f"{one.milliseconds / 1000:.1f} s"
+        lines.append(f"{plural(len(one.examples), kind)} of '{one.label}'{kept} in {spent}")
+    known = [skipped for one in parts for skipped in one.known]
+    if known:
+        lines.append(f"{plural(len(known), 'picture')} not stored again:")
+        lines += [f"  {skipped.image}: {skipped.reason}" for skipped in known[:5]]
+    if len(known) > 5:
+        lines.append(f"  … and {len(known) - 5} more")
+    for one in parts:
+        lines += [f"careful: {f'{one.label}: ' if len(parts) > 1 else ''}{line}" for line in one.complaints]
+    return lines + ["now run: edge retrain"] * any(one.examples and not one.held_out for one in parts)
+
+
 def evaluated(result: "Evaluated") -> list[str]:
     right = round(result.accuracy * result.examples)
-    lines = [
+    lines = [f"parts: {result.layout}"] if result.layout else []
+    lines += [
         f"{percent(result.accuracy)} right: {right} of {result.examples} (95 % interval "
         f"{100 * result.interval[0]:.1f}–{100 * result.interval[1]:.1f}), generation {result.generation}"
     ]

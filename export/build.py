@@ -25,7 +25,7 @@ from edge import bundle, fit
 from edge.answers import Unmeasured
 from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.bundle import Bundle, FactoryDomain, FactoryExamples, Golden
-from edge.count import Files
+from edge.answers import Files
 from edge.domain import Look
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import Evaluation, evaluate
@@ -373,9 +373,8 @@ def _embed_photos(work: _Work, network: _Network) -> _Marked:
             looks.append(photo.look)
             read.append(done - 1)
             hashes.append(photo.image)
-    names = [photos.labels[target] for target in photos.targets[read]]
-    kept, left = sort_out([photos.paths[row] for row in read], hashes, names)
-    work.skipped.extend(left)
+    kept, copies = sort_out([photos.paths[row] for row in read], hashes)
+    work.skipped.extend((*photos.contradictions, *copies))
     chosen = np.array(read, np.int64)[kept]
     labels = photos.targets[chosen]
     check_labels(photos, labels, work.skipped)

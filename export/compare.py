@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.count import Files
+from edge.answers import Files
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import wilson
 from edge.files import replacing

@@ -5,9 +5,8 @@ The layout is that of torchvision's ImageFolder: one folder per label, photos an
     kitchen/cup/1.jpg    kitchen/cup/evening/2.jpg    kitchen/plate/3.png
 
 A folder with such folders in parts (train, val, test) is taken as that. What is not a picture is left out and counted
-(edge/find.py). A photo that cannot be read
-is skipped and reported, and so is the exact copy of another (same bytes): a copy on both sides of a hold-out would
-flatter the figure.
+(edge/find.py). A photo that cannot be read is skipped and reported, and so is the exact copy of another (same bytes):
+a copy on both sides of a hold-out would flatter the figure.
 """
 
 from __future__ import annotations
@@ -46,6 +45,11 @@ class Photos:
     held: NDArray[np.bool_]
     layout: str
     left: tuple[Left, ...]
+
+    @property
+    def contradictions(self) -> tuple[Skipped, ...]:
+        """The photos that lie in the folders of two labels: none of them is among `paths`."""
+        return tuple(Skipped(one.path, one.detail, one.reason) for one in self.left if one.reason == "contradicts")
 
 
 @dataclass(frozen=True)

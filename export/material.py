@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge import fit, preprocess
 from edge.binomial import tail
 from edge.choose import calibrate
-from edge.count import Files
+from edge.answers import Files
 from edge.errors import ImageError
 from edge.head import Head
 from export.build import short_side
@@ -139,7 +139,7 @@ def read_material(
 
     rows: list[int] = []
     found: list[_Read] = []
-    skipped: list[Skipped] = []
+    skipped = list(photos.contradictions)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for row, one in enumerate(pool.map(read, photos.paths)):
             step(row + 1, len(photos.paths))
@@ -148,9 +148,8 @@ def read_material(
             else:
                 rows.append(row)
                 found.append(one)
-    names = [photos.labels[target] for target in photos.targets[rows]]
-    kept, left = sort_out([photos.paths[row] for row in rows], [one.sha256 for one in found], names)
-    skipped += left
+    kept, copies = sort_out([photos.paths[row] for row in rows], [one.sha256 for one in found])
+    skipped += copies
     chosen, found = np.array(rows, np.int64)[kept], [one for one, keep in zip(found, kept, strict=True) if keep]
     targets = photos.targets[chosen]
     check_labels(photos, targets, skipped)

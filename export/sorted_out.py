@@ -1,4 +1,4 @@
-"""Which of the photos that were read count: of equal files one, and none that lies under two labels."""
+"""Which of the photos that were read count: of equal files one. What lies under two labels is not among them."""
 
 from __future__ import annotations
 
@@ -8,49 +8,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.count import Files, Left, count
+from edge.answers import Files
+from edge.count import Left, count
 from edge.errors import DatasetError
 from export.dataset import Photos, Skipped
 
 
-def sort_out(
-    paths: Sequence[Path], hashes: Sequence[str], names: Sequence[str]
-) -> tuple[NDArray[np.bool_], list[Skipped]]:
-    """Keep the first of equal files, and none of those whose labels contradict each other.
+def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.bool_], list[Skipped]]:
+    """Keep the first of equal files.
 
     Args:
         paths: N files.
         hashes: N SHA-256 of their bytes.
-        names: N labels.
 
     Returns:
         bool (N,), true where one counts, and why the others do not.
 
     Example:
-        >>> kept, left = sort_out([Path("a"), Path("b"), Path("c")], ["1", "1", "2"], ["cup", "cup", "cup"])
+        >>> kept, left = sort_out([Path("a"), Path("b"), Path("c")], ["1", "1", "2"])
         >>> kept.tolist(), left[0].reason
         ([True, False, True], 'b is an exact copy of a')
     """
-    rows: dict[str, list[int]] = {}
-    for row, image in enumerate(hashes):
-        rows.setdefault(image, []).append(row)
-    kept = np.ones(len(paths), np.bool_)
-    left: list[Skipped] = []
-    for equal in rows.values():
-        first, other = equal[0], next((row for row in equal if names[row] != names[equal[0]]), None)
-        if other is not None:
-            kept[equal] = False
-            reason = (
-                f"{paths[first]} and {paths[other]} are the same photo under two labels, {names[first]!r} and "
-                f"{names[other]!r}; keep it in the folder of its true label"
-            )
-            left += [Skipped(paths[row], reason, "contradicts") for row in equal]
-        else:
-            kept[equal[1:]] = False
-            left += [
-                Skipped(paths[row], f"{paths[row]} is an exact copy of {paths[first]}", "copy") for row in equal[1:]
-            ]
-    return kept, left
+    first: dict[str, int] = {}
+    kept = np.array([first.setdefault(image, row) == row for row, image in enumerate(hashes)], np.bool_)
+    copies = [
+        Skipped(path, f"{path} is an exact copy of {paths[first[image]]}", "copy")
+        for path, image, keep in zip(paths, hashes, kept, strict=True)
+        if not keep
+    ]
+    return kept, copies
 
 
 def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[Skipped]) -> None:
@@ -68,9 +54,7 @@ def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[S
     for target, label in enumerate(photos.labels):
         if target not in targets:
             first = next((one for one in skipped if of.get(one.path) == target), None)
-            verb = "used" if first and first.kind == "contradicts" else "read"
-            reason = first.reason if first else "add photos"
-            raise DatasetError(f"no photo of class {label!r} can be {verb}; {reason}")
+            raise DatasetError(f"no photo of class {label!r} can be read; {first.reason if first else 'add photos'}")
 
 
 def counted(photos: Photos, read: int, skipped: Sequence[Skipped]) -> Files:

@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import bundle, fit
-from edge.answers import Unmeasured
+from edge.answers import Files, Unmeasured
 from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.bundle import Bundle, FactoryDomain, FactoryExamples, Golden
-from edge.answers import Files
 from edge.domain import Look
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import Evaluation, evaluate

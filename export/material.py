@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import fit, preprocess
+from edge.answers import Files
 from edge.binomial import tail
 from edge.choose import calibrate
-from edge.answers import Files
 from edge.errors import ImageError
 from edge.head import Head
 from export.build import short_side

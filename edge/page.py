@@ -94,9 +94,10 @@ def _head(home: "Home", answer: Audited, now: str) -> str:
     about = escape(answer.note)
     if answer.loo_interval is not None:
         low, high = answer.loo_interval
+        part = f" of {len(answer.labels) - len(answer.unmeasured)} labels" if answer.unmeasured else ""
         about = (
             f"named rightly by a head that was not taught them (95 % interval {100 * low:.0f}–{100 * high:.0f}), "
-            f"measured on {SCOPES[answer.scope]}" + (f"; {escape(answer.note)}" if answer.note else "")
+            f"measured on {SCOPES[answer.scope]}{part}" + (f"; {escape(answer.note)}" if answer.note else "")
         )
     doubts = sum(s.likely for s in answer.suspects)
     tiles = [
@@ -117,7 +118,8 @@ def _head(home: "Home", answer: Audited, now: str) -> str:
 
 def _suspects(answer: Audited, shown: Sequence[Suspect], pictures: Mapping[int, bytes]) -> str:
     if not answer.suspects:
-        return "<h2>No label looks wrong</h2><p>Every example is named as it was taught, by a head not taught it.</p>"
+        measured = "Every example that could be measured" if answer.unmeasured else "Every example"
+        return f"<h2>No label looks wrong</h2><p>{measured} is named as it was taught, by a head not taught it.</p>"
     likely, hard = ([s for s in shown if s.likely is wanted] for wanted in (True, False))
     text = ""
     if likely:

@@ -60,9 +60,14 @@ def _measured(result: "Retrained | Audited", brackets: str = "", how: str = "") 
         return [f"accuracy: {result.note}"]
     figure = _accuracy(result.loo_accuracy, result.loo_interval)
     return [
-        f"accuracy: {figure}{brackets}, measured on {SCOPES[result.scope]}{how}",
+        f"accuracy: {figure}{brackets}, measured on {SCOPES[result.scope]}{_part(result)}{how}",
         *([f"  {result.note}"] if result.note else []),
     ]
+
+
+def _part(result: "Retrained | Audited") -> str:
+    """Of how many labels a figure is, if not of all."""
+    return f" of {len(result.labels) - len(result.unmeasured)} labels" if result.unmeasured else ""
 
 
 def retrained(result: "Retrained") -> list[str]:
@@ -217,8 +222,11 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
     held_out = any(entry.held_out_examples for entry in entries)
     head = ["generation", "", "made", "examples", "right, each left out", *(["held out"] * held_out), "labels"]
     rows = [_entry(entry, held_out) for entry in entries]
-    partly = [(e, [u for u in e.unmeasured if u.examples]) for e in entries]
-    refused = [f"{e.generation}: {note(few, e.loo_accuracy is not None)}" for e, few in partly if few]
+    partly: dict[str, list[str]] = {}  # the generations by what was not measured
+    for e in entries:
+        if few := [u for u in e.unmeasured if u.examples]:
+            partly.setdefault(note(few, e.loo_accuracy is not None), []).append(str(e.generation))
+    refused = [f"{', '.join(numbers)}: {told}" for told, numbers in partly.items()]
     refused += [f"{e.generation} is clearly worse: {e.refusal}" for e in entries if not e.promoted and e.refusal]
     return [*table([head, *rows], right=[0, 3]), *([""] if refused else []), *refused]
 
@@ -297,7 +305,7 @@ def audited(result: "Audited") -> list[str]:
         most=5,
     )
     if not result.suspects:
-        lines += ["", "no label looks wrong"]
+        lines += ["", "no label looks wrong" + (" among those that could be measured" if result.unmeasured else "")]
     section(
         "nearly the same picture under two labels:",
         [

@@ -62,7 +62,11 @@ def test_a_burst_of_each_new_label_makes_a_head_that_serves(bursts: Run) -> None
         out = bursts(command)[1]
         assert "all 8 pictures of 'open' are of one session" in out
         assert "nan" not in out.lower()
-    assert bursts("retrain", "--if-taught")[1] == "", "nothing is new"
+    assert bursts("retrain", "--if-taught", "--json")[0] == 0, "nothing is new"
+    audited = bursts("audit")[1]
+    assert "measured on all examples of 3 labels" in audited
+    assert "no label looks wrong\n" not in audited, "of the bursts that is not known"
+    assert ask(bursts, "status")["generation"] == 2
 
 
 def test_nothing_that_can_be_measured_is_told_everywhere_and_the_head_serves(only_bursts: Run, tmp_path: Path) -> None:

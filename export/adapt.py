@@ -392,5 +392,5 @@ def _write(result: Adapted, embedder: nn.Module) -> None:
     with replacing(folder / adapted.WEIGHTS) as partial:
         partial.write_bytes(save({name: tensor.contiguous() for name, tensor in backbones.state(embedder).items()}))
     with replacing(folder / adapted.REPORT) as partial:
-        partial.write_text(report(result), encoding="utf-8")
+        partial.write_text(report(result), encoding="utf-8", errors="backslashreplace")
     adapted.write(folder, result.adaptation)

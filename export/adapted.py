@@ -70,7 +70,7 @@ def is_adapted(folder: Path) -> bool:
 def write(folder: Path, adaptation: Adaptation) -> None:
     """Write adapted.json, whole or not at all."""
     with replacing(folder / JSON) as partial:
-        partial.write_text(json.dumps(asdict(adaptation), indent=1, ensure_ascii=False), encoding="utf-8")
+        partial.write_text(json.dumps(asdict(adaptation), indent=1), encoding="utf-8")  # ASCII: paths of any bytes
 
 
 def read(folder: Path) -> Adaptation:

@@ -159,6 +159,7 @@ class _Marked:
     """The examples that go into the bundle, their files, and bool (N,): which of them the figure is measured on."""
 
     examples: FactoryExamples
+    embeddings: NDArray[np.float32]
     paths: tuple[Path, ...]
     held: NDArray[np.bool_]
     groups: NDArray[np.int64]
@@ -217,11 +218,11 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         unmeasured=_unmeasured(work, marked) if evaluation else (),
         group_by=plan.group_by,
         groups=examples.groups,
-        bursts=find_bursts(marked.paths, examples.labels, labels, examples.embeddings) if told else Bursts(),
+        bursts=find_bursts(marked.paths, examples.labels, labels, marked.embeddings) if told else Bursts(),
         odd=odd_photos(marked.paths, work.looks, [labels[target] for target in examples.labels]),
         warnings=(
             *((lost,) if lost else ()),
-            *(check_embeddings(examples.embeddings, network.info.name) if network.is_own else ()),
+            *(check_embeddings(marked.embeddings, network.info.name) if network.is_own else ()),
         ),
         layout=work.photos.layout,
         files=counted(work.photos, len(examples.labels), work.skipped),
@@ -387,7 +388,8 @@ def _embed_photos(work: _Work, network: _Network) -> _Marked:
         held = np.isin(images, np.array(work.adaptation.held_out, images.dtype))
     else:
         trained_on, held = np.zeros(len(labels), np.bool_), _held(work, chosen, groups)
-    return _Marked(FactoryExamples(embeddings, labels, trained_on, in_groups(groups)), paths, held, groups)
+    examples = FactoryExamples(embeddings, labels, trained_on, in_groups(groups))
+    return _Marked(examples, embeddings, paths, held, groups)
 
 
 def _groups(work: _Work, paths: tuple[Path, ...]) -> NDArray[np.int64]:
@@ -437,8 +439,8 @@ def _measure(work: _Work, marked: _Marked) -> Evaluation | None:
     with _Stage(work, "fitting the head"):
         names = np.array(work.photos.labels, np.object_)[examples.labels]
         together = tuple(None if group < 0 else str(group) for group in examples.groups[~held].tolist())
-        head = fit.fit(fit.Examples(examples.embeddings[~held], tuple(names[~held]), together)).head
-        return evaluate(head.probabilities(examples.embeddings[held]), list(names[held]), head.labels, held_out=True)
+        head = fit.fit(fit.Examples(marked.embeddings[~held], tuple(names[~held]), together)).head
+        return evaluate(head.probabilities(marked.embeddings[held]), list(names[held]), head.labels, held_out=True)
 
 
 def _unmeasured(work: _Work, marked: _Marked) -> tuple[Unmeasured, ...]:

@@ -136,7 +136,8 @@ def test_a_home_of_the_program_before_remembers_what_was_renamed_and_forgotten(
     learner.close()
     old = sqlite3.connect(learner.home / FILE)  # as 0.1.0 wrote it: it knew the labels by their place in the bundle
     old.executescript(
-        "DROP TABLE factory; ALTER TABLE examples DROP COLUMN look; DELETE FROM meta WHERE key IN ('own_bundles', 'own_folder'); PRAGMA user_version = 5"
+        "DROP TABLE factory; ALTER TABLE examples DROP COLUMN look; "
+        "DELETE FROM meta WHERE key IN ('own_bundles', 'own_folder'); PRAGMA user_version = 5"
     )
     old.close()
     for bundle in (newer, tiny_bundle):

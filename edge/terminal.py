@@ -40,7 +40,7 @@ def run(command: click.Command, name: str, interrupted: str = "what was reported
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.message = shown(error.message)  # a file's name in it must not forge a line
+        vars(error)["message"] = shown(error.message)  # a file's name in it must not forge a line
         told = io.StringIO()
         error.show(told)
         for line in told.getvalue().rstrip("\n").split("\n"):

@@ -77,6 +77,10 @@ def test_a_disk_without_room_is_named_and_read_all_the_same(home: Path, disk: Pa
     with Learner.open(home) as learner:
         with pytest.raises(EdgeError, match="the disk is full; free some space and repeat the command"):
             learner.teach("brick", [pictures / "brick"])
+        for kind in ("onnx", "tflite"):
+            with pytest.raises(EdgeError, match=rf"disk/whole\.{kind} cannot be written \(No space left on device\)"):
+                learner.export(disk / f"whole.{kind}", disk / "labels.txt")
+        assert not [*disk.glob("*.txt"), *disk.glob("*whole*")]
         assert all(isinstance(answer, Answer) for answer in learner.classify(sorted((pictures / "coins").iterdir())))
     assert all(finding.ok for finding in verify(home).findings)
     filler.unlink()

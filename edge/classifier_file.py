@@ -30,7 +30,7 @@ def check_model(path: Path, kind: str) -> None:
         return
     data = path.read_bytes()
     if data and not (_is_onnx(data) if kind == "onnx" else data[4:8] == _TFLITE):
-        raise BundleError(f"{path} exists and is not a model in {kind} format; delete it, or name another file")
+        raise BundleError(f"{path} exists and is not a model in {kind} format; name another file")
 
 
 def check_list(path: Path, labels: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ def check_list(path: Path, labels: Sequence[str]) -> None:
         return
     found = path.read_bytes().decode("utf-8", "replace").split("\n")
     if found != [""] and not set(found) & set(labels):
-        raise BundleError(f"{path} exists and lists none of the labels here; delete it, or name another file")
+        raise BundleError(f"{path} exists and lists none of the labels here; name another file")
 
 
 def write(path: Path, data: bytes) -> None:

@@ -144,4 +144,4 @@ def check_output(path: Path, example: str, kind: str = "", mark: bytes = b"") ->
         with path.open("rb") as file:
             start = file.read(4096)
         if start and mark not in start:
-            raise BundleError(f"{path} exists and is not {kind}; delete it, or name another file")
+            raise BundleError(f"{path} exists and is not {kind}; name another file")

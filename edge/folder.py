@@ -65,7 +65,7 @@ class Journal:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             self._torn = self._read()
         except OSError as error:
-            raise HomeError(f"{self.path} cannot be used ({error.strerror}); mend it, or delete it") from error
+            raise HomeError(f"{self.path} cannot be used ({error.strerror}); move it elsewhere") from error
 
     def has(self, name: str, stamp: Stamp) -> bool:
         """Whether this picture has been answered."""

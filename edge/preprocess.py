@@ -40,7 +40,7 @@ CROP_BYTES = 32_000  # of a kept crop
 MAX_BYTES = 100_000_000  # of one file
 MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
 MAX_PIXELS = 40_000_000  # decoded at once
-MAX_MEMORY = 190_000_000  # bytes that one picture may take while it is decoded, of a board of 512 MB
+MAX_MEMORY = 200_000_000  # bytes that one picture may take while it is decoded, of a board of 512 MB
 MAX_LENGTH = 65_535  # pixels a side; Pillow keeps 16 bytes for each row beside its pixels
 # Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. A file's first
 # bytes say which one it is, and that plugin alone is asked.
@@ -55,7 +55,8 @@ _TURNS = dict(enumerate((
 ), 2))  # fmt: skip
 _DEPTHS = (8, 10, 12, 14, 16, 24)  # bits of a grey value
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 3, "I;16B": 3, "I;16L": 3, "I;16N": 3}  # a pixel in memory; else 4
-_OVERHEAD = {"WEBP": 11, "TIFF": 4, "GIF": 4}  # bytes a pixel that the decoder holds for itself, measured
+# Bytes a pixel that the decoder holds for itself, measured; HEIF's lets a phone's 24 million pixels through.
+_OVERHEAD = {"WEBP": 11, "TIFF": 4, "GIF": 4, "AVIF": 5, "HEIF": 3.8, "JPEG2000": 15.5}
 _PROGRESSIVE = 2  # bytes a pixel and channel: such a JPEG is held whole, at whatever scale it is asked for
 _STRIP = 1_000_000  # pixels converted at once
 _LARGE = 40_000_000  # bytes; of pictures that take more, one is decoded at a time, however many threads there are

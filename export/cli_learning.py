@@ -300,7 +300,9 @@ def pretrain(
     check_weights(output)
     check_log(log)
     if saved.exists() and not resume:
-        raise BundleError(f"{saved} holds a run that was stopped; give --resume to go on, or delete it to begin anew")
+        raise BundleError(
+            f"{saved} holds a run that was stopped; give --resume to go on, or move it elsewhere to begin anew"
+        )
     recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
     with spread() as here:
         progress = Progress("pretraining")

@@ -243,7 +243,7 @@ class _Run:
             return
         mine, its = asdict(self.recipe), state.get("recipe")
         if its != mine:
-            raise BundleError(f"{file} is of another run ({its}, now {mine}); delete it to begin anew")
+            raise BundleError(f"{file} is of another run ({its}, now {mine}); move it elsewhere to begin anew")
         self.step = state["step"]
         self.lessons.load_state_dict(state["lessons"])
         self.averaged.load_state_dict(state["averaged"])

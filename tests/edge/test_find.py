@@ -1,19 +1,25 @@
 """Which files of a folder are pictures: told by what they hold; whatever is left out is counted, with its reason."""
 
+import ast
 import os
+import re
 import socket
+import struct
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import features
 
 from edge.count import REASONS, Left, count, line, partly
 from edge.errors import DatasetError, ImageError
 from edge.find import find, labelled
 from edge.kinds import kind
+from edge.preprocess import load
 
-from .kinds import PICTURE, WRITERS, Writer, write
+from .kinds import PICTURE, WRITERS, Writer, encoded, write
 
 
 def reasons(left: tuple[Left, ...]) -> Counter[str]:
@@ -197,3 +203,83 @@ def test_a_class_without_photos_is_told_with_its_own_reason(tree: Tree) -> None:
         text.write_text("x")
     with pytest.raises(DatasetError, match="class 'plate' has no photo .*1 text file"):
         labelled(folder)
+
+
+LIBRARY = {"AVIF": "avif", "JPEG2000": "jpg_2000"}
+NEWER = {"HEIF": ("phone", "heic"), "AVIF": ("browser", "avif"), "JPEG2000": ("scan", "jpeg-2000")}
+
+
+def newer(format: str) -> bytes:
+    """A picture in a format that not every device reads."""
+    if format == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    elif (format == "AVIF" and "avif" not in features.modules) or not features.check(LIBRARY[format]):
+        pytest.skip(f"this Pillow has no {format}")
+    return encoded(format)
+
+
+@pytest.mark.parametrize("format", NEWER)
+def test_a_newer_format_is_read_where_its_library_is_here(tmp_path: Path, format: str) -> None:
+    (tmp_path / "IMG_0001").write_bytes(newer(format))
+    pixels = load(find([tmp_path]).files[0])
+    assert abs(pixels.astype(int) - (180, 70, 50)).max() < 12
+
+
+@pytest.mark.parametrize("format", NEWER)
+@pytest.mark.parametrize("ending", [".jpg", "", ".HEIC"])
+def test_a_newer_format_is_named_with_what_to_do_where_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, ending: str
+) -> None:
+    path = tmp_path / f"IMG_0001{ending}"
+    path.write_bytes(newer(format))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "PIL.AvifImagePlugin", None)
+    monkeypatch.setitem(sys.modules, "PIL.Jpeg2KImagePlugin", None)
+    assert find([tmp_path]).files == (path,)
+    with pytest.raises(ImageError, match="convert it|save it as JPEG") as caught:
+        load(path)
+    reason = NEWER[format][1]
+    assert caught.value.reason == reason
+    said = line(count(0, [Left(path, reason)]))
+    assert ("edge-transfer[heic]" in str(caught.value)) == (reason == "heic") == ("edge-transfer[heic]" in said)
+    assert partly(count(0, [Left(path, reason)]))
+
+
+def test_a_raw_picture_in_a_tiff_is_not_taken_for_its_thumbnail(tmp_path: Path) -> None:
+    data = encoded("TIFF")
+    (start,) = struct.unpack_from("<I", data, 4)
+    (many,) = struct.unpack_from("<H", data, start)
+    entries = [data[at : at + 12] for at in range(start + 2, start + 2 + 12 * many, 12)]
+    entries += [struct.pack("<HHII", 254, 4, 1, 1), struct.pack("<HHII", 330, 4, 1, 8)]
+    tags = {struct.unpack_from("<H", entry): entry for entry in entries}
+    end = data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", len(tags))
+    (tmp_path / "a.dng").write_bytes(end + b"".join(tags[tag] for tag in sorted(tags)) + bytes(4))
+    with pytest.raises(ImageError, match="raw picture") as caught:
+        load(tmp_path / "a.dng")
+    assert caught.value.reason == "raw"
+
+
+def test_the_same_photo_under_two_labels_is_among_none_of_them(tree: Tree) -> None:
+    folder = tree("cup/1.jpg", "cup/2.jpg", "plate/3.jpg", "plate/4.jpg")
+    (folder / "plate" / "4.jpg").write_bytes((folder / "cup" / "2.jpg").read_bytes())
+    found = labelled(folder)
+    assert [file.name for file in found.files] == ["1.jpg", "3.jpg"]
+    assert reasons(found.left) == {"contradicts": 2}
+    for one in found.contradictions:
+        assert all(text in one.detail for text in ("2.jpg (cup)", "4.jpg (plate)"))
+    (folder / "plate" / "3.jpg").write_bytes((folder / "cup" / "1.jpg").read_bytes())
+    with pytest.raises(DatasetError, match="class 'cup' has no photo of its own .*two labels"):
+        labelled(folder)
+
+
+def test_nothing_that_we_say_advises_to_delete_a_file() -> None:
+    package = Path(count.__code__.co_filename).parent
+    places = [package, *[folder for folder in [package.parent / "export"] if folder.is_dir()]]
+    said = [
+        (file.name, node.value)
+        for place in places
+        for file in place.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [one for one in said if re.search(r"(; |or |, )delete ", one[1])]

@@ -83,7 +83,7 @@ def accuracy(rows: list[Row], size: int) -> None:
     for folder in sets:
         train, val = find_photos(folder / "train"), find_photos(folder / "val")
         names = np.array(train.labels)
-        pixels = [np.stack([p for p in decoded(part.paths, size, short_side(size)) if p is not None])
+        pixels = [np.stack([p for p in decoded(part.paths, size, short_side(size)) if isinstance(p, np.ndarray)])
                   for part in (train, val)]  # fmt: skip
         y, truth = names[train.targets], np.array(val.labels)[val.targets]
         for row in rows:
@@ -133,7 +133,7 @@ def main() -> None:
     if flowers.is_dir():
         chosen = find_photos(flowers)
         some = [chosen.paths[i] for i in pick_calibration(chosen.targets, 64)]
-        photos = np.stack([p for p in decoded(some, size, short_side(size)) if p is not None])
+        photos = np.stack([p for p in decoded(some, size, short_side(size)) if isinstance(p, np.ndarray)])
     rows = [row for name, loaded in load(options.also) for row in forms(name, loaded, photos, name == "embedded")]
     if options.only in (None, "speed"):
         speed(rows, size)

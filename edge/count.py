@@ -53,6 +53,7 @@ REASONS = {
     "other-part": Reason(
         "in a part of the data set that is not used here", "in a part of the data set that is not used here", ""
     ),
+    "not-asked": Reason("not asked, as a sample is enough", "not asked, as a sample is enough", ""),
     "copy": Reason("exact copy", "exact copies", ""),
     "known": Reason("known already", "known already", ""),
     "video": Reason("video", "videos", "take single pictures from them"),

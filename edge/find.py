@@ -16,7 +16,7 @@ from typing import NamedTuple
 from edge.count import Left, count, line
 from edge.errors import DatasetError, ImageError
 from edge.files import sha256
-from edge.kinds import CALLED, HEAD, kind
+from edge.kinds import CALLED, HEAD, Kind, kind
 from edge.labels import clean
 
 _SYSTEM = frozenset({
@@ -146,8 +146,7 @@ def reason(path: Path) -> str:
     if path.suffix.lower() in CALLED:
         return ""
     try:
-        with path.open("rb") as file:
-            found = kind(file.read(HEAD))
+        found = _kind(path)
     except OSError:
         return "unreadable"
     return "" if found.is_picture else found.reason if found.reason not in ("empty", "damaged") else "other"
@@ -156,6 +155,11 @@ def reason(path: Path) -> str:
 def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, or an operating system's or a disk station's own."""
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
+
+
+def _kind(path: Path) -> Kind:
+    with path.open("rb") as file:
+        return kind(file.read(HEAD))
 
 
 class _Seen:
@@ -276,6 +280,8 @@ def _contradictions(alike: Sequence[tuple[Path, str]]) -> Iterator[tuple[Path, s
         with contextlib.suppress(OSError):
             same.setdefault(sha256(file), []).append((file, name))
     for group in same.values():
+        if len({name for _, name in group}) == 1 or not _kind(group[0][0]).is_picture:
+            continue  # the same web page or nothing at all, under names of pictures
         for file, name in group:
             other = next((one for one in group if one[1] != name), None)
             if other:

@@ -21,7 +21,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.answers import Files
 from edge.backbone import Backbone
+from edge.count import Left, count
 from edge.errors import BundleError, DatasetError
 from edge.find import find
 from edge.gate import Background
@@ -47,6 +49,7 @@ class Generic:
     background: Background
     source: str
     skipped: tuple[Skipped, ...] = ()
+    files: Files | None = None  # of the folder
 
 
 def shipped(fingerprint: str, file: Path = FILE) -> Generic | None:
@@ -71,14 +74,14 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; name one of generic photos, of anything but your labels")
-    files = find([folder]).files
+    files, left = find([folder])
     rows: list[NDArray[np.float32]] = []
     kinds: list[str] = []
     skipped: list[Skipped] = []
     for done, photo in enumerate(embed(files, network, info), 1):
         step(done, len(files))
         if photo.embedding is None:
-            skipped.append(Skipped(photo.path, str(photo.error)))
+            skipped.append(Skipped(photo.path, str(photo.error), photo.error.reason if photo.error else "damaged"))
         else:
             rows.append(photo.embedding)
             kinds.append(str(photo.path.parent))
@@ -86,9 +89,10 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
         raise DatasetError(
             f"{folder} holds {len(rows)} generic photos that can be read, {FEWEST} are needed; add more, of all sorts"
         )
+    counted = count(len(rows), [*left, *(Left(one.path, one.kind) for one in skipped)])
     known = len(set(kinds))
     source = f"{len(rows):,} generic photos" + (f" of {known} kinds" if known > 1 else "")
-    return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped))
+    return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped), counted)
 
 
 def save(file: Path, generic: Generic, fingerprint: str) -> None:

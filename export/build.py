@@ -25,6 +25,7 @@ from edge import bundle, fit
 from edge.answers import Files, Unmeasured
 from edge.backbone import Backbone, find_runtime, open_backbone
 from edge.bundle import Bundle, FactoryDomain, FactoryExamples, Golden
+from edge.count import line
 from edge.domain import Look
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import Evaluation, evaluate
@@ -119,7 +120,8 @@ class Built:
         odd: Photos that show nothing, or look otherwise than the others.
         warnings: What else makes one careful, each in a line.
         layout: What was made of a folder in parts, in words; "" where it has none.
-        files: What became of all files of the folder.
+        files: What became of all files of the folder, and
+        background_files: of that of generic photos; None if there was none.
         skipped: Photos that were left out.
         seconds: By stage.
         cut_off: What the network does not see of the typical photo.
@@ -136,6 +138,7 @@ class Built:
     warnings: tuple[str, ...]
     layout: str
     files: Files
+    background_files: Files | None
     skipped: tuple[Skipped, ...]
     seconds: Mapping[str, float]
     cut_off: CutOff
@@ -226,6 +229,7 @@ def build(plan: Plan, watcher: Watcher) -> Built:
         ),
         layout=work.photos.layout,
         files=counted(work.photos, len(examples.labels), work.skipped),
+        background_files=generic.files if generic else None,
         skipped=tuple(work.skipped),
         seconds=work.seconds,
         cut_off=cut,
@@ -427,7 +431,8 @@ def _background(work: _Work, network: _Network) -> Generic | None:
     with _Stage(work, "embedding generic photos"):
         generic = of_folder(folder, network.running, network.info, work.watcher.step)
     work.skipped.extend(generic.skipped)
-    work.watcher.said(f"background: {generic.source}")
+    counted = f"; {line(generic.files)}" if generic.files else ""
+    work.watcher.said(f"background: {generic.source}{counted}")
     return generic
 
 

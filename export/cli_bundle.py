@@ -123,7 +123,7 @@ def build(
         report_skipped(built.skipped)
         for line in _lines(built):
             say(line)
-    return PARTLY if partly(built.files) else 0
+    return PARTLY if partly(built.files) or (built.background_files and partly(built.background_files)) else 0
 
 
 @click.command()
@@ -170,8 +170,7 @@ def check(bundle: Path) -> None:
 def _lines(built: Built) -> list[str]:
     """What was built, for people: the figure with all that it leaves out beside it."""
     manifest, evaluation = built.bundle.manifest, built.evaluation
-    lines = [line(built.files)] if built.files.left_out else []
-    lines += [f"parts: {built.layout}"] if built.layout else []
+    lines = [f"parts: {built.layout}"] if built.layout else []
     total = sum(built.examples.values())
     lines.append(f"{plural(total, 'example')} of {plural(len(built.examples), 'label')}: {_counts(built.examples)}")
     lines.append(_accuracy_line(manifest.accuracy))
@@ -193,7 +192,7 @@ def _lines(built: Built) -> list[str]:
             lines += ["", "what it is (rows) and what it was called (columns):"]
             lines += [*confusion_table(evaluation.labels, evaluation.labels, evaluation.confusion.tolist()), ""]
     size, seconds = built.bundle.path.stat().st_size / 1e6, sum(built.seconds.values())
-    return [*lines, f"{built.bundle.path}: {size:.1f} MB, built in {seconds:.0f} s"]
+    return [*lines, f"{built.bundle.path}: {size:.1f} MB, built in {seconds:.0f} s", line(built.files)]
 
 
 def _built(built: Built) -> dict[str, Any]:
@@ -219,6 +218,7 @@ def _built(built: Built) -> dict[str, Any]:
         "cut_off": built.cut_off._asdict(),
         "layout": built.layout or None,
         "counted": to_json(built.files),
+        "background_counted": to_json(built.background_files),
         "skipped": skipped_json(built.skipped),
         "seconds": {stage: round(seconds, 3) for stage, seconds in built.seconds.items()},
     }  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from edge.count import line, partly
+from edge.count import line, partly, together
 from edge.errors import BundleError
 from edge.manifest import FITS
 from edge.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
@@ -112,8 +112,6 @@ def adapt(
         })  # fmt: skip
     else:
         report_skipped(skipped)
-        if result.material.files.left_out:
-            say(line(result.material.files))
         rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
         for outcome in result.outcomes:
             figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
@@ -131,6 +129,7 @@ def adapt(
             say(f"careful: {result.adaptation.report['careful']}")
         say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
         say(f"next: edge-export build {output} -o {output.resolve().name}.edge")
+        say(line(result.material.files))
     return PARTLY if partly(result.material.files) else 0
 
 
@@ -223,8 +222,6 @@ def compare(
         for reason in found.failed:
             complain(f"left out: {reason}")
         report_skipped(found.skipped)
-        if found.files.left_out:
-            say(line(found.files))
         rows = [("network", "pixels", "right", "95 % interval", "LogME", "ms", "MB", "")]
         for one in found.ranked:
             low, high = (f"{100 * end:.1f}" for end in one.interval)
@@ -254,6 +251,7 @@ def compare(
         say(found.advice)
         if picture:
             say(f"{picture}: accuracy against latency")
+        say(line(found.files))
     return PARTLY if found.failed or partly(found.files) else 0
 
 
@@ -285,11 +283,12 @@ def pretrain(
     start: Path | None,
     seed: int,
     resume: bool,
-) -> None:
+) -> int:
     """Train a backbone from nothing on DATA: folders of class folders, or packed arrays (.npz, .npy).
 
     Spread it over processes or machines with `torchrun --nproc-per-node N -m export pretrain …`.
     """
+    from edge.answers import to_json
     from export.pictures import Pictures
     from export.pretrain import Recipe, Report, Teacher, save_weights
     from export.pretrain import pretrain as train
@@ -315,18 +314,26 @@ def pretrain(
 
         master = Teacher(teacher_arch, teacher, here.device) if teacher else None
         try:
-            weights = train(recipe, [Pictures.read(path) for path in data], master, saved, here, tell, start)
+            sources = [Pictures.read(path) for path in data]
+            weights = train(recipe, sources, master, saved, here, tell, start)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("give the same command with --resume to go on" if saved.exists() else "") from None
         if not here.is_first:
-            return
+            return 0
         save_weights(output, weights)
         saved.unlink()
+    files = together(source.files for source in sources)
     if cli.as_json():
-        say_json({"weights": str(output), "bytes": output.stat().st_size, "log": str(log), "recipe": asdict(recipe)})
+        say_json({
+            "weights": str(output), "bytes": output.stat().st_size, "log": str(log), "recipe": asdict(recipe),
+            "files": to_json(files),
+        })  # fmt: skip
     else:
         say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; what happened on the way is in {log}")
         say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
+        if files.seen:
+            say(line(files))
+    return PARTLY if partly(files) else 0
 
 
 for _command in (adapt, compare, pretrain):

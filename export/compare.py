@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import Files
+from edge.count import Left
 from edge.errors import BundleError, DatasetError
 from edge.evaluate import wilson
 from edge.files import replacing
@@ -234,4 +235,6 @@ def _some(photos: Photos, seed: int) -> Photos:
         return photos
     rows = np.sort(pick_calibration(photos.targets, PHOTOS, seed))
     paths = tuple(photos.paths[row] for row in rows)
-    return replace(photos, paths=paths, targets=photos.targets[rows], held=photos.held[rows])
+    asked = set(paths)
+    left = (*photos.left, *(Left(path, "not-asked") for path in photos.paths if path not in asked))
+    return replace(photos, paths=paths, targets=photos.targets[rows], held=photos.held[rows], left=left)

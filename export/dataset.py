@@ -138,18 +138,20 @@ def read_pixels(paths: Sequence[Path], size: int, short_side: int, fit: str = "c
         paths: Which.
         size, short_side, fit: As `edge.preprocess.load` takes them.
     """
-    read = [pixels for pixels in decoded(paths, size, short_side, fit) if pixels is not None]
+    read = [pixels for pixels in decoded(paths, size, short_side, fit) if not isinstance(pixels, ImageError)]
     return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
 
 
-def decoded(paths: Sequence[Path], size: int, short_side: int, fit: str = "crop") -> Iterator[NDArray[np.uint8] | None]:
-    """Decode photos on all cores, in order: uint8 (size, size, 3) of each, None of those that cannot be read."""
+def decoded(
+    paths: Sequence[Path], size: int, short_side: int, fit: str = "crop"
+) -> Iterator[NDArray[np.uint8] | ImageError]:
+    """Decode photos on all cores, in order: uint8 (size, size, 3) of each, or why it cannot be read."""
 
-    def decode(path: Path) -> NDArray[np.uint8] | None:
+    def decode(path: Path) -> NDArray[np.uint8] | ImageError:
         try:
             return preprocess.load(path, size, short_side, fit)
-        except ImageError:
-            return None
+        except ImageError as error:
+            return error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(decode, paths)

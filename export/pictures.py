@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
 
-from edge.errors import DatasetError
+from edge.answers import Files
+from edge.count import Left, count
+from edge.errors import DatasetError, ImageError
 from export.backbones import MEAN, STD
 from export.dataset import decoded, find_photos
 
@@ -27,6 +29,7 @@ AREA = 0.25, 1.0  # of the picture that a view shows
 SHAPE = 3 / 4, 4 / 3  # width : height of what a view shows
 LIGHT = 0.6, 1.4  # factors of brightness, contrast and saturation
 NO_LABEL = -1
+NONE = Files(0, 0)
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,20 @@ class Pictures:
         images: uint8 (N, S, S, 3), RGB.
         labels: int (N,), or None.
         classes: How many labels there are; 0 without.
+        files: What became of the files of a folder.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     classes: int
+    files: Files = NONE
 
     @classmethod
     def read(cls, path: Path) -> Pictures:
         """Read class folders of photos, or a packed array: `.npz` with `images` (N, S, S, 3) and perhaps `labels` (N,),
         or `.npy` of images alone, which stays on the disk, so that several processes share the memory of one.
 
-        Photos that cannot be read are passed over.
+        Photos that cannot be read are left out, and counted.
 
         Raises:
             DatasetError: It is neither.
@@ -79,12 +84,16 @@ class Pictures:
         side = min(LARGEST, _usual_side(photos.paths))
         images = np.empty((len(photos.paths), side, side, 3), np.uint8)
         kept = np.zeros(len(images), np.bool_)
+        left = list(photos.left)
         for row, pixels in enumerate(decoded(photos.paths, side, side)):
-            if pixels is not None:
+            if isinstance(pixels, ImageError):
+                left.append(Left(photos.paths[row], pixels.reason))
+            else:
                 images[row], kept[row] = pixels, True
         if not kept.any():
             raise DatasetError(f"not one photo in {path} can be read; put readable ones there")
-        return cls(images[kept], photos.targets[kept].astype(np.int64), len(photos.labels))
+        files = count(int(kept.sum()), left)
+        return cls(images[kept], photos.targets[kept].astype(np.int64), len(photos.labels), files)
 
 
 @dataclass(frozen=True)

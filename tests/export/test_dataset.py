@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from edge.errors import DatasetError
+from export import cli
 from export.dataset import find_photos, hold_out, pick_calibration, read_pixels
+from export.material import read_material
+from tests.edge.conftest import DATA
+from tests.edge.kinds import WRITERS, Writer, write
 
 Folder = Callable[..., Path]
 
@@ -96,3 +102,53 @@ def test_calibration_takes_the_classes_in_turn(t: np.ndarray, count: int) -> Non
     taken = np.bincount(t[chosen], minlength=5)
     for label, total in enumerate(np.bincount(t, minlength=5)):
         assert taken[label] >= min(total, taken.max() - 1)
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda one: one.name)
+def test_build_counts_every_kind_of_file(tmp_path: Path, writer: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("cup", "plate"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        for seed in range(3):
+            noise = np.random.default_rng([seed, len(label)]).integers(0, 255, (48, 48, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / "in" / label / f"good{seed}.png")
+    write(writer, tmp_path / "in" / "cup")
+    model = ["--model", str(DATA / "tiny.onnx")]
+    bundle = ["-o", str(tmp_path / "out.edge"), "--json"]
+    code = cli.cli.main(["build", str(tmp_path / "in"), *model, *bundle], standalone_mode=False)
+    answer = json.loads(capsys.readouterr().out)
+    why = writer.left or writer.unread
+    assert answer["counted"]["seen"] == 7
+    assert answer["counted"]["read"] == sum(answer["examples"].values()) == (6 if why else 7)
+    left = [(one["reason"], one["count"]) for one in answer["counted"]["left_out"]]
+    assert left == ([(why, 1)] if why else [])
+    assert (code or 0) == (3 if writer.unread else 0)
+
+
+def test_a_class_without_a_readable_photo_is_told_with_its_own_reason(tmp_path: Path) -> None:
+    for label, content in (("a", b""), ("cup", b""), ("roses", b"<html>"), ("plate", b"")):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (40, 40), (40 * len(label), 0, 0)).save(tmp_path / label / "good.png")
+        (tmp_path / label / "bad.jpg").write_bytes(content)
+    (tmp_path / "roses" / "good.png").unlink()
+    with pytest.raises(DatasetError, match=r"class 'roses'.*roses/bad\.jpg is a web page"):
+        read_material(find_photos(tmp_path), 32, lambda *_: None)
+
+
+def test_what_a_sample_leaves_out_is_counted(photo_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export import compare
+
+    monkeypatch.setattr(compare, "PHOTOS", 4)
+    some = compare._some(find_photos(photo_folder(cup=5, plate=5)), 0)
+    assert len(some.paths) == 4
+    assert [one.reason for one in some.left] == ["not-asked"] * 6
+
+
+def test_pretraining_on_a_folder_counts_what_it_left_out(photo_folder: Folder) -> None:
+    from export.pictures import Pictures
+
+    folder = photo_folder(cup=2, plate=2)
+    (folder / "cup" / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    (folder / "notes.txt").write_text("x")
+    files = Pictures.read(folder).files
+    assert (files.seen, files.read) == (6, 4)
+    assert {group.reason for group in files.left_out} == {"damaged", "text"}

@@ -145,7 +145,7 @@ def test_class_folders_are_read_at_the_size_most_of_them_have(tmp_path: Path) ->
 
     for label, side in (("a", 40), ("a", 48), ("b", 48)):
         (tmp_path / label).mkdir(exist_ok=True)
-        Image.new("RGB", (side, side + 9), (side, 0, 0)).save(tmp_path / label / f"{side}.png")
+        Image.new("RGB", (side, side + 9), (side, 0, 99 * (label == "b"))).save(tmp_path / label / f"{side}.png")
     (tmp_path / "b" / "broken.jpg").write_bytes(b"no picture")
     read = Pictures.read(tmp_path)
     assert read.images.shape == (3, 48, 48, 3)

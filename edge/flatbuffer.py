@@ -50,6 +50,17 @@ class Reader:
         place = self._read(_U16, vtable + entry) if entry < self._read(_U16, vtable) else 0
         return table + place if place else 0
 
+    def present(self, table: int) -> list[int]:
+        """Return the fields that a table has, after checking that it and its vtable lie in the file."""
+        vtable = table - self._read(_I32, table)
+        width, size = self._read(_U16, vtable), self._read(_U16, vtable + 2)
+        self._check(vtable, width)
+        self._check(table, size)
+        places = struct.unpack_from(f"<{max(0, width - 4) // 2}H", self._data, vtable + 4)
+        for place in places:
+            self._check(table, max(size, place + 1))  # whatever the vtable says of the table's size
+        return [field for field, place in enumerate(places) if place]
+
     def number(self, table: int, field: int, default: int = 0) -> int:
         """Return a field of four bytes, signed."""
         at = self.slot(table, field)

@@ -80,17 +80,17 @@ def skipped(files: "Sequence[Skipped]") -> None:
 
 
 def counted(files: "Files", paths: Sequence[Path]) -> list[str]:
-    """Say what became of the files, unless each was named and read."""
+    """Say what became of the files, unless each was named and read, or it is but one."""
     from edge.count import line
 
-    return [line(files)] if files.left_out or any(path.is_dir() for path in paths) else []
+    return [line(files)] if (files.left_out and files.seen > 1) or any(path.is_dir() for path in paths) else []
 
 
-def code(files: "Files") -> int:
-    """The exit code: partly done if there were pictures that could not be read."""
+def code(files: "Files", unreadable: "Sequence[Skipped]" = ()) -> int:
+    """The exit code: partly done if there were pictures, or named files, that could not be read."""
     from edge.count import partly
 
-    return PARTLY if partly(files) else 0
+    return PARTLY if unreadable or partly(files) else 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -165,9 +165,10 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
     from edge.find import find
 
     opened, found = learner(), find(pictures)
-    left, read = list(found.left), 0
+    left, read, unreadable = list(found.left), 0, list[Skipped]()
     for result in opened.classify(found.files, explain):
         if isinstance(result, Skipped):
+            unreadable.append(result)
             left.append(Left(Path(result.image), result.kind))
             complain(f"skipped: {result.reason}")
             continue
@@ -180,7 +181,7 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
     files = count(read, left)
     for line in counted(files, pictures):
         complain(line)
-    return code(files)
+    return code(files, unreadable)
 
 
 @cli.command()
@@ -208,7 +209,7 @@ def teach(
         taught = learner().teach(label, list(pictures), session, Progress("teaching"), holdout)
         skipped(taught.unreadable)
         answer(taught, lambda: [*wording.taught([taught]), *counted(taught.files, pictures)])
-        return code(taught.files)
+        return code(taught.files, taught.unreadable)
     if label is not None:
         raise click.UsageError("--folders takes the labels from the folders' names: leave out LABEL and PICTURES")
     result = learner().teach_folders(folders, session, Progress("teaching"), holdout)
@@ -302,7 +303,7 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     result = learner().audit(list(pictures), html)
     skipped(result.unreadable)
     answer(result, lambda: [*wording.audited(result), *counted(result.files, pictures)])
-    return code(result.files)
+    return code(result.files, result.unreadable)
 
 
 @cli.command()

@@ -131,6 +131,18 @@ def test_a_file_that_cannot_be_read_is_said_to_be_what_it_is(run: Run, tmp_path:
     assert told[path.stem] in err
 
 
+@pytest.mark.parametrize("words", [["classify"], ["teach", "coins"], ["audit"]])
+def test_a_named_file_that_is_not_a_picture_makes_it_partial_whatever_it_is_called(
+    run: Run, tmp_path: Path, words: list[str]
+) -> None:
+    picture("coins", 1).save(tmp_path / "taught.png")
+    run("teach", "coins", tmp_path / "taught.png")
+    (tmp_path / "notes.txt").write_text("to do")
+    code, _, err = run(*words, tmp_path / "notes.txt")
+    assert code == 3
+    assert "text file" in err
+
+
 def test_one_photo_that_was_named_needs_no_count(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(PICTURE)
     assert "files: " not in run("classify", tmp_path / "a.jpg")[2]

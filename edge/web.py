@@ -13,7 +13,6 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from http.client import responses
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -195,6 +194,8 @@ def _check(answer: "Response", address: Address, own: bool) -> None:
     if status < 400:
         return
     answer.close()
+    from http.client import responses
+
     known = f"{status} {responses.get(status, '')}".strip()  # not the camera's own words, which may repeat the address
     if status == 401:
         from edge.login import challenges, choose, offers

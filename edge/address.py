@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(.*)", re.IGNORECASE | re
 _HOST = re.compile(r"(\[[0-9a-f:.]+(?:%25[\w.~-]+)?\]|[^\[\]:\\%<>\"^`{|}]+)(?::(\d*))?", re.IGNORECASE)
 _BAD = re.compile(r"[\x00-\x20\x7f\\]|%(?![0-9a-f]{2})", re.IGNORECASE)
 _SCHEMES = r"(?:https?|rtsps?|rtmps?|mqtts?|wss?|ftps?|tcp|udp|srt|mms)"
-_USERS = rf"\b({_SCHEMES}:/+)(?!user:password@)(?:(?!{_SCHEMES}:/){{one}})*@"  # as greedy as it can be
+_USERS = rf"\b({_SCHEMES}:/++)(?!user:password@)(?:(?!{_SCHEMES}:/){{one}})*@"  # as greedy as it can be
 _QUERIES = rf"\b({_SCHEMES}:/+(?:(?![\s?#]){{one}})*)[?#](?:(?!\s){{one}})*"
 _IN_TEXT = [re.compile(p.format(one="."), re.IGNORECASE | re.DOTALL) for p in (_USERS, _QUERIES)]
 _IN_JSON = [re.compile(p.format(one=r'(?:[^"\\]|\\.)'), re.IGNORECASE) for p in (_USERS, _QUERIES)]
@@ -108,8 +108,7 @@ def looks_like_one(text: str) -> bool:
     >>> [looks_like_one(text) for text in ("http:/me:x@host", "me:x@host", "rtsp:host?pwd=x", "/srv/a@b", "photos")]
     [True, True, True, False, False]
     """
-    path = re.match(r"\.{0,2}/(?!/)", text)
-    return bool(re.match(rf"{_SCHEMES}:", text, re.IGNORECASE)) or (not path and bool(re.search(r"[@?]|://", text)))
+    return re.search(rf"^\s*{_SCHEMES}:|:.*@|[?]|://", text, re.IGNORECASE | re.DOTALL) is not None
 
 
 def redacted(text: str, json: bool = False) -> str:

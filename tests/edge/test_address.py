@@ -17,8 +17,8 @@ from edge.folder import Journal
 from edge.source import STREAMS, WEB, open_source
 from edge.terminal import shown
 
+from .conftest import Run
 from .login_server import serving
-from .test_cli import Run, ready, run  # noqa: F401
 
 ALL = (*WEB, *STREAMS)
 # of characters that no message of ours holds, so that any piece of the password that is shown is found
@@ -151,7 +151,7 @@ def test_no_command_prints_a_password_that_is_given_in_the_wrong_place(debug: st
                 assert piece not in child.stdout + child.stderr, (words, child.stderr)
 
 
-def test_a_camera_that_refuses_the_password_does_not_bring_it_to_light(ready: Run) -> None:  # noqa: F811
+def test_a_camera_that_refuses_the_password_does_not_bring_it_to_light(ready: Run) -> None:
     with serving('Digest realm="x", nonce="y"') as server:
         for words in (["watch"], ["capture", "coins"]):
             code, out, err = ready(*words, server.url("x?token=kQz7", "admin:tlJwp@"), "--json")

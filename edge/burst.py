@@ -11,7 +11,7 @@ from edge.answers import Skipped
 from edge.compare import FEW, Looks
 from edge.domain import Complaint
 from edge.errors import ImageError
-from edge.exposure import blank
+from edge.exposure import LONGEST, blank
 from edge.folder import Notice
 from edge.learner import Learner
 from edge.photos import Frame
@@ -73,12 +73,15 @@ def capture(
     faults: list[list[Complaint]] = []
     frames = same = blanks = 0
     end = time.monotonic() + seconds
+    warming = LONGEST  # seconds that a camera may take longer to its first frame, if it is there
     for event in source.frames(every, stop):
-        if isinstance(event, Notice) and notice is not None:
-            notice(event.text)
+        if isinstance(event, Notice):
+            warming = 0.0 if event.gone else warming
+            if notice is not None:
+                notice(event.text)
         if isinstance(event, Frame):
             if not frames:
-                end = time.monotonic() + seconds  # what a camera took to warm up is not missing
+                end, warming = time.monotonic() + seconds, 0.0
             frames += 1
             try:
                 nothing, new = blank(event.data, event.name, learner.region), alike.new(event)
@@ -100,7 +103,7 @@ def capture(
                 same += 1
             if progress is not None:
                 progress(len(taught), count)
-        if len(taught) >= count or time.monotonic() >= end:
+        if len(taught) >= count or time.monotonic() >= end + warming:
             break
     lines = tuple(domain.summary(faults, FEW))
     return Captured(label, session, tuple(taught), frames, same, tuple(unreadable), blanks, lines)

@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
 
+from edge import domain
 from edge.adopt import adopt
+from edge.domain import Domain
 from edge.learner import Learner
 
 from .cameras import filming, write_film
@@ -124,3 +128,47 @@ def test_a_label_that_nobody_taught_is_pointed_at(ready: Run, tmp_path: Path) ->
     code, _, err = ready("watch", tmp_path / "nowhere", "--on", "gras", "true")
     assert code == 1
     assert "careful: --on gras: no such label yet; there are brick, grass, gravel" in err
+
+
+def test_what_a_camera_gives_while_it_warms_up_is_not_taught(ready: Run, tmp_path: Path) -> None:
+    def show(number: int) -> Image.Image:
+        if number < 10:
+            return Image.new("RGB", (40, 40), "black" if number < 6 else (0, 135, 0))
+        return ImageEnhance.Brightness(picture("coins", number)).enhance(min(1.0, number / 40))
+
+    with filming(show) as camera:
+        code, out, err = ready("capture", "coins", camera.url(), "--count", 5, "--every", 0.02, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["blank"], result["complaints"]) == (0, [])
+    with Learner.open(tmp_path / "home") as learner:
+        assert len(learner.store.examples("labels.name = 'coins'")) == 5
+    assert camera.number > 40
+
+
+@pytest.mark.parametrize("colour", ["black", (0, 135, 0), "white"])
+def test_a_burst_that_shows_nothing_is_not_taught_and_said(ready: Run, tmp_path: Path, colour: str) -> None:
+    with filming(lambda _: Image.new("RGB", (40, 40), colour)) as camera:
+        code, out, err = ready("capture", "coins", camera.url(), "--seconds", 0.5, "--every", 0.02)
+    assert code == 3
+    assert "0 new examples of 'coins'" in out
+    assert "nothing but one colour" in out
+    assert err.count("shows nothing but one colour") == 1, "at once, and once"
+    with Learner.open(tmp_path / "home") as learner:
+        assert not learner.store.examples("labels.name = 'coins'")
+
+
+def test_what_teach_says_of_pictures_capture_says_too(
+    ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Domain(np.array([[180, 220, 250], [0, 0, 0.1], [90, 150, 240], [-30, -4, 90], [0, 10, 90]], np.float32))
+    monkeypatch.setattr("edge.compare.Looks.complaints", lambda self, numbers: domain.complaints(numbers, usual))
+    with filming(lambda n: ImageEnhance.Brightness(picture("coins", n // 9)).enhance(0.2)) as camera:
+        code, out, err = ready("capture", "coins", camera.url(), "--count", 1, "--every", 0.02, "--session", "my burst")
+        assert code == 0
+        assert err.count("careful:") == 1
+        assert "too dark" in err
+        assert "too dark" in out
+        assert "edge forget --session 'my burst'" in out
+        code, out, _ = ready("capture", "coins", camera.url(), "--count", 1, "--every", 0.02, "--json")
+    assert any("too dark" in line for line in json.loads(out)["complaints"])

@@ -119,6 +119,17 @@ def load_runtime(name: str) -> None:
     _import(runtime)
 
 
+def _not_numbers(backbone: Backbone, name: str, model: bytes, pictures: str) -> str:
+    from edge.culprit import culprit  # needed where something is wrong alone
+
+    told = f"{name} on {backbone.runtime} gives values that are not numbers (NaN or infinity) for {pictures}"
+    format = "onnx" if backbone.runtime == "onnxruntime" else "tflite"
+    tensor = culprit(model, format) or culprit(model, format, np.isinf)
+    if tensor:
+        return f"{told}: its tensor '{tensor}' holds such values; build the bundle again, of other weights"
+    return f"{told}, and its weights are numbers: they overflow on the way; use the fp32 model or another runtime"
+
+
 def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
     """Compare embeddings (N, D) with the workstation's own (N, D).
 
@@ -139,7 +150,12 @@ def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float3
 
 
 def prove(
-    backbone: Backbone, images: NDArray[np.uint8], reference: NDArray[np.float32], precision: str, name: str
+    backbone: Backbone,
+    images: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    precision: str,
+    name: str,
+    model: bytes = b"",
 ) -> Parity:
     """Run the golden pictures and refuse a network that answers otherwise than it did on the workstation.
 
@@ -149,15 +165,20 @@ def prove(
         reference: float32 (N, D), what PyTorch gave on the workstation at full precision.
         precision: "fp32" (held to `FP32_TOLERANCE`) or "int8" (held to `INT8_COSINE`).
         name: of the model file, for the error.
+        model: its bytes, to name the tensor where it gives NaN.
 
     Raises:
-        ParityError: by how much it strays.
+        ParityError: by how much it strays, or why it gives no numbers.
     """
     if images.shape[1] != backbone.size:
         raise BundleError(
             f"{name} takes {backbone.size} pixels a side, its bundle says {images.shape[1]}; build the bundle again"
         )
-    parity = measure_parity(backbone.embed(images), reference)
+    given = backbone.embed(images)
+    wrong = int((~np.isfinite(given)).any(axis=1).sum())
+    if wrong:
+        raise ParityError(_not_numbers(backbone, name, model, f"{wrong} of {len(given)} golden pictures"))
+    parity = measure_parity(given, reference)
     if precision == "fp32" and not parity.error <= FP32_TOLERANCE:
         raise ParityError(
             f"{name} on {backbone.runtime} strays from the workstation by {parity.error:.1e} of the largest value, "

@@ -27,6 +27,7 @@ from pathlib import Path
 from edge.answers import BackedUp
 from edge.database import FILE
 from edge.errors import EdgeError, HomeError
+from edge.figures import read_json
 from edge.files import abandoned, check_output, make_folder, new_partial, replacing, sync_folder
 from edge.home import Home
 from edge.ours import FOLDER
@@ -168,7 +169,7 @@ def _unpack(file: Path, folder: Path) -> None:
                 raise HomeError(f"{foreign}: its files are compressed")
             if archive.getinfo(_ABOUT).file_size > _LIMIT:
                 raise HomeError(f"{foreign}: {_ABOUT} is too large")
-            about = json.loads(archive.read(_ABOUT))
+            about = read_json(archive.read(_ABOUT))
             if about["format"] != 1:
                 raise HomeError(f"{file} has format {about['format']}, this program reads 1; a newer edge wrote it")
             if not re.fullmatch(r"[0-9a-f]{16}\.edge", about["bundle"]):

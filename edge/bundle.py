@@ -46,6 +46,8 @@ MAX_MANIFEST = 4_000_000  # bytes
 MAX_SIGNATURE = 10_000  # bytes
 MAX_ENTRY = 256_000_000  # bytes
 
+_LEAST, _MOST = 2.0**-4, 2.0**15  # of the largest value of an embedding that is rounded to float16 as it is
+_EXPONENT = 13  # else it is brought to between 2¹² and 2¹³
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
 _END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
 
@@ -243,7 +245,7 @@ def write(
     entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
     groups = {"groups": examples.groups.astype(np.int32)} if (examples.groups >= 0).any() else {}
     entries["examples.npz"] = _npz(
-        embeddings=np.asarray(examples.embeddings).astype(np.float16),
+        embeddings=halves(np.asarray(examples.embeddings)),
         labels=examples.labels.astype(np.int32),
         trained_on=examples.trained_on.astype(np.uint8),
         **groups,
@@ -264,6 +266,31 @@ def write(
     text = _text(dataclasses.replace(manifest, files=table, signed=None, format=number, reader=number))
     parse(path, text)
     return _written(path, {"manifest.json": text, **entries})
+
+
+def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round embeddings (N, D) to float16 as a bundle holds them.
+
+    Rows whose largest value float16 cannot hold well (below 0.06 or above 32,768) are first multiplied by a power of
+    two: their direction, which is all that counts, stays. Others are rounded as they are.
+
+    Raises:
+        BundleError: a value is not finite.
+
+    >>> halves(np.array([[3.0, 4.0], [3e5, 4e5], [3e-8, 4e-8]], np.float32)).tolist()
+    [[3.0, 4.0], [4688.0, 6248.0], [4124.0, 5496.0]]
+    """
+    rows = np.asarray(embeddings, np.float64)
+    if not np.isfinite(rows).all():
+        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise BundleError(
+            f"examples.npz: embeddings holds a value that is no number (NaN or infinity), in row {row} of {len(rows)}; "
+            "take other weights"
+        )
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    far = (largest > 0) & ((largest < _LEAST) | (largest > _MOST))
+    scaled = np.ldexp(rows, np.where(far, _EXPONENT - np.frexp(largest)[1], 0)[:, None])
+    return scaled.astype(np.float16)
 
 
 def sign(bundle: Bundle, when: str, signature_of: Callable[[bytes], bytes]) -> Bundle:

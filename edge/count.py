@@ -46,6 +46,9 @@ REASONS = {
     "unreadable": Reason("that cannot be opened", "that cannot be opened", "check their permissions", True),
     "folder": Reason("folder that cannot be opened", "folders that cannot be opened", "check their permissions", True),
     "broken-link": Reason("broken link", "broken links", "copy the photos themselves", True),
+    "not-numbers": Reason(
+        "of which the network makes NaN or infinity", "of which the network makes NaN or infinity", "edge doctor", True
+    ),
     "contradicts": Reason("under two labels", "under two labels", "keep each photo in the folder of its true label"),
     "beside-labels": Reason(
         "photo beside the label folders", "photos beside the label folders", "move each into the folder of its label"

@@ -10,6 +10,8 @@ from typing import Any
 
 from edge.unmeasured import is_stored
 
+_DIGITS = 20  # of a whole number, or shown of one that is out of range
+
 
 def _share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
@@ -56,7 +58,7 @@ def read_figures(text: str) -> dict[str, Any]:
     ...
     ValueError: its loo_accuracy is 'good'
     """
-    told = read_json(text)
+    told = read_json(text, nan=True)
     if not isinstance(told, dict):
         raise ValueError("its figures are not a JSON object")
     accuracy = told.get("loo_accuracy")
@@ -80,13 +82,31 @@ def read_ids(text: str) -> list[int | None]:
     return ids
 
 
-def read_json(text: str) -> Any:
-    """Read JSON of which nothing is known.
+def read_json(text: str | bytes, nan: bool = False) -> Any:
+    """Read JSON of which nothing is known; NaN, which is no JSON, is let pass only if it is asked for.
 
     Raises:
-        ValueError: it is none, or nested beyond reason.
+        ValueError: it is none, nested beyond reason, or holds a number that is out of range.
+
+    >>> read_json("[1e999]")
+    Traceback (most recent call last):
+    ...
+    ValueError: the number 1e999 is out of range
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_integer, parse_float=_real, parse_constant=float if nan else _real)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"the number {text[:_DIGITS]}… of {len(text)} digits is out of range")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:_DIGITS]} is out of range")
+    return number

@@ -21,6 +21,7 @@ from edge import arrival
 from edge.answers import Skipped
 from edge.arrival import Stamp
 from edge.errors import HomeError, ImageError
+from edge.figures import read_json
 from edge.files import replacing
 from edge.find import is_system, reason
 from edge.photos import Frame
@@ -263,8 +264,8 @@ def _scan(folder: Path) -> dict[str, Stamp]:
 
 def _parsed(line: bytes) -> Any:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):  # torn by a power cut
+        entry = read_json(line)
+    except ValueError:  # torn by a power cut
         return {}
     if not isinstance(entry, dict) or ("image" in entry and not _whole(entry["image"], entry.get("stamp"))):
         return {}

@@ -5,15 +5,15 @@ a later writer adds are let pass. `format` numbers the layout, `reader` the olde
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import edge
 from edge.errors import BundleError, LabelError
+from edge.figures import read_json
 from edge.labels import clean
 
 FORMAT = 2  # the newest; bundles whose `reader` is at most this are read
@@ -22,6 +22,8 @@ FITS = ("crop", "pad", "stretch")  # how a picture that is not square is made to
 MAX_SIDE = 1024  # pixels of input
 MAX_DIMENSION = 8192
 MAX_LABELS = 10_000
+MAX_TEXT = 100_000  # bytes: some licences are long
+MAX_INTEGER = 1 << 53
 
 MODEL_FILES = ("backbone.onnx", "backbone.int8.onnx", "backbone.tflite", "backbone.int8.tflite")
 SIGNATURE = "manifest.sig"
@@ -105,15 +107,15 @@ def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
 def parse(path: Path, data: bytes) -> Manifest:
     """Turn JSON into a `Manifest` whose every field has its type and a possible value."""
     try:
-        raw = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        raw = read_json(data)
+    except ValueError as error:
         raise BundleError(f"{path}: manifest.json is no JSON ({error}); build the bundle again") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("reader"), int):
         raise BundleError(f"{path}: manifest.json says no format; it is no bundle of edge-transfer")
     if raw["reader"] > FORMAT:
         raise BundleError(
-            f"{path} is of format {raw.get('format')} for readers of {raw['reader']} and later, this program reads "
-            f"{FORMAT}; upgrade edge-transfer"
+            f"{path} is of format {_shown(raw.get('format'))} for readers of {raw['reader']} and later, "
+            f"this program reads {FORMAT}; upgrade edge-transfer"
         )
     manifest: Manifest = _typed(path, "manifest.json", Manifest, raw)
     info = manifest.backbone
@@ -125,6 +127,7 @@ def parse(path: Path, data: bytes) -> Manifest:
         "labels": 1 <= len(manifest.labels) <= MAX_LABELS and len(set(manifest.labels)) == len(manifest.labels),
         "models": bool(manifest.models)
         and all(m.file in MODEL_FILES and m.file in manifest.files for m in manifest.models),
+        "accuracy": manifest.accuracy is None or _is_share(manifest.accuracy),
         "files": set(manifest.files) <= ENTRIES - {"manifest.json", SIGNATURE},
         "signed": manifest.signed is None or _is_time(manifest.signed),
     }
@@ -160,8 +163,29 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
+        if not _is_possible(value):
+            raise BundleError(f"{path}: {where} has an impossible value ({_shown(value)}); build the bundle again")
         return value
-    raise BundleError(f"{path}: {where} is {str(value)[:60]!r}, which is no {getattr(kind, '__name__', kind)}")
+    raise BundleError(f"{path}: {where} is {_shown(value)!r}, which is no {getattr(kind, '__name__', kind)}")
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value that may be anything."""
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)}"
+    return str(value)[:60].encode("utf-8", "replace").decode()
+
+
+def _is_possible(value: object) -> bool:
+    try:
+        fits = not isinstance(value, str) or len(value.encode()) <= MAX_TEXT
+    except UnicodeEncodeError:  # half of a character, which JSON can hold and nothing can print
+        return False
+    return fits and (not isinstance(value, int) or abs(value) <= MAX_INTEGER)
+
+
+def _is_share(told: Accuracy) -> bool:
+    return all(0 <= share <= 1 for share in (told.accuracy, told.low, told.high)) and told.photos >= 0
 
 
 def _is_time(text: str) -> bool:
@@ -169,7 +193,3 @@ def _is_time(text: str) -> bool:
         return datetime.fromisoformat(text).utcoffset() is not None
     except ValueError:
         return False
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")

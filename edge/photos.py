@@ -139,6 +139,13 @@ def _embed(
         if image not in known:
             pixels = preprocess.decode(data, str(picture), info.input_size, info.short_side, region, info.fit)
             embedding = backbone.embed(pixels[None])[0]
+            if not np.isfinite(embedding).all():
+                embedding = None
+                raise ImageError(
+                    f"{picture}: the network gives values that are not numbers (NaN or infinity) for it; it is left "
+                    "out; look at the network: edge doctor",
+                    "not-numbers",
+                )
             looked = domain.look(pixels) if look else None
             crop = preprocess.jpeg(pixels) if crops else None
     except ImageError as error:

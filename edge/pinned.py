@@ -18,6 +18,7 @@ from edge.answers import Trusted, TrustedKey
 from edge.bundle import Bundle
 from edge.database import FILE
 from edge.errors import HomeError, RuntimeMissing, SignatureError
+from edge.figures import read_json
 from edge.signature import Key, need_library, verify
 from edge.store import Store, open_store
 
@@ -115,7 +116,7 @@ def pins(store: Store) -> Pins:
     """
     kept, newest = store.get(_KEYS), store.get(_NEWEST) or None
     try:
-        keys = tuple(Key.parse(line) for line in json.loads(kept)) if kept else ()
+        keys = tuple(Key.parse(line) for line in read_json(kept)) if kept else ()
         if newest:
             datetime.fromisoformat(newest)
     except (ValueError, TypeError, AttributeError) as error:  # a SignatureError is a ValueError

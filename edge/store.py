@@ -480,4 +480,6 @@ def _whole(blob: object, crc: int | None, dimension: int) -> bool:
 
 
 def _to_blob(vector: NDArray[np.float32]) -> bytes:
+    if not np.isfinite(vector).all():
+        raise LabelError("an embedding holds values that are not numbers (NaN or infinity); it is not stored")
     return vector.astype("<f4").tobytes()

@@ -109,9 +109,10 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
             raise BundleError(f"{path} changed while it was read; try again when it is whole")
         golden = opened.golden()
         model = next(m for m in opened.manifest.models if m.file == file)
-        network = backbone.open_backbone(opened.entry(file), runtime)
+        data = opened.entry(file)
+        network = backbone.open_backbone(data, runtime)
         start = time.perf_counter()
-        parity = backbone.prove(network, golden.images, golden.embeddings, model.precision, file)
+        parity = backbone.prove(network, golden.images, golden.embeddings, model.precision, file, data)
         each = 1000 * (time.perf_counter() - start) / len(golden.images)
     except EdgeError as error:
         return Trial(str(error), kind=type(error).__name__)

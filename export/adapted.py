@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import BundleError
+from edge.figures import read_json
 from edge.files import replacing
 from edge.manifest import FITS
 
@@ -82,7 +83,7 @@ def read(folder: Path) -> Adaptation:
     path = folder / JSON
     kinds: dict[str, type] = {"str": str, "int": int, "float": float, "tuple[str, ...]": list, "tuple[int, ...]": list}
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path.read_text(encoding="utf-8"))
         if raw["format"] > FORMAT:
             raise BundleError(
                 f"{path} is of format {raw['format']}, this program reads {FORMAT}; upgrade edge-transfer"

@@ -364,15 +364,15 @@ def _embed_photos(work: _Work, network: _Network) -> _Marked:
     with _Stage(work, "embedding photos"):
         for done, photo in enumerate(embed(photos.paths, network.running, network.info, look=True), 1):
             work.watcher.step(done, total)
-            if photo.error is not None or photo.embedding is None or photo.look is None:
-                kind = photo.error.reason if photo.error else "damaged"
-                work.skipped.append(Skipped(photo.path, str(photo.error), kind))
-                continue
-            if not np.isfinite(photo.embedding).all():
+            if photo.error is not None and photo.error.reason == "not-numbers":
                 raise BundleError(
                     f"the network {network.info.name} gives values that are not numbers (NaN or infinity) for "
                     f"{photo.path}; take other weights or another model"
                 )
+            if photo.error is not None or photo.embedding is None or photo.look is None:
+                kind = photo.error.reason if photo.error else "damaged"
+                work.skipped.append(Skipped(photo.path, str(photo.error), kind))
+                continue
             rows.append(photo.embedding)
             looks.append(photo.look)
             read.append(done - 1)
@@ -383,7 +383,7 @@ def _embed_photos(work: _Work, network: _Network) -> _Marked:
     labels = photos.targets[chosen]
     check_labels(photos, labels, work.skipped)
     work.looks = [look for look, keep in zip(looks, kept, strict=True) if keep]
-    embeddings = np.stack(rows)[kept].astype(np.float16).astype(np.float32)
+    embeddings = bundle.halves(np.stack(rows)[kept]).astype(np.float32)
     images = np.array(hashes)[kept]
     paths = tuple(photos.paths[row] for row in chosen.tolist())
     groups = _groups(work, paths)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backbone import Backbone, find_runtime, open_backbone
+from edge.culprit import culprit
 from edge.errors import BundleError
 from edge.graft import SMALLEST_NORM, graft
 from edge.head import softmax
@@ -123,7 +124,7 @@ def _check_answers(data: bytes, model_format: str, opened: Backbone) -> None:
     """Let it answer once, and refuse what is not a number, by the tensor's name where that is known."""
     images = golden_images(opened.size, count=2)
     answers = opened.embed(images)
-    broken = _onnx_broken(data) if model_format == "onnx" else _tflite_broken(data)
+    broken = culprit(data, model_format)
     if broken:
         raise BundleError(f"tensor {broken!r} holds values that are not numbers (NaN or infinity); export it again")
     if not np.isfinite(answers).all():
@@ -146,40 +147,6 @@ def _check_export(data: bytes, model_format: Literal["onnx", "tflite"], opened: 
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), SMALLEST_NORM)
     if not np.allclose(given, softmax(rows @ weights), atol=1e-3):
         raise BundleError("edge export could not make a classifier of it: with a head behind it, it answers otherwise")
-
-
-def _onnx_broken(data: bytes) -> str:
-    """The name of an ONNX initializer or constant that holds NaN or infinity; "" if there is none."""
-    import onnx
-
-    graph = onnx.load_from_string(data).graph
-    constants = [
-        (node.output[0], attribute.t)
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    ]
-    for name, tensor in [*((tensor.name, tensor) for tensor in graph.initializer), *constants]:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and np.isnan(values).any():  # infinity may be the bound of a clip
-            return str(name)
-    return ""
-
-
-def _tflite_broken(data: bytes) -> str:
-    """The name of a TFLite constant that holds NaN; "" if there is none."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=data)
-    for tensor in interpreter.get_tensor_details():
-        try:
-            values = interpreter.get_tensor(tensor["index"])
-        except ValueError:  # computed, not stored
-            continue
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            return str(tensor["name"])
-    return ""
 
 
 def _onnx_integers(data: bytes) -> bool:

@@ -92,7 +92,7 @@ def prove_everywhere(
         except RuntimeMissing as error:
             missing = missing or error
             continue
-        proofs.append(Proof(runtime.name, prove(backbone, images, reference, precision, file)))
+        proofs.append(Proof(runtime.name, prove(backbone, images, reference, precision, file, model)))
     if not proofs:
         raise missing or RuntimeMissing(f"no runtime for {model_format} models is known; choose another --runtime")
     return proofs

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from edge import bundle
+from edge import bundle, figures
 from edge.errors import BundleError
 from edge.files import check_output
 
@@ -75,8 +74,8 @@ def read_json(path: Path, lines: int = 0) -> Any:
     """Read a file, or its first lines, as JSON; None if it is something else."""
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads("\n".join(text.splitlines()[:lines]) if lines else text)
-    except (OSError, ValueError, RecursionError):
+        return figures.read_json("\n".join(text.splitlines()[:lines]) if lines else text)
+    except (OSError, ValueError):
         return None
 
 

@@ -209,7 +209,7 @@ class Home:
 
         A head that was refused or rolled back is not made again of the same examples; forgetting makes its own.
         """
-        return self.store.count_after(self.store.generations()[-1].generation) > 0
+        return self.store.count_after(self.store.generation_numbers()[-1]) > 0
 
     def status(self) -> Status:
         """The home at a glance."""
@@ -237,6 +237,8 @@ class Home:
                     raise HomeError(f"generation {serving} is the first usable one; there is nothing to go back to")
                 generation = earlier[-1]
             chosen = next((e for e in entries if e.generation == generation), None)
+            if chosen is None and 0 < generation < entries[-1].generation:
+                raise HomeError(f"generation {generation} was dropped, as newer ones were made; see: edge history")
             if chosen is None:
                 raise HomeError(f"there is no generation {generation}; see: edge history")
             if not chosen.usable:
@@ -246,7 +248,7 @@ class Home:
                 )
             load(self, generation)
             self.store.put("serving", str(generation))
-        return next(e for e in self.history() if e.serving)
+        return chosen._replace(serving=True)
 
     def find_examples(
         self, names: Sequence[str] = (), session: str | None = None, label: str | None = None

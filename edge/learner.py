@@ -8,6 +8,7 @@ One method a command. Data flows one way: picture file → pixels (`preprocess`)
     examples taught here (in the store)     ┘
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,7 +23,7 @@ from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, T
 from edge.compare import DomainCheck, Looks, nearest
 from edge.count import Left, count, together
 from edge.domain import Look
-from edge.errors import BundleError, ImageError
+from edge.errors import BundleError, EdgeError, ImageError
 from edge.filename import stored
 from edge.files import check_output, replacing
 from edge.find import find, labelled, refuse_labels
@@ -67,8 +68,11 @@ class Learner(Home):
 
     def close(self) -> None:
         """Note the classified frames for the drift, and close the database."""
-        self._note_seen()
-        super().close()
+        try:
+            with contextlib.suppress(EdgeError):  # what cannot be noted, on a full or damaged disk, may be lost
+                self._note_seen()
+        finally:
+            super().close()
 
     def embed(
         self,

@@ -20,7 +20,8 @@ def status(home: "Home") -> Status:
     serving = home.store.generation(number)
     local = Counter(e.label for e in home.store.labelled())
     held_out = Counter(e.label for e in home.store.labelled(held_out=True))
-    newest = home.store.generation(home.store.generation_numbers()[-1])
+    last = home.store.generation_numbers()[-1]
+    newest = serving if last == number else home.store.generation(last)
     factory = Counter(name for name in factory_examples(home.bundle, home.store)[1] if name is not None)
     return Status(
         home=str(home.home),
@@ -73,7 +74,7 @@ def history(home: "Home") -> list[HistoryEntry]:
             promoted=g.promoted,
             refusal=g.figures.get("refusal", ""),
         )
-        for g in home.store.generations()
+        for g in home.store.each_generation()
     ]
 
 

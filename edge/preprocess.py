@@ -30,7 +30,7 @@ from edge import metadata
 from edge.errors import ImageError
 from edge.kinds import CALLED, HEAD, RAW, Kind, kind
 from edge.metadata import Bare
-from edge.quiet import quiet
+from edge.quiet import Filters, quiet
 from edge.region import Region
 
 Pixels = NDArray[np.uint8]
@@ -62,10 +62,14 @@ _STRIP = 1_000_000  # pixels converted at once
 _LARGE = 40_000_000  # bytes; of pictures that take more, one is decoded at a time, however many threads there are
 _large = threading.Lock()
 
-# Pillow says so of pictures over 89 million pixels while it opens them; here that is an error like the others.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-# What it remarks on odd but readable files helps nobody who only has the picture.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
+
+def _filters() -> None:
+    """Pillow warns of pictures over 89 million pixels: here that is an error; its other remarks help nobody."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
+    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+_decoding = Filters(_filters)
 
 
 def load(path: Path | str, size: int = 224, short_side: int = 256, fit: str = "crop") -> Pixels:
@@ -128,7 +132,7 @@ def decode(
     what = kind(data[:HEAD])
     try:
         bare = metadata.bare(data, what.format)
-        with _open(bare, what) as image:
+        with _decoding, _open(bare, what) as image:
             if region is None:
                 return square(_upright(image, bare, name, short_side), size, short_side, fit)
             side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet

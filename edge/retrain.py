@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DOUBTS = 5  # examples listed in the answer
 FIGURES = ("loo_accuracy", "loo_interval", "scope", "local_examples", "factory_examples", "milliseconds")  # stored
+KEPT = 20  # generations, beside those that are needed yet
 PIXELS = 600  # examples, at most, for the baseline
 GOOD = 0.97  # accuracy above which nobody needs another backbone
 
@@ -189,7 +190,23 @@ def enter(home: "Home", fitted: Fitted, force: bool = False) -> Retrained:
     )
     if answer.promoted:
         home.store.put("serving", str(generation))
+    _drop_old(home)
     return answer._replace(generation=generation, serving=home.wanted())
+
+
+def _drop_old(home: "Home") -> None:
+    """Keep the newest generations, the one that serves, and the one that `rollback` would let serve instead."""
+    numbers, serving = home.store.generation_numbers(), home.wanted()
+    if len(numbers) <= KEPT:
+        return
+    kept = {*numbers[-KEPT:], serving}
+    for number in reversed([number for number in numbers if number < serving]):
+        earlier = home.store.generation(number)
+        whole = earlier.head is not None and not earlier.damaged
+        if whole and earlier.promoted and earlier.backbone == home.info.fingerprint:
+            kept.add(number)
+            break
+    home.store.keep_generations(kept)
 
 
 def _unknown_note(gate: "Gate | None", labels: tuple[str, ...], coverage: float) -> str:

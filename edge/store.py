@@ -6,7 +6,7 @@ tells when an embedding or a head is not what was written.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -425,8 +425,20 @@ class Store(Database):
 
     def generations(self) -> list[Generation]:
         """Return every generation, oldest first."""
+        return list(self.each_generation())
+
+    def each_generation(self) -> Iterator[Generation]:
+        """Give every generation, oldest first; one of them is in memory at a time."""
         names = self.labels()
-        return [self._generation(row, names) for row in self._all(f"SELECT {_HEAD} FROM heads ORDER BY generation")]
+        for number in self.generation_numbers():
+            row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
+            if row is not None:
+                yield self._generation(row, names)
+
+    def keep_generations(self, numbers: Collection[int]) -> None:
+        """Drop every generation but these."""
+        kept = json.dumps(sorted(numbers))
+        self._db.execute("DELETE FROM heads WHERE generation NOT IN (SELECT value FROM json_each(?))", (kept,))
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
         """Make a generation of its row; of one that is damaged, only what it is for sure."""

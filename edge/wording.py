@@ -228,6 +228,11 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
             partly.setdefault(note(few, e.loo_accuracy is not None), []).append(str(e.generation))
     refused = [f"{', '.join(numbers)}: {told}" for told, numbers in partly.items()]
     refused += [f"{e.generation} is clearly worse: {e.refusal}" for e in entries if not e.promoted and e.refusal]
+    if dropped := entries[-1].generation - len(entries):
+        refused.append(
+            f"{plural(dropped, 'older generation')} {'was' if dropped == 1 else 'were'} dropped: the newest ones are "
+            "kept, with the one that serves and the one that edge rollback goes back to"
+        )
     return [*table([head, *rows], right=[0, 3]), *([""] if refused else []), *refused]
 
 

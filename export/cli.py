@@ -134,10 +134,11 @@ def add(command: click.Command) -> None:
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    if os.environ.get("EDGE_DEBUG") != "1":  # what libraries have to say of each other is nothing for our users
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-    run(cli, "edge-export", "no file was left half written")
+    with warnings.catch_warnings():
+        if os.environ.get("EDGE_DEBUG") != "1":  # what libraries have to say of each other is nothing for our users
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+        run(cli, "edge-export", "no file was left half written")
 
 
 from export import cli_bundle, cli_delivery, cli_learning  # noqa: E402, F401  # their commands need the group above

@@ -136,3 +136,14 @@ def test_nobody_uses_pickle_eval_or_a_shell() -> None:
             assert "shell" not in options, f"{file.name}: {name}"
             assert options.get("allow_pickle", "False") == "False", f"{file.name}: {name}"
             assert name != "torch.load" or options.get("weights_only") == "True", f"{file.name}: {name}"
+
+
+def test_importing_a_module_changes_no_filter_of_warnings_and_no_logging() -> None:
+    changes = {"warnings.filterwarnings", "warnings.simplefilter", "logging.disable", "np.seterr"}
+    for file in [*(ROOT / "edge").rglob("*.py"), *(ROOT / "export").rglob("*.py")]:
+        tree = ast.parse(file.read_text())
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        inside = {node for function in functions for node in ast.walk(function)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and node not in inside:
+                assert ast.unparse(node.func) not in changes, f"{file.name}: line {node.lineno}"

@@ -145,10 +145,10 @@ def _claim(store: Store, copy: Path) -> None:
         HomeError: there is such a file, and it holds something else.
     """
     ours = own_bundles(store)
-    if copy.name in ours or not copy.exists():
-        put_own_bundles(store, [*ours, copy.name])
-    elif not _holds_what_its_name_says(copy):  # if it does, it is used, and never deleted
+    theirs = copy.name not in ours and copy.exists()
+    if theirs and not _holds_what_its_name_says(copy):  # if it does, it is used, and never deleted
         raise HomeError(f"{copy} is in the way, and not a file of this home; move it away, or choose another --home")
+    put_own_bundles(store, ours if theirs else [*ours, copy.name])
 
 
 def _holds_what_its_name_says(copy: Path) -> bool:

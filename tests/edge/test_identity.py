@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge import schema
 from edge.adopt import adopt
 from edge.answers import Answer
 from edge.backbone import Backbone
@@ -128,18 +129,30 @@ def test_a_merged_label_stays_one(learner: Learner, tiny_bundle: Path, newer: Pa
             assert "gravel" not in factory(again)
 
 
+def make_old(path: Path) -> None:
+    """Make of a database what 0.1.0 would have written: it knew the labels by their place in the bundle alone."""
+    old = sqlite3.connect(path.with_name("old.db"))
+    old.create_function("crc32", -1, schema.crc32, deterministic=True)
+    for number, script in enumerate(schema._MIGRATIONS[:5], 1):
+        old.executescript(script)
+        old.execute(f"PRAGMA user_version = {number}")
+    old.execute("ATTACH ? AS new", (str(path),))
+    for (table,) in old.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"):
+        columns = ", ".join(row[1] for row in old.execute(f"PRAGMA main.table_info({table})"))
+        old.execute(f"INSERT INTO main.{table}({columns}) SELECT {columns} FROM new.{table}")
+    old.execute("DELETE FROM main.meta WHERE key IN ('own_bundles', 'own_folder')")
+    old.commit()
+    old.close()
+    path.with_name("old.db").rename(path)
+
+
 def test_a_home_of_the_program_before_remembers_what_was_renamed_and_forgotten(
     learner: Learner, tiny_bundle: Path, newer: Path
 ) -> None:
     learner.rename("brick", "wall")
     learner.forget(label="grass")
     learner.close()
-    old = sqlite3.connect(learner.home / FILE)  # as 0.1.0 wrote it: it knew the labels by their place in the bundle
-    old.executescript(
-        "DROP TABLE factory; ALTER TABLE examples DROP COLUMN look; "
-        "DELETE FROM meta WHERE key IN ('own_bundles', 'own_folder'); PRAGMA user_version = 5"
-    )
-    old.close()
+    make_old(learner.home / FILE)
     for bundle in (newer, tiny_bundle):
         with adopt(learner.home, bundle) as again:
             assert "wall" in factory(again)

@@ -1,95 +1,56 @@
-"""One region for every view: what lies outside it changes no answer, no figure and no picture that is shown."""
+"""A region is one thing however it is written: what was given, what is kept, and what is shown are equal."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.adopt import adopt
-from edge.answers import to_json
-from edge.audit import thumbnail, thumbnails
-from edge.learner import Learner
+from edge.errors import SourceError
 from edge.region import Region
-from edge.review import Review
 
-from .conftest import picture
-
-LEFT = Region.parse("0,0,0.5,1")
+_NUMBER = st.floats(0, 1, allow_nan=False)
 
 
-def beside(folder: Path, label: str, seed: int, right: tuple[int, int, int]) -> Path:
-    """Write a picture of a label with a plain surface on its right, which is outside the region."""
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = Image.new("RGB", (80, 40), right)
-    whole.paste(picture(label, seed), (0, 0))
-    path = folder / f"{label}_{seed:03}.png"
-    whole.save(path)
-    return path
+@given(_NUMBER, _NUMBER, _NUMBER, _NUMBER, st.integers(0, 20), st.integers(1, 5000), st.integers(1, 5000))
+def test_what_is_written_of_a_region_is_read_as_the_same(
+    left: float, top: float, width: float, height: float, digits: int, columns: int, rows: int
+) -> None:
+    try:
+        region = Region.parse(",".join(f"{number:.{digits}f}" for number in (left, top, width, height)))
+    except SourceError:
+        return
+    assert Region.parse(str(region)) == region
+    assert str(Region.parse(str(region))) == str(region)
+    box = region.box(columns, rows)
+    assert 0 <= box.left < box.right <= columns
+    assert 0 <= box.top < box.bottom <= rows
 
 
-@pytest.fixture
-def learner(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock, keep_crops=True) as made:
-        made.put_region(LEFT)
-        yield made
+@given(_NUMBER, _NUMBER, _NUMBER, _NUMBER)
+def test_what_the_program_before_kept_is_read_and_stays_the_same(
+    left: float, top: float, width: float, height: float
+) -> None:
+    if left + width > 1 or top + height > 1 or min(width, height) < 0.01:
+        return
+    kept = ",".join(f"{number:.6g}" for number in (left, top, width, height))
+    assert Region.parse(str(Region.parse(kept))) == Region.parse(kept)
 
 
-def pairs(tmp_path: Path) -> list[tuple[Path, Path]]:
-    """The same pictures inside the region, other things outside it."""
-    return [
-        (
-            beside(tmp_path / "one" / label, label, seed, (0, 0, 0)),
-            beside(tmp_path / "other" / label, label, seed, (255, 40, 255)),
-        )
-        for label in ("brick", "grass")
-        for seed in range(300, 304)
-    ]
+def test_a_region_given_again_changes_nothing(tmp_path: Path, tiny_bundle: Path) -> None:
+    learner = adopt(tmp_path / "home", tiny_bundle)
+    for text in ("0.12345678,0.1,0.87654322,0.5", "0.3333333333,0,0.6666666667,1", "-0,0,1,1"):
+        learner.put_region(Region.parse(text))
+        assert learner.region == Region.parse(text)
+        assert learner.put_region(Region.parse(text)) == 0
+    assert str(learner.region) == "0,0,1,1"
+    learner.close()
 
 
-def untimed(value: Any) -> Any:
-    """An answer without what need not be the same: times and names."""
-    if isinstance(value, dict):
-        return {k: untimed(v) for k, v in value.items() if k not in ("milliseconds", "image", "remedy")}
-    return [untimed(item) for item in value] if isinstance(value, list) else value
-
-
-VIEWS: dict[str, Callable[[Learner, Path], Any]] = {
-    "classify": lambda learner, path: [next(learner.classify([path], explain=True))],
-    "evaluate": lambda learner, path: learner.evaluate(path.parent.parent),
-    "audit": lambda learner, path: learner.audit([path.parent]).unsure,
-    "thumbnail": lambda learner, path: thumbnail(learner, path),
-    "review": lambda learner, path: Review(learner, path.parent).picture(path, 16),
-    "look": lambda learner, path: [p.look.statistics.tolist() for p in learner.embed([path], look=True) if p.look],
-}
-
-
-@pytest.mark.parametrize("view", sorted(VIEWS))
-def test_what_is_outside_the_region_changes_no_view(view: str, learner: Learner, tmp_path: Path) -> None:
-    taught = tmp_path / "taught"
-    for label in ("brick", "grass"):
-        learner.teach(label, [beside(taught, label, seed, (9, 9, 9)) for seed in range(6)])
-    learner.retrain()
-    for one, other in pairs(tmp_path):
-        seen = [untimed(to_json(VIEWS[view](learner, path))) for path in (one, other)]
-        assert seen[0] == seen[1], view
-    learner.put_region(None)
-    one, other = pairs(tmp_path)[0]
-    if view != "audit":  # which may find nothing to show
-        assert untimed(to_json(VIEWS[view](learner, one))) != untimed(to_json(VIEWS[view](learner, other))), (
-            "it can see"
-        )
-
-
-def test_what_is_kept_of_a_taught_picture_is_what_is_inside_the_region(learner: Learner, tmp_path: Path) -> None:
-    (one, other), *_ = pairs(tmp_path)
-    first, second = learner.teach("brick", [one, other]).examples
-    thumbs = learner.store.thumbs()
-    np.testing.assert_array_equal(thumbs[first], thumbs[second])
-    assert learner.store.crop(first) == learner.store.crop(second) is not None
-    examples = learner.store.examples()
-    kept = thumbnails(learner, examples)
-    assert kept[first] == thumbnail(learner, one)
+@pytest.mark.parametrize(
+    "text", ["nan,0,1,1", "0,0,inf,1", "0.5,0,0.6,1", "0,0,0.001,1", "0,0,1", "-0.1,0,1,1", "1e400,0,1,1"]
+)
+def test_what_is_not_within_the_picture_is_refused(text: str) -> None:
+    with pytest.raises(SourceError, match="region"):
+        Region.parse(text)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from edge.adopt import adopt
-from edge.errors import LabelError, SourceError
+from edge.errors import ImageError, LabelError, SourceError
 from edge.learner import Learner
 from edge.review import KEYS, Review, keys
+from edge.verify import verify
 
 from .conftest import PATIENCE, picture
 
@@ -135,6 +136,124 @@ def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
         assert review.undo() is None
         with pytest.raises(SourceError, match="is not a folder"):
             Review(learner, tmp_path / "nowhere")
+
+
+def test_undoing_after_another_program_fitted_a_head_leaves_one_that_serves(home: Path, tmp_path: Path) -> None:
+    with Learner.open(home) as learner, Learner.open(home) as nightly:
+        review = Review(learner, tmp_path / "unsure")
+        first = review.waiting()[0]
+        review.name(first, "coins")
+        assert nightly.retrain(force=True).generation == 2
+        assert review.undo() == first
+        assert first.exists()
+        assert learner.store.count() == 0
+        entries = learner.history()
+        assert [e.usable for e in entries if e.serving] == [True]
+        assert not entries[1].usable, "it had learned from the frame"
+        assert "coins" not in learner.serving().head.labels
+    assert all(finding.ok for finding in verify(home).findings)
+
+
+def test_a_frame_that_was_taught_otherwise_gets_the_new_label_and_undo_gives_the_old_one_back(
+    home: Path, tmp_path: Path
+) -> None:
+    with Learner.open(home) as learner:
+        review = Review(learner, tmp_path / "unsure")
+        first, second, *_ = review.waiting()
+        learner.teach("grass", [first], session="mine")
+        learner.teach("brick", [second])
+        (said,) = review.name(first, "brick")
+        assert "'grass' before" in said
+        assert review.name(second, "brick") != ()
+        assert {e.label for e in learner.store.examples()} == {"brick"}
+        result = review.result(0, None)
+        assert (result.labelled, result.relabelled, result.known, result.left) == (2, 1, 1, 3)
+        assert review.changed
+        assert review.undo() == second
+        assert review.undo() == first
+        assert [(e.label, e.session) for e in learner.store.examples()] == [("grass", "mine"), ("brick", None)]
+        assert not review.changed
+        assert len(review.waiting()) == 5
+
+
+def test_what_was_named_is_undone_where_no_head_had_learned_it_without_a_new_one(home: Path, tmp_path: Path) -> None:
+    with Learner.open(home) as learner:
+        review = Review(learner, tmp_path / "unsure")
+        first, second, *_ = review.waiting()
+        review.name(first, "brick")
+        review.name(second, "tin")
+        review.undo()
+        assert [e.label for e in learner.store.examples()] == ["brick"]
+        assert learner.serving().generation == 1
+        assert "tin" not in review.labels()
+
+
+def test_a_folder_that_cannot_be_written_teaches_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Learner.open(home) as learner:
+        review = Review(learner, tmp_path / "unsure")
+        (tmp_path / "unsure" / "labelled").write_text("a file, so that no folder can be made")
+        first = review.waiting()[0]
+        with pytest.raises(SourceError, match="cannot be moved"):
+            review.name(first, "brick")
+        assert first.exists()
+        assert learner.store.count() == 0
+
+        def refused(**_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("edge.review.tempfile.TemporaryFile", refused)
+        with pytest.raises(SourceError, match="cannot be written"):
+            Review(learner, tmp_path / "unsure")
+
+
+def test_a_frame_that_cannot_be_read_goes_back_to_its_place(home: Path, tmp_path: Path) -> None:
+    with Learner.open(home) as learner:
+        review = Review(learner, tmp_path / "unsure")
+        first = review.waiting()[0]
+        first.write_bytes(first.read_bytes()[:200])
+        with pytest.raises(ImageError):
+            review.name(first, "brick")
+        assert first.exists()
+        assert review.undo() is None
+
+
+def test_a_file_that_has_the_name_already_stays(home: Path, tmp_path: Path) -> None:
+    with Learner.open(home) as learner:
+        review = Review(learner, tmp_path / "unsure")
+        first = review.waiting()[0]
+        theirs = tmp_path / "unsure" / "labelled" / "brick" / first.name
+        theirs.parent.mkdir(parents=True)
+        theirs.write_text("somebody's")
+        review.name(first, "brick")
+        assert theirs.read_text() == "somebody's"
+        assert len(list(theirs.parent.iterdir())) == 2
+        first.write_text("somebody's too")
+        back = review.undo()
+        assert first.read_text() == "somebody's too"
+        assert back is not None
+        assert back.exists()
+        assert back in review.waiting()
+
+
+def test_undo_on_the_terminal_says_what_it_cannot_take_back(home: Path, tmp_path: Path) -> None:
+    terminal = Terminal(home, "review", tmp_path / "unsure", "--no-retrain")
+    terminal.see("[q] done")
+    terminal.press("u")
+    terminal.see("nothing was labelled")
+    terminal.see("[q] done")
+    terminal.press("1")
+    terminal.see("2 of 5")
+    terminal.see("[q] done")
+    with Learner.open(home) as other:
+        other.forget(["1"])
+    terminal.press("u")
+    terminal.see("not taken back")
+    terminal.see("2 of 5")
+    terminal.see("[q] done")
+    terminal.press("q")
+    assert terminal.end() == 0
 
 
 def test_every_label_has_a_key_that_is_no_command() -> None:

@@ -23,7 +23,7 @@ from edge import camera as films
 from edge.adopt import adopt
 from edge.alike import Alike
 from edge.answers import Answer, Skipped
-from edge.errors import SourceError
+from edge.errors import LabelError, SourceError
 from edge.folder import Folder, Journal, Notice
 from edge.hooks import Hook, Hooks
 from edge.learner import Learner
@@ -364,6 +364,18 @@ def test_a_program_that_fails_is_said(tmp_path: Path) -> None:
 def test_a_command_that_cannot_run_is_refused_at_once(command: str) -> None:
     with pytest.raises(SourceError, match="--on open"):
         Hook.parse("open", command)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [(" open ", "open"), ("cafe\u0301", "caf\u00e9"), (" Unknown", "unknown"), ("a/b", None), (" ", None)],
+)
+def test_a_label_to_run_something_on_is_the_one_that_is_meant(written: str, meant: str | None) -> None:
+    if meant is None:
+        with pytest.raises(LabelError):
+            Hook.parse(written, "true")
+    else:
+        assert Hook.parse(written, "true").label == meant
 
 
 def test_the_home_remembers_where_unsure_frames_are_kept(home: Path, tmp_path: Path) -> None:

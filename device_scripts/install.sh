@@ -4,7 +4,8 @@
 #   sudo ./install.sh [EXTRA...]   for the machine: /opt/edge-transfer, its own user `edge`, systemd units
 #   ./install.sh [EXTRA...]        for your own account: ~/.local/share/edge-transfer, command in ~/.local/bin
 #   … --uninstall                  remove the program; what was taught and the settings stay
-#   … --purge                      remove those too: /var/lib/edge (~/.local/share/edge), /etc/edge-transfer, the user
+#   … --purge                      remove those too: /var/lib/edge (~/.local/share/edge), /etc/edge-transfer, the user; what edge
+#                                  did not put there stays
 #
 # EXTRA: `camera` (OpenCV: USB cameras, RTSP, films), `mqtt`, or a runtime, `tflite` (LiteRT), `onnx`, `tflite-runtime`;
 # without one, the first of them that runs here. A later run keeps what an earlier one was asked for.
@@ -73,8 +74,8 @@ install_program() {
         env=$current
         return
     fi
-    for old in "$base"/env.*; do # all but what serves: what was cut off, and the one before
-        [ "$old" = "$current" ] || rm -rf -- "$old"
+    for old in "$base"/env.??????; do # all but what serves: what was cut off, and the one before
+        if [ "$old" != "$current" ] && is_ours "$old"; then rm -rf -- "$old"; fi
     done
     check_space
     env=$(mktemp -d "$base/env.XXXXXX")
@@ -90,6 +91,10 @@ install_program() {
     mv -T "$base/.bin" "$base/bin"
     sync -f "$base"
     trap - EXIT
+}
+
+is_ours() { # ENVIRONMENT: made by an earlier run, or just begun
+    [ -d "$1" ] && [ ! -L "$1" ] && { [ -f "$1/pyvenv.cfg" ] || [ -z "$(ls -A "$1")" ]; }
 }
 
 choose_python() {
@@ -245,7 +250,7 @@ install_service() {
         return
     fi
     systemd-sysusers --inline "u edge - \"edge-transfer\" $home" 'm edge video'
-    install -d -o edge -g edge -m 0700 "$home"
+    [ -d "$home" ] || install -d -o edge -g edge -m 0700 "$home"
     local scripts unit
     scripts=$("$env/bin/python" -c 'import edge, pathlib; print(pathlib.Path(edge.__file__).parent / "device_scripts")')
     [ -d "$scripts" ] || scripts=$here
@@ -310,17 +315,46 @@ uninstall() {
         [ ! -d /run/systemd/system ] || systemctl daemon-reload
     fi
     [ "$(readlink "$command")" != "$base/bin/edge" ] || rm -f -- "$command"
-    rm -rf -- "$base"
-    say "removed $base"
+    remove_program
     if [ "$1" = purge ]; then
-        rm -rf -- "$home"
+        remove_taught
         if [ -n "$machine" ]; then
-            rm -rf -- /etc/edge-transfer
+            rm -f -- /etc/edge-transfer/watch.conf
+            drop_folder /etc/edge-transfer
             if getent passwd edge >/dev/null; then userdel edge; fi
         fi
-        say "removed $home, and all that was taught there"
     elif [ -e "$home" ]; then
         say "kept $home with all that was taught there; to remove it as well: $0 --purge"
+    fi
+}
+
+remove_program() {
+    local environment
+    for environment in "$base"/env.??????; do
+        if is_ours "$environment"; then rm -rf -- "$environment"; fi
+    done
+    [ ! -L "$base/bin" ] || rm -f -- "$base/bin"
+    rm -f -- "$base/.bin" "$base/.changed" "$base/.lock" "$base"/install.sh{,.partial} "$base"/edge_transfer-*.whl{,.partial}
+    drop_folder "$base"
+}
+
+remove_taught() { # what edge keeps in its home, by the names that it gives; anything else is somebody's
+    [ -d "$home" ] || return 0
+    find "$home" -maxdepth 1 -type f -regextype posix-extended -regex '.*/(learner\.db(-wal|-shm)?|turn\.lock|'\
+'watched-[0-9a-f]{12}\.(jsonl|lock)|[0-9a-f]{16}\.edge|\.[0-9a-f]{16}\.edge\.([0-9]+\.)?[0-9]+\.partial)' -delete
+    find "$home" -type f -regextype posix-extended \
+        -regex '.*/uncertain-[0-9]{8}T[0-9]{6}\.[0-9]{6}0*\.(jpg|png)' -delete # frames kept for review
+    find "$home" -mindepth 1 -depth -type d -empty -delete
+    drop_folder "$home"
+}
+
+drop_folder() { # FOLDER: remove it if nothing is left in it
+    [ -d "$1" ] || return 0
+    if [ -z "$(ls -A "$1")" ]; then
+        rmdir -- "$1"
+        say "removed $1"
+    else
+        say "kept $1, as it holds what edge did not put there: $(ls -A "$1" | head -n 3 | tr '\n' ' ')"
     fi
 }
 

@@ -166,3 +166,35 @@ def test_for_ones_own_account_nothing_but_the_account_is_touched(box: Box) -> No
         ".local/bin:",
         ".local/share:",
     ]
+
+
+def test_what_somebody_else_put_beside_ours_stays(box: Box) -> None:
+    install(box)
+    theirs = [
+        "/opt/edge-transfer/notes.txt",
+        "/opt/edge-transfer/env.backup/photo.jpg",
+        "/var/lib/edge/diary.txt",
+        "/var/lib/edge/mine.edge",
+        "/var/lib/edge/uncertain/uncertain-cat.jpg",
+        "/etc/edge-transfer/other.conf",
+    ]
+    ours = [
+        "/var/lib/edge/learner.db",
+        "/var/lib/edge/0123456789abcdef.edge",
+        "/var/lib/edge/uncertain/uncertain-20261124T100000.000000.jpg",
+        "/var/lib/edge/uncertain/labelled/cat/uncertain-20261124T100000.0000000.png",
+    ]
+    for path in (*theirs, *ours):
+        box.run("mkdir", "-p", str(Path(path).parent))
+        box.run("sh", "-c", f"echo theirs > '{path}'")
+    box.run("chmod", "750", "/var/lib/edge")
+    install(box, "onnx")
+    assert box.run("stat", "-c", "%a", "/var/lib/edge").stdout.strip() == "750"
+    for word in ("--uninstall", "--purge"):
+        told = install(box, word)
+        assert "kept /opt/edge-transfer, as it holds what edge did not put there" in told
+        for path in theirs:
+            assert box.run("cat", path).stdout == "theirs\n", (word, path)
+        assert [box.run("test", "-e", path).returncode for path in ours] == [int(word == "--purge")] * 4
+    assert "env.backup notes.txt" in told
+    assert box.run("ls", "-A", "/opt/edge-transfer").stdout.split() == ["env.backup", "notes.txt"]

@@ -82,6 +82,11 @@ def _rename(folder: Path, device: Device) -> None:
         learner.rename("coins", "money")
 
 
+def _merge(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.rename("money", "brick", merge=True)
+
+
 def _nothing(folder: Path, device: Device) -> None:
     pass
 
@@ -194,7 +199,7 @@ OPERATIONS = (
     Operation("rollback", _taught, (_rollback,), _look_at_home),
     Operation("forget", _taught, (_forget,), _look_at_home),
     Operation("forget a label", _taught, (_forget_label,), _look_at_home),
-    Operation("relabel, rename", _taught, (_correct, _rename), _look_at_home),
+    Operation("relabel, rename", _taught, (_correct, _rename, _merge), _look_at_home),
     Operation("backup", _backed_up_then_taught, (_backup,), _look_at_backup),
     Operation("restore", _restorable, (_restore,), _look_at_home),
     Operation("bundle build", _bundle_there, (_write_bundle,), _look_at_bundle),

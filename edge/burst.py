@@ -67,6 +67,7 @@ def capture(
         SourceError: the source cannot be read.
     """
     alike = Alike(learner.region, count, learner.info.fit)
+    beside = learner.beside(label)
     taught: list[int] = []
     unreadable: list[Skipped] = []
     looks = Looks(learner)
@@ -105,7 +106,7 @@ def capture(
                 progress(len(taught), count)
         if len(taught) >= count or time.monotonic() >= end + warming:
             break
-    lines = tuple(domain.summary(faults, FEW))
+    lines = (*(beside if taught else ()), *domain.summary(faults, FEW))
     return Captured(label, session, tuple(taught), frames, same, tuple(unreadable), blanks, lines)
 
 

@@ -21,7 +21,7 @@ from edge import camera
 from edge.answers import Finding
 from edge.database import FILE
 from edge.errors import SourceError
-from edge.files import sync_folder
+from edge.files import new_partial, sync_folder
 
 MIN_FREE = 100_000_000  # bytes on the home's disk
 MIN_MEMORY = 100_000_000  # bytes; `retrain` takes about that at its most
@@ -149,9 +149,10 @@ def _synced(home: Path) -> Finding | None:
         seen = f"{_user()} may not write in {home}"
         owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} doctor"
         return Finding("sync", False, seen, f"run it as the home's owner: {owner}")
-    partial = folder / f".doctor.{os.getpid()}.partial"
+    partial = None
     try:
-        with partial.open("xb") as file:
+        partial = new_partial(folder / "doctor")
+        with partial.open("wb") as file:
             file.write(bytes(4096))
             file.flush()
             os.fsync(file.fileno())
@@ -162,7 +163,8 @@ def _synced(home: Path) -> Finding | None:
             "sync", False, seen, "free some space; if that is not it, the card fails: copy the home, take another"
         )
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
     return Finding("sync", True, "what is written is kept", "")
 
 

@@ -61,6 +61,8 @@ def test_a_film_teaches_too_and_a_folder_is_sent_to_teach(ready: Run, tmp_path: 
     assert "8 new examples of 'coins' from 8 frames" in out
     code, out, _ = ready("capture", "coins", film, "--every", 0.1)
     assert "0 new examples" in out, "known already"
+    ready("forget", "--session", json.loads(ready("examples", "--json")[1])["examples"][0]["session"])
+    assert "'Brick' is a label of its own beside 'brick'" in ready("capture", "Brick", film, "--every", 0.1)[1]
 
 
 def test_the_region_given_to_capture_is_that_of_watch(tmp_path: Path, tiny_bundle: Path, ready: Run) -> None:

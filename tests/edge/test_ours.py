@@ -294,6 +294,16 @@ def test_what_is_half_written_never_has_the_name_of_another_file(tmp_path: Path)
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {theirs.name: "theirs", "out": "ours"}
 
 
+def test_doctor_leaves_a_file_that_has_the_name_of_its_own(tmp_path: Path) -> None:
+    from edge.machine import examine
+
+    theirs = tmp_path / f".doctor.{os.getpid()}.partial"
+    theirs.write_text("theirs")
+    assert any(finding.check == "sync" and finding.ok for finding in examine(tmp_path))
+    assert theirs.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
 def test_no_command_writes_where_a_folder_or_nothing_is(run: Run, tmp_path: Path, tiny_bundle: Path) -> None:
     run("init", tiny_bundle)
     for place in (tmp_path, tmp_path / "nowhere" / "x"):

@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,12 @@ _SELF_SIGNED = click.option(
 @click.option(
     "--on", "hooks", nargs=2, multiple=True, metavar="LABEL COMMAND", help="Run COMMAND on settling on LABEL."
 )
+@click.option(
+    "--cool-down",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Wait this long before the same --on program is started again; 5, for a folder or film 0.",
+)
 @click.option("--save-uncertain", type=_PATH, metavar="DIR", help="Keep frames of unsure answers there, for review.")
 @click.option("--below", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="Less probable is unsure.")
 @click.option("--budget", type=click.FloatRange(0.1), default=100.0, show_default=True, help="MB of frames to keep.")
@@ -58,6 +65,7 @@ def watch(
     every: float,
     smooth: str | None,
     hooks: tuple[tuple[str, str], ...],
+    cool_down: float | None,
     save_uncertain: Path | None,
     below: float,
     budget: float,
@@ -68,26 +76,24 @@ def watch(
     SOURCE is a folder that pictures arrive in, picamera, /dev/video0, http://… or rtsp://…, or a video file. With
     --json each frame is a line; without it, a camera's changes alone.
     """
-    from edge.answers import Skipped
-    from edge.folder import Journal, Notice
-    from edge.hooks import Hook, Hooks
+    from edge.folder import Journal
+    from edge.hooks import Hook
     from edge.labels import RESERVED
-    from edge.mqtt import Mqtt
+    from edge.mqtt import Mqtt, identity
     from edge.notify import Notifier
     from edge.smooth import Rule
     from edge.source import open_source
     from edge.uncertain import Uncertain
-    from edge.watch import Sight
-    from edge.watch import watch as watching
+    from edge.watching import Listeners, hooks_of, keep_watching
 
-    learner = cli.learner()
     stop = _stopped_by_signals()
+    learner = cli.learner()
     notifier = Notifier(os.environ)
-    to_run = [Hook.parse(*hook) for hook in hooks]
-    runner = Hooks(to_run, learner.home)
+    parsed = [Hook.parse(*hook) for hook in hooks]
     rule = Rule.parse(smooth) if smooth else None
-    for label in {hook.label for hook in to_run} - {*learner.serving().head.labels, RESERVED}:
-        complain(f"careful: --on {label}: no such label yet; there are {', '.join(learner.serving().head.labels)}")
+    labels = learner.serving().head.labels
+    for label in {hook.label for hook in parsed} - {*labels, RESERVED}:
+        complain(f"careful: --on {label}: no such label yet; there are {', '.join(labels)}")
     _put_region(learner, region)
     with ExitStack() as closing:
         journals: list[Journal] = []
@@ -100,45 +106,29 @@ def watch(
             return journals[0]
 
         opened = open_source(source, journal, self_signed)
-        keep = None
+        listeners = Listeners(partial(_tell, live=opened.live, stop=stop), complain, notifier.alive)
         if save_uncertain is not None:
-            keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region, learner.info.fit)
+            listeners.keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region, learner.info.fit)
             learner.put_uncertain(save_uncertain)
-        broker = Mqtt(mqtt, socket.gethostname()) if mqtt else None
-        if broker:
-            closing.callback(broker.close)
+        if parsed:
+            pause = cool_down if cool_down is not None else (5.0 if opened.live else 0.0)
+            listeners.hooks = hooks_of(learner, parsed, pause, source)
+        if mqtt:
+            host, who = socket.gethostname(), identity(learner.home, source)
+            listeners.broker = Mqtt(
+                mqtt, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home,
+                labels=labels, present=not opened.live,
+            )  # fmt: skip
         learner.backbone()  # before saying that we are ready
         notifier.tell("READY=1")
         complain(f"watching {opened.name}; end with Ctrl-C")
-        answered = skipped = 0
-        broken = False
-        events = watching(
-            learner, opened, rule or Rule(*((3, 5) if opened.live else (1, 1))), every, stop, *journals[:1]
+        watched = keep_watching(
+            learner, opened, rule or Rule(*((3, 5) if opened.live else (1, 1))), every, stop, listeners, *journals[:1]
         )
-        for event in events:
-            notifier.alive()
-            for problem in [*runner.reap(), *(broker.news() if broker else [])]:
-                complain(problem)
-            if isinstance(event, Notice):
-                complain(event.text)
-            elif isinstance(event, Sight):
-                answered += event.frame is not None
-                _tell(event, opened.live)
-                if broker:
-                    broker.tell(event.seen, event.labels)
-                for problem in runner.run(event.seen):
-                    complain(problem)
-                if keep and event.frame:
-                    _keep(keep, event)
-            elif event is not None:
-                if not (opened.live and broken):  # a camera with a fault has it in every frame
-                    complain(f"skipped: {event.reason}")
-                skipped += 1
-            if event is not None:
-                broken = isinstance(event, Skipped)
         notifier.tell("STOPPING=1")
-    complain(f"stopped; {plural(answered, 'frame')} answered")
-    return PARTLY if skipped and not stop.is_set() else 0
+    unread = f", {watched.skipped:,} could not be read" if watched.skipped else ""
+    complain(f"stopped; {plural(watched.answered, 'frame')} answered{unread}")
+    return PARTLY if watched.skipped and not stop.is_set() else 0
 
 
 @click.command()
@@ -345,28 +335,32 @@ def _put_region(learner: "Learner", text: str | None) -> None:
         )
 
 
-def _tell(sight: "Sight", live: bool) -> None:
+def _tell(sight: "Sight", live: bool, stop: threading.Event) -> None:
     """Print an answer: every one for programs; for people, each picture of a folder or film, or a camera's changes."""
     from edge.answers import to_json
+    from edge.watching import Stopped
 
     seen = sight.seen
+    if not (cli.as_json() or seen.changed or not live):
+        return
+    while not _writable(1.0):  # a pipe that nobody reads from must not keep us from stopping
+        if stop.is_set():
+            raise Stopped
     if cli.as_json():
         say_json(to_json(seen))
-        sys.stdout.flush()
-    elif seen.changed or not live:
+    else:
         when = f"{datetime.fromisoformat(seen.time).astimezone():%Y-%m-%d %H:%M:%S}"
         name = "unknown" if seen.label is None else f"{seen.label} {100 * seen.probability:.0f} %"
         say(f"{when if live else seen.image}: {name}")
-        sys.stdout.flush()
+    sys.stdout.flush()
 
 
-def _keep(keep: Any, sight: "Sight") -> None:
-    from edge.errors import EdgeError
-
+def _writable(seconds: float) -> bool:
+    """Whether stdout takes a line within so many seconds."""
     try:
-        keep.save(sight.frame, sight.seen)
-    except (EdgeError, OSError) as error:  # a full card stops the saving, not the watching
-        complain(f"not saved for review: {error}")
+        return bool(select.select([], [sys.stdout.fileno()], [], seconds)[1])
+    except (OSError, ValueError):  # it has no number, as in tests
+        return True
 
 
 def _stopped_by_signals() -> threading.Event:

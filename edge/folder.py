@@ -61,7 +61,8 @@ class Journal:
         self._known: dict[str, Stamp] = {}
         self._lines = 0
         self._tidy_at = TIDY
-        self.last: Any = None  # the answer that a killed run may not have told anybody
+        self.last: Any = None  # the answer that a killed run may not have told everybody
+        self._untold = False
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             self._torn = self._read()
@@ -84,8 +85,13 @@ class Journal:
             OSError: the disk refuses; it is known until the process ends.
         """
         stamp = self._known[frame.name] = Stamp(frame.time, len(frame.data))
+        self._untold = True
         at = time.time() if at is None else at
         self._append({"image": frame.name, "stamp": stamp, "at": at, "answer": answer})
+
+    def told(self) -> None:
+        """Take in that everybody was told the last answer; until then a next run tells it again."""
+        self._untold = False
 
     def tidy(self, present: Collection[str], now: float) -> None:
         """Forget answers whose pictures have been gone for long, when there are many lines.
@@ -112,9 +118,9 @@ class Journal:
         self._lines, self._tidy_at = len(kept), max(TIDY, 2 * len(kept))
 
     def close(self) -> None:
-        """Note that all answers were told, and let others watch the folder."""
+        """Note that all answers were told, if they were, and let others watch the folder."""
         try:
-            if self._lines:
+            if self._lines and not self._untold:
                 self._append({"stopped": True})
         except OSError:
             pass  # the last answer is told once more
@@ -140,6 +146,7 @@ class Journal:
                 self._known[entry["image"]] = Stamp(*entry["stamp"])
             last = entry or last
         self.last = last.get("answer")
+        self._untold = self.last is not None
         return bool(data) and not data.endswith(b"\n")
 
 

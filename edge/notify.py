@@ -17,7 +17,8 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
-        self._interval = int(environment.get("WATCHDOG_USEC") or 0) / 2e6  # seconds: twice as often as it asks
+        asked = environment.get("WATCHDOG_USEC", "")
+        self._interval = int(asked) / 2e6 if asked.isdecimal() else 0.0  # seconds: twice as often as it asks
         self._last = float("-inf")
 
     def tell(self, message: str) -> None:

@@ -51,3 +51,8 @@ class Smoother:
         if self._last.count(name) >= self._rule.agree:
             self.settled = name
         return self.settled
+
+    def forget(self) -> None:
+        """Begin anew: what was seen before a camera went away says nothing of what it will see."""
+        self._last.clear()
+        self.settled = None

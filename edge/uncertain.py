@@ -64,6 +64,8 @@ class Uncertain:
         stamp = datetime.fromtimestamp(frame.time, UTC).strftime("%Y%m%dT%H%M%S.%f")
         path = self._folder / f"uncertain-{stamp}{suffix}"
         while path.exists():  # of pictures copied at once
+            if path.read_bytes() == data:  # saved already, by a run that was killed before it could say so
+                return None
             path = path.with_stem(path.stem + "0")
         if len(data) > self._budget:
             self.too_large += 1

@@ -1,17 +1,19 @@
-"""`watch`: frames → answers → what they settle on, one after another. Prints nothing and tells nobody; its caller does.
+"""`watch`: frames → answers → what they settle on, one after another. Prints nothing and tells nobody: see `watching`.
 
 A new generation of the head serves from the next frame on, as the learner looks at the home before each; a newly
 adopted bundle does so too, for which the home is opened again.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.answers import Answer, Guess, Skipped, to_json
+from edge.arrival import Stamp
 from edge.folder import Journal, Notice
 from edge.labels import RESERVED
 from edge.learner import Learner
@@ -24,7 +26,8 @@ class Seen(NamedTuple):
     """The answer for one frame: the line that `watch --json` prints.
 
     `time` is when it was taken, ISO 8601 in UTC. `settled` is what the last answers agree on, "unknown" included, or
-    None before they ever did; `changed` says that this frame made it another.
+    None before they did, at the start or after the camera was gone; `changed` says that this frame made it another than
+    the one before.
     """
 
     image: str
@@ -43,12 +46,14 @@ class Seen(NamedTuple):
 class Sight:
     """A frame with its answer, and the labels that could have been one.
 
-    `frame` is None where the answer is told again because a kill may have come before anybody heard of it.
+    `again` is True where the answer of an earlier process is told once more, as a kill may have come before everybody
+    heard of it; `frame` is None if its picture is gone since.
     """
 
     frame: Frame | None
     seen: Seen
     labels: tuple[str, ...]
+    again: bool = False
 
 
 def watch(
@@ -58,7 +63,7 @@ def watch(
     every: float,
     stop: threading.Event,
     journal: Journal | None = None,
-) -> Iterator[Sight | Skipped | Notice | None]:
+) -> Generator[Sight | Skipped | Notice | None, None, None]:
     """Answer each frame of a source.
 
     Args:
@@ -74,19 +79,30 @@ def watch(
         at least once a second.
     """
     if journal is not None and journal.last is not None:
-        again = _seen(journal.last)
+        again = _kept(journal.last)
         if again is not None:
-            yield Sight(None, again, learner.serving().head.labels)
+            yield Sight(_frame(again, journal), again, learner.serving().head.labels, again=True)
+        journal.told()
     opened = _Opened(learner)
     smoother = Smoother(rule)
+    before: str | None = None  # what was settled on last
     writable = True
     try:
         for event in source.frames(every, stop):
             if not isinstance(event, Frame):
+                if isinstance(event, Notice) and event.gone and source.live:
+                    smoother.forget()
                 yield event
                 continue
             answer = opened.answer(event)
-            told: Sight | Skipped = answer if isinstance(answer, Skipped) else _sight(event, answer, smoother, opened)
+            told: Sight | Skipped
+            if isinstance(answer, Skipped):
+                told = answer
+            else:
+                settled = smoother.add(RESERVED if answer.label is None else answer.label)
+                changed = settled is not None and settled != before
+                before = settled or before
+                told = Sight(event, _seen(event, answer, settled, changed), opened.learner.serving().head.labels)
             if journal is not None:
                 try:
                     journal.note(event, to_json(told.seen) if isinstance(told, Sight) else None)
@@ -96,6 +112,8 @@ def watch(
                         yield Notice(f"{journal.path}: {error.strerror}; after a restart, pictures are answered again")
                     writable = False
             yield told
+            if journal is not None:
+                journal.told()
     finally:
         opened.close()
 
@@ -129,10 +147,8 @@ class _Opened:
         return tuple(self.learner.store.get(key) for key in ("bundle", "format", "precision"))
 
 
-def _sight(frame: Frame, answer: Answer, smoother: Smoother, opened: _Opened) -> Sight:
-    before = smoother.settled
-    settled = smoother.add(RESERVED if answer.label is None else answer.label)
-    seen = Seen(
+def _seen(frame: Frame, answer: Answer, settled: str | None, changed: bool) -> Seen:
+    return Seen(
         image=answer.image,
         time=datetime.fromtimestamp(frame.time, UTC).isoformat(timespec="milliseconds"),
         label=answer.label,
@@ -142,14 +158,23 @@ def _sight(frame: Frame, answer: Answer, smoother: Smoother, opened: _Opened) ->
         generation=answer.generation,
         milliseconds=answer.milliseconds,
         settled=settled,
-        changed=settled != before,
+        changed=changed,
     )
-    return Sight(frame, seen, opened.learner.serving().head.labels)
 
 
-def _seen(kept: Any) -> Seen | None:
+def _kept(kept: Any) -> Seen | None:
     """Read an answer back from a journal; None if another version wrote it."""
     try:
         return Seen(**{**kept, "top": tuple(Guess(**guess) for guess in kept["top"])})
     except (TypeError, KeyError):
         return None
+
+
+def _frame(seen: Seen, journal: Journal) -> Frame | None:
+    """Read the picture of an answer again; None if it is gone, or another one by now."""
+    path = Path(seen.image)
+    try:
+        frame = Frame(seen.image, path.read_bytes(), path.stat().st_mtime)
+    except (OSError, ValueError):
+        return None
+    return frame if journal.has(frame.name, Stamp(frame.time, len(frame.data))) else None

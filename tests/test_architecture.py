@@ -24,6 +24,7 @@ PURE = {
     "gate_fit",
     "head",
     "held_out",
+    "home_assistant",
     "judge",
     "kinds",
     "labels",

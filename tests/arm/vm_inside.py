@@ -97,9 +97,9 @@ def watched(what: str, label: str) -> None:
     name = max(path.name for path in INBOX.glob("*.jpg"))
     while time.monotonic() < until:
         journal = said("journalctl", "-u", "edge-watch", "-o", "cat", "--no-pager")
-        found = [line for line in journal.splitlines() if name in line and line.startswith("{")]
+        found = [line for line in journal.splitlines() if f"{name}: " in line]
         if found:
-            return tell(what, "label" in json.loads(found[-1]), found[-1])
+            return tell(what, found[-1].endswith(" %") or found[-1].endswith(": unknown"), found[-1])
         time.sleep(1)
     return tell(what, False, said("journalctl", "-u", "edge-watch", "--no-pager")[-1500:])
 

@@ -26,6 +26,10 @@ def test_systemd_finds_nothing_to_say_about_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_service_writes_changes_and_not_every_frame_into_the_journal() -> None:
+    assert "--json" not in (SCRIPTS / "edge-watch.service").read_text().replace("# without --json", "")
+
+
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.endswith(".service")])
 def test_a_unit_runs_a_command_with_options_that_exist(unit: str) -> None:
     text = (SCRIPTS / unit).read_text()

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -283,6 +284,28 @@ def test_a_label_is_settled_on_only_when_enough_answers_agree() -> None:
     assert [smoother.add(name) for name in "bbccdde"] == ["b", "b", "b", "b", "b", "b", "b"], "until another is"
 
 
+def test_after_a_camera_was_gone_its_old_answers_count_no_more(learner: Learner) -> None:
+    data = jpeg(picture("brick", 3))
+
+    class Flaky:
+        name, live = "camera", True
+
+        def frames(self, every: float, stop: threading.Event) -> Iterator[Any]:
+            for _ in range(4):
+                yield Frame("camera", data, 0.0)
+            yield Notice("camera is gone", gone=True)
+            yield Notice("camera is back", gone=False)
+            for _ in range(3):
+                yield Frame("camera", data, 0.0)
+
+    events = list(watch(learner, Flaky(), Rule(3, 5), 0.01, threading.Event()))
+    sights = [event.seen for event in events if isinstance(event, Sight)]
+    assert [one.settled is None for one in sights] == [True, True, False, False, True, True, False]
+    assert [one.changed for one in sights] == [False, False, True, False, False, False, False], (
+        "it is what it was before"
+    )
+
+
 @pytest.mark.parametrize("text", ["5/3", "0/1", "2/4", "three", "3", "1/-1"])
 def test_a_rule_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SourceError):
@@ -347,9 +370,111 @@ def test_a_program_is_run_on_a_change_without_a_shell(tmp_path: Path) -> None:
     assert hooks.run(seen("open")) == []
     assert hooks.run(seen(None, changed=False)) == []
     assert hooks.run(seen(None)) == []
-    assert hooks.run(seen(None)) == [f"--on unknown: {sys.executable} still runs, it is not started again"]
+    assert hooks.run(seen(None)) == [], "it is no change to see the same again"
     wait_for(lambda: (tmp_path / "log").exists() and (tmp_path / "log").read_text() != "")
     assert (tmp_path / "log").read_text() == "unknown/in/$(touch owned) `x`; y.png"
+
+
+def logging(tmp_path: Path, *labels: str) -> list[Hook]:
+    """Programs that write their label to `log`, one character each, and end when `go` is there."""
+    script = "while [ ! -e $1/go ]; do sleep 0.02; done; printf %.1s $EDGE_LABEL >> $1/log"
+    return [Hook.parse(label, f"sh -c '{script}' x {tmp_path}") for label in labels]
+
+
+def log_of(tmp_path: Path) -> str:
+    return (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
+
+
+def test_a_program_that_still_runs_is_started_after_it_if_its_label_is_still_seen(tmp_path: Path) -> None:
+    hooks = Hooks(logging(tmp_path, "open", "shut"), tmp_path)
+    assert hooks.run(seen("open")) == []
+    assert hooks.run(seen("shut")) == []
+    (line,) = hooks.run(seen("open"))
+    assert "still runs" in line
+    (line,) = hooks.run(seen("shut"))
+    assert "still runs" in line
+    (tmp_path / "go").touch()
+    wait_for(lambda: bool(hooks.reap() or len(log_of(tmp_path)) == 3))
+    wait_for(lambda: not hooks.reap() and not hooks._running)
+    assert sorted(log_of(tmp_path)) == ["o", "s", "s"]
+    assert log_of(tmp_path)[-1] == "s", "the last one is what is seen"
+
+
+def test_a_program_is_not_started_again_before_it_has_cooled_down(tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    now = 0.0
+    kept: list[str] = []
+    hooks = Hooks(logging(tmp_path, "open"), tmp_path, 10.0, None, kept.append, lambda: now)
+
+    def settle() -> str:
+        wait_for(lambda: not hooks.reap() and not hooks._running)
+        return log_of(tmp_path)
+
+    hooks.run(seen("open"))
+    assert settle() == "o"
+    hooks.run(seen("shut"))
+    now = 5.0
+    (line,) = hooks.run(seen("open"))
+    assert "less than 10 s ago" in line
+    assert settle() == "o"
+    assert kept == ["open", "shut"], "were we stopped now, the next process would run it"
+    now = 10.0
+    assert settle() == "oo"
+    assert kept == ["open", "shut", "open"]
+    hooks.run(seen("shut"))
+    now = 15.0
+    hooks.run(seen("open"))
+    hooks.run(seen("shut"))
+    now = 100.0
+    assert settle() == "oo", "its label is not what is seen any more"
+
+
+def test_programs_are_run_on_a_change_and_not_at_each_start(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    scenes = [picture("brick", 3), picture("grass", 3)]
+    names = [name_of(home, jpeg(scene)) for scene in scenes]
+    words = [word for hook in logging(tmp_path, *names) for word in ("--on", hook.label, shlex.join(hook.words))]
+    shown = [0]
+    with filming(lambda n: scenes[shown[0]]) as camera:
+        for scene, expected in ((0, 1), (0, 1), (1, 2), (1, 2), (0, 3)):
+            shown[0] = scene
+            process = start(home, "watch", camera.url(), "--json", "--every", 0.02, *words)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if json.loads(line)["changed"]:
+                    break
+            wait_for(lambda n=expected: len(log_of(tmp_path)) >= n)
+            for _ in range(5):
+                process.stdout.readline()
+            process.terminate()
+            process.communicate()
+            assert len(log_of(tmp_path)) == expected
+
+
+def test_the_label_of_a_program_is_cleaned_as_every_label_is() -> None:
+    assert Hook.parse("  Ku\u0308che ", "true").label == "K\u00fcche"
+    assert Hook.parse("Unknown", "true").label == "unknown"
+    with pytest.raises(LabelError, match="--on"):
+        Hook.parse("", "true")
+
+
+def test_a_program_is_told_labels_as_utf8_and_names_as_they_are(tmp_path: Path) -> None:
+    script = "import os; open('x', 'wb').write(os.environb[b'EDGE_LABEL'] + b' ' + os.environb[b'EDGE_IMAGE'])"
+    program = f"""
+import sys
+from pathlib import Path
+from edge.hooks import Hook, Hooks
+from edge.watch import Seen
+hooks = Hooks([Hook("鳥", (sys.executable, "-c", {script!r}))], Path("."))
+problems = hooks.run(Seen("caf\\udce9", "t", "鳥", False, 1.0, (), 1, 1.0, "鳥", True))
+assert not problems, problems
+hooks._running.popitem()[1].wait()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C", "PYTHONUTF8": "0"}
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, "-X", "utf8=0", "program.py"]
+    subprocess.run(command, check=True, cwd=tmp_path, env={**environment, "PYTHONCOERCECLOCALE": "0"})
+    assert (tmp_path / "x").read_bytes() == "鳥 ".encode() + b"caf\xe9"
 
 
 def test_a_program_that_fails_is_said(tmp_path: Path) -> None:

@@ -479,8 +479,13 @@ def test_an_address_that_cannot_be_one_is_refused_at_once_and_never_shown(url: s
 
 
 def test_a_malformed_address_is_one_line_of_the_command_too(home: Path, tmp_path: Path) -> None:  # noqa: F811
-    for words, environment in ((["--mqtt", "mqtt://me:Se/cret@h"], {}), ([], {"EDGE_MQTT": "mqtt://me:Se/cret@h"})):
-        process = start(home, "watch", tmp_path / "in", *words, **environment)
+    folder = tmp_path / "in"
+    for words, environment in (
+        ([folder, "--mqtt", "mqtt://me:Se/cret@h"], {}),
+        ([folder], {"EDGE_MQTT": "mqtt://me:Se/cret@h"}),
+        (["http://me:Se/cret@h/stream"], {}),
+    ):
+        process = start(home, "watch", *words, **environment)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 1
         assert out == b""

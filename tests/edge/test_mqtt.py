@@ -20,7 +20,7 @@ from edge.watch import Seen
 
 from .cameras import filming
 from .conftest import picture
-from .test_watch import home, start, wait_for  # noqa: F401
+from .test_watch import home, start, wait_for, wait_until_watching  # noqa: F401
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
@@ -449,9 +449,7 @@ def test_sigterm_ends_a_watcher_whatever_its_broker_does(
         silent.bind(("127.0.0.1", port))
         silent.listen()
         process = start(home, "watch", tmp_path / "in", "--mqtt", address.format(port=port, nobody=free_port()))
-        assert process.stderr is not None
-        while not process.stderr.readline().startswith(b"watching"):
-            pass
+        wait_until_watching(process)
         process.terminate()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

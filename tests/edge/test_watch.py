@@ -64,6 +64,15 @@ def start(
     )
 
 
+def wait_until_watching(process: subprocess.Popen[bytes]) -> None:
+    """Read stderr up to the line that says so."""
+    assert process.stderr is not None
+    said = [process.stderr.readline()]
+    while not said[-1].startswith(b"watching"):
+        assert said[-1], said
+        said.append(process.stderr.readline())
+
+
 def wait_for(done: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not done():

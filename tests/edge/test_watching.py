@@ -22,7 +22,7 @@ from edge.watching import Listeners, Watched, keep_watching
 
 from .cameras import filming, jpeg
 from .conftest import picture
-from .test_watch import home, learner, start, wait_for  # noqa: F401
+from .test_watch import home, learner, start, wait_for, wait_until_watching  # noqa: F401
 
 
 class Broker:
@@ -147,10 +147,8 @@ def test_a_camera_whose_frames_cannot_be_read_is_not_there_and_said_seldom(learn
 def test_stopping_does_not_wait_for_a_pipe_that_nobody_reads(home: Path) -> None:  # noqa: F811
     with filming(lambda n: picture("brick", n)) as camera:
         process = start(home, "watch", camera.url(), "--json", "--every", 0.01)
-        assert process.stderr is not None
         assert process.stdout is not None
-        while not process.stderr.readline().startswith(b"watching"):
-            pass
+        wait_until_watching(process)
         full = len(os.read(process.stdout.fileno(), 1))
         wait_for(lambda: _waits(process.pid))
         process.send_signal(signal.SIGTERM)

@@ -12,20 +12,22 @@ Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, on held-
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.head import Head
+from edge.head import Head, softmax
 from edge.held_out import HeldOut
 from edge.lda import BETA, Spectrum
+from edge.pool import chunks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _GONE = -1e4  # a gap so wide that its label has probability 0 at any temperature that is tried
 _NATURAL = 1.8  # the temperature times N, whatever N: measured on ten sets, k = 1 to 300, within a factor of two
+_KEPT = 1 << 17  # held-out answers up to which they are kept for every τ; of more, those chosen are worked out anew
 _WIDTH = 0.5  # standard deviation of its logarithm
 
 
@@ -60,15 +62,15 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice of τ and ν: what was held out under it, the temperature, and the cost in nats."""
+    """One choice of τ and ν: the temperature, the cost in nats, and, once all is chosen, the held-out probabilities."""
 
     spectrum: Spectrum
-    held_out: HeldOut
     shrinkage: float
     nu: float
     temperature: float
     cost: float
     factory_weight: float = 1.0
+    loo: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (n, C)
 
     def head(self, labels: tuple[str, ...]) -> Head:
         """Give the head that was chosen."""
@@ -93,12 +95,24 @@ def choose(
         natural = 1 / (spectrum.counts.sum() / _NATURAL + shrinkage)  # A grows like N + τ, and scores shrink like 1 / A
         cost, temperature = calibrate(held_out.scores(nu), held_out.columns, counts, natural)
         prior = far(shrinkage, method.shrinkages) + far(nu, method.trusts)
-        return Choice(spectrum, held_out, shrinkage, nu, temperature, cost + prior)
+        return Choice(spectrum, shrinkage, nu, temperature, cost + prior)
 
-    centre = method.trusts.centre
-    first = walk(method.shrinkages, lambda s: choice(measure(s * spectrum.unit), s, centre, weights))
-    best = walk(method.trusts, lambda nu: choice(first.held_out, first.shrinkage, nu, weights))
-    return choice(best.held_out, best.shrinkage, best.nu, local)
+    kept: dict[float, HeldOut] = {}
+
+    def tried(shrinkage: float) -> Choice:
+        held_out = measure(shrinkage * spectrum.unit)
+        if held_out.cross.size <= _KEPT:
+            kept[shrinkage] = held_out
+        return choice(held_out, shrinkage, method.trusts.centre, weights)
+
+    first = walk(method.shrinkages, tried)
+    held_out = kept.get(first.shrinkage) or measure(first.shrinkage * spectrum.unit)
+    best = walk(method.trusts, lambda nu: choice(held_out, first.shrinkage, nu, weights))
+    last = choice(held_out, first.shrinkage, best.nu, local)
+    loo = np.empty(held_out.cross.shape, np.float32)
+    for rows in chunks(len(loo)):
+        loo[rows] = softmax(held_out.take(rows).scores(last.nu) / last.temperature)
+    return replace(last, loo=loo)
 
 
 def calibrate(scores: Floats, columns: Ints, counts: Floats, natural: float) -> tuple[float, float]:
@@ -130,21 +144,25 @@ def calibrate(scores: Floats, columns: Ints, counts: Floats, natural: float) -> 
     if not counted.any():
         return lost * chance, natural
     scores, columns, weights = scores[counted], columns[counted], weights[counted]
-    gaps = (scores - scores[np.arange(len(scores)), columns][:, None]) / natural
-    gaps = np.maximum(gaps, _GONE).T.copy()  # (C, n): sums over labels run fast
+    gaps = np.maximum((scores - scores[np.arange(len(scores)), columns][:, None]) / natural, _GONE)
+    del scores
+    gaps = gaps.T.copy()  # (C, n): sums over labels run fast
     gaps -= (tops := gaps.max(axis=0))
+    terms = np.empty(gaps.shape)
 
     def losses(beta: float) -> tuple[Floats, Floats]:
-        terms = np.exp(beta * gaps)
+        np.exp(np.multiply(beta, gaps, out=terms), out=terms)
         return terms, terms.sum(axis=0)
 
     low, high, log_beta = -5.0, 5.0, 0.0
     for _ in range(30):
         beta = float(np.exp(log_beta))
         terms, sums = losses(beta)
-        mean = (terms * gaps).sum(axis=0) / sums
+        terms *= gaps
+        mean = terms.sum(axis=0) / sums
         first = float(weights @ (mean + tops))
-        second = float(weights @ ((terms * gaps * gaps).sum(axis=0) / sums - mean**2))
+        terms *= gaps
+        second = float(weights @ (terms.sum(axis=0) / sums - mean**2))
         slope = beta * first + log_beta / _WIDTH**2
         curve = beta * first + beta**2 * second + 1 / _WIDTH**2
         low, high = (low, log_beta) if slope > 0 else (log_beta, high)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edge.choose import METHODS, Choice, Grid, choose, far, walk
 from edge.errors import BundleError, LabelError, NotEnough
-from edge.head import Head, softmax
+from edge.head import Head
 from edge.held_out import leave_out
 from edge.lda import Points, Spectrum, spectrum_of_examples, spectrum_of_moments
 from edge.moments import Moments, indices
@@ -150,8 +150,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
 
     best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
     loo = np.empty((len(x), len(labels)), np.float32)
-    for part in chunks(len(x)):
-        loo[order[part]] = softmax(best.held_out.take(part).scores(best.nu) / best.temperature)
+    loo[order] = best.loo
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
 
 

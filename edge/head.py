@@ -26,7 +26,7 @@ VERSION = 1
 LIMIT = 1 << 16  # neither D nor C is ever larger: set before anything is read
 LARGEST = 1e30  # of weights and bias: scores of unit embeddings then stay within float32
 COLDEST = 1e-9  # temperature: scores divided by it stay within float64
-_CHUNK = 512  # embeddings scaled at a time
+_CHUNK = 128  # embeddings scaled at a time
 _HEADER = np.dtype(
     [("magic", "S8"), ("version", "<u4"), ("features", "<u4"), ("labels", "<u4"), ("names", "<u4"), ("t", "<f8")]
 )

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.lda import KAPPA, Floats, Ints, Points, Spectrum
+from edge.pool import chunks
 
 _BATCH = 1 << 19  # floats in the largest intermediate array
 
@@ -50,8 +51,11 @@ class HeldOut:
 
     def scores(self, nu: float) -> Floats:
         """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
-        trust = self.left / np.where(self.left > 0, self.left + nu, 1.0)
-        scores = np.where(self.left > 0, trust * (self.cross - 0.5 * trust * self.squares), -np.inf)
+        scores = np.empty(self.cross.shape)
+        for rows in chunks(len(scores)):
+            left = self.left[rows]
+            trust = left / np.where(left > 0, left + nu, 1.0)
+            scores[rows] = np.where(left > 0, trust * (self.cross[rows] - 0.5 * trust * self.squares[rows]), -np.inf)
         scores[self.left[np.arange(len(scores)), self.columns] <= 0] = np.nan
         return scores
 

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from edge.moments import Moments
 from edge.pool import KEPT, Pool, Rows, chunks
 
+_ANSWERS = 20  # numbers of an example and label that are in memory while something is chosen, as float32
 KAPPA = 0.003
 BETA = 0.7
 
@@ -87,7 +88,7 @@ class _Seen:
         basis = spectrum.mix if spectrum.rows is None else spectrum.rows.T @ spectrum.mix
         self._x, self._origin, self._basis = x, spectrum.origin @ basis, basis.astype(x.dtype, copy=False)
         self._kept: Rows | None = None
-        if len(x) * basis.shape[1] <= KEPT:
+        if len(x) * (basis.shape[1] + _ANSWERS * len(spectrum.counts)) <= KEPT:
             self._kept = np.empty((len(x), basis.shape[1]), x.dtype)
             for part in chunks(len(x)):
                 np.matmul(x[part], self._basis, out=self._kept[part])

@@ -17,6 +17,7 @@ KEPT = 1 << 24  # numbers, at most, that one step keeps in memory: 64 MB in floa
 SMALL = 1 << 22  # numbers up to which the examples themselves are kept
 CHUNK = 512  # examples that are calculated with at a time
 _PREFIX = 64  # features by which examples are told apart at first
+_READ = 128  # examples read at a time: they are float64 for a moment
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,7 +86,7 @@ class Pool:
         first = 0
         for part in self._parts:
             mine = np.flatnonzero((wanted >= first) & (wanted < first + len(part)))
-            for some in chunks(len(mine)):
+            for some in chunks(len(mine), _READ):
                 found[mine[some]] = fixed(part[wanted[mine[some]] - first])
             first += len(part)
         return found

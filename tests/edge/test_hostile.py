@@ -281,7 +281,7 @@ def test_each_byte_of_a_stream_is_looked_at_once(monkeypatch: pytest.MonkeyPatch
     """A stream that never ends a picture made the reader begin anew with each chunk, for minutes."""
     monkeypatch.setattr(mjpeg, "MAX_BYTES", 3_000_000)
     for hostile in (b"\xff\xd8\xff" + b"\xff" * 4_000_000, b"\xff\xd8\xff\xda\x00\x02" + b"\xff\x00" * 2_000_000):
-        with pytest.raises(SourceError, match="this is no motion JPEG"):
+        with pytest.raises(SourceError, match="this is not motion JPEG"):
             list(mjpeg.split(io.BytesIO(hostile).read))
     many = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 20_000
     assert [len(part) < 50_000 for part in mjpeg.split(io.BytesIO(many).read)] == [True]

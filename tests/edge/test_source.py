@@ -126,6 +126,7 @@ def test_a_journal_remembers_and_a_torn_line_costs_only_itself(tmp_path: Path) -
     first.note(Frame("a", b"12", 1.5), {"label": "x"})
     first.note(Frame("b", b"123", 2.5), {"label": "y"})
     path = first.path
+    first.told()
     first.close()
     again = Journal(tmp_path, tmp_path)
     assert again.last is None, "stopped in peace: everything was told"

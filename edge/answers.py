@@ -4,10 +4,12 @@ Named tuples, as they are defined eight times faster than dataclasses and every 
 only step from them to a program's reader.
 """
 
-from typing import Any, NamedTuple
+import numbers
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Guess(NamedTuple):
@@ -427,7 +429,7 @@ class BackedUp(NamedTuple):
     generation: int
 
 
-def rows(matrix: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+def rows(matrix: "NDArray[np.int64]") -> tuple[tuple[int, ...], ...]:
     """Turn a matrix of counts into what an answer holds."""
     return tuple(tuple(row) for row in matrix.tolist())
 
@@ -442,8 +444,10 @@ def to_json(answer: Any) -> Any:
         return {name: to_json(value) for name, value in zip(answer._fields, answer, strict=True)}
     if isinstance(answer, tuple | list):
         return [to_json(item) for item in answer]
-    if isinstance(answer, float | np.floating):
-        return round(float(answer), 6)
-    if isinstance(answer, np.integer):
+    if isinstance(answer, bool):
+        return answer
+    if isinstance(answer, numbers.Integral):  # numpy's are registered as such, too
         return int(answer)
+    if isinstance(answer, numbers.Real):
+        return round(float(answer), 6)
     return answer

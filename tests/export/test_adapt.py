@@ -316,7 +316,7 @@ def test_a_strategy_that_does_not_exist_is_refused(plan: Plan) -> None:
     [
         (lambda raw: raw.pop("size"), "is damaged"),
         (lambda raw: raw.update(size="large"), "size is 'large'"),
-        (lambda raw: raw.update(format=9), "format 9, this program reads 1"),
+        (lambda raw: raw.update(format=9), "format 9, this program reads 2"),
     ],
 )
 def test_a_damaged_adapted_json_is_refused_by_name(auto: Adapted, tmp_path: Path, change: Any, message: str) -> None:

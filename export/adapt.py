@@ -37,6 +37,7 @@ from export.build import Watcher, fingerprint, short_side
 from export.bursts import Bursts, find_bursts
 from export.cut_off import cut_off, warning
 from export.dataset import find_photos
+from export.embedder import blocks, embedder, state
 from export.frozen import embed_pixels, freeze
 from export.material import (
     BATCH,
@@ -88,7 +89,7 @@ class Plan:
     photos: Path
     output: Path
     created: str
-    backbone: str = "embedded"
+    backbone: str = backbones.DEFAULT
     weights: str = ""
     size: int = 0
     strategy: str = "auto"
@@ -169,6 +170,14 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     if plan.strategy == "taps" and not taps:
         reason = "joins earlier maps already" if loaded.backbone.taps else "has too few blocks"
         raise BundleError(f"the embedding of {plan.backbone} {reason}; take another --strategy")
+    if len(blocks(loaded.trunk)) == 1 and STRATEGIES["last-stage"] in wanted:
+        if plan.strategy != "auto":
+            raise BundleError(
+                f"the parts of {plan.backbone} do not follow one another, so that none of them is the last "
+                "stage; take another --strategy"
+            )
+        wanted.remove(STRATEGIES["last-stage"])
+        watcher.said(f"last-stage: not tried, as the parts of {plan.backbone} do not follow one another")
     watcher.doing("reading photos")
     photos = find_photos(plan.photos)
     size = loaded.backbone.size
@@ -249,7 +258,7 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
     if not in_time:
         return Outcome(strategy, None, 0.0, 0, (), NO_TIME)
     work.watcher.doing("taps: settling how earlier maps are joined")
-    network, others = backbones.embedder(work.loaded.trunk, taps), np.flatnonzero(~work.held)
+    network, others = embedder(work.loaded.trunk, taps, row.pixels), np.flatnonzero(~work.held)
 
     def batches() -> Iterator[NDArray[np.uint8]]:
         for at in range(0, len(others), BATCH):
@@ -390,7 +399,7 @@ def _write(result: Adapted, embedder: nn.Module) -> None:
 
     folder = result.folder
     with replacing(folder / adapted.WEIGHTS) as partial:
-        partial.write_bytes(save({name: tensor.contiguous() for name, tensor in backbones.state(embedder).items()}))
+        partial.write_bytes(save({name: tensor.contiguous() for name, tensor in state(embedder).items()}))
     with replacing(folder / adapted.REPORT) as partial:
         partial.write_text(report(result), encoding="utf-8", errors="backslashreplace")
     adapted.write(folder, result.adaptation)

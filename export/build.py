@@ -38,6 +38,7 @@ from export.background import Generic, of_folder, shipped
 from export.bursts import Bursts, find_bursts
 from export.cut_off import CutOff, cut_off, warning
 from export.dataset import Photos, Skipped, find_photos, hold_out, pick_calibration, read_pixels
+from export.embedder import check_answers
 from export.odd import Odd, domain_of, odd_photos
 from export.own_model import OwnModel, check_embeddings, read_own_model
 from export.parity import embed_with_torch, golden_images, prove_everywhere, worst
@@ -91,7 +92,7 @@ class Plan:
     photos: Path
     output: Path
     created: str
-    backbone: str = "embedded"
+    backbone: str = backbones.DEFAULT
     weights: str = ""
     model: Path | None = None
     adapted: Path | None = None
@@ -250,7 +251,7 @@ def _network(work: _Work) -> _Network:
         )
         row = loaded.backbone
         images = golden_images(row.size, seed=plan.seed)
-        backbones.check_answers(loaded.embedder, images, loaded.origin)
+        check_answers(loaded.embedder, images, loaded.origin)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
     info = BackboneInfo(
         row.name, fingerprint(loaded.embedder, row.size, plan.fit), loaded.origin, loaded.licence,
@@ -424,7 +425,7 @@ def _background(work: _Work, network: _Network) -> Generic | None:
     """Take the generic photos' statistics: from a folder, or those that ship with the weights."""
     folder = work.plan.background
     if folder is None:
-        found = shipped(network.cropping) if network.info.name == "embedded" else None
+        found = shipped(network.cropping)
         if found is None:
             work.watcher.said("no generic photos: unknown pictures are told by the plain embedding (--background DIR)")
         return found

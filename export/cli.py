@@ -91,7 +91,7 @@ def cli() -> None:
 @shared
 def backbones() -> None:
     """List the networks that can be adapted."""
-    from export.backbones import BACKBONES
+    from export.backbones import BACKBONES, TIMM
 
     if as_json():
         say_json([
@@ -108,6 +108,7 @@ def backbones() -> None:
         rows.append((row.name, *costs, str(row.embedding), f"{row.size} px", row.origin))
     for line in table(rows, right=range(1, 5)):
         say(line)
+    say(f"and every network of timm that gives a feature map: --backbone {TIMM}NAME, as {TIMM}mobilenetv4_conv_small")
 
 
 @cli.command()

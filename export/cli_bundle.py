@@ -15,6 +15,7 @@ from edge.errors import DatasetError
 from edge.manifest import FITS
 from edge.terminal import PARTLY, confusion_table, percent, plural, say, say_json
 from export import cli
+from export.backbones import DEFAULT
 from export.watchers import Terminal, report_skipped, skipped_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("photos", type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, help="The bundle, NAME.edge.")
-@click.option("--backbone", help="A name of `edge-export backbones`.  [default: embedded]")
+@click.option("--backbone", help=f"A name of `edge-export backbones`, or timm:NAME.  [default: {DEFAULT}]")
 @click.option("--weights", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
 @click.option("--model", type=_PATH, help="Your own ONNX or TFLite embedding model instead.")
 @click.option("--photos", "elsewhere", type=_PATH, help="With an adapted folder: where the photos are now.")
@@ -99,7 +100,7 @@ def build(
         photos=photos,
         output=output,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        backbone=backbone or "embedded",
+        backbone=backbone or DEFAULT,
         weights=weights or "",
         model=model,
         adapted=network,

@@ -15,15 +15,17 @@ from edge.errors import BundleError
 from edge.manifest import FITS
 from edge.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
 from export import cli
+from export.backbones import DEFAULT
 from export.watchers import Silent, Terminal, report_skipped, skipped_json
 
+SMALL = 160  # pixels that every network is tried at, beside its own
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("photos", type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder to write, for `edge-export build`.")
-@click.option("--backbone", default="embedded", show_default=True, help="A name of `edge-export backbones`.")
+@click.option("--backbone", default=DEFAULT, show_default=True, help="A name of `edge-export backbones`, or timm:NAME.")
 @click.option("--weights", default="", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
 @click.option("--size", type=click.IntRange(32, 1024), help="Pixels per side.  [default: the network's]")
 @click.option(
@@ -139,9 +141,12 @@ def adapt(
     "--backbone",
     "names",
     multiple=True,
-    help="A name of `edge-export backbones`, or NAME=WEIGHTS; downloaded if need be.  [default: all that are here]",
+    help="A name of `edge-export backbones`, timm:NAME, or either with =WEIGHTS; downloaded if need be.  "
+    "[default: all that are here]",
 )
-@click.option("--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help="Pixels.  [default: 224 and 160]")
+@click.option(
+    "--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help=f"Pixels.  [default: its own and {SMALL}]"
+)
 @click.option(
     "--fit",
     type=click.Choice(FITS),
@@ -187,7 +192,7 @@ def compare(
     wanted = [
         comparing.Candidate(name, weights, size)
         for name, weights in dict.fromkeys(pairs)
-        for size in dict.fromkeys(sizes or (224, 160))
+        for size in dict.fromkeys(sizes or (find(name).size, SMALL))
     ]
     terminal = Terminal()
     try:
@@ -233,8 +238,9 @@ def compare(
         for row in table(rows, right=range(1, 7)):
             say(row)
         if away:
-            say(f"not compared, as their weights would be downloaded: {', '.join(away)}")
-            say(f"  to download and compare one: edge-export compare {photos} --backbone {away[0]}")
+            say(f"not compared, as their weights are not on this machine: {', '.join(away)}")
+            some = next((name for name in away if not find(name).wheel), away[0])
+            say(f"  to download and compare one: edge-export compare {photos} --backbone {some}")
         itself = "its group" if group_by else "itself"
         say(f"{plural(found.photos, 'photo')}, each named with {itself} left out; ms a picture on one core here, fp32")
         base = found.baselines

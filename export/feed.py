@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.augment import Augment
-from export.backbones import Seen
+from export.embedder import Seen
 from export.material import BATCH, Material, fast_inference
 from export.spread import Spread
 from export.strategies import last_stage

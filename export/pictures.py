@@ -21,7 +21,6 @@ from torch.nn import functional
 from edge.answers import Files
 from edge.count import Left, count
 from edge.errors import DatasetError, ImageError
-from export.backbones import MEAN, STD
 from export.dataset import decoded, find_photos
 
 LARGEST = 256  # pixels per side that photos from folders are kept at; they are kept smaller where most are smaller
@@ -98,7 +97,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Batch:
-    """N views: pixels float32 (N, 3, H, H), normalised as every backbone wants them; labels int64 (N,)."""
+    """N views: pixels float32 (N, 3, H, H), 0 to 1; labels int64 (N,)."""
 
     pixels: torch.Tensor
     labels: torch.Tensor
@@ -149,9 +148,8 @@ def draw(
             else:
                 labels.append(torch.from_numpy(source.labels[rows[:, 0]] + offset))
         offset += source.classes
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
     order = (wanted.cumsum(0) - 1)[chosen]
-    together = ((torch.cat(pixels) - mean) / std)[order]
+    together = torch.cat(pixels)[order]
     return Batch(together.contiguous(memory_format=torch.channels_last), torch.cat(labels)[order])
 
 

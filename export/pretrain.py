@@ -24,7 +24,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from torch.nn import functional
 from edge.errors import BundleError
 from edge.files import replacing
 from export import backbones, checkpoint
+from export.embedder import JOINING, dimension, embedder
 from export.pictures import Batch, Pictures, draw
 from export.spread import Spread
 from export.state_dict import read_state_dict
@@ -52,7 +53,7 @@ class Recipe:
     """Everything that the weights depend on, beside the pictures and the teacher.
 
     Args:
-        arch: A torchvision architecture of the table in export/backbones.py.
+        arch: A name of the table in export/backbones.py.
         size: Pixels per side while training. Crops enlarge things, so twice the pixels suit later use best (Touvron et
             al., "Fixing the train-test resolution discrepancy", NeurIPS 2019: a little more at test than in training).
         steps: Batches.
@@ -139,7 +140,7 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     from safetensors.torch import save  # save_file's errors are none of the system's
 
     def packed(key: str, value: torch.Tensor) -> torch.Tensor:
-        single = "running" in key or (key in backbones.JOINING and value.ndim == 1)
+        single = "running" in key or (key in JOINING and value.ndim == 1)
         half = value.is_floating_point() and not single
         return (value.half() if half else value).contiguous()
 
@@ -151,7 +152,7 @@ class Teacher:
     """A network that knows more: its trunk and its last layer, frozen.
 
     Args:
-        arch: Its torchvision architecture.
+        arch: Its name in the table of backbones.
         file: Its state dict, with the classifier.
         device: Where it runs.
 
@@ -164,16 +165,18 @@ class Teacher:
         last = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
         if len(last) != 1:
             raise BundleError(f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher")
-        self._trunk = fuse(backbones.load(arch, str(file)).trunk.eval()).to(device)  # norms into convolutions: faster
+        loaded = backbones.load(arch, str(file))
+        self._trunk = fuse(loaded.trunk.eval()).to(device)  # norms into convolutions: faster
+        self._taught = loaded.backbone.pixels
         self._weight, self._bias = (state[f"{last[0]}.{part}"].to(device) for part in ("weight", "bias"))
         self._half = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.answers, self.features = self._weight.shape
 
     def __call__(self, pixels: torch.Tensor) -> Lesson:
-        """Look at pictures (N, 3, H, H), normalised."""
+        """Look at pictures (N, 3, H, H), 0 to 1."""
         with torch.no_grad():
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self._half):
-                features = self._trunk(pixels).float()
+                features = self._trunk(self._taught.normalised(pixels)).float()
             mean = features.mean((2, 3))
             return Lesson(features, mean, mean @ self._weight.T + self._bias)
 
@@ -198,9 +201,11 @@ class _Run:
             raise BundleError("nothing to learn from: give a --teacher, or labels for all pictures and at least two")
         torch.manual_seed(recipe.seed)
         self.recipe, self.sources, self.teacher, self.spread, self.step = recipe, sources, teacher, spread, 0
-        self.student = backbones.load(recipe.arch, str(start) if start else "random").trunk.to(spread.device).train()
+        loaded = backbones.load(recipe.arch, str(start) if start else "random")
+        self.taught = loaded.backbone.pixels
+        features = dimension(embedder(loaded.trunk), recipe.size)
+        self.student = loaded.trunk.to(spread.device).train()
         self.averaged = copy.deepcopy(self.student).eval()
-        features = backbones.find(recipe.arch).embedding
         lessons = _Distilled(self.student, features, teacher) if teacher else _Named(self.student, features, classes)
         self.lessons = lessons.to(spread.device)
         if isinstance(self.lessons, _Distilled) and teacher:
@@ -217,7 +222,8 @@ class _Run:
             group["lr"] = self.recipe.rate * cycle(self.step / self.recipe.steps)
         batch = self._draw(self.step)
         with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.spread.device != "cpu"):
-            loss: torch.Tensor = self.loss(batch, self.teacher(batch.pixels) if self.teacher else None)
+            lesson = self.teacher(batch.pixels) if self.teacher else None
+            loss: torch.Tensor = self.loss(replace(batch, pixels=self.taught.normalised(batch.pixels)), lesson)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.lessons.parameters(), CLIP)

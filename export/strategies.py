@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.errors import DatasetError
-from export.backbones import blocks
+from export.embedder import blocks
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.gate import Background
-from export.backbones import blocks
+from export.embedder import blocks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def settle(network: nn.Module, batches: Iterable[NDArray[np.uint8]]) -> NDArray[
     """Set an embedder's `centre` and `weight`, so that pictures lie about 0 and no part drowns the others.
 
     Args:
-        network: of `backbones.embedder`, with taps, not settled yet.
+        network: of `export.embedder.embedder`, with taps, not settled yet.
         batches: the pictures, each (n, S, S, 3).
 
     Returns:
@@ -72,7 +72,7 @@ def whiten(network: nn.Module, joined: NDArray[np.float32], kinds: Sequence[str]
     """Set an embedder's `basis` and `gains`, so that how photos of one thing differ counts less.
 
     Args:
-        network: of `backbones.embedder`, settled.
+        network: of `export.embedder.embedder`, settled.
         joined: (N, D), generic photos' embeddings.
         kinds: what each one shows, if known.
     """

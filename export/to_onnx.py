@@ -31,12 +31,13 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
     import torch
 
     from export.portable import portable
+    from export.timm_networks import merged
 
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)  # 2: a batch of 1 would be taken for a constant
     try:
         with quiet():
             program = torch.onnx.export(
-                embedder,
+                merged(embedder),
                 (example,),
                 dynamo=True,
                 external_data=False,

@@ -33,7 +33,9 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
         with quiet():
             import litert_torch
 
-            edge_model = litert_torch.convert(embedder, (torch.zeros(1, size, size, 3, dtype=torch.uint8),))
+            from export.timm_networks import merged
+
+            edge_model = litert_torch.convert(merged(embedder), (torch.zeros(1, size, size, 3, dtype=torch.uint8),))
             return bytes(edge_model.model_content())
     except Exception as error:  # torch.export and the MLIR passes each raise kinds of their own
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from export import checkpoint
 from export.augment import Augment
-from export.backbones import Seen
+from export.embedder import Seen
 from export.feed import Maps, Pixels
 from export.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 from export.spread import Spread

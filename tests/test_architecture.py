@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FORBIDDEN = {"torch", "torchvision", "onnx", "onnxruntime", "ai_edge_litert", "tflite_runtime", "export", "safetensors"}
+FORBIDDEN = {
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "export",
+    "safetensors",
+}
 PURE = {
     "answers",
     "binomial",

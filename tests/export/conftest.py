@@ -88,7 +88,7 @@ def tiny() -> nn.Module:
     import torch
     from torch import nn
 
-    from export.backbones import embedder
+    from export.embedder import embedder
 
     torch.manual_seed(0)
     return embedder(

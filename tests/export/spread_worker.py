@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export import backbones, strategies
+from export import strategies
 from export.augment import Augment
 from export.dataset import find_photos
+from export.embedder import embedder
 from export.material import embed_rows, measure, read_material
 from export.split import group_photos, split_groups
 from export.spread import spread
@@ -21,7 +22,7 @@ from tests.export.adapting import RATE, SIZE, tiny_trunk
 
 def main(photos: Path, output: Path, strategy: str) -> None:
     torch.manual_seed(0)
-    network = backbones.embedder(tiny_trunk())  # type: ignore[arg-type]
+    network = embedder(tiny_trunk())  # type: ignore[arg-type]
     material = read_material(find_photos(photos), SIZE, lambda *_: None)
     held = split_groups(material.targets, group_photos(material.paths, None), material.labels, 0.2)
     rows = np.arange(len(held))

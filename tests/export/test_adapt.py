@@ -376,8 +376,8 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     import torch
 
     from export.augment import Augment
-    from export.backbones import embedder
     from export.dataset import find_photos
+    from export.embedder import embedder
     from export.feed import Maps, Pixels
     from export.material import read_material
     from export.strategies import last_stage

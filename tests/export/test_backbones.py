@@ -12,6 +12,7 @@ import torch
 from edge.errors import BundleError
 from export import backbones
 from export.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load
+from export.embedder import IMAGENET, blocks, embedder, state
 from export.state_dict import read_state_dict
 
 
@@ -24,7 +25,7 @@ def test_the_table_states_what_the_network_is(name: str) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         features = trunk(torch.zeros(1, 3, row.size, row.size))
     with torch.no_grad():
-        embedding = backbones.embedder(trunk, row.taps)(torch.zeros(1, row.size, row.size, 3, dtype=torch.uint8))
+        embedding = embedder(trunk, row.taps)(torch.zeros(1, row.size, row.size, 3, dtype=torch.uint8))
     assert embedding.shape == (1, row.embedding)
     assert row.taps or features.shape[1] == row.embedding
     assert sum(parameter.numel() for parameter in trunk.parameters()) == row.parameters
@@ -40,15 +41,13 @@ def test_the_embedding_is_what_torchvision_pools(name: str) -> None:
     trunk = backbones._trunk(BACKBONES[name])
     trunk.load_state_dict(network.state_dict(), strict=False)
     image = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
-    normal = (image.permute(0, 3, 1, 2) / 255 - torch.tensor(backbones.MEAN).view(3, 1, 1)) / torch.tensor(
-        backbones.STD
-    ).view(3, 1, 1)
+    normal = IMAGENET.normalised(image.permute(0, 3, 1, 2) / 255)
     seen: list[torch.Tensor] = []
     last = network.conv5 if name.startswith("shuffle") else network.get_submodule(BACKBONES[name].trunk[-1])
     last.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     with torch.no_grad():
         network(normal)
-        ours = backbones.embedder(trunk)(image)
+        ours = embedder(trunk)(image)
     expected = seen[0].mean((2, 3))
     assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
@@ -67,8 +66,8 @@ def test_taps_join_the_mean_and_deviation_of_earlier_maps() -> None:
     image = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     maps: list[torch.Tensor] = []
     for number in (*row.taps, -1):
-        backbones.blocks(trunk)[number].register_forward_hook(lambda _module, _inputs, output: maps.append(output))
-    network = backbones.embedder(trunk, row.taps)
+        blocks(trunk)[number].register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    network = embedder(trunk, row.taps)
     with torch.no_grad():
         embedding = network(image)
     parts = [part for m in maps[:-1] for part in (m.mean((2, 3)), (m.var((2, 3), correction=0) + 1e-5).sqrt())]
@@ -83,7 +82,7 @@ def test_a_trunk_alone_is_not_the_embedded_backbone(tmp_path: Path, embedded: Lo
     torch.save(embedded.trunk.state_dict(), tmp_path / "trunk.pth")
     with pytest.raises(BundleError, match=r"missing 2 \(first: centre\)"):
         load("embedded", str(tmp_path / "trunk.pth"))
-    torch.save(backbones.state(embedded.embedder), tmp_path / "whole.pth")
+    torch.save(state(embedded.embedder), tmp_path / "whole.pth")
     again = load("embedded", str(tmp_path / "whole.pth")).embedder.state_dict()
     assert all(torch.equal(again[key], value) for key, value in embedded.embedder.state_dict().items())
 
@@ -94,8 +93,8 @@ def test_a_checkpoint_may_bring_its_classifier_or_not(tmp_path: Path) -> None:
     whole = torchvision_models().squeezenet1_1(weights=None).state_dict()
     trunk_only = {key: tensor for key, tensor in whole.items() if key.startswith("features.")}
     embeddings = []
-    for name, state in (("whole", whole), ("trunk", trunk_only), ("wrapped", {"state_dict": whole})):
-        torch.save(state, tmp_path / f"{name}.pth")
+    for name, tensors in (("whole", whole), ("trunk", trunk_only), ("wrapped", {"state_dict": whole})):
+        torch.save(tensors, tmp_path / f"{name}.pth")
         loaded = load("squeezenet1_1", str(tmp_path / f"{name}.pth"))
         assert loaded.origin == f"file {name}.pth"
         with torch.no_grad():
@@ -114,9 +113,9 @@ def test_weights_of_another_network_are_refused_naming_keys() -> None:
 
 
 def test_weights_of_another_shape_are_refused_naming_keys(tmp_path: Path) -> None:
-    state = read_state_dict(EMBEDDED_FILE)
-    state["features.0.0.weight"] = state["features.0.0.weight"][:, :1]
-    torch.save(state, tmp_path / "thin.pth")
+    tensors = read_state_dict(EMBEDDED_FILE)
+    tensors["features.0.0.weight"] = tensors["features.0.0.weight"][:, :1]
+    torch.save(tensors, tmp_path / "thin.pth")
     with pytest.raises(BundleError, match=r"of another shape 1 \(first: features\.0\.0\.weight\)"):
         load("mobilenet_v3_small", str(tmp_path / "thin.pth"))
 

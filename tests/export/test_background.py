@@ -88,10 +88,10 @@ def test_too_few_generic_photos_are_refused(tiny_files: dict[str, bytes], photo_
 
 def test_the_same_background_gives_the_same_file(tmp_path: Path) -> None:
     background = Background.of(np.random.default_rng(0).normal(size=(30, 9)).astype(np.float32))
-    for name in ("a.npz", "b.npz"):
+    for name in ("a-background.npz", "b.npz"):
         save(tmp_path / name, Generic(background, "30 photos"), "f" * 64)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    again = shipped("f" * 64, tmp_path / "a.npz")
+    assert (tmp_path / "a-background.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    again = shipped("f" * 64, tmp_path)
     assert again is not None
     assert again.source == "30 photos"
     assert again.background.digest() == background.digest()

@@ -67,7 +67,8 @@ def test_backbones_lists_every_row(capsys: pytest.CaptureFixture[str], monkeypat
     code, out, _ = run(capsys, monkeypatch, "backbones")
     lines = out.splitlines()
     assert code == 0
-    assert [line.split()[0] for line in lines] == ["name", *BACKBONES]
+    assert [line.split()[0] for line in lines] == ["name", *BACKBONES, "and"]
+    assert "--backbone timm:NAME" in lines[-1]
     assert lines[1].split()[:6] == ["embedded", "0.9", "M", "55", "M", "992"]
     code, out, _ = run(capsys, monkeypatch, "backbones", "--json")
     rows = json.loads(out)

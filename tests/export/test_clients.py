@@ -108,7 +108,7 @@ def static() -> dict[str, bytes]:
     import torch
     from torch import nn
 
-    from export.backbones import embedder
+    from export.embedder import embedder
 
     torch.manual_seed(0)
     trunk = nn.Sequential(

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edge.errors import BundleError
-from export import backbones
 from export.backbones import load
+from export.embedder import check_answers
 from export.state_dict import read_state_dict
 from tests.export.adapting import enter_tiny, tiny_trunk, tiny_weights
 
@@ -165,7 +165,7 @@ def test_numbers_that_get_lost_on_the_way_are_told_with_their_layer(tmp_path: Pa
     torch.save(state, tmp_path / "w.pth")
     images = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises(BundleError, match=r"w\.pth.*not numbers.*from layer '2\.1' on"):
-        backbones.check_answers(load("tiny", str(tmp_path / "w.pth")).embedder, images, "w.pth")
+        check_answers(load("tiny", str(tmp_path / "w.pth")).embedder, images, "w.pth")
 
 
 def test_weights_of_another_network_are_sent_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

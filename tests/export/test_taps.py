@@ -10,6 +10,7 @@ import torch
 
 from edge.gate import Background
 from export import backbones
+from export.embedder import dimension, embedder, state
 from export.pretrain import save_weights
 from export.taps import SHARE, every_third, settle, whiten
 from tests.export.adapting import tiny_trunk
@@ -20,7 +21,7 @@ PARTS = (8, 8, 16)  # of the tiny network's embedding with one tap
 @pytest.fixture
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    return backbones.embedder(tiny_trunk(), taps=(1,))  # type: ignore[arg-type]
+    return embedder(tiny_trunk(), taps=(1,))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_what_was_settled_comes_back_from_its_file(
     monkeypatch.setattr(backbones, "BACKBONES", {"tiny": row})
     monkeypatch.setattr(backbones, "_trunk", tiny_trunk)
     whiten(network, settle(network, [images]), [])
-    save_weights(tmp_path / "tiny.safetensors", backbones.state(network))
+    save_weights(tmp_path / "tiny.safetensors", state(network))
     again = backbones.load("tiny", str(tmp_path / "tiny.safetensors"), taps=(1,))
     assert (again.backbone.taps, again.backbone.embedding) == ((1,), sum(PARTS))
     with torch.no_grad():
@@ -77,5 +78,4 @@ def test_what_was_settled_comes_back_from_its_file(
 def test_every_third_block_before_the_last_is_tapped(name: str, taps: tuple[int, ...]) -> None:
     trunk = backbones._trunk(backbones.find(name))
     assert every_third(trunk) == taps
-    row = backbones.tapped(backbones.find(name), trunk, taps)
-    assert row.embedding > backbones.find(name).embedding
+    assert dimension(embedder(trunk, taps), 64) > backbones.find(name).embedding

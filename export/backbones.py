@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from edge.errors import BundleError
 from export import data_wheel
 from export.data_wheel import DataWheel
-from export.embedder import HALVES, IMAGENET, Pixels, dimension, embedder
+from export.embedder import HALVES, IMAGENET, Pixels, dimension, embedder, swift
 from export.state_dict import check_numbers, misfit, read_state_dict, unwrapped
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _row_of_timm(name: str) -> Backbone:
     facts = timm_networks.facts(name.removeprefix(TIMM))
     with torch.random.fork_rng(devices=[]):
         trunk = timm_networks.trunk(name.removeprefix(TIMM), facts.size)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), swift():
         embedding = trunk(torch.zeros(1, 3, facts.size, facts.size)).shape[1]
     parameters = sum(parameter.numel() for parameter in trunk.parameters())
     return Backbone(

@@ -22,7 +22,8 @@ And fewer numbers may say nearly as much: with P (D, J)::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.errors import BundleError
@@ -147,8 +148,23 @@ def dimension(network: nn.Module, size: int) -> int:
     """D of an embedder, by asking it for the embedding of a picture of size × size pixels."""
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), swift():
         return int(network(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
+
+
+@contextlib.contextmanager
+def swift() -> Iterator[None]:
+    """Take the tiniest numbers for 0 meanwhile: untrained networks make many, and processors are slow with them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the setting holds for one thread alone
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
 
 
 def state(network: nn.Module) -> dict[str, torch.Tensor]:

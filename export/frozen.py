@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backbone import Backbone, find_runtime, open_backbone
+from edge.errors import BundleError
+from export.embedder import dimension
 from export.parity import golden_images
 from export.to_onnx import to_onnx
 
@@ -37,9 +39,16 @@ def freeze(embedder: nn.Module, size: int) -> Frozen:
     """Export a network for pictures of size × size pixels and open it here.
 
     Raises:
-        BundleError: It cannot be expressed in ONNX.
+        BundleError: It does not take pictures of that size, or cannot be expressed in ONNX.
         RuntimeMissing: No runtime for ONNX is installed here.
     """
+    try:
+        dimension(embedder, size)
+    except Exception as error:  # whatever a network of others raises
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BundleError(
+            f"this network does not take pictures of {size} × {size} pixels ({line}); choose another --size"
+        ) from error
     data = to_onnx(embedder, size)
     return Frozen(data, open_backbone(data, find_runtime({"onnx"}), threads=1))
 

@@ -166,8 +166,10 @@ class Teacher:
         if len(last) != 1:
             raise BundleError(f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher")
         loaded = backbones.load(arch, str(file))
-        self._trunk = fuse(loaded.trunk.eval()).to(device)  # norms into convolutions: faster
-        self._taught = loaded.backbone.pixels
+        row, trunk = loaded.backbone, loaded.trunk.eval()
+        if not row.architecture.startswith(backbones.TIMM):  # whose padding cannot be traced
+            trunk = fuse(trunk)  # norms into convolutions: faster
+        self._trunk, self._taught = trunk.to(device), row.pixels
         self._weight, self._bias = (state[f"{last[0]}.{part}"].to(device) for part in ("weight", "bias"))
         self._half = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.answers, self.features = self._weight.shape

@@ -28,9 +28,12 @@ EXAMPLE = f"{PREFIX}mobilenetv4_conv_small"
 
 
 class Facts(NamedTuple):
-    """What timm says of a network: pixels per side, what it was taught to see, its origin and licence in words."""
+    """What timm says of a network: its size (pixels per side, and whether it takes no other), what it was taught to
+    see, its origin and licence in words.
+    """
 
     size: int
+    fixed: bool
     pixels: Pixels
     origin: str
     licence: str
@@ -67,7 +70,8 @@ def facts(name: str) -> Facts:
     settings = timm.get_pretrained_cfg(name)
     source = settings.hf_hub_id or settings.url or "no weights"
     licence = settings.license or "not stated by timm"
-    return Facts(settings.input_size[-1], Pixels(settings.mean, settings.std), f"timm, {source}", licence)
+    size, fixed = settings.input_size[-1], bool(settings.fixed_input_size)
+    return Facts(size, fixed, Pixels(settings.mean, settings.std), f"timm, {source}", licence)
 
 
 def trunk(name: str, size: int) -> nn.Module:

@@ -18,7 +18,10 @@ from export.adapt import adapt
 from export.backbones import load
 from export.build import Plan, build
 from export.embedder import blocks, embedder
+from export.frozen import freeze
 from export.parity import embed_with_torch, golden_images, prove_everywhere
+from export.pictures import Pictures
+from export.pretrain import Recipe, Teacher, pretrain
 from export.spread import spread
 from export.strategies import last_stage
 from export.to_onnx import to_onnx
@@ -182,3 +185,54 @@ def test_looking_a_network_up_draws_no_random_number_of_ours() -> None:
     torch.manual_seed(3)
     backbones.find(SMALL)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_network_for_one_size_alone_is_refused_at_another() -> None:
+    class Fixed(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            if image.shape[1] != 32:
+                raise AssertionError(f"Input height ({image.shape[1]}) doesn't match model (32).")
+            return image.float().mean((1, 2))
+
+    with pytest.raises(BundleError, match=r"does not take pictures of 64 × 64 pixels \(Input height \(64\)"):
+        freeze(Fixed(), 64)
+    assert freeze(Fixed(), 32).running.dimension == 3
+
+
+@pytest.mark.parametrize("name", ["lcnet_050", "efficientvit_m0"])
+def test_compare_tries_each_network_at_its_own_size_and_a_fixed_one_at_no_other(
+    name: str, photo_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from export import compare
+    from export.cli import cli
+
+    asked: list[int] = []
+
+    def note(_folder: Path, candidates: list[compare.Candidate], *_: object) -> None:
+        asked.extend(candidate.size for candidate in candidates)
+        raise BundleError("enough")
+
+    monkeypatch.setattr(compare, "compare", note)
+    CliRunner().invoke(cli, ["compare", str(photo_folder(cup=2, plate=2)), "--backbone", f"timm:{name}=random"])
+    assert asked == ([224] if backbones.find(f"timm:{name}").fixed else [224, 160])
+
+
+def test_a_network_of_timm_can_teach_and_learn(tmp_path: Path) -> None:
+    """Each looks at the same pictures through its own mean and deviation."""
+    torch.manual_seed(0)
+    whole = timm_networks.library().create_model("tf_efficientnet_lite0").eval()
+    torch.save(whole.state_dict(), tmp_path / "lite0.pth")
+    views = torch.rand(2, 3, SIZE, SIZE)
+    lesson = Teacher("efficientnet_lite0", tmp_path / "lite0.pth", "cpu")(views)
+    with torch.no_grad():
+        expected = whole(2 * views - 1)
+    assert lesson.answers.shape == (2, 1000)
+    torch.testing.assert_close(lesson.answers, expected, rtol=0.05, atol=0.02 * float(expected.abs().max()))  # bfloat16
+    pictures = Pictures(np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), np.arange(4) % 2, 2)
+    recipe = Recipe(SMALL, SIZE, steps=1, batch=4)
+    with spread() as alone:
+        weights = pretrain(recipe, [pictures], None, tmp_path / "run", alone, lambda _: None)
+    torch.save(weights, tmp_path / "lcnet.pth")
+    assert load(SMALL, str(tmp_path / "lcnet.pth")).origin == "file lcnet.pth"

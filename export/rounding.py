@@ -63,6 +63,7 @@ class Inputs:
         self._shape, self._kernel = shape, tuple(kernel)
         width = inputs * self._kernel[0] * self._kernel[1]
         self._count, self._sum = 0, torch.zeros(shape.groups, width)
+        self._origin: torch.Tensor | None = None  # sums about the first picture's mean keep their digits
         self._products = torch.zeros(shape.groups, width, width)
         self._patches = min(max(width // 4, FEWEST), MOST)
         self.peak = 0.0
@@ -70,15 +71,20 @@ class Inputs:
     def add(self, maps: torch.Tensor) -> None:
         """Count the input (H, W, C) of one more picture."""
         patches = self._seen(maps)
+        self.peak = max(self.peak, float(patches.max()), -float(patches.min()))
+        if self._origin is None:
+            self._origin = patches.mean(1)
+        patches = patches - self._origin[:, None, :]
         self._count += patches.shape[1]
         self._sum += patches.sum(1)
         self._products.baddbmm_(patches.transpose(1, 2), patches)
-        self.peak = max(self.peak, float(patches.max()), -float(patches.min()))
 
     def moments(self, about_mean: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean (G, d), and the products' mean (G, d, d), about it or about zero; float64."""
-        mean, products = self._sum.double() / self._count, self._products.double() / self._count
-        return mean, products - mean[:, :, None] * mean[:, None, :] if about_mean else products
+        assert self._origin is not None, "no picture was added"
+        beside = self._sum.double() / self._count
+        mean, products = self._origin.double() + beside, self._products.double() / self._count - _squared(beside)
+        return mean, products if about_mean else products + _squared(mean)
 
     def _seen(self, maps: torch.Tensor) -> torch.Tensor:
         """Some of what the kernel sees, evenly spread: (G, P, d)."""
@@ -133,3 +139,8 @@ def _inverse_root(products: torch.Tensor) -> torch.Tensor:
     damped = products + (DAMPING * spread)[:, None, None] * torch.eye(products.shape[1])
     root: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
     return root
+
+
+def _squared(rows: torch.Tensor) -> torch.Tensor:
+    """The product of each row (d,) with itself: (G, d) → (G, d, d)."""
+    return rows[:, :, None] * rows[:, None, :]

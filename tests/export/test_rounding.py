@@ -63,6 +63,16 @@ def test_the_mean_answer_stays(seed: int) -> None:
     )
 
 
+@given(st.integers(0, 999), st.sampled_from([0.0, 1e-6, 1e-3]), st.booleans())
+def test_inputs_that_hardly_vary_are_rounded_too(seed: int, spread: float, has_bias: bool) -> None:
+    random = torch.Generator().manual_seed(seed)
+    values = 1000 + spread * torch.randn(60, 40, generator=random)
+    weight = torch.randn(4, 40, generator=random)
+    result = rounded(values, weight, torch.zeros(4) if has_bias else None)
+    answers, exact = values @ result.weight.flatten(1).T + result.shift * has_bias, values @ weight.T
+    assert float((answers - exact).abs().max()) < 1000 * float(weight.abs().max()) / LEVELS
+
+
 @given(st.floats(-8, 8), st.floats(0, 1e-15), st.floats(1e-3, 100))
 def test_a_dead_rows_bias_can_be_counted_in_int32(bias: float, largest: float, peak: float) -> None:
     """An int32 counts a bias in steps of the input, its range over 255, times steps of the weights."""

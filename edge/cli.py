@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
+_ELSEWHERE = {  # the commands that other modules define
+    **dict.fromkeys(("watch", "capture", "review"), "edge.cli_camera"),
+    **dict.fromkeys(("examples", "forget", "relabel", "rename"), "edge.cli_manage"),
+    **dict.fromkeys(("backup", "restore", "verify"), "edge.cli_safety"),
+}
 LISTED = 10  # files of which it is said one by one why they were not used
 
 
@@ -93,7 +99,22 @@ def code(files: "Files", unreadable: "Sequence[Skipped]" = ()) -> int:
     return PARTLY if unreadable or partly(files) else 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """The commands; a module that defines some is imported when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _ELSEWHERE:
+            import_module(_ELSEWHERE[cmd_name])
+        elif cmd_name not in self.commands:  # mistyped: click says which of all the commands look like it
+            for module in _ELSEWHERE.values():
+                import_module(module)
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(edge.__version__, prog_name="edge")
 @shared
 def cli() -> None:
@@ -376,6 +397,3 @@ def add(command: click.Command) -> None:
 def main() -> None:
     """Entry point of `edge` and `python -m edge`."""
     run(cli, "edge")
-
-
-from edge import cli_camera, cli_manage, cli_safety  # noqa: E402, F401  # their commands need the group above

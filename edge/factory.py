@@ -6,15 +6,18 @@ another or forgotten, and stays so when another bundle brings it again: it is kn
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge.bundle import Bundle, FactoryExamples
 from edge.errors import HomeError
 from edge.figures import read_ids
-from edge.fit import Examples
 from edge.store import Store
 from edge.stored import Stored
+
+if TYPE_CHECKING:
+    from edge.fit import Examples
 
 _LABELS = "factory_labels"  # in the table meta
 
@@ -32,13 +35,15 @@ def factory_examples(bundle: Bundle, store: Store) -> tuple[FactoryExamples, lis
     return examples, [names[i] for i in examples.labels]
 
 
-def named_examples(found: FactoryExamples, names: Sequence[str | None]) -> Examples:
+def named_examples(found: FactoryExamples, names: Sequence[str | None]) -> "Examples":
     """Return the factory's examples that have a label here today, those of one group in a session of their own.
 
     Args:
         found: N of them.
         names: N labels; None for a forgotten one.
     """
+    from edge.fit import Examples
+
     rows = np.array([row for row, name in enumerate(names) if name is not None], np.int64)
     held = found.embeddings
     return Examples(

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
-from edge import bundle, overview, photos
+from edge import bundle, photos
 from edge.answers import Forgotten, HistoryEntry, Renamed, Retrained, Status, Trusted
 from edge.errors import BundleError, EdgeError, HomeError, LabelError, NotEnough
 from edge.factory import factory_labels, join_factory_labels, put_factory_labels
@@ -20,11 +20,12 @@ from edge.filename import restored, stored
 from edge.gate import COVERAGE, Background
 from edge.labels import beside, clean
 from edge.manifest import BackboneInfo, ModelFile
-from edge.pinned import pins, put_pins
 from edge.region import Region
 from edge.serving import Serving, load, load_whole
-from edge.signature import Key
 from edge.store import Example, Generation, Store, open_store
+
+if TYPE_CHECKING:
+    from edge.signature import Key
 
 Clock = Callable[[], datetime]
 Warn = Callable[[str], None]
@@ -213,11 +214,15 @@ class Home:
 
     def status(self) -> Status:
         """The home at a glance."""
-        return overview.status(self)
+        from edge.overview import status
+
+        return status(self)
 
     def history(self) -> list[HistoryEntry]:
         """Every generation, oldest first."""
-        return overview.history(self)
+        from edge.overview import history
+
+        return history(self)
 
     def rollback(self, generation: int | None = None) -> HistoryEntry:
         """Let an earlier head serve again; the examples stay.
@@ -425,7 +430,7 @@ class Home:
         except HomeError as error:
             self.warn(f"careful: {error}")
 
-    def trust(self, key: Key | None = None, remove: str | None = None) -> None:
+    def trust(self, key: "Key | None" = None, remove: str | None = None) -> None:
         """Pin a key, or pin one no longer.
 
         Args:
@@ -435,6 +440,8 @@ class Home:
         Raises:
             SignatureError: no such key is pinned.
         """
+        from edge.pinned import pins, put_pins
+
         with self.store.transaction():
             trusted = pins(self.store).plus(key)
             if remove is not None:
@@ -443,6 +450,8 @@ class Home:
 
     def trusted(self) -> Trusted:
         """The pinned keys, and what is known of the adopted bundle's signature."""
+        from edge.pinned import pins
+
         return pins(self.store).told(self.bundle)
 
     @property

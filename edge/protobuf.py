@@ -7,7 +7,7 @@ Source: https://protobuf.dev/programming-guides/encoding
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge.errors import BundleError
 
@@ -16,8 +16,7 @@ _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _VARINT_BYTES = 10  # 64 bits in groups of 7
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field of a message: `raw` with its key, `payload` without (and without its length); `value` of a varint."""
 
     number: int
@@ -66,6 +65,8 @@ def bytes_field(number: int, payload: bytes) -> bytes:
 
 
 def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
+    if at < len(message) and message[at] < 0x80:  # nearly all are one byte
+        return message[at], at + 1
     value = 0
     for shift, byte in enumerate(message[at : at + _VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * shift

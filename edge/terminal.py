@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from edge.address import redacted
 from edge.errors import EdgeError
 from edge.labels import hidden
 
@@ -90,7 +89,7 @@ def say_json_list(name: str, items: Iterable[Any], about: dict[str, Any]) -> Non
 
 def _json(value: Any) -> str:
     """Write JSON; what a terminal would obey, and bytes of no encoding, become \\u…."""
-    text = redacted(json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False), json=True)
+    text = _redacted(json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False), json=True)
     if not (text.isascii() and text.isprintable()):
         text = "".join(_in_json(c) if hidden(c) else c for c in text)
     return text
@@ -107,7 +106,7 @@ def shown(text: str) -> str:
     >>> print(shown("a\x1b[2J\nb\u202e"))
     a\x1b[2J\nb\u202e
     """
-    text = redacted(text)
+    text = _redacted(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(c) if hidden(c) and c != "\t" else c for c in text)
@@ -180,6 +179,15 @@ class Progress:
                 click.echo("\r\x1b[K", nl=False, err=True)
         elif done < total:
             click.echo(f"{self._what} {done}/{total}", err=True)
+
+
+def _redacted(text: str, json: bool = False) -> str:
+    """Take what is secret out of each address in a text, as `address.redacted`; most texts hold none."""
+    if ":/" not in text:
+        return text
+    from edge.address import redacted
+
+    return redacted(text, json)
 
 
 def _one_line(error: BaseException) -> str:

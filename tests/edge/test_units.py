@@ -35,7 +35,8 @@ def test_a_unit_runs_a_command_with_options_that_exist(unit: str) -> None:
     text = (SCRIPTS / unit).read_text()
     (line,) = re.findall(r"^ExecStart=/opt/edge-transfer/bin/edge (.+)$", text, re.MULTILINE)
     name, *options = line.split()
-    command = cli.cli.commands[name]
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert command is not None, name
     known = {option for parameter in command.params for option in parameter.opts}
     assert {option for option in options if not option.startswith("$")} <= known
     variables = {p.envvar for p in command.params if isinstance(p, click.Parameter)} | {"EDGE_HOME"}

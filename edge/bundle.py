@@ -376,25 +376,36 @@ def _stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
 
 
 def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
+    """Return an entry's bytes. They are hashed once, as SHA-256 says more than the zip's own CRC-32 of them."""
     file = Opened(path)
-    whole = Window(file, 0, file.size)
-    infos = _directory(path, whole)
-    data = _stored(path, whole, infos[name]) if name in infos else b""
-    if len(data) != expected.size or hashlib.sha256(data).hexdigest() != expected.sha256:
+    start = _begin(file, name, expected)
+    data = np.empty(expected.size, np.uint8)
+    file.read(start, data)
+    if hashlib.sha256(data.data).hexdigest() != expected.sha256:
         raise _not_as_said(path, name)
-    return data
+    return data.tobytes()
 
 
 def _found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
     """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
-    whole = Window(file, 0, file.size)
-    infos = _directory(file.path, whole)
-    if expected is None or name not in infos:
+    if expected is None:
         raise BundleError(f"{file.path} holds no {name}; copy or build the bundle again")
-    start = _after_header(whole, infos[name])
-    if start + expected.size > file.size or file.sha256(start, expected.size) != expected.sha256:
+    start = _begin(file, name, expected)
+    if file.sha256(start, expected.size) != expected.sha256:
         raise _not_as_said(file.path, name)
     return start, expected.size
+
+
+def _begin(file: Opened, name: str, expected: FileEntry) -> int:
+    """Return where an entry's bytes begin, after checking that there are as many as the manifest says."""
+    whole = Window(file, 0, file.size)
+    infos = _directory(file.path, whole)
+    if name not in infos or infos[name].file_size != expected.size:
+        raise _not_as_said(file.path, name)
+    start = _after_header(whole, infos[name])
+    if start + expected.size > file.size:
+        raise _not_as_said(file.path, name)
+    return start
 
 
 def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.cli import _ELSEWHERE
+
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
     "torch",
@@ -102,10 +104,32 @@ def test_the_device_half_loads_nothing_heavy(module: str) -> None:
     assert not FORBIDDEN & set(child.stdout.split())
 
 
+def loaded(*arguments: str) -> set[str]:
+    """Every module that a command line loads until it ends well."""
+    script = (
+        "import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules)); from edge.cli import main; main()"
+    )
+    child = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(child.stdout.splitlines()[-1].split())
+
+
 def test_help_needs_neither_numpy_nor_pillow() -> None:
-    script = "import sys, edge.cli; print(' '.join(sys.modules))"
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"numpy", "PIL", "sqlite3"} & set(child.stdout.split())
+    assert not {"numpy", "PIL", "sqlite3"} & loaded("--help")
+
+
+def test_each_command_stands_where_the_group_looks_for_it_and_comes_without_the_other_modules() -> None:
+    modules = {module: {m for m in _ELSEWHERE.values() if m != module} for module in _ELSEWHERE.values()}
+    for name, module in _ELSEWHERE.items():
+        seen = loaded(name, "--help")
+        assert module in seen, name
+        assert not modules[module] & seen, name
+    assert not set(_ELSEWHERE.values()) & loaded("classify", "--help")
+
+
+def test_a_mistyped_command_is_told_which_one_of_any_module_is_meant() -> None:
+    for name in _ELSEWHERE:
+        child = subprocess.run([sys.executable, "-m", "edge", name[:-1]], capture_output=True, text=True)
+        assert f"'{name}'" in child.stderr, child.stderr
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "edge").glob("*.py")), ids=lambda f: f.stem)

@@ -79,7 +79,7 @@ class Broken:
         self.runtime, self.size, self.dimension = network.runtime, network.size, network.dimension
 
     def copy(self) -> "Broken":
-        return self
+        return Broken(self._network.copy())
 
     def embed(self, images: Any) -> Any:
         rows = self._network.embed(images).copy()

@@ -33,10 +33,20 @@ def shared(command: _F) -> _F:
     """Give a command `--home` and `--json`, which also stand before its name; the nearer one wins."""
     any_path = click.Path(path_type=Path, readable=False)  # one that is another user's is explained where it is opened
     command = click.option(
-        "--home", type=any_path, expose_value=False, callback=_remember, help="Folder of all state."
+        "--home",
+        type=any_path,
+        expose_value=False,
+        callback=_remember,
+        help="Folder that holds everything learned here.",
     )(command)
     return click.option(
-        "--json", "as_json", is_flag=True, default=None, expose_value=False, callback=_remember, help="Print JSON."
+        "--json",
+        "as_json",
+        is_flag=True,
+        default=None,
+        expose_value=False,
+        callback=_remember,
+        help="Print the result as JSON.",
     )(command)
 
 
@@ -118,29 +128,42 @@ class _Commands(click.Group):
 @click.version_option(edge.__version__, prog_name="edge")
 @shared
 def cli() -> None:
-    """Classify pictures on this device, and teach it new ones.
+    """Classify pictures on this device, and teach it new labels.
 
-    A home folder holds all that it has learned. Make one from a bundle with `edge init`, then `edge teach` and
-    `edge retrain` as you like: it takes milliseconds and needs no network.
+    Everything it learns is stored in one folder, the home. Create the home from a bundle with `edge init`. After that,
+    add examples with `edge teach` and fit a new model with `edge retrain`, which takes milliseconds and works offline.
     """
 
 
 @cli.command()
 @click.argument("bundle", type=_PATH)
-@click.option("--runtime", "format", type=click.Choice(["onnx", "tflite"]), help="Which model of the bundle to run.")
-@click.option("--precision", type=click.Choice(["fp32", "int8"]), help="At which precision; fp32 unless it is missing.")
+@click.option(
+    "--runtime",
+    "format",
+    type=click.Choice(["onnx", "tflite"]),
+    help="Model format to run from the bundle.  [default: the first that runs here]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    help="Numeric precision of the model.  [default: fp32 if the bundle has it]",
+)
 @click.option(
     "--keep-crops/--no-keep-crops",
     default=None,
-    help="Keep a small JPEG (at most 32 KB) of each picture taught, to look at later; not kept unless you say so.",
+    help="Store a small JPEG (at most 32 KB) of each picture you teach.  [default: no-keep-crops]",
 )
-@click.option("--trust", metavar="KEY", help="Take only bundles signed by this key from now on: NAME.pub, or its line.")
+@click.option(
+    "--trust",
+    metavar="KEY",
+    help="From now on, accept only bundles signed with this public key (a .pub file or its text).",
+)
 @click.option(
     "--restore-label",
     "labels",
     multiple=True,
     metavar="LABEL",
-    help="Take this label of the bundle though it was forgotten.",
+    help="Bring back a label of the bundle that you forgot earlier. Can be repeated.",
 )
 @shared
 def init(
@@ -151,9 +174,9 @@ def init(
     trust: str | None,
     labels: tuple[str, ...],
 ) -> None:
-    """Adopt BUNDLE: check it, prove it here, and let it serve.
+    """Install BUNDLE in the home, after checking it on this machine.
 
-    In a home that is there already, what was taught stays, and so do renamed and forgotten labels.
+    If the home already exists, your examples are kept, and labels that you renamed or forgot stay that way.
     """
     from edge.adopt import adopt
     from edge.backbone import find_runtime
@@ -174,12 +197,12 @@ def init(
 
 @cli.command()
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
-@click.option("--explain", is_flag=True, help="Name the taught examples nearest to each picture.")
+@click.option("--explain", is_flag=True, help="Also list the examples that are most similar to each picture.")
 @shared
 def classify(pictures: tuple[Path, ...], explain: bool) -> int:
-    """Name what is on PICTURES: files, or folders of them.
+    """Print the most likely label of each of PICTURES.
 
-    A picture unlike everything taught is called unknown.
+    PICTURES are files or folders. A picture that is unlike all examples is reported as unknown.
     """
     from edge.answers import Skipped, to_json
     from edge.count import Left, count
@@ -209,20 +232,21 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
 @click.argument("label", required=False)
 @click.argument("pictures", nargs=-1, type=_PATH)
 @click.option(
-    "--folders", type=_PATH, metavar="PARENT", help="Instead: teach each folder in PARENT as the label of its name."
+    "--folders", type=_PATH, metavar="PARENT", help="Teach every subfolder of PARENT, using its name as the label."
 )
-@click.option("--session", help="Name shared by pictures that are nearly the same, such as one burst of a camera.")
+@click.option("--session", help="Name for a group of nearly identical pictures, such as one camera burst.")
 @click.option(
-    "--holdout", is_flag=True, help="Never fit a head to them; ask each new head about them before it serves."
+    "--holdout", is_flag=True, help="Keep these pictures out of training; use them to measure each new generation."
 )
 @shared
 def teach(
     label: str | None, pictures: tuple[Path, ...], folders: Path | None, session: str | None, holdout: bool
 ) -> int:
-    """Store PICTURES as examples of LABEL, old or new.
+    """Store PICTURES as examples of LABEL, which may be new.
 
-    PICTURES are files or folders of them. What is known already is not stored again. With --folders, all labels of a
-    folder of folders are taught at once; if it holds a train and a val folder, val is held out. Then: edge retrain.
+    PICTURES are files or folders. A picture that is already stored is not stored twice. With --folders, every subfolder
+    is taught as one label; if there are train and val folders, the pictures in val are held out. To use the new
+    examples, run edge retrain.
     """
     if folders is None:
         if label is None or not pictures:
@@ -245,17 +269,18 @@ def teach(
 @click.option(
     "--known-coverage",
     type=click.FloatRange(0.5, 1),
-    help="Share of known pictures that is not to be called unknown, from now on; 1 calls none unknown.",
+    help="Fraction of known pictures that must not be reported as unknown; 1 turns unknown off. It is remembered.",
 )
 @click.option(
-    "--if-taught", is_flag=True, help="Do nothing unless examples were taught or relabelled since the last head."
+    "--if-taught", is_flag=True, help="Do nothing if no example was added or relabelled since the last training."
 )
-@click.option("--force", is_flag=True, help="Let the new head serve even if it is clearly worse.")
+@click.option("--force", is_flag=True, help="Use the new generation even if it is clearly worse.")
 @shared
 def retrain(known_coverage: float | None, if_taught: bool, force: bool) -> None:
-    """Fit a new head to everything taught, and let it serve.
+    """Train on all examples, and use the result from now on.
 
-    One that is clearly worse than the serving head, on the same pictures, stays a candidate.
+    Only the final layer of the network is trained. Each training makes a new numbered generation. If it is clearly
+    worse than the current one on the same pictures, it is kept but not used.
     """
     opened = learner()
     if if_taught and not opened.anything_new():
@@ -272,9 +297,9 @@ def retrain(known_coverage: float | None, if_taught: bool, force: bool) -> None:
 @click.argument("folder", type=_PATH)
 @shared
 def evaluate(folder: Path) -> int:
-    """Count how often the class folders in FOLDER are named rightly.
+    """Measure accuracy on the labelled pictures in FOLDER.
 
-    FOLDER holds one folder of pictures for each label, named like it.
+    FOLDER must contain one subfolder of pictures per label, named after the label. The pictures are not stored.
     """
     result = learner().evaluate(folder)
     skipped(result.unreadable)
@@ -286,7 +311,7 @@ def evaluate(folder: Path) -> int:
 @cli.command()
 @shared
 def status() -> None:
-    """Show the home at a glance."""
+    """Show the installed bundle, the labels and the current accuracy."""
     result = learner().status()
     answer(result, lambda: wording.status(result))
 
@@ -294,7 +319,7 @@ def status() -> None:
 @cli.command()
 @shared
 def history() -> None:
-    """List every generation of the head."""
+    """List all generations with their accuracy, oldest first."""
     entries = learner().history()
     answer(entries, lambda: wording.history(entries))
 
@@ -303,9 +328,9 @@ def history() -> None:
 @click.argument("generation", type=int, required=False)
 @shared
 def rollback(generation: int | None) -> None:
-    """Let an earlier GENERATION serve again.
+    """Go back to an earlier GENERATION.
 
-    Without a number, the one before the serving one. The examples stay.
+    Without a number, go back to the previous one. No examples are deleted.
     """
     entry = learner().rollback(generation)
     answer(entry, lambda: [f"generation {entry.generation}, made {wording.when(entry.created)}, serves again"])
@@ -313,13 +338,14 @@ def rollback(generation: int | None) -> None:
 
 @cli.command()
 @click.argument("pictures", nargs=-1, type=_PATH)
-@click.option("--html", type=_PATH, help="Write it as one page with pictures, a map and the learning curve.")
+@click.option("--html", type=_PATH, help="Also write an HTML report with pictures, a map and the learning curve.")
 @shared
 def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
-    """Find what is wrong with the examples, and what to teach next.
+    """Find problems in the examples, and suggest what to teach next.
 
-    It changes nothing; each finding comes with the command that mends it. Of PICTURES, files or folders that are not
-    taught yet, it names those worth teaching; without any, of the frames that edge watch kept lately.
+    A problem is a wrong label, for example. Nothing is changed; each problem is printed with the command that fixes it.
+    PICTURES (files or folders) are pictures that you could teach; the most useful ones are listed. Without PICTURES,
+    they are chosen from the frames that edge watch saved.
     """
     result = learner().audit(list(pictures), html)
     skipped(result.unreadable)
@@ -333,13 +359,14 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     "--labels",
     type=_PATH,
     metavar="LABELS.txt",
-    help="Also write the labels to this file, one a line, in the order of the model's probabilities.",
+    help="Also write the labels to this file, one per line, in the order of the model's outputs.",
 )
 @shared
 def export(file: Path, labels: Path | None) -> None:
-    """Write the whole classifier as one .onnx or .tflite FILE.
+    """Export the whole classifier to one .onnx or .tflite FILE.
 
-    It holds backbone, head and labels, and runs in any ONNX or TFLite runtime with no code of ours.
+    The file contains the network, its final layer and the labels. It runs in any ONNX or TFLite runtime without this
+    program.
     """
     result = learner().export(file, labels)
     size = f"{result.bytes / 1e6:.1f} MB"
@@ -355,13 +382,14 @@ def export(file: Path, labels: Path | None) -> None:
 
 @cli.command()
 @click.argument("key", required=False)
-@click.option("--remove", metavar="KEY", help="Pin it no longer: its fingerprint, comment or line.")
+@click.option("--remove", metavar="KEY", help="Stop trusting this key, given by its fingerprint, comment or full text.")
 @shared
 def trust(key: str | None, remove: str | None) -> None:
-    """List the keys that are trusted here, or pin KEY.
+    """List the trusted public keys, or add KEY to them.
 
-    KEY is NAME.pub or its line, as ssh-keygen makes it. Once one is pinned, bundles that none of them signed are
-    refused, and older ones than the newest so far. Without any, bundles are taken as they come.
+    KEY is a public key made by ssh-keygen: a .pub file or its text. Once a key is trusted, a bundle is refused unless
+    a trusted key has signed it, and so is a bundle older than the newest one installed so far. Without trusted keys,
+    any bundle is accepted.
     """
     from edge.signature import read_key
 
@@ -374,13 +402,13 @@ def trust(key: str | None, remove: str | None) -> None:
 
 @cli.command()
 @click.argument("pictures", nargs=-1, type=_PATH)
-@click.option("--bundle", type=_PATH, help="Prove this bundle here as well, before it is adopted.")
+@click.option("--bundle", type=_PATH, help="Also check that this bundle works here, without installing it.")
 @shared
 def doctor(pictures: tuple[Path, ...], bundle: Path | None) -> int:
-    """Check this machine and the home, and say how to mend them.
+    """Check this machine and the home, and say how to fix problems.
 
-    PICTURES of the camera here, files or folders, are compared with those of the bundle: too dark, blurred, another
-    scene?
+    PICTURES (files or folders) from your camera are compared with the pictures the bundle was made from, to find out
+    whether they are too dark, blurred or of a different scene.
     """
     from edge.doctor import examine
 

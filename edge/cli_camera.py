@@ -28,11 +28,12 @@ _PATH = click.Path(path_type=Path)
 _REGION = click.option(
     "--region",
     metavar="L,T,W,H",
-    help="Look at this part of each picture from now on: left, top, width, height as fractions; 'whole' for all of it.",
+    help="Use only this part of each picture from now on: left, top, width and height as fractions of the picture, or "
+    "'whole'.",
 )
 
 _SELF_SIGNED = click.option(
-    "--allow-self-signed", "self_signed", is_flag=True, help="Take any certificate of an https camera."
+    "--allow-self-signed", "self_signed", is_flag=True, help="Accept a self-signed certificate from an https camera."
 )
 
 
@@ -42,21 +43,44 @@ _SELF_SIGNED = click.option(
 @_SELF_SIGNED
 @click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
 @click.option(
-    "--smooth", metavar="N/M", help="Settle on what N of the last M answers agree on; 3/5, for a folder or film 1/1."
+    "--smooth",
+    metavar="N/M",
+    help="Report a label once N of the last M frames agree.  [default: 3/5; 1/1 for a folder or video file]",
 )
 @click.option(
-    "--on", "hooks", nargs=2, multiple=True, metavar="LABEL COMMAND", help="Run COMMAND on settling on LABEL."
+    "--on",
+    "hooks",
+    nargs=2,
+    multiple=True,
+    metavar="LABEL COMMAND",
+    help="Run COMMAND each time the answer changes to LABEL. Can be repeated.",
 )
 @click.option(
     "--cool-down",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Wait this long before the same --on program is started again; 5, for a folder or film 0.",
+    help="Minimum time between two starts of the same --on command.  [default: 5; 0 for a folder or video file]",
 )
-@click.option("--save-uncertain", type=_PATH, metavar="DIR", help="Keep frames of unsure answers there, for review.")
-@click.option("--below", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="Less probable is unsure.")
-@click.option("--budget", type=click.FloatRange(0.1), default=100.0, show_default=True, help="MB of frames to keep.")
-@click.option("--mqtt", envvar="EDGE_MQTT", metavar="URL", help="Tell this broker, mqtt://user:password@host/NAME.")
+@click.option(
+    "--save-uncertain", type=_PATH, metavar="DIR", help="Save uncertain frames in this folder, for edge review."
+)
+@click.option(
+    "--below",
+    type=click.FloatRange(0, 1),
+    default=0.7,
+    show_default=True,
+    help="Save frames whose probability is below this.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0.1),
+    default=100.0,
+    show_default=True,
+    help="Space for saved frames, in MB; the oldest are deleted first.",
+)
+@click.option(
+    "--mqtt", envvar="EDGE_MQTT", metavar="URL", help="Publish to this MQTT broker: mqtt://user:password@host/NAME."
+)
 @cli.shared
 def watch(
     source: str,
@@ -71,10 +95,11 @@ def watch(
     budget: float,
     mqtt: str | None,
 ) -> int:
-    """Name what SOURCE shows, again and again, until stopped.
+    """Classify the frames of SOURCE continuously, until stopped.
 
-    SOURCE is a folder that pictures arrive in, picamera, /dev/video0, http://… or rtsp://…, or a video file. With
-    --json each frame is a line; without it, a camera's changes alone.
+    SOURCE is picamera, a device such as /dev/video0, an http://… or rtsp://… address, a video file, or a folder in
+    which new pictures appear. For a camera, a line is printed whenever the answer changes; with --json, for every
+    frame.
     """
     from edge.folder import Journal
     from edge.hooks import Hook
@@ -136,10 +161,14 @@ def watch(
 @click.argument("source", envvar="EDGE_SOURCE")
 @_REGION
 @_SELF_SIGNED
-@click.option("--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Examples wanted.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="For so long at most.")
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of examples to collect."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Stop after this many seconds."
+)
 @click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
-@click.option("--session", help="Name of the burst; made of label and time unless given.")
+@click.option("--session", help="Name of this burst.  [default: label and time]")
 @cli.shared
 def capture(
     label: str,
@@ -151,9 +180,10 @@ def capture(
     every: float,
     session: str | None,
 ) -> int:
-    """Teach LABEL from what SOURCE shows: a burst of frames.
+    """Teach LABEL from a short burst of frames from SOURCE.
 
-    Move the thing, or the camera, meanwhile: frames that are nearly the same are left out. Then: edge retrain.
+    Move the object or the camera while it runs, because frames that are nearly identical are skipped. To use the new
+    examples, run edge retrain.
     """
     from edge.burst import capture as capturing
     from edge.labels import clean
@@ -200,13 +230,13 @@ def capture(
 
 @click.command()
 @click.argument("folder", type=_PATH, required=False)
-@click.option("--retrain/--no-retrain", default=True, help="Fit a new head at the end; yes unless you say so.")
+@click.option("--retrain/--no-retrain", default=True, help="Train a new generation at the end.  [default: retrain]")
 @cli.shared
 def review(folder: Path | None, retrain: bool) -> None:
-    """Label the frames that watch kept, one key each; then retrain.
+    """Label the frames that edge watch saved, then retrain.
 
-    FOLDER is where `edge watch --save-uncertain FOLDER` put them, the last one unless given; labelled, they are moved
-    to FOLDER/labelled/LABEL.
+    Each frame takes one key press. FOLDER is the folder given to edge watch --save-uncertain; without it, the last one
+    used. Labelled frames are moved to FOLDER/labelled/LABEL.
     """
     from edge.errors import SourceError
     from edge.review import Review

@@ -10,9 +10,9 @@ from edge.terminal import complain, plural, say, say_json_list
 @click.argument("label", required=False)
 @cli.shared
 def examples(label: str | None) -> None:
-    """List what was taught here, all of it or one LABEL.
+    """List the examples taught on this device, or only those of LABEL.
 
-    The numbers are those that relabel and forget take.
+    Each has a number, which edge relabel and edge forget accept.
     """
     from edge.answers import to_json
 
@@ -32,13 +32,14 @@ def examples(label: str | None) -> None:
 
 @click.command()
 @click.argument("examples", nargs=-1)
-@click.option("--session", help="Forget all examples of this session.")
-@click.option("--label", help="Forget this label and all of its examples, the factory's too.")
+@click.option("--session", help="Delete all examples of this session.")
+@click.option("--label", help="Delete this label with all its examples, including those in the bundle.")
 @cli.shared
 def forget(examples: tuple[str, ...], session: str | None, label: str | None) -> None:
-    """Forget EXAMPLES as if they had never been taught, and refit.
+    """Delete EXAMPLES, and train again without them.
 
-    EXAMPLES are numbers, as edge examples prints them, or the picture files themselves.
+    EXAMPLES are numbers printed by edge examples, or the picture files themselves. The result is the same as if they
+    had never been taught.
     """
     if not examples and session is None and label is None:
         raise click.UsageError("name examples, or give --session or --label")
@@ -51,9 +52,10 @@ def forget(examples: tuple[str, ...], session: str | None, label: str | None) ->
 @click.argument("examples", nargs=-1, required=True)
 @cli.shared
 def relabel(label: str, examples: tuple[str, ...]) -> None:
-    """Give EXAMPLES another LABEL, old or new.
+    """Change the label of EXAMPLES to LABEL, which may be new.
 
-    EXAMPLES are numbers, as edge examples prints them, or the picture files themselves. Then: edge retrain.
+    EXAMPLES are numbers printed by edge examples, or the picture files themselves. To use the new labels, run edge
+    retrain.
     """
     opened = cli.learner()
     complaints = opened.beside(label)
@@ -66,14 +68,12 @@ def relabel(label: str, examples: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@click.option(
-    "--merge", is_flag=True, help="Make one label of both, if there is a label NEW already. It cannot be undone."
-)
+@click.option("--merge", is_flag=True, help="Merge OLD into an existing label NEW. This cannot be undone.")
 @cli.shared
 def rename(old: str, new: str, merge: bool) -> None:
-    """Rename label OLD to NEW, at once and everywhere.
+    """Rename label OLD to NEW everywhere, in all generations.
 
-    With --merge, all examples of OLD become examples of NEW, and a new head is fitted at once.
+    With --merge, all examples of OLD become examples of NEW, and a new generation is trained at once.
     """
     opened = cli.learner()
     complaints = opened.beside(new, leaving=old)

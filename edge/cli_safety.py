@@ -13,9 +13,9 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @cli.shared
 def verify() -> int:
-    """Look at every byte of the home, and mend what can be mended.
+    """Check the whole home for damage, and repair it where possible.
 
-    Nothing that was taught is ever deleted. Exit code 1 if something is left to you; it says what.
+    Examples are never deleted. If a problem needs your attention, it is printed and the exit code is 1.
     """
     from edge.verify import verify
 
@@ -28,9 +28,9 @@ def verify() -> int:
 @click.argument("file", type=_PATH)
 @cli.shared
 def backup(file: Path) -> None:
-    """Write the whole home, bundle and all, to one FILE.
+    """Save the whole home, including the bundle, to one FILE.
 
-    Others may go on teaching meanwhile. Back: edge restore FILE.
+    The home can stay in use meanwhile. To get it back, run edge restore FILE.
     """
     from edge.backup import backup
 
@@ -48,9 +48,9 @@ def backup(file: Path) -> None:
 @click.argument("file", type=_PATH)
 @cli.shared
 def restore(file: Path) -> None:
-    """Make a home of a backup FILE.
+    """Create a home from a backup FILE.
 
-    Only where there is none: a home that is there is never touched.
+    An existing home is never overwritten.
     """
     from edge.backup import restore
 

@@ -26,7 +26,7 @@ _PATH = click.Path(path_type=Path)
 def shared(command: _F) -> _F:
     """Give a command `--json`, which also stands before its name."""
     return click.option(
-        "--json", is_flag=True, expose_value=False, callback=_remember, help="Print one JSON object, for programs."
+        "--json", is_flag=True, expose_value=False, callback=_remember, help="Print the result as JSON."
     )(command)
 
 
@@ -63,8 +63,9 @@ def group_by(command: _F) -> _F:
         "--group-by",
         metavar="prefix|folder|session|REGEX",
         callback=_grouping,
-        help="Keep photos that belong together on one side of the figure: of one file name but for its last number "
-        "(prefix), of one folder, taken within a minute (session), or in which a regular expression finds the same.",
+        help="Keep related photos together when splitting off validation photos: those whose names differ only in "
+        "the last number (prefix), that share a folder, that were taken within a minute of each other (session), or "
+        "for which a regular expression matches the same text.",
     )(command)
 
 
@@ -84,13 +85,13 @@ def _grouping(_context: click.Context, _option: click.Parameter, value: str | No
 @click.version_option(edge.__version__, prog_name="edge-export")
 @shared
 def cli() -> None:
-    """Turn a folder of photos into a bundle that an edge device can run and retrain."""
+    """Build a bundle from a folder of photos, for an edge device to run and retrain."""
 
 
 @cli.command()
 @shared
 def backbones() -> None:
-    """List the networks that can be adapted."""
+    """List the available networks."""
     from export.backbones import BACKBONES, TIMM
 
     if as_json():
@@ -115,7 +116,7 @@ def backbones() -> None:
 @click.argument("folder", type=_PATH)
 @shared
 def sample(folder: Path) -> None:
-    """Write a small set of real photographs into FOLDER."""
+    """Write a small set of example photos to FOLDER."""
     from export.sample import write_sample
 
     counts = write_sample(folder)

@@ -29,13 +29,31 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("photos", type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="The bundle, NAME.edge.")
-@click.option("--backbone", help=f"A name of `edge-export backbones`, or timm:NAME.  [default: {DEFAULT}]")
-@click.option("--weights", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
-@click.option("--model", type=_PATH, help="Your own ONNX or TFLite embedding model instead.")
-@click.option("--photos", "elsewhere", type=_PATH, help="With an adapted folder: where the photos are now.")
-@click.option("--runtime", "runtimes", multiple=True, type=click.Choice(["onnx", "tflite"]), help="[default: both]")
-@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "int8"]), help="[default: both]")
+@click.option("-o", "--output", required=True, type=_PATH, help="File to write, ending in .edge.")
+@click.option(
+    "--backbone", help=f"Network: a name listed by `edge-export backbones`, or timm:NAME.  [default: {DEFAULT}]"
+)
+@click.option(
+    "--weights", help="Weights: `imagenet`, `embedded`, or a state-dict file.  [default: depends on the backbone]"
+)
+@click.option("--model", type=_PATH, help="Use your own ONNX or TFLite embedding model.")
+@click.option(
+    "--photos", "elsewhere", type=_PATH, help="Where the photos of an adapted network are now, if they were moved."
+)
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    type=click.Choice(["onnx", "tflite"]),
+    help="Model format to include.  [default: both]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "int8"]),
+    help="Numeric precision to include.  [default: both]",
+)
 @click.option(
     "--holdout",
     default=0.2,
@@ -47,12 +65,14 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--fit",
     type=click.Choice(FITS),
-    help="How photos become square, here and on the device: cut the centre out, pad them with bars, or stretch them."
-    "  [default: crop, or as they were adapted]",
+    help="How photos are made square, here and on the device: crop the centre, pad with bars, or stretch.  "
+    "[default: crop, or what the network was adapted with]",
 )
-@click.option("--background", type=_PATH, help="Folder of generic photos: the device tells unknown pictures better.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for the photos kept back."
+    "--background", type=_PATH, help="Folder of unrelated photos, which help the device recognise unknown pictures."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for the validation split."
 )
 @cli.shared
 @cli.interrupted("no bundle was written")
@@ -73,8 +93,8 @@ def build(
 ) -> int:
     """Build a bundle from PHOTOS, one folder per label.
 
-    PHOTOS may be the folder that `edge-export adapt` wrote: its network is bundled, with the photos that it was adapted
-    to; those that it was trained on are marked and count in no figure.
+    PHOTOS may also be a folder written by `edge-export adapt`: then the bundle contains the adapted network. Photos
+    that the network was trained on are not used to measure accuracy.
     """
     from export import adapted
 
@@ -131,9 +151,9 @@ def build(
 @click.argument("bundle", type=_PATH)
 @cli.shared
 def check(bundle: Path) -> None:
-    """Verify BUNDLE, prove it here, and say what is in it.
+    """Verify BUNDLE and show what it contains.
 
-    Every byte is checked, and every network runs on each of its runtimes that is installed.
+    Every file in it is checked, and every model is run in each runtime that is installed here.
     """
     from export.check import check as check_bundle
 

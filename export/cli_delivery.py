@@ -16,13 +16,13 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("bundle", type=_PATH)
-@click.option("--key", required=True, type=_PATH, help="Your private key, as `ssh-keygen -t ed25519` makes it.")
+@click.option("--key", required=True, type=_PATH, help="Your private key, made with `ssh-keygen -t ed25519`.")
 @cli.shared
 def sign(bundle: Path, key: Path) -> None:
-    """Sign BUNDLE, so that devices know who sent it.
+    """Sign BUNDLE, so that devices can verify that it comes from you.
 
-    Devices that pin your key (edge init --trust KEY.pub) take bundles of yours alone, and none signed before the newest
-    that they have. Signing an older bundle again lets them go back to it.
+    A device that trusts your key (edge init --trust KEY.pub) accepts only bundles signed with it, and none signed
+    before the newest one it has installed. To let devices go back to an older bundle, sign that bundle again.
     """
     from edge.signature import signer
     from export.sign import sign as sign_bundle
@@ -43,13 +43,15 @@ def sign(bundle: Path, key: Path) -> None:
 @click.command()
 @click.argument("bundle", type=_PATH)
 @click.argument("host", metavar="[USER@]HOST")
-@click.option("--offline", is_flag=True, help="Send everything from here: the device needs no network.")
+@click.option(
+    "--offline", is_flag=True, help="Send all packages from this machine; the device needs no internet access."
+)
 @cli.shared
 def deploy(bundle: Path, host: str, offline: bool) -> None:
-    """Install BUNDLE, and this program, on a device by ssh.
+    """Install BUNDLE and this program on a device over ssh.
 
-    The bundle serves there once its golden pictures give the right embeddings on the device; until then, and if they do
-    not, what served goes on serving. If the connection breaks, the same command goes on.
+    The device switches to the bundle only after the bundle's test pictures give the right results there; otherwise it
+    keeps using the one it has. If the connection breaks, run the same command again to continue.
     """
     from export.deploy import deploy as deploy_bundle
 

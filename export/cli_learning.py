@@ -24,23 +24,34 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("photos", type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder to write, for `edge-export build`.")
-@click.option("--backbone", default=DEFAULT, show_default=True, help="A name of `edge-export backbones`, or timm:NAME.")
-@click.option("--weights", default="", help="`imagenet`, `embedded`, or a state dict's file.  [default: by backbone]")
-@click.option("--size", type=click.IntRange(32, 1024), help="Pixels per side.  [default: the network's]")
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder to write; give it to `edge-export build`.")
+@click.option(
+    "--backbone",
+    default=DEFAULT,
+    show_default=True,
+    help="Network: a name listed by `edge-export backbones`, or timm:NAME.",
+)
+@click.option(
+    "--weights",
+    default="",
+    help="Weights: `imagenet`, `embedded`, or a state-dict file.  [default: depends on the backbone]",
+)
+@click.option(
+    "--size", type=click.IntRange(32, 1024), help="Input size in pixels per side.  [default: the network's own]"
+)
 @click.option(
     "--strategy",
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "head", "taps", "norm-bias", "last-stage", "full"]),
-    help="What may change; auto tries all.",
+    help="How much of the network to train; auto tries every strategy and keeps the best.",
 )
 @click.option(
     "--minutes",
     default=20.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="For everything together.",
+    help="Time limit for the whole run, in minutes.",
 )
 @cli.group_by
 @click.option(
@@ -48,10 +59,16 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(FITS),
     default="crop",
     show_default=True,
-    help="How photos become square: cut the centre out, pad them with bars, or stretch them.",
+    help="How photos are made square: crop the centre, pad with bars, or stretch.",
 )
-@click.option("--flip/--no-flip", default=True, help="Whether mirror images may be trained on.  [default: flip]")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same network.")
+@click.option("--flip/--no-flip", default=True, help="Also train on mirror images.  [default: flip]")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Random seed for the validation split and training.",
+)
 @cli.shared
 @cli.interrupted("give the same command again to go on where it was")
 def adapt(
@@ -67,11 +84,11 @@ def adapt(
     flip: bool,
     seed: int,
 ) -> int:
-    """Adapt a network to PHOTOS, one folder per label.
+    """Fine-tune a network on PHOTOS, one folder per label.
 
-    A fifth of the photos is held out. Strategies that change more and more are tried within the time given; kept is the
-    one that names most photos rightly, the cheaper of two that are as good. Killed, it goes on where it was when the
-    same command is given again. Under torchrun, several processes share the work.
+    A fifth of the photos is kept for validation. Strategies that train more and more of the network are tried within
+    the time limit. The one with the best validation accuracy is kept; if two are equally good, the one that changes
+    less. If the command is interrupted, run it again to continue. Under torchrun, several processes share the work.
     """
     from edge.answers import to_json
     from export.adapt import Plan
@@ -141,21 +158,33 @@ def adapt(
     "--backbone",
     "names",
     multiple=True,
-    help="A name of `edge-export backbones`, timm:NAME, or either with =WEIGHTS; downloaded if need be.  "
-    "[default: all that are here]",
+    help="Network to rank: a name listed by `edge-export backbones`, or timm:NAME, optionally with =WEIGHTS; missing "
+    "weights are downloaded. Can be repeated.  [default: all whose weights are on this machine]",
 )
 @click.option(
-    "--size", "sizes", multiple=True, type=click.IntRange(32, 1024), help=f"Pixels.  [default: its own and {SMALL}]"
+    "--size",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(32, 1024),
+    help=f"Input size in pixels per side. Can be repeated.  [default: the network's own and {SMALL}]",
 )
 @click.option(
     "--fit",
     type=click.Choice(FITS),
     default="crop",
     show_default=True,
-    help="How photos become square: cut the centre out, pad them with bars, or stretch them.",
+    help="How photos are made square: crop the centre, pad with bars, or stretch.",
 )
-@click.option("--plot", "picture", type=_PATH, help="Draw accuracy against latency: a .svg, .png or .pdf file.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the photos asked, if many.")
+@click.option(
+    "--plot", "picture", type=_PATH, help="Also plot accuracy against latency to this .svg, .png or .pdf file."
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Random seed for the sample taken from a large set of photos.",
+)
 @cli.group_by
 @cli.shared
 @cli.interrupted("nothing was written")
@@ -168,10 +197,10 @@ def compare(
     seed: int,
     group_by: str | None,
 ) -> int:
-    """Rank networks on PHOTOS before any training.
+    """Rank networks by accuracy on PHOTOS, without training them.
 
-    PHOTOS holds one folder per label. Every network embeds them as the device would; the share named rightly, each
-    photo left out in its turn, stands beside the time and the size that it costs.
+    PHOTOS must contain one folder per label. Every network computes embeddings as the device would. Accuracy is
+    measured by leave-one-out and shown beside the time per picture and the size of the network.
     """
     from edge.answers import to_json
     from export import compare as comparing
@@ -263,17 +292,32 @@ def compare(
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="The weights, NAME.safetensors.")
-@click.option("--arch", default="mobilenet_v3_small", show_default=True, help="A name of `edge-export backbones`.")
-@click.option("--size", default=160, show_default=True, type=click.IntRange(32, 512), help="Pixels per side.")
-@click.option("--steps", default=10_000, show_default=True, type=click.IntRange(1), help="Batches to learn from.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(2), help="Pictures in each.")
-@click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Of learning.")
-@click.option("--teacher", type=_PATH, help="A state dict with its classifier, to learn from instead of labels.")
-@click.option("--teacher-arch", default="mobilenet_v2", show_default=True, help="What network that is.")
-@click.option("--from", "start", type=_PATH, help="Weights to begin with instead of random ones.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
-@click.option("--resume", is_flag=True, help="Go on where a run that was stopped stands.")
+@click.option("-o", "--output", required=True, type=_PATH, help="Weights file to write, ending in .safetensors.")
+@click.option(
+    "--arch", default="mobilenet_v3_small", show_default=True, help="Network: a name listed by `edge-export backbones`."
+)
+@click.option(
+    "--size", default=160, show_default=True, type=click.IntRange(32, 512), help="Input size in pixels per side."
+)
+@click.option(
+    "--steps", default=10_000, show_default=True, type=click.IntRange(1), help="Number of training steps (batches)."
+)
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(2), help="Batch size, in pictures.")
+@click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Learning rate.")
+@click.option(
+    "--teacher",
+    type=_PATH,
+    help="State-dict file of a teacher network with its classifier, for distillation instead of labels.",
+)
+@click.option(
+    "--teacher-arch",
+    default="mobilenet_v2",
+    show_default=True,
+    help="Network of the teacher: a name listed by `edge-export backbones`.",
+)
+@click.option("--from", "start", type=_PATH, help="Weights file to start from.  [default: random weights]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @cli.shared
 @cli.interrupted("nothing is kept so early")
 def pretrain(
@@ -290,9 +334,10 @@ def pretrain(
     seed: int,
     resume: bool,
 ) -> int:
-    """Train a backbone from nothing on DATA: folders of class folders, or packed arrays (.npz, .npy).
+    """Train a backbone from scratch on DATA.
 
-    Spread it over processes or machines with `torchrun --nproc-per-node N -m export pretrain …`.
+    DATA are folders with one subfolder per label, or packed arrays (.npz, .npy). To use several processes or machines,
+    run torchrun --nproc-per-node N -m export pretrain followed by the same arguments.
     """
     from edge.answers import to_json
     from export.pictures import Pictures

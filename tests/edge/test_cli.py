@@ -233,41 +233,42 @@ def test_python_m_edge_works_and_debug_shows_where(tmp_path: Path) -> None:
 HELP = """\
 Usage: edge [OPTIONS] COMMAND [ARGS]...
 
-  Classify pictures on this device, and teach it new ones.
+  Classify pictures on this device, and teach it new labels.
 
-  A home folder holds all that it has learned. Make one from a bundle with
-  `edge init`, then `edge teach` and `edge retrain` as you like: it takes
-  milliseconds and needs no network.
+  Everything it learns is stored in one folder, the home. Create the home from
+  a bundle with `edge init`. After that, add examples with `edge teach` and
+  fit a new model with `edge retrain`, which takes milliseconds and works
+  offline.
 
 Options:
   --version    Show the version and exit.
-  --json       Print JSON.
-  --home PATH  Folder of all state.
+  --json       Print the result as JSON.
+  --home PATH  Folder that holds everything learned here.
   -h, --help   Show this message and exit.
 
 Commands:
-  audit     Find what is wrong with the examples, and what to teach next.
-  backup    Write the whole home, bundle and all, to one FILE.
-  capture   Teach LABEL from what SOURCE shows: a burst of frames.
-  classify  Name what is on PICTURES: files, or folders of them.
-  doctor    Check this machine and the home, and say how to mend them.
-  evaluate  Count how often the class folders in FOLDER are named rightly.
-  examples  List what was taught here, all of it or one LABEL.
-  export    Write the whole classifier as one .onnx or .tflite FILE.
-  forget    Forget EXAMPLES as if they had never been taught, and refit.
-  history   List every generation of the head.
-  init      Adopt BUNDLE: check it, prove it here, and let it serve.
-  relabel   Give EXAMPLES another LABEL, old or new.
-  rename    Rename label OLD to NEW, at once and everywhere.
-  restore   Make a home of a backup FILE.
-  retrain   Fit a new head to everything taught, and let it serve.
-  review    Label the frames that watch kept, one key each; then retrain.
-  rollback  Let an earlier GENERATION serve again.
-  status    Show the home at a glance.
-  teach     Store PICTURES as examples of LABEL, old or new.
-  trust     List the keys that are trusted here, or pin KEY.
-  verify    Look at every byte of the home, and mend what can be mended.
-  watch     Name what SOURCE shows, again and again, until stopped.
+  audit     Find problems in the examples, and suggest what to teach next.
+  backup    Save the whole home, including the bundle, to one FILE.
+  capture   Teach LABEL from a short burst of frames from SOURCE.
+  classify  Print the most likely label of each of PICTURES.
+  doctor    Check this machine and the home, and say how to fix problems.
+  evaluate  Measure accuracy on the labelled pictures in FOLDER.
+  examples  List the examples taught on this device, or only those of LABEL.
+  export    Export the whole classifier to one .onnx or .tflite FILE.
+  forget    Delete EXAMPLES, and train again without them.
+  history   List all generations with their accuracy, oldest first.
+  init      Install BUNDLE in the home, after checking it on this machine.
+  relabel   Change the label of EXAMPLES to LABEL, which may be new.
+  rename    Rename label OLD to NEW everywhere, in all generations.
+  restore   Create a home from a backup FILE.
+  retrain   Train on all examples, and use the result from now on.
+  review    Label the frames that edge watch saved, then retrain.
+  rollback  Go back to an earlier GENERATION.
+  status    Show the installed bundle, the labels and the current accuracy.
+  teach     Store PICTURES as examples of LABEL, which may be new.
+  trust     List the trusted public keys, or add KEY to them.
+  verify    Check the whole home for damage, and repair it where possible.
+  watch     Classify the frames of SOURCE continuously, until stopped.
 """
 
 

@@ -30,24 +30,24 @@ def run(
 HELP = """\
 Usage: edge-export [OPTIONS] COMMAND [ARGS]...
 
-  Turn a folder of photos into a bundle that an edge device can run and
+  Build a bundle from a folder of photos, for an edge device to run and
   retrain.
 
 Options:
   --version   Show the version and exit.
-  --json      Print one JSON object, for programs.
+  --json      Print the result as JSON.
   -h, --help  Show this message and exit.
 
 Commands:
-  adapt      Adapt a network to PHOTOS, one folder per label.
-  backbones  List the networks that can be adapted.
+  adapt      Fine-tune a network on PHOTOS, one folder per label.
+  backbones  List the available networks.
   build      Build a bundle from PHOTOS, one folder per label.
-  check      Verify BUNDLE, prove it here, and say what is in it.
-  compare    Rank networks on PHOTOS before any training.
-  deploy     Install BUNDLE, and this program, on a device by ssh.
-  pretrain   Train a backbone from nothing on DATA: folders of class...
-  sample     Write a small set of real photographs into FOLDER.
-  sign       Sign BUNDLE, so that devices know who sent it.
+  check      Verify BUNDLE and show what it contains.
+  compare    Rank networks by accuracy on PHOTOS, without training them.
+  deploy     Install BUNDLE and this program on a device over ssh.
+  pretrain   Train a backbone from scratch on DATA.
+  sample     Write a small set of example photos to FOLDER.
+  sign       Sign BUNDLE, so that devices can verify that it comes from you.
 """
 
 

@@ -3,7 +3,7 @@
 Embeddings are scaled to length one and rounded to multiples of 2⁻¹⁷, far below what a backbone can tell apart. Products
 are then multiples of 2⁻³⁴, and as long as there are fewer than 2¹⁹ = 524,288 examples every sum of them is a float64
 without any rounding. So addition has no order, merging two devices gives byte for byte the moments of the pooled
-examples, and forgetting is subtraction: byte for byte the moments never taught.
+examples.
 
 With n_c, m_c the count and mean of label c, N and m those of all, the scatter that the head needs is::
 
@@ -48,8 +48,6 @@ class Moments:
     >>> pooled = here + there
     >>> pooled.labels, pooled.counts.tolist()
     (('cat', 'dog'), [2.0, 1.0])
-    >>> (pooled - there) == here
-    True
     """
 
     labels: tuple[str, ...]
@@ -99,16 +97,22 @@ class Moments:
         return np.subtract(self.gram, scatter, out=scatter)
 
     def __add__(self, other: Moments) -> Moments:
-        """Merge: the moments of both devices' examples together."""
-        return self._combined(other, 1.0)
-
-    def __sub__(self, other: Moments) -> Moments:
-        """Forget: the moments as if the other examples had never been taught.
+        """Merge: the moments of both devices' examples together.
 
         Raises:
-            NotEnough: more examples of a label are to be forgotten than there are.
+            BundleError: they are of different backbones.
         """
-        return self._combined(other, -1.0)
+        if self.gram.shape != other.gram.shape:
+            raise BundleError(
+                f"moments of {len(self.gram)} and {len(other.gram)} features do not mix; use one backbone for both"
+            )
+        names = tuple(sorted({*self.labels, *other.labels}))
+        counts, sums = np.zeros(len(names)), np.zeros((len(names), len(self.gram)))
+        for part in (self, other):
+            place = [names.index(label) for label in part.labels]
+            counts[place] += part.counts
+            sums[place] += part.sums
+        return Moments(names, counts, sums, self.gram + other.gram)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Moments):
@@ -117,24 +121,6 @@ class Moments:
         return self.labels == other.labels and all(np.array_equal(a, b) for a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]
-
-    def _combined(self, other: Moments, sign: float) -> Moments:
-        if self.gram.shape != other.gram.shape:
-            raise BundleError(
-                f"moments of {len(self.gram)} and {len(other.gram)} features do not mix; use one backbone for both"
-            )
-        names = tuple(sorted({*self.labels, *other.labels}))
-        counts, sums = np.zeros(len(names)), np.zeros((len(names), len(self.gram)))
-        for part, factor in ((self, 1.0), (other, sign)):
-            place = [names.index(label) for label in part.labels]
-            counts[place] += factor * part.counts
-            sums[place] += factor * part.sums
-        if counts.min() < 0:
-            few = names[int(counts.argmin())]
-            raise NotEnough(f"label {few!r} would be left with {int(counts.min())} examples; it was not taught these")
-        kept = counts > 0
-        names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
-        return Moments(names, counts[kept], sums[kept] + 0.0, self.gram + sign * other.gram)
 
 
 def indices(labels: Sequence[str], examples: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -289,10 +289,6 @@ class Store(Database):
         row = self._one("SELECT crop FROM examples WHERE id = ?", example)
         return None if row is None else self._typed(row, bytes | None)[0]
 
-    def known_images(self) -> frozenset[str]:
-        """Return the SHA-256 of every taught picture."""
-        return frozenset(str(row[0]) for row in self._all("SELECT image FROM examples"))
-
     def count(self) -> int:
         """Return how many examples there are."""
         row = self._one("SELECT count(*) FROM examples")

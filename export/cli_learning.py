@@ -244,7 +244,7 @@ def compare(
                 {
                     "backbone": one.candidate.backbone, "weights": one.candidate.weights or None,
                     "size": one.candidate.size, "accuracy": one.accuracy, "interval": list(one.interval),
-                    "logme": one.logme, "milliseconds": one.milliseconds, "bytes": one.bytes,
+                    "milliseconds": one.milliseconds, "bytes": one.bytes,
                 }
                 for one in found.ranked
             ],
@@ -256,15 +256,15 @@ def compare(
         for reason in found.failed:
             complain(f"left out: {reason}")
         report_skipped(found.skipped)
-        rows = [("network", "pixels", "right", "95 % interval", "LogME", "ms", "MB", "")]
+        rows = [("network", "pixels", "right", "95 % interval", "ms", "MB", "")]
         for one in found.ranked:
             low, high = (f"{100 * end:.1f}" for end in one.interval)
             costs = f"{one.milliseconds:.1f}", f"{one.bytes / 1e6:.1f}"
             rows.append((
                 one.candidate.network, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
-                f"{one.logme:.3f}", *costs, "← take this" if one is found.take else "",
+                *costs, "← take this" if one is found.take else "",
             ))  # fmt: skip
-        for text in table(rows, right=range(1, 7)):
+        for text in table(rows, right=range(1, 6)):
             say(text)
         if away:
             say(f"not compared, as their weights are not on this machine: {', '.join(away)}")

@@ -1,9 +1,8 @@
 """Which network, at which input size, for these photos? Measured before any training: all of `edge-export compare`.
 
 Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is named
-with itself left out. Beside that stand LogME, a score of how well the embeddings explain the labels, the time for one
-picture on one core here, and the file's size. The candidate to take is the fastest of those that are not clearly worse
-than the best (`export.material.clearly_better`).
+with itself left out. Beside that stand the time for one picture on one core here, and the file's size. The candidate to
+take is the fastest of those that are not clearly worse than the best (`export.material.clearly_better`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from export.dataset import Photos, Skipped, find_photos, pick_calibration
 from export.frozen import embed_pixels, freeze, latency
 from export.material import ENOUGH, Material, clearly_better, read_material
 from export.split import lone_labels
-from export.transferability import logme
 from export.written import DRAWING
 
 PHOTOS = 1500  # at most so many are embedded, the classes in turn
@@ -63,7 +61,6 @@ class Ranked:
         candidate: It.
         right: bool (N,), the photos named rightly, each left out.
         interval: 95 %, of their share.
-        logme: Nats per photo and class; larger is better, comparable on the same photos only.
         milliseconds: For one picture on one core of this machine.
         bytes: Of the exported file, fp32.
     """
@@ -71,7 +68,6 @@ class Ranked:
     candidate: Candidate
     right: NDArray[np.bool_]
     interval: tuple[float, float]
-    logme: float
     milliseconds: float
     bytes: int
 
@@ -160,8 +156,7 @@ def compare(
         found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
         right = loo_right(found, material.names, material.groups)[~np.isin(material.names, unmeasured)]
         interval = wilson(int(right.sum()), len(right), LOO_WORTH)
-        score = logme(found, material.names)
-        ranked.append(Ranked(candidate, right, interval, score, latency(frozen), len(frozen.data)))
+        ranked.append(Ranked(candidate, right, interval, latency(frozen), len(frozen.data)))
     if not ranked:
         raise BundleError(failed[0] if failed else "there is no network to compare; give --backbone NAME")
     ranked.sort(key=lambda one: (-one.accuracy, one.milliseconds))

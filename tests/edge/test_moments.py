@@ -1,4 +1,4 @@
-"""Moments: addition without order, forgetting without a trace, to the byte."""
+"""Moments: addition without order, to the byte."""
 
 from __future__ import annotations
 
@@ -31,12 +31,6 @@ def test_merging_has_no_order(one: tuple[int, int], other: tuple[int, int]) -> N
     assert a + b == b + a
 
 
-@given(parts, parts)
-def test_forgotten_is_never_taught_to_the_byte(one: tuple[int, int], other: tuple[int, int]) -> None:
-    a, b = Moments.of(*some(*one)), Moments.of(*some(*other))
-    assert (a + b) - b == a
-
-
 @given(parts)
 def test_the_order_of_the_examples_is_irrelevant_to_the_byte(one: tuple[int, int]) -> None:
     x, names = some(*one)
@@ -60,12 +54,6 @@ def test_scatter_is_what_its_name_says(one: tuple[int, int]) -> None:
     own = np.stack([rows[[other == name for other in names]].mean(axis=0) for name in names])
     assert np.allclose(moments.scatter(1), about_all.T @ about_all, atol=1e-9)
     assert np.allclose(moments.scatter(0), (rows - own).T @ (rows - own), atol=1e-9)
-
-
-def test_forgetting_what_was_not_taught_is_refused_by_name() -> None:
-    a, b = Moments.of([[1.0, 0]], ["a"]), Moments.of([[1.0, 0]], ["b"])
-    with pytest.raises(NotEnough, match="label 'b' would be left with -1"):
-        a - b
 
 
 def test_moments_of_another_backbone_do_not_mix() -> None:

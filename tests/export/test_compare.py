@@ -33,7 +33,7 @@ def test_every_candidate_is_measured_and_the_fastest_of_the_good_is_taken(tmp_pa
     assert len(found.failed) == 1
     assert found.failed[0].startswith("tiny=missing.pth 32: no weights file missing.pth; ")
     assert len({one.candidate.name for one in found.ranked}) == 2
-    assert all(one.bytes > 1000 and one.milliseconds > 0 and np.isfinite(one.logme) for one in found.ranked)
+    assert all(one.bytes > 1000 and one.milliseconds > 0 for one in found.ranked)
     assert found.baselines.photos == found.photos == 80
     plot(found, tmp_path / "plot.svg")
     assert "tiny 48" in (tmp_path / "plot.svg").read_text()

@@ -9,7 +9,7 @@ a program that knows nothing of us can catch it too::
     ├── BundleError       (ValueError)    a bundle that is missing, damaged, foreign or too new
     │   ├── ParityError   (BundleError)   a network that answers otherwise than it did on the workstation
     │   └── SignatureError (BundleError)  a bundle that nobody trusted here has signed, or an older one
-    ├── RuntimeMissing    (ImportError)   no library here can run the network, or check a signature
+    ├── RuntimeMissing    (ImportError)   nothing here can run the network, or check a signature
     ├── NotEnough         (ValueError)    too few examples or labels for what was asked
     ├── DatasetError      (ValueError)    a folder of photos that cannot be used as one
     ├── SourceError       (OSError)       a camera, stream or folder that cannot be watched
@@ -58,7 +58,7 @@ class SignatureError(BundleError):
 
 
 class RuntimeMissing(EdgeError, ImportError):
-    """No installed library can run the network or check a signature, or the one that is installed cannot be loaded."""
+    """Nothing installed can run the network or check a signature, or what is installed cannot be loaded."""
 
 
 class NotEnough(EdgeError, ValueError):

@@ -19,7 +19,7 @@ from edge.bundle import Bundle
 from edge.database import FILE
 from edge.errors import HomeError, RuntimeMissing, SignatureError
 from edge.figures import read_json
-from edge.signature import Key, need_library, verify
+from edge.signature import Key, ssh_keygen, verify
 from edge.store import Store, open_store
 
 _KEYS, _NEWEST = "trusted_keys", "newest_signed"  # in the table meta
@@ -58,12 +58,12 @@ class Pins:
         """Refuse a bundle that this home must not adopt; returns the key that signed it, or None where none is pinned.
 
         Raises:
-            RuntimeMissing: a key is pinned, and the library that checks signatures is not here.
+            RuntimeMissing: a key is pinned, and ssh-keygen, which checks signatures, is not here.
             SignatureError: the bundle is not signed, by another key, was changed since, or is older.
         """
         if not self.keys:
             return None
-        need_library()
+        ssh_keygen()
         if not bundle.signature or bundle.manifest.signed is None:
             raise SignatureError(f"{bundle.path} is not signed, and this home takes signed bundles only; {_SIGN}")
         try:

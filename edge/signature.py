@@ -1,28 +1,25 @@
-"""Who made a bundle: an Ed25519 signature over its manifest, in OpenSSH's form.
+"""Who made a bundle: an Ed25519 signature over its manifest, made and checked by OpenSSH's `ssh-keygen`.
 
 A manifest names the SHA-256 of every other entry, so that a signature over its bytes covers the whole bundle. A
 SHA-256 alone says that nothing was damaged on the way; only a signature says who sent it.
 
 Keys are OpenSSH's, `ssh-ed25519 AAAA… comment`: every workstation and Pi has `ssh-keygen` to make them, and a public
-one is a line that can be pasted. The signature is what `ssh-keygen -Y sign -n edge-bundle` writes, and
-`ssh-keygen -Y verify` checks it as well::
+one is a line that can be pasted. The signature is what `ssh-keygen -Y sign -n edge-bundle` writes: base64 between two
+lines, of ::
 
-    signature = armour("SSHSIG" · version · public key · namespace · "" · hash · Ed25519(signed))
-    signed    = "SSHSIG" · namespace · "" · hash · SHA-512(manifest.json)
+    "SSHSIG" · version · public key · namespace · "" · hash · Ed25519("SSHSIG" · namespace · "" · hash · SHA(message))
 
-where · joins, each string behind its length as a big-endian uint32. The namespace keeps a signature that was made for
-something else from counting here.
+Only as much of it is read here as says whose it is and what for; `ssh-keygen -Y verify` does the rest. The namespace
+keeps a signature that was made for something else from counting here.
 
-Source: OpenSSH, PROTOCOL.sshsig and PROTOCOL.key; RFC 8709 (Ed25519 keys); RFC 8032. minisign's form was the other
-candidate: nothing reads its keys but its own tool, which neither a Pi nor the library we need brings.
+Source: OpenSSH, PROTOCOL.sshsig and PROTOCOL.key; RFC 8709 (Ed25519 keys).
 """
 
 import base64
-import binascii
 import hashlib
-import importlib.util
-import re
-import struct
+import shutil
+import subprocess
+import tempfile
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,14 +27,14 @@ from pathlib import Path
 
 from edge.errors import RuntimeMissing, SignatureError
 
-NAMESPACE = b"edge-bundle"
-REMEDY = "run pip install 'edge-transfer[trust]'"
+NAMESPACE = "edge-bundle"
 
-_KIND = b"ssh-ed25519"
-_PREAMBLE = b"SSHSIG"
-_VERSION = struct.pack(">I", 1)
+_KIND = "ssh-ed25519"
+_KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"  # before the 32 bytes of a public key
+_SIGNATURE = b"SSHSIG\0\0\0\1"  # version 1
+_SIGNED_BY = _SIGNATURE + b"\0\0\0\x33" + _KEY
+_SIGNED_FOR = b"\0\0\0\x0bedge-bundle\0\0\0\0"  # after that public key
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
-_HASHES = {b"sha256": hashlib.sha256, b"sha512": hashlib.sha512}
 _MAX_KEY = 10_000  # bytes of a file that holds one
 _MAX_COMMENT = 100  # characters
 
@@ -67,29 +64,26 @@ class Key:
         text, _, comment = rest.strip().partition(" ")
         if "PRIVATE KEY" in line:
             raise SignatureError("this is a private key, which stays on the workstation; give the public one (.pub)")
-        if kind != _KIND.decode():
+        if kind != _KIND:
             raise SignatureError(f"'{kind[:40]}' is no key that can be pinned; {_make()}")
-        try:
-            parts = _strings(base64.b64decode(text, validate=True))
-        except (binascii.Error, ValueError, struct.error):
-            parts = []
-        if len(parts) != 2 or parts[0] != _KIND or len(parts[1]) != 32:
+        blob = _decoded(text) or b""
+        if not blob.startswith(_KEY) or len(blob) != len(_KEY) + 32:
             raise SignatureError("this key is cut short or was changed; copy its line again, or give its .pub file")
         shown = "".join(c for c in comment if unicodedata.category(c)[0] != "C")
-        return cls(parts[1], shown.strip()[:_MAX_COMMENT])
+        return cls(blob[len(_KEY) :], shown.strip()[:_MAX_COMMENT])
 
     @property
     def blob(self) -> bytes:
         """The key as OpenSSH packs it."""
-        return packed(_KIND, self.public)
+        return _KEY + self.public
 
     @property
     def fingerprint(self) -> str:
         """What `ssh-keygen -l` shows of it."""
-        return _fingerprint(self.blob)
+        return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
     def __str__(self) -> str:
-        return f"{_KIND.decode()} {base64.b64encode(self.blob).decode()} {self.comment}".strip()
+        return f"{_KIND} {base64.b64encode(self.blob).decode()} {self.comment}".strip()
 
 
 def read_key(word: str) -> Key:
@@ -121,46 +115,33 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
 
     Args:
         message: the bytes that were signed.
-        signature: armoured, as `signature_of` and ssh-keygen write it.
+        signature: as ssh-keygen writes it.
         keys: those that count.
 
     Raises:
-        RuntimeMissing: the library that checks signatures is not here; nothing is ever taken unchecked.
+        RuntimeMissing: ssh-keygen is not here; nothing is ever taken unchecked.
         SignatureError: none of them did, or the message was changed since.
     """
-    need_library()
-    parts = _opened(signature)
-    blob, namespace, reserved, kind = parts[:4]
-    key = next((key for key in keys if key.blob == blob), None)
+    tool, by = ssh_keygen(), signer(signature)
+    key = next((key for key in keys if key == by), None)
     if key is None:
-        raise SignatureError(f"signed by {_fingerprint(blob)}, a key that is not trusted here")
-    if namespace != NAMESPACE or kind not in _HASHES:
+        raise SignatureError(f"signed by {by.fingerprint}, a key that is not trusted here")
+    if not _opened(signature)[len(_SIGNED_BY) + 32 :].startswith(_SIGNED_FOR):
         raise SignatureError("its signature was made for another purpose than a bundle")
-    inner = _strings_or_none(parts[4])
-    if len(inner) != 2 or inner[0] != _KIND or len(inner[1]) != 64:
-        raise SignatureError("its signature is damaged")
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    digest = _HASHES[kind](message).digest()
     try:
-        signed = _PREAMBLE + packed(namespace, reserved, kind, digest)
-        Ed25519PublicKey.from_public_bytes(key.public).verify(inner[1], signed)
-    except (InvalidSignature, ValueError):
-        raise SignatureError("its signature does not fit it: the bundle was changed after it was signed") from None
-    return key
-
-
-def to_sign(message: bytes) -> bytes:
-    """Return the bytes that the private key signs, for `armour`."""
-    return _PREAMBLE + packed(NAMESPACE, b"", b"sha512", hashlib.sha512(message).digest())
-
-
-def armour(key: Key, raw: bytes) -> bytes:
-    """Write a key's raw signature (64 bytes) of `to_sign(message)` as OpenSSH does."""
-    blob = _PREAMBLE + _VERSION + packed(key.blob, NAMESPACE, b"", b"sha512", packed(_KIND, raw))
-    text = base64.b64encode(blob).decode()
-    return "\n".join([_BEGIN, *re.findall(".{1,70}", text), _END, ""]).encode()
+        with tempfile.TemporaryDirectory() as folder:  # this user's alone
+            allowed, found = f"{folder}/allowed", f"{folder}/signature"
+            Path(allowed).write_text(f"edge {Key(key.public)}\n")
+            Path(found).write_bytes(signature)
+            command = [tool, "-Y", "verify", "-n", NAMESPACE, "-I", "edge", "-f", allowed, "-s", found]
+            told = subprocess.run(command, input=message, capture_output=True)
+    except OSError as error:
+        raise RuntimeMissing(f"signatures cannot be checked: {error.strerror or error}; free some space") from error
+    if told.returncode == 0:
+        return key
+    if b"incorrect signature" in told.stderr:
+        raise SignatureError("its signature does not fit it: the bundle was changed after it was signed")
+    raise SignatureError("its signature is damaged, or ssh-keygen is older than OpenSSH 8.1 and cannot check it")
 
 
 def signer(signature: bytes) -> Key:
@@ -169,68 +150,43 @@ def signer(signature: bytes) -> Key:
     Raises:
         SignatureError: it is no signature, or not by a key of this kind.
     """
-    parts = _strings_or_none(_opened(signature)[0])
-    if len(parts) != 2 or parts[0] != _KIND or len(parts[1]) != 32:
-        raise SignatureError("its signature is by a key of another kind than ssh-ed25519")
-    return Key(parts[1])
+    blob = _opened(signature)
+    if not blob.startswith(_SIGNED_BY):
+        raise SignatureError(f"its signature is by a key of another kind than {_KIND}")
+    return Key(blob[len(_SIGNED_BY) :][:32])
 
 
-def need_library() -> None:
-    """Refuse to go on without the library that checks signatures.
+def ssh_keygen() -> str:
+    """Find the program that makes and checks signatures.
 
     Raises:
         RuntimeMissing: it is not installed; the message says how to install it.
     """
-    if importlib.util.find_spec("cryptography") is None:
-        raise RuntimeMissing(f"signatures cannot be checked without the package cryptography; {REMEDY}")
+    found = shutil.which("ssh-keygen")
+    if found is None:
+        raise RuntimeMissing(
+            "signatures cannot be checked or made without ssh-keygen; run: sudo apt install openssh-client"
+        )
+    return found
 
 
-def packed(*parts: bytes) -> bytes:
-    """Join strings, each behind its length."""
-    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
-
-
-def _opened(signature: bytes) -> list[bytes]:
-    """Take the five strings out of an armoured signature."""
+def _opened(signature: bytes) -> bytes:
+    """Take off a signature's armour."""
     lines = signature.decode("ascii", "replace").split("\n")
-    try:
-        if lines[0] != _BEGIN or lines[-2:] != [_END, ""]:
-            raise ValueError
-        text = "".join(lines[1:-2])
-        blob = base64.b64decode(text, validate=True)
-        head = len(_PREAMBLE) + len(_VERSION)
-        if blob[:head] != _PREAMBLE + _VERSION or base64.b64encode(blob).decode() != text:  # one form only
-            raise ValueError
-        parts = _strings(blob[head:])
-    except (ValueError, IndexError, struct.error):
-        parts = []
-    if len(parts) != 5:
+    whole = lines[0] == _BEGIN and lines[-2:] == [_END, ""]
+    blob = _decoded("".join(lines[1:-2])) if whole else None
+    if blob is None or not blob.startswith(_SIGNATURE) or len(blob) < len(_SIGNED_BY) + 32:
         raise SignatureError("its signature is damaged")
-    return parts
+    return blob
 
 
-def _strings(data: bytes) -> list[bytes]:
-    """Split what `packed` joined; raises struct.error or ValueError where it is no such thing."""
-    parts = []
-    while data:
-        (length,) = struct.unpack_from(">I", data)
-        if length > len(data) - 4:
-            raise ValueError
-        parts.append(data[4 : 4 + length])
-        data = data[4 + length :]
-    return parts
-
-
-def _strings_or_none(data: bytes) -> list[bytes]:
+def _decoded(text: str) -> bytes | None:
+    """What is written in base64, in the one form that there is of it; None of any other."""
     try:
-        return _strings(data)
-    except (ValueError, struct.error):
-        return []
-
-
-def _fingerprint(blob: bytes) -> str:
-    """Name a key, which may be of any kind, as OpenSSH does."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+        blob = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return blob if base64.b64encode(blob).decode() == text else None
 
 
 def _make() -> str:

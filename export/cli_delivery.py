@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,10 +26,7 @@ def sign(bundle: Path, key: Path) -> None:
     from edge.signature import signer
     from export.sign import sign as sign_bundle
 
-    def ask() -> str | None:
-        return click.prompt(f"passphrase of {key}", hide_input=True, err=True) if sys.stdin.isatty() else None
-
-    signed = sign_bundle(bundle, key, datetime.now(UTC).isoformat(timespec="seconds"), ask)
+    signed = sign_bundle(bundle, key, datetime.now(UTC).isoformat(timespec="seconds"))
     assert signed.signature is not None
     by = signer(signed.signature).fingerprint
     if cli.as_json():

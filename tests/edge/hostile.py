@@ -34,12 +34,19 @@ from edge.labels import clean
 from edge.photos import Frame
 from edge.pinned import Pins
 from edge.region import Region
-from edge.signature import Key, armour, signer
+from edge.signature import Key, signer
 from edge.terminal import shown
 
 from .conftest import DATA, DIMENSION, MODELS, picture
 
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 63, (1 << 64) - 1)
+_SIGNATURE = b"""-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgTnpI/dEe4erIsTCit9BmVA1FCl
+by+Rb8dVQhKQoJdlwAAAALZWRnZS1idW5kbGUAAAAAAAAABnNoYTUxMgAAAFMAAAALc3No
+LWVkMjU1MTkAAABAe5cGioS0Bvg0scCEW8HCVxoXO1uZyO5/poahDYQOWTupt0n1Y94j19
+whHWYPKwAaE+ULS0IvT0IhUzF/Sh5BAQ==
+-----END SSH SIGNATURE-----
+"""
 _FLOATS = (float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 1e-45, 0.0)
 
 
@@ -137,7 +144,6 @@ def targets(folder: Path, plain: Path) -> list[Target]:
     assert background is not None
     head = fitted.head.to_bytes()
     key = Key(bytes(range(32)), "anna@bench")
-    signature = armour(key, bytes(64))
     found = [
         Target("bundle, as it is", (whole.read_bytes(), plain.read_bytes()), _Asked(folder).bundle, 10_000),
         *(
@@ -145,7 +151,7 @@ def targets(folder: Path, plain: Path) -> list[Target]:
             for name in ("golden.npz", "examples.npz", "background.npz", "domain.npz")
         ),
         Target("bundle, manifest.json", (entries["manifest.json"],), _Asked(folder, entries).manifest, 6_000),
-        Target("signature", (signature,), _signature, 4_000),
+        Target("signature", (_SIGNATURE,), _signature, 4_000),
         Target("key", (str(key).encode(),), lambda data: _ignored(Key.parse(data.decode("utf-8", "replace"))), 4_000),
         Target("head", (head,), _head, 20_000),
         Target("gate", (_gate(examples.embeddings, background),), lambda data: _judge(data, background), 10_000),

@@ -17,31 +17,27 @@ from edge.adopt import adopt
 from edge.errors import EdgeError, HomeError, RuntimeMissing, SignatureError
 from edge.home import Home
 from edge.pinned import Pins
-from edge.signature import Key, armour, read_key, signer, to_sign, verify
+from edge.signature import Key, read_key, signer, verify
 from edge.store import open_store
 
 from .test_bundle import entries_of, pack
 
-try:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-except ImportError:
-    Ed25519PrivateKey = None  # type: ignore[assignment, misc]
-
-needs_library = pytest.mark.skipif(Ed25519PrivateKey is None, reason="the package cryptography is not installed")
 needs_openssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
 MONDAY, TUESDAY = "2026-11-23T08:00:00+00:00", "2026-11-24T08:00:00+00:00"
 PUBLIC = Key(bytes(range(32)), "anna@bench")
 
 
 class Signer:
-    """A private key of a seed, that signs as `edge-export sign` does."""
+    """A new key of ssh-keygen's, that signs as `edge-export sign` does."""
 
-    def __init__(self, seed: int) -> None:
-        self.private = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
-        self.key = Key(self.private.public_key().public_bytes_raw(), f"key {seed}")
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file = folder / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", self.file], check=True)
+        self.key = read_key(f"{self.file}.pub")
 
-    def signature(self, message: bytes) -> bytes:
-        return armour(self.key, self.private.sign(to_sign(message)))
+    def signature(self, message: bytes, *options: str) -> bytes:
+        command = ["ssh-keygen", "-Y", "sign", *(options or ("-n", "edge-bundle")), "-f", self.file]
+        return subprocess.run(command, input=message, capture_output=True, check=True).stdout
 
     def sign(self, source: Path, target: Path, when: str = MONDAY) -> Path:
         shutil.copy(source, target)
@@ -49,9 +45,14 @@ class Signer:
         return target
 
 
-@pytest.fixture
-def anna() -> Signer:
-    return Signer(1)
+@pytest.fixture(scope="session")
+def anna(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return Signer(tmp_path_factory.mktemp("anna"), "anna")
+
+
+@pytest.fixture(scope="session")
+def bob(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return Signer(tmp_path_factory.mktemp("bob"), "bob")
 
 
 # keys -----------------------------------------------------------------------------------------------------------------
@@ -98,10 +99,10 @@ def test_a_comment_cannot_steer_the_terminal() -> None:
 # signatures -----------------------------------------------------------------------------------------------------------
 
 
-@needs_library
+@needs_openssh
 def test_a_signature_counts_for_its_bytes_and_its_key_alone(anna: Signer) -> None:
     signature = anna.signature(b"hello")
-    assert verify(b"hello", signature, [PUBLIC, anna.key]).comment == "key 1"
+    assert verify(b"hello", signature, [PUBLIC, anna.key]).comment == "anna"
     assert signer(signature) == anna.key
     with pytest.raises(SignatureError, match="changed after it was signed"):
         verify(b"hullo", signature, [anna.key])
@@ -109,48 +110,53 @@ def test_a_signature_counts_for_its_bytes_and_its_key_alone(anna: Signer) -> Non
         verify(b"hello", signature, [PUBLIC])
 
 
-@needs_library
+@needs_openssh
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_makes_no_other_signature(place: float, bit: int) -> None:
-    anna = Signer(1)
+def test_a_flipped_bit_makes_no_other_signature(anna: Signer, place: float, bit: int) -> None:
     signature = bytearray(anna.signature(b"hello"))
     signature[int(place * len(signature))] ^= 1 << bit
     with pytest.raises(SignatureError):
         verify(b"hello", bytes(signature), [anna.key])
 
 
-@needs_library
+@needs_openssh
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_signature_or_refused(data: bytes) -> None:
     with pytest.raises(SignatureError):
         verify(b"hello", b"-----BEGIN SSH SIGNATURE-----\n" + data, [PUBLIC])
 
 
-@needs_library
 @needs_openssh
-def test_openssh_and_we_check_each_others_signatures(anna: Signer, tmp_path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "bob"], check=True)
-    bob = read_key(str(tmp_path / "bob.pub"))
-    message = tmp_path / "message"
-    message.write_bytes(b"hello")
-    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "edge-bundle", "-f", tmp_path / "bob", message]
-    subprocess.run(command, check=True, capture_output=True)
-    assert verify(b"hello", (tmp_path / "message.sig").read_bytes(), [bob]) == bob
-    subprocess.run([*command[:5], "git", *command[6:]], check=True, capture_output=True, input=b"y\n")
+def test_only_a_signature_for_a_bundle_by_a_key_of_our_kind_counts(anna: Signer, tmp_path: Path) -> None:
+    assert verify(b"hello", anna.signature(b"hello", "-n", "edge-bundle", "-O", "hashalg=sha256"), [anna.key])
     with pytest.raises(SignatureError, match="another purpose"):
-        verify(b"hello", (tmp_path / "message.sig").read_bytes(), [bob])
+        verify(b"hello", anna.signature(b"hello", "-n", "git"), [anna.key])
+    rsa = tmp_path / "rsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", rsa], check=True)
+    command = ["ssh-keygen", "-Y", "sign", "-n", "edge-bundle", "-f", rsa]
+    signature = subprocess.run(command, input=b"hello", capture_output=True, check=True).stdout
+    with pytest.raises(SignatureError, match="another kind than ssh-ed25519"):
+        verify(b"hello", signature, [anna.key])
 
-    (tmp_path / "ours.sig").write_bytes(anna.signature(b"hello"))
-    (tmp_path / "allowed").write_text(f"anna {anna.key}\n")
-    check = ["ssh-keygen", "-Y", "verify", "-n", "edge-bundle", "-f", tmp_path / "allowed", "-I", "anna"]
-    subprocess.run([*check, "-s", tmp_path / "ours.sig"], input=b"hello", check=True, capture_output=True)
-    assert subprocess.run([*check, "-s", tmp_path / "ours.sig"], input=b"hullo", capture_output=True).returncode != 0
+
+@needs_openssh
+def test_a_signature_that_0_1_0_made_counts(tmp_path: Path) -> None:
+    """0.1.0 wrote OpenSSH's form itself; Ed25519 and this form leave no choice, so these are its very bytes."""
+    key = Key.parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c key 1")
+    signature = b"""-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgiojj3XQJ8ZX9UtstPLpdcspnCb
+8dlBIb83SIAbQPb1wAAAALZWRnZS1idW5kbGUAAAAAAAAABnNoYTUxMgAAAFMAAAALc3No
+LWVkMjU1MTkAAABAxRU+wjXK3BFXF1cxwozygHbHxiEc1gjigo5FQlukeXewS+BUFRWavf
+CuC/i6xcKrYeZ+Kudiz+/90+dPBt2BCw==
+-----END SSH SIGNATURE-----
+"""
+    assert verify(b"hello", signature, [key]) == key
 
 
 # homes ----------------------------------------------------------------------------------------------------------------
 
 
-@needs_library
+@needs_openssh
 def test_a_signed_bundle_is_the_same_bundle(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
     signed = bundle.read(anna.sign(tiny_bundle, tmp_path / "a.edge"))
     signed.verify()
@@ -168,9 +174,11 @@ def test_a_home_without_a_pin_takes_any_bundle(tiny_bundle: Path, tmp_path: Path
         assert made.trusted().problem == ""
 
 
-@needs_library
-def test_once_a_key_is_pinned_nothing_else_gets_in(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
-    home, bob = tmp_path / "home", Signer(2)
+@needs_openssh
+def test_once_a_key_is_pinned_nothing_else_gets_in(
+    tiny_bundle: Path, tmp_path: Path, anna: Signer, bob: Signer
+) -> None:
+    home = tmp_path / "home"
     mine, others = anna.sign(tiny_bundle, tmp_path / "mine.edge"), bob.sign(tiny_bundle, tmp_path / "others.edge")
     with pytest.raises(SignatureError, match=r"others\.edge: signed by SHA256:.* not trusted here"):
         adopt(home, others, trust=anna.key)
@@ -189,36 +197,37 @@ def test_once_a_key_is_pinned_nothing_else_gets_in(tiny_bundle: Path, tmp_path: 
     adopt(home, bob.sign(tiny_bundle, tmp_path / "others.edge", TUESDAY)).close()
     with Home.open(home) as kept:
         kept.trust(remove=bob.key.fingerprint)
-        assert kept.trusted().keys[0].comment == "key 1"
+        assert kept.trusted().keys[0].comment == "anna"
         assert "not trusted here" in kept.trusted().problem
 
 
-@needs_library
-def test_an_older_bundle_is_refused_until_it_is_signed_again(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
+@needs_openssh
+def test_an_older_bundle_is_refused_until_it_is_signed_again(
+    tiny_bundle: Path, tmp_path: Path, anna: Signer, bob: Signer
+) -> None:
     home = tmp_path / "home"
     old = anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY)
     new = anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)
     adopt(home, new, trust=anna.key).close()
     with pytest.raises(SignatureError, match=f"signed {MONDAY.replace('+', '.')}, this home had one of 2026-11-24"):
         adopt(home, old)
-    bob = Signer(2)
     with pytest.raises(SignatureError, match="this home had one of"):
         adopt(home, bob.sign(tiny_bundle, tmp_path / "other.edge", MONDAY), trust=bob.key)
     same_moment = "2026-11-24T09:00:00+01:00"
     adopt(home, anna.sign(tiny_bundle, old, same_moment)).close()
 
 
-@needs_library
+@needs_openssh
 def test_the_last_pin_takes_the_time_along(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
     home = tmp_path / "home"
     far = anna.sign(tiny_bundle, tmp_path / "far.edge", "2099-01-01T00:00:00+00:00")  # a workstation's clock gone wild
     adopt(home, far, trust=anna.key).close()
     with Home.open(home) as kept:
-        kept.trust(remove="key 1")
+        kept.trust(remove="anna")
     adopt(home, anna.sign(tiny_bundle, far, MONDAY), trust=anna.key).close()
 
 
-@needs_library
+@needs_openssh
 def test_a_bundle_adopted_before_the_pin_counts_as_the_newest(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
     home = tmp_path / "home"
     adopt(home, anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)).close()
@@ -241,7 +250,7 @@ def test_damaged_pins_are_never_taken_for_none(tiny_bundle: Path, tmp_path: Path
             store.put(key, before or "")
 
 
-@needs_library
+@needs_openssh
 @pytest.mark.parametrize("entry", ["manifest.json", "backbone.onnx", "golden.npz", "examples.npz"])
 def test_whatever_was_changed_after_signing_is_seen(
     tiny_bundle: Path, tmp_path: Path, anna: Signer, entry: str
@@ -261,7 +270,7 @@ def test_whatever_was_changed_after_signing_is_seen(
         adopt(tmp_path / "home", pack(tmp_path / "b.edge", entries), trust=anna.key)
 
 
-@needs_library
+@needs_openssh
 @pytest.mark.parametrize("when", ["", "yesterday", "2026-11-23T08:00:00", "9" * 40])
 def test_a_time_that_is_none_is_refused(tiny_bundle: Path, tmp_path: Path, anna: Signer, when: str) -> None:
     before = tiny_bundle.read_bytes()
@@ -273,10 +282,9 @@ def test_a_time_that_is_none_is_refused(tiny_bundle: Path, tmp_path: Path, anna:
 def test_where_signatures_cannot_be_checked_nothing_is_taken(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For real where the library is missing; elsewhere it is hidden from us."""
-    if Ed25519PrivateKey is not None:
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cryptography" else object())
-    with pytest.raises(RuntimeMissing, match=r"run pip install 'edge-transfer\[trust\]'"):
+    """Neither unsigned nor, as nothing can be known of it, signed."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeMissing, match="without ssh-keygen; run: sudo apt install openssh-client"):
         Pins((PUBLIC,)).check(bundle.read(tiny_bundle))
     with pytest.raises(RuntimeMissing, match="cannot be checked"):
         adopt(tmp_path / "home", tiny_bundle, trust=PUBLIC)
@@ -302,7 +310,7 @@ def test_a_bundle_that_changes_while_it_is_read_is_not_adopted(
     assert not list((tmp_path / "home").glob("*.edge"))
 
 
-@needs_library
+@needs_openssh
 def test_trust_speaks_plainly(
     tiny_bundle: Path, tmp_path: Path, anna: Signer, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,12 +331,12 @@ def test_trust_speaks_plainly(
     assert edge("init", mine).startswith("proved on ")
     assert edge("trust").splitlines() == [
         "bundles are taken if one of these keys signed them:",
-        f"  {anna.key.fingerprint}  key 1",
+        f"  {anna.key.fingerprint}  anna",
         f"tiny: signed 2026-11-23 08:00 UTC with {anna.key.fingerprint}",
     ]
     assert "ok  signature" in edge("doctor")
     listed = json.loads(edge("trust", "--json"))
-    assert listed["keys"] == [{"fingerprint": anna.key.fingerprint, "comment": "key 1"}]
+    assert listed["keys"] == [{"fingerprint": anna.key.fingerprint, "comment": "anna"}]
     assert edge("trust", "--remove", "bob").startswith("error: no key is pinned as 'bob'")
-    assert "no key is pinned" in edge("trust", "--remove", "key 1")
+    assert "no key is pinned" in edge("trust", "--remove", "anna")
     assert edge("init", tiny_bundle).startswith("proved on ")

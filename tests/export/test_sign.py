@@ -32,20 +32,46 @@ def copy(built: Built, tmp_path: Path) -> Path:
 def test_a_bundle_is_signed_and_checked(copy: Path, tmp_path: Path) -> None:
     key = make_key(tmp_path / "anna")
     assert check(copy).signer is None
-    signed = sign(copy, key, WHEN, lambda: None)
+    signed = sign(copy, key, WHEN)
     public = read_key(f"{key}.pub")
     assert verify(signed.text, signed.signature or b"", [public]) == public
     assert check(copy).signer == public
     assert bundle.read(copy).manifest.signed == WHEN
 
 
-def test_a_key_with_a_passphrase_asks_for_it(copy: Path, tmp_path: Path) -> None:
+def test_a_key_with_a_passphrase_asks_for_it(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = make_key(tmp_path / "anna", passphrase="tea and toast")
-    assert sign(copy, key, WHEN, lambda: "tea and toast").manifest.signed == WHEN
-    with pytest.raises(SignatureError, match="not the passphrase"):
-        sign(copy, key, WHEN, lambda: "coffee")
-    with pytest.raises(SignatureError, match="run this in a terminal"):
-        sign(copy, key, WHEN, lambda: None)
+    ask = tmp_path / "ask"
+    monkeypatch.setenv("SSH_ASKPASS", str(ask))  # asked in the terminal's place
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    for said in ("tea and toast", "coffee"):
+        ask.write_text(f"#!/bin/sh\necho {said}\n")
+        ask.chmod(0o700)
+        if said == "coffee":
+            with pytest.raises(SignatureError, match="not the passphrase"):
+                sign(copy, key, WHEN)
+        else:
+            assert sign(copy, key, WHEN).manifest.signed == WHEN
+
+
+def test_where_nobody_can_be_asked_for_a_passphrase_that_is_said(copy: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "anna", passphrase="tea and toast")
+    command = [sys.executable, "-m", "export", "sign", str(copy), "--key", str(key)]
+    child = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True, check=False
+    )
+    assert child.returncode == 1
+    assert child.stderr.startswith("error: ")
+    assert "in a terminal" in child.stderr
+
+
+def test_a_name_that_looks_like_an_option_is_a_name(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_key(tmp_path / "-Y")
+    monkeypatch.chdir(tmp_path)
+    copy.rename("-f.edge")
+    assert sign(Path("-f.edge"), Path("-Y"), WHEN).manifest.signed == WHEN
 
 
 def test_what_is_no_signing_key_is_refused_by_name(copy: Path, tmp_path: Path) -> None:
@@ -55,11 +81,13 @@ def test_what_is_no_signing_key_is_refused_by_name(copy: Path, tmp_path: Path) -
         make_key(tmp_path / "anna").with_suffix(".pub"): "is a public key; give the private one",
         tmp_path / "nonsense": "no private key",
         tmp_path / "missing": "cannot be read",
+        make_key(tmp_path / "open"): "others can read the private key",
     }
+    (tmp_path / "open").chmod(0o644)
     before = copy.read_bytes()
     for key, says in cases.items():
         with pytest.raises(SignatureError, match=says):
-            sign(copy, key, WHEN, lambda: None)
+            sign(copy, key, WHEN)
     assert copy.read_bytes() == before
 
 

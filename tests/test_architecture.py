@@ -58,6 +58,7 @@ DISK = {
     "database",
     "quiet",
     "schema",
+    "signature",
     "preprocess",
     "filename",
     "files",

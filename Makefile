@@ -6,10 +6,11 @@ DEVICE := .venv-device
 OLD_PILLOWS := 10.1.0 11.1.0
 PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py tests/edge/test_folders.py
 HOMEASSISTANT := .venv-homeassistant
+TENSORFLOW := .venv-tensorflow
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust torture clean
+.PHONY: demo test test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -54,6 +55,9 @@ bench-trust: $(VENV)/ready  ## Does it know what it does not know, see wrong pic
 bench-backbones: $(VENV)/ready  ## The embedded backbone beside others: accuracy on photos it never saw, size, speed
 	@$(BIN)/python -m benchmarks.backbones
 
+bench-frigate: $(VENV)/ready $(TENSORFLOW)/ready  ## From a folder of photos to a model: beside Frigate's own trainer in TensorFlow
+	@$(BIN)/python -m benchmarks.frigate $(TENSORFLOW)/bin/python
+
 torture: $(VENV)/ready  ## Kill it, fail it, crowd it at every moment; one table, nothing may be lost
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.torture
 
@@ -67,7 +71,7 @@ build/pillow-%: $(DEVICE)/ready
 	@$(DEVICE)/bin/python -m pip $(PIP) --target $@ pillow==$*
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(DEVICE) $(HOMEASSISTANT) demo build dist
+	rm -rf $(VENV) $(DEVICE) $(HOMEASSISTANT) $(TENSORFLOW) demo build dist
 
 $(VENV)/ready: pyproject.toml
 	@echo "setting up the workstation in $(VENV): torch, torchvision, ONNX, LiteRT (about 2.5 GB, 3 minutes)"
@@ -86,4 +90,10 @@ $(HOMEASSISTANT)/ready:
 	@echo "setting up $(HOMEASSISTANT): the last Home Assistant for Python 3.11, which reads our discovery messages (400 MB)"
 	@$(PYTHON) -m venv $(HOMEASSISTANT)
 	@$(HOMEASSISTANT)/bin/python -m pip $(PIP) homeassistant==2024.3.3 paho-mqtt==1.6.1
+	@touch $@
+
+$(TENSORFLOW)/ready:
+	@echo "setting up TensorFlow in $(TENSORFLOW), for the comparison alone (2 GB)"
+	@$(PYTHON) -m venv $(TENSORFLOW)
+	@$(TENSORFLOW)/bin/python -m pip $(PIP) tensorflow==2.21.0 pillow
 	@touch $@

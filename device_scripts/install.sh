@@ -20,6 +20,7 @@
 set -euo pipefail
 umask 022
 
+ours="# written by install.sh of edge-transfer"
 UNITS="edge-watch.service edge-retrain.service edge-retrain.timer"
 
 main() {
@@ -37,10 +38,10 @@ main() {
         shift
     done
     if [ "$(id -u)" = 0 ]; then
-        machine=yes base=/opt/edge-transfer command=/usr/local/bin/edge home=/var/lib/edge
+        machine=yes base=/opt/edge-transfer command=/usr/local/bin/edge home=/var/lib/edge shared=/usr/local/share
     else
         local data=${XDG_DATA_HOME:-$HOME/.local/share}
-        machine='' base=$data/edge-transfer command=$HOME/.local/bin/edge home=$data/edge
+        machine='' base=$data/edge-transfer command=$HOME/.local/bin/edge home=$data/edge shared=$data
     fi
     mkdir -p "$base"
     exec 9>"$base/.lock"
@@ -49,6 +50,7 @@ main() {
     if [ "$action" = install ]; then
         install_program
         link_command
+        install_completion
         keep_installer
         [ -z "$machine" ] || install_service
         rm -f -- "$base/.changed"
@@ -206,7 +208,7 @@ works() { # ENVIRONMENT RUNTIME: load it in a process of its own; sets why
     local code=0
     why=$("$1/bin/python" -c '
 import sys
-from edge import backbone
+from edge.network import backbone
 for runtime in backbone.RUNTIMES:
     if runtime.extra == sys.argv[1]:
         backbone.load_runtime(runtime.name)' "$2" 2>&1 | tail -n 1) || code=$?
@@ -218,7 +220,7 @@ remove_runtime() {
     local package
     package=$("$env/bin/python" -c '
 import sys
-from edge import backbone
+from edge.network import backbone
 print(*(r.package for r in backbone.RUNTIMES if r.extra == sys.argv[1]))' "$1")
     "$env/bin/python" "${pip[@]}" uninstall --quiet --yes --disable-pip-version-check --root-user-action=ignore "$package"
 }
@@ -240,6 +242,38 @@ link_command() {
     else
         ln -sfn "$base/bin/edge" "$command"
     fi
+}
+
+# The Tab key completes commands and options: click writes the script of each shell, which looks for it in these places.
+# An account's own zsh looks nowhere by itself.
+completions() {
+    echo "bash $shared/bash-completion/completions/edge"
+    echo "fish $shared/fish/vendor_completions.d/edge.fish"
+    [ -z "$machine" ] || echo "zsh $shared/zsh/site-functions/_edge"
+}
+
+install_completion() {
+    local shell file script
+    [ "$(readlink "$command")" = "$base/bin/edge" ] || return 0
+    while read -r shell file; do
+        if [ -e "$file" ] && ! grep -qF "$ours" "$file"; then
+            say "$file is another program's and stays"
+            continue
+        fi
+        script=$(env "_EDGE_COMPLETE=${shell}_source" "$env/bin/edge")
+        mkdir -p "$(dirname "$file")"
+        printf '%s\n' "$script" "$ours" | put /dev/stdin "$file" 644
+    done < <(completions)
+}
+
+remove_completion() {
+    local shell file
+    while read -r shell file; do
+        if [ -e "$file" ] && grep -qF "$ours" "$file"; then
+            rm -f -- "$file"
+            (cd "$shared" && file=${file#"$shared/"} && rmdir -p --ignore-fail-on-non-empty -- "${file%/*}")
+        fi
+    done < <(completions)
 }
 
 # --- the service ------------------------------------------------------------------------------------------------------
@@ -315,6 +349,7 @@ uninstall() {
         [ ! -d /run/systemd/system ] || systemctl daemon-reload
     fi
     [ "$(readlink "$command")" != "$base/bin/edge" ] || rm -f -- "$command"
+    remove_completion
     remove_program
     if [ "$1" = purge ]; then
         remove_taught

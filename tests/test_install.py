@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.backbone import RUNTIMES
-from export.own_wheel import device_scripts
+from edge.network.backbone import RUNTIMES
+from export.deploy.own_wheel import device_scripts
 
 from .box import Box, missing
 from .kit import fake_wheel, make_kit, need_same_python
@@ -90,11 +90,15 @@ def test_a_fresh_machine_gets_a_working_edge_and_a_second_run_changes_nothing(bo
     assert "error: /var/lib/edge is another user's; do it as that one: sudo -u '#" in done.stderr
     done = box.run("edge", "--home", "/var/lib/edge", "doctor", user="pi")
     assert "BAD sync: pi may not write in /var/lib/edge" in done.stdout
+    script = "/usr/local/share/bash-completion/completions/edge"
+    tab = f"source {script}; COMP_WORDS=(edge te); COMP_CWORD=1; _edge_completion edge; echo ${{COMPREPLY[@]}}"
+    assert box.run("bash", "-c", tab).stdout == "teach\n"
     units = box.run("ls", "/etc/systemd/system").stdout.split()
     assert {"edge-watch.service", "edge-retrain.service", "edge-retrain.timer"} <= set(units)
 
     assert "kept /var/lib/edge" in install(box, "--uninstall")
     assert box.run("edge", "--version").returncode != 0
+    assert box.run("ls", script).returncode != 0
     assert "edge-watch.service" not in box.run("ls", "/etc/systemd/system").stdout
     install(box)
     status = box.run("runuser", "-u", "edge", "--", *edge, "status").stdout
@@ -170,8 +174,10 @@ def test_for_ones_own_account_nothing_but_the_account_is_touched(box: Box) -> No
 
 def test_what_somebody_else_put_beside_ours_stays(box: Box) -> None:
     install(box)
+    box.run("rm", "/usr/local/share/bash-completion/completions/edge")
     theirs = [
         "/opt/edge-transfer/notes.txt",
+        "/usr/local/share/bash-completion/completions/edge",
         "/opt/edge-transfer/env.backup/photo.jpg",
         "/var/lib/edge/diary.txt",
         "/var/lib/edge/mine.edge",

@@ -1,9 +1,9 @@
 """A new head against the serving one: gathers from a home the answers that `promote` compares.
 
-A generation keeps what it gave each of its examples' labels with that example left out: float16, negative where it
-named another, NaN where not measured; first the local ones by number, then the bundle's. The order needs no numbers,
-because forgetting an example overwrites every generation that was taught it: while a generation can serve, the local
-examples up to its last one are those that it was taught.
+A generation keeps how it named each of its examples with that example left out: float16, positive where rightly,
+negative where not, NaN where not measured; first the local ones by number, then the bundle's. The order needs no
+numbers, because forgetting an example overwrites every generation that was taught it: while a generation can serve, the
+local examples up to its last one are those that it was taught.
 """
 
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ class Contest:
         new, old = (self._asked(head, known, self._common) for head in (self._head, self._home.serving().head))
         unknown = [e for e in self._canaries if e.label in self._head.labels and e.label not in self._common]
         gained = int((self._asked(self._head, unknown, self._head.labels) > 0).sum())
-        return Pairs(new, old, groups_of([e.session for e in known]), gained, held_out=True)
+        return Pairs(new > 0, old > 0, groups_of([e.session for e in known]), gained, held_out=True)
 
     @cached_property
     def shared(self) -> Pairs | None:
@@ -98,7 +98,7 @@ class Contest:
         if not both.any():
             return None
         groups = groups_of([self._taught[row].session for row in self._had[both]])
-        return Pairs(new[both], old[both], groups, self._of_new_labels)
+        return Pairs(new[both] > 0, old[both] > 0, groups, self._of_new_labels)
 
     @cached_property
     def factory(self) -> Pairs | None:
@@ -117,7 +117,7 @@ class Contest:
         served = self._asked(self._home.serving().head, [self._taught[row] for row in since], self._common)
         won = int((self._new[since] > 0).sum()) - int((served > 0).sum())
         groups = groups_of([None if group < 0 else str(group) for group in self._bundled.groups[both].tolist()])
-        return Pairs(new[both], old[both], groups, self._of_new_labels + max(0, won))
+        return Pairs(new[both] > 0, old[both] > 0, groups, self._of_new_labels + max(0, won))
 
     @cached_property
     def _common(self) -> list[str]:
@@ -126,7 +126,7 @@ class Contest:
 
     @cached_property
     def _new(self) -> Floats:
-        """What the new head gives all its examples' labels, if only those that both know are answers."""
+        """How the new head names all its examples, if only labels that both know are answers."""
         return _own(self._loo, self._labels, self._common, self._head.labels)
 
     @cached_property
@@ -137,7 +137,7 @@ class Contest:
 
     @cached_property
     def _kept(self) -> Floats | None:
-        """What the serving head gave its examples' labels; None where an older program made it, or it does not fit."""
+        """How the serving head named its examples; None where an older program made it, or it does not fit."""
         if self._serving is None or self._serving.own is None or len(self._serving.own) % 2:
             return None
         kept = np.frombuffer(self._serving.own, "<f2").astype(np.float64)
@@ -157,7 +157,7 @@ class Contest:
         return self._home.store.labelled(held_out=True)
 
     def _asked(self, head: Head, pictures: "Sequence[Labelled]", among: Sequence[str]) -> Floats:
-        """What a head gives the labels of pictures that it was not fitted to."""
+        """How a head names pictures that it was not fitted to."""
         answers = [np.zeros(0)]
         for start in range(0, len(pictures), CHUNK):
             part = pictures[start : start + CHUNK]
@@ -169,15 +169,12 @@ class Contest:
 def _own(
     probabilities: NDArray[np.floating], labels: Sequence[str | None], among: Sequence[str], columns: Sequence[str]
 ) -> Floats:
-    """(n,) what each label gets of (n, C) if only those `among` are answers; negative if another gets more, or NaN."""
-    table = np.asarray(probabilities, np.float64)[:, [columns.index(label) for label in among]]
-    total = table.sum(axis=1, keepdims=True)
-    table = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
-    column = {label: place for place, label in enumerate(among)}
-    own = np.full(len(table), np.nan)
-    rows = np.array([row for row, label in enumerate(labels) if label in column], np.int64)
-    rows = rows[~np.isnan(table[rows]).any(axis=1)]
-    mine = np.array([column[str(labels[row])] for row in rows], np.int64)
-    given = np.maximum(table[rows, mine], 1e-6)  # not 0, which has no sign
-    own[rows] = np.where(table[rows].argmax(axis=1) == mine, given, -given)
+    """(n,) 1 where (n, C) name the label if only those `among` are answers, else −1; NaN where not measured."""
+    own = np.full(len(labels), np.nan)
+    if among:
+        table = np.asarray(probabilities, np.float64)[:, [columns.index(label) for label in among]]
+        measured, best = (table.max(axis=1) > 0).tolist(), table.argmax(axis=1).tolist()  # of NaN: not measured
+        for row, label in enumerate(labels):
+            if label in among and measured[row]:
+                own[row] = 1 if among[best[row]] == label else -1
     return own

@@ -9,6 +9,8 @@ HOMEASSISTANT := .venv-homeassistant
 TENSORFLOW := .venv-tensorflow
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
+# One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
+WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
 .PHONY: demo test test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
 
@@ -19,12 +21,12 @@ demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pillow-%)  ## All tests: the workstation's, then the device half alone
 	@$(MAKE) --silent $(HOMEASSISTANT)/ready || echo "Home Assistant cannot be installed here: its own check of our messages is skipped"
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
-	@EDGE_SURFACES=build $(BIN)/python -m pytest tests
+	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) tests
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
-	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest tests/edge
+	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest $(WORKERS) tests/edge
 	@for version in $(OLD_PILLOWS); do \
 	  echo "== device: pictures with Pillow $$version"; \
-	  PYTHONPATH=build/pillow-$$version $(DEVICE)/bin/python -m pytest $(PICTURES) || exit 1; \
+	  PYTHONPATH=build/pillow-$$version $(DEVICE)/bin/python -m pytest $(WORKERS) $(PICTURES) || exit 1; \
 	done
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
@@ -83,7 +85,7 @@ $(VENV)/ready: pyproject.toml
 $(DEVICE)/ready: pyproject.toml
 	@echo "setting up a device in $(DEVICE): tflite-runtime, numpy 1, no torch (about 100 MB)"
 	@$(PYTHON) -m venv $(DEVICE)
-	@$(DEVICE)/bin/python -m pip $(PIP) --editable '.[tflite-runtime]' pytest hypothesis
+	@$(DEVICE)/bin/python -m pip $(PIP) --editable '.[tflite-runtime]' pytest pytest-xdist hypothesis
 	@touch $@
 
 $(HOMEASSISTANT)/ready:

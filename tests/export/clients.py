@@ -6,6 +6,7 @@ environment is made once, by pip; where the package index does not have it, the 
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -46,10 +47,17 @@ def answers_of(client: str, models: list[Path], images: NDArray[np.uint8], folde
 
 
 def python_of(environment: str) -> Path:
-    """Return the interpreter of an environment, made at the first call; `ready` says that pip came to its end.
+    """Return the interpreter of an environment, made at the first call while the other workers wait.
 
-    Where pip cannot make it, the test is skipped with the reason.
+    `ready` says that pip came to its end. Where pip cannot make it, the test is skipped with the reason.
     """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{environment}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made(environment)
+
+
+def _made(environment: str) -> Path:
     place = FOLDER / environment
     python, ready = place / "bin" / "python", place / "ready"
     wanted = "\n".join(REQUIREMENTS[environment])

@@ -122,7 +122,9 @@ def _photograph(name: str) -> Path:
     """The path of a photograph inside the installed scikit-image, without importing it (and scipy with it)."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise RuntimeMissing("scikit-image, which carries the photographs, is not installed; pip install scikit-image")
+        raise RuntimeMissing(
+            "scikit-image, which carries the photographs, is not installed; run: pip install --no-deps scikit-image"
+        )
     return Path(spec.origin).parent / "data" / f"{name}.png"
 
 

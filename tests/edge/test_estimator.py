@@ -7,11 +7,14 @@ import warnings
 import numpy as np
 import pytest
 
+pytest.importorskip("sklearn")
+
 from edge.estimator import HeadClassifier
 
 
 def test_it_passes_every_check_of_scikit_learn() -> None:
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    from sklearn.utils import estimator_checks as checks
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         failed = [
@@ -30,7 +33,8 @@ def test_labels_keep_their_kind_and_probabilities_their_order() -> None:
 
 
 def test_a_search_over_methods_runs() -> None:
-    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn import model_selection as selection
+
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
     x = rng.normal(size=(60, 8)) + 3 * rng.normal(size=(3, 8))[y]

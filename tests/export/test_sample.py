@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.errors import DatasetError
+from edge.errors import DatasetError, RuntimeMissing
 from export import sample as module
 from export.sample import write_sample
 
@@ -25,6 +25,14 @@ def test_the_sample_has_photos_to_build_to_teach_and_to_test(sample: Path) -> No
     text = (sample / "SOURCE.txt").read_text()
     assert "CC0" in text
     assert "Brooklyn Museum" in text
+
+
+def test_without_the_photographs_the_smallest_way_to_them_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeMissing, match="run: pip install --no-deps scikit-image"):
+        write_sample(tmp_path / "sample")
 
 
 class _Recorder:

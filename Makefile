@@ -63,7 +63,7 @@ bench-frigate: $(VENV)/ready $(TENSORFLOW)/ready  ## From a folder of photos to 
 torture: $(VENV)/ready  ## Kill it, fail it, crowd it at every moment; one table, nothing may be lost
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.torture
 
-build/surfaces.edge: $(VENV)/ready $(wildcard export/*.py)
+build/surfaces.edge: $(VENV)/ready $(shell find export -name "*.py")
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"
 	@rm -rf build/sample
 	@$(BIN)/edge-export sample build/sample >/dev/null

@@ -24,17 +24,17 @@ from typing import Any
 
 import numpy as np
 
-from edge import bundle
-from edge.bundle import FactoryExamples, Golden
-from edge.curve import learning_curve
-from edge.evaluate import margins
-from edge.factory import put_factory_labels
-from edge.fit import Examples, fit
-from edge.head import unit
+from edge.audit.curve import learning_curve
+from edge.audit.suspects import suspicions
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples, Golden
+from edge.bundle.manifest import BackboneInfo, Manifest, ModelFile
+from edge.head.fit import Examples, fit
+from edge.head.linear import unit
+from edge.home.factory import put_factory_labels
+from edge.home.store import Embedded, open_store
 from edge.learner import Learner
-from edge.manifest import BackboneInfo, Manifest, ModelFile
-from edge.store import Embedded, open_store
-from edge.suspects import suspicions
+from edge.metrics.evaluate import margins
 
 sys.path.insert(0, str(Path(__file__).parent))
 from embeddings import Set, embedded, features
@@ -162,7 +162,7 @@ class Box:
 
     def truth(self, test: Array | None = None) -> float:
         """Accuracy of the newest generation, serving or not, on photos never taught."""
-        from edge.head import Head
+        from edge.head.linear import Head
 
         head = Head.from_bytes(self.learner.store.generations()[-1].head or b"")
         names = np.array(head.labels)[head.scores(self.one.test if test is None else test).argmax(axis=1)]
@@ -181,7 +181,7 @@ def box(one: Set, factory: Array = ()) -> Iterator[Box]:
     held = FactoryExamples(one.train[rows], one.train_labels[rows].astype(np.int32), np.zeros(len(rows), np.bool_))
     with tempfile.TemporaryDirectory() as folder:
         home, name = Path(folder), f"{0:016x}.edge"
-        bundle.write(home / name, manifest, {"backbone.onnx": b"none"}, golden, held)
+        archive.write(home / name, manifest, {"backbone.onnx": b"none"}, golden, held)
         with Learner(home, open_store(home, create=True), lambda: datetime.now(UTC)) as learner:
             with learner.store.transaction():
                 for key, value in (("bundle", name), ("format", "onnx"), ("precision", "fp32")):

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.embeddings import SHARED
-from edge.backbone import Backbone, find_runtime, open_backbone
-from edge.fit import Examples, fit
-from export import backbones
-from export.build import short_side
-from export.dataset import decoded, find_photos, pick_calibration
-from export.parity import golden_images
-from export.quantize import quantize
-from export.to_onnx import to_onnx
-from export.to_tflite import to_tflite
+from edge.head.fit import Examples, fit
+from edge.network.backbone import Backbone, find_runtime, open_backbone
+from export.bundle.build import short_side
+from export.convert.parity import golden_images
+from export.convert.quantize import quantize
+from export.convert.to_onnx import to_onnx
+from export.convert.to_tflite import to_tflite
+from export.network import backbones
+from export.photos.folders import decoded, find_photos, pick_calibration
 
 DRAWS, FEW = 5, 10
 ROUNDS = 40

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import bundle
-from edge.backbone import find_runtime, open_backbone
-from edge.bundle import FactoryExamples, Golden
-from edge.manifest import BackboneInfo, Manifest, ModelFile
-from edge.terminal import table
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples, Golden
+from edge.bundle.manifest import BackboneInfo, Manifest, ModelFile
+from edge.cli.terminal import table
+from edge.network.backbone import find_runtime, open_backbone
 
 GOAL = 150  # MB
 SIDE = 16  # pixels
 _PEAK = "; print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
 _RUNS = {
-    "init": "import sys; from edge.adopt import adopt; from pathlib import Path; adopt(*map(Path, sys.argv[1:3]))",
+    "init": "import sys; from edge.learning.init import adopt; from pathlib import Path\n"
+    "adopt(*map(Path, sys.argv[1:3]))",
     "teach": "import sys; from edge.learner import Learner; from pathlib import Path\n"
     "with Learner.open(Path(sys.argv[1])) as learner:\n"
     "    for place in sorted(Path(sys.argv[3]).iterdir()): learner.teach(place.name, [place])",
@@ -77,7 +78,7 @@ def made_up(path: Path, photos: int, features: int, labels: int) -> None:
         models=(ModelFile("backbone.onnx", "onnx", "fp32", "none", 0.0, 1.0),),
         accuracy=None,
     )
-    bundle.write(path, manifest, {"backbone.onnx": model}, golden, examples)
+    archive.write(path, manifest, {"backbone.onnx": model}, golden, examples)
 
 
 def pictures(folder: Path, count: int) -> None:

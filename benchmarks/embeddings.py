@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import preprocess
-from edge.find import find
+from edge.picture import preprocess
+from edge.picture.find import find
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 LIGHT = np.array([0.5, 0.45, 0.3])  # what is left of red, green and blue at the site
@@ -46,7 +46,7 @@ def features() -> list[Set]:
 
 def embedded(cache: Path, site: bool = False) -> list[Set]:
     """Give the embedded backbone's embeddings (992-d) of every labelled photo set, made once and kept in cache."""
-    from export.backbones import EMBEDDED_FILE
+    from export.network.backbones import EMBEDDED_FILE
 
     made_by = hashlib.sha256(EMBEDDED_FILE.read_bytes()).hexdigest()[:12]
     sets = []
@@ -69,7 +69,7 @@ def embed(files: list[Path], site: bool) -> NDArray[np.float32]:
     """Run the package's own backbone over the files: (N, 992)."""
     import torch
 
-    from export.backbones import load
+    from export.network.backbones import load
 
     network, take, parts = load("embedded").embedder, at_site if site else preprocess.load, []
     with torch.no_grad():

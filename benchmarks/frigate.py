@@ -23,9 +23,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge.fit import Examples, fit
+from edge.cli.terminal import table
+from edge.head.fit import Examples, fit
 from edge.learner import Learner
-from edge.terminal import table
 
 PHOTOS = Path(__file__).parent.parent.parent / "shared" / "data" / "trashnet6" / "train"
 PER_LABEL = 40

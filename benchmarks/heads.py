@@ -24,9 +24,9 @@ import numpy as np
 
 from benchmarks.embeddings import Set, embedded, features
 from benchmarks.peers import peers
-from edge.evaluate import evaluate
-from edge.fit import Examples, fit
-from edge.head import unit
+from edge.head.fit import Examples, fit
+from edge.head.linear import unit
+from edge.metrics.evaluate import evaluate
 
 KINDS = ("1", "2", "5", "10", "20", "all", "imbalanced", "noise")
 Array = Any
@@ -140,7 +140,7 @@ def timing(sets: list[Set]) -> None:
     """Medians of runs in turn, in milliseconds of CPU: the clock on the wall tells of the neighbours."""
     from sklearn.linear_model import LogisticRegressionCV
 
-    from edge.moments import Moments
+    from edge.head.moments import Moments
 
     print("\n| 1,000 examples, 10 labels | bare eigh, ms | fit, ms | ratio | LogisticRegressionCV, ms | one more, ms |")
     print("|---|---|---|---|---|---|")

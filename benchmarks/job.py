@@ -29,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import board
-from edge.terminal import table
+from edge.cli.terminal import table
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "flowers5" / "train"
 PHOTOS = 300
@@ -111,8 +111,8 @@ def measure_inside(format: str, home: str, listed: str) -> dict[str, list[tuple[
     """In the child: pairs of seconds (ours, bare), for teaching all photos and for classifying one, warm."""
     import numpy as np
 
-    from edge import preprocess
     from edge.learner import Learner
+    from edge.picture import preprocess
 
     photos = [Path(line) for line in Path(listed).read_text().splitlines()]
     tensors = np.stack([preprocess.load(photo) for photo in photos])
@@ -203,7 +203,7 @@ def _memory(format: str, bundle: Path, photos: list[Path], folder: Path) -> list
     script = """
 import sys, resource
 from pathlib import Path
-from edge.adopt import adopt
+from edge.learning.init import adopt
 home, bundle, format, listed = sys.argv[1:]
 photos = [Path(line) for line in Path(listed).read_text().splitlines()]
 with adopt(Path(home), Path(bundle), format) as learner:

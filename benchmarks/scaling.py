@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.fit import Examples
-from edge.stream import fit_chunks
+from edge.head.fit import Examples
+from edge.head.stream import fit_chunks
 
 CHUNK = 2000
 

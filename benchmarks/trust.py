@@ -31,13 +31,13 @@ import numpy as np
 
 from benchmarks.embeddings import SHARED, Set, embedded, features
 from benchmarks.peers import peers
-from edge import preprocess
-from edge.domain import Domain, complaints, look
-from edge.find import find
-from edge.fit import Examples, fit
-from edge.gate import Background, Judge
-from edge.gate_fit import fit_gate
-from edge.head import unit
+from edge.head.fit import Examples, fit
+from edge.head.linear import unit
+from edge.picture import preprocess
+from edge.picture.find import find
+from edge.unknown.domain import Domain, complaints, look
+from edge.unknown.fit_gate import fit_gate
+from edge.unknown.gate import Background, Judge
 
 Array = Any
 Score = Callable[[Array], Array]  # embeddings (N, D) → (N,), larger is more surely known
@@ -266,9 +266,9 @@ def cost(rounds: int = 300) -> None:
     """A warm classification of one photo, file to answer, with the gate and without."""
     from dataclasses import replace
 
-    from edge.adopt import adopt
-    from export.build import Plan, build
-    from export.sample import write_sample
+    from edge.learning.init import adopt
+    from export.bundle.build import Plan, build
+    from export.photos.sample import write_sample
 
     class Silent:
         def doing(self, what: str) -> None: ...
@@ -312,9 +312,9 @@ def cost(rounds: int = 300) -> None:
 
 
 def benches(cache: Path, generic: Path | None) -> Iterator[Bench]:
-    from export.backbones import EMBEDDED_FILE, load
-    from export.background import shipped
-    from export.build import fingerprint
+    from export.bundle.background import shipped
+    from export.bundle.build import fingerprint
+    from export.network.backbones import EMBEDDED_FILE, load
 
     files = find([SHARED / "data" / "imagenet_sample1000"]).files[:: 1000 // RANDOM]
     if V2.exists():

@@ -33,7 +33,7 @@ class ImageError(EdgeError, ValueError):
 
     Args:
         message: one line.
-        reason: the group in which the file is counted, a kind of `edge.count.REASONS`.
+        reason: the group in which the file is counted, a kind of `edge.picture.count.REASONS`.
     """
 
     def __init__(self, message: str, reason: str = "damaged") -> None:

@@ -18,19 +18,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import backbone, drift, photos
 from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, TaughtFolders, rows
-from edge.compare import DomainCheck, Looks, nearest
-from edge.count import Left, count, together
-from edge.domain import Look
 from edge.errors import BundleError, EdgeError, ImageError
-from edge.filename import stored
 from edge.files import check_output, replacing
-from edge.find import find, labelled, refuse_labels
-from edge.home import Clock, Home, Warn, unheard, utc_now
+from edge.home.serving import Serving
+from edge.home.state import Clock, Home, Warn, unheard, utc_now
+from edge.home.store import Embedded, Example, Store
 from edge.labels import clean
-from edge.serving import Serving
-from edge.store import Embedded, Example, Store
+from edge.learning.domain_check import DomainCheck, Looks, nearest
+from edge.network import backbone, photos
+from edge.picture.count import Left, count, together
+from edge.picture.find import find, labelled, refuse_labels
+from edge.picture.frame import Frame, Picture
+from edge.system.filename import stored
+from edge.unknown import drift
+from edge.unknown.domain import Look
 
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 TOP = 5  # guesses listed in an answer
@@ -76,7 +78,7 @@ class Learner(Home):
 
     def embed(
         self,
-        files: Sequence[photos.Picture],
+        files: Sequence[Picture],
         known: Collection[str] = frozenset(),
         look: bool = False,
         crops: bool = False,
@@ -84,7 +86,7 @@ class Learner(Home):
         """Look at pictures as this home does, cut to its region: whatever views them comes here. As `photos.embed`."""
         return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
 
-    def classify(self, files: Sequence[photos.Picture], explain: bool = False) -> Iterator[Answer | Skipped]:
+    def classify(self, files: Sequence[Picture], explain: bool = False) -> Iterator[Answer | Skipped]:
         """Name pictures, files or frames, in their order; one that cannot be read gives a `Skipped`.
 
         Args:
@@ -116,7 +118,7 @@ class Learner(Home):
     def teach(
         self,
         label: str,
-        paths: Sequence[photos.Picture],
+        paths: Sequence[Picture],
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
         held_out: bool = False,
@@ -141,10 +143,10 @@ class Learner(Home):
             HomeError: the home cannot be written; what was stored before stays.
         """
         label = clean(label)
-        files: list[photos.Picture] = []
+        files: list[Picture] = []
         left: list[Left] = []
         for path in paths:
-            if isinstance(path, photos.Frame):
+            if isinstance(path, Frame):
                 files.append(path)
                 continue
             found = find([path])
@@ -175,7 +177,7 @@ class Learner(Home):
             HomeError: the home cannot be written; what was stored before stays.
         """
         found = labelled(folder)
-        parts: dict[tuple[str, bool], list[photos.Picture]] = {}
+        parts: dict[tuple[str, bool], list[Picture]] = {}
         for file, label, held in zip(found.files, found.names, found.held, strict=True):
             parts.setdefault((label, held or held_out), []).append(file)
         taught: list[Taught] = []
@@ -194,7 +196,7 @@ class Learner(Home):
     def _teach(
         self,
         label: str,
-        files: Sequence[photos.Picture],
+        files: Sequence[Picture],
         left: Sequence[Left],
         session: str | None,
         progress: Callable[[int, int], None] | None,
@@ -269,8 +271,8 @@ class Learner(Home):
                 embeddings.append(photo.embedding)
         if not truths:
             raise ImageError(f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify")
-        from edge.evaluate import evaluate
-        from edge.unmeasured import ENOUGH, Missing, told
+        from edge.metrics.evaluate import evaluate
+        from edge.metrics.unmeasured import ENOUGH, Missing, told
 
         labels = serving.head.labels
         untaught = tuple(sorted(set(truths) - set(labels)))
@@ -322,8 +324,8 @@ class Learner(Home):
             BundleError: the page cannot be written there, or would replace a file of another kind.
             OSError: the disk refuses the page.
         """
-        from edge.audit import audit, least_sure
-        from edge.uncertain import saved
+        from edge.audit.findings import audit, least_sure
+        from edge.watch.unsure import saved
 
         if html is not None:
             check_output(html, "audit.html", "a page that edge audit wrote", b"<title>Audit of ")
@@ -349,7 +351,7 @@ class Learner(Home):
         answer = found.answer._replace(files=counted)
         if html is None:
             return answer
-        from edge.page import page
+        from edge.audit.page import page
 
         text = page(self, found, self.now())
         with replacing(html) as partial:
@@ -375,8 +377,8 @@ class Learner(Home):
         if model is None:
             held = ", ".join(m.file for m in self.bundle.manifest.models)
             raise BundleError(f"this bundle brought no {kind} model, it brought {held}; choose another ending")
-        from edge import classifier_file as files
-        from edge.graft import graft
+        from edge.learning import classifier_file as files
+        from edge.modelfile.graft import graft
 
         serving = self.serving()
         head = serving.head
@@ -443,5 +445,5 @@ def _left(skipped: Sequence[Skipped]) -> list[Left]:
     return [Left(Path(one.image), one.kind) for one in skipped]
 
 
-def _source(path: photos.Picture) -> str:
-    return stored(path.name if isinstance(path, photos.Frame) else str(path.absolute()))
+def _source(path: Picture) -> str:
+    return stored(path.name if isinstance(path, Frame) else str(path.absolute()))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge import bundle, figures
+from edge.bundle import archive
 from edge.errors import BundleError
 from edge.files import check_output
+from edge.metrics import figures
 
 
 def check_bundle(path: Path) -> None:
@@ -20,7 +21,7 @@ def check_bundle(path: Path) -> None:
     if not is_there(path):
         return
     try:
-        bundle.read(path)
+        archive.read(path)
     except BundleError as error:
         raise BundleError(f"{path} is there already and is not a bundle ({error}); {_ELSEWHERE}") from error
 

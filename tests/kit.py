@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from export import own_wheel
+from export.deploy import own_wheel
 
 SYSTEM = Path("/usr/bin/python3")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli import _ELSEWHERE
+from benchmarks.imports import ORDER, folder, graph, imported, levels, modules, upward
+from edge.cli.app import MODULES
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
@@ -21,84 +22,45 @@ FORBIDDEN = {
     "export",
     "safetensors",
 }
-PURE = {
-    "answers",
-    "binomial",
-    "choose",
-    "curve",
-    "domain",
-    "drift",
-    "errors",
-    "evaluate",
-    "figures",
-    "fit",
-    "gate",
-    "gate_fit",
-    "head",
-    "held_out",
-    "home_assistant",
-    "judge",
-    "kinds",
-    "labels",
-    "lda",
-    "metadata",
-    "moments",
-    "pool",
-    "promote",
-    "region",
-    "smooth",
-    "stream",
-    "suspects",
-    "unmeasured",
+PURE = {"head", "metrics", "unknown", "modelfile"}  # folders that import numpy and the standard library alone
+PURE_MODULES = {
+    "edge.answers",
+    "edge.errors",
+    "edge.labels",
+    "edge.audit.curve",
+    "edge.audit.suspects",
+    "edge.picture.kinds",
+    "edge.picture.metadata",
+    "edge.picture.region",
+    "edge.watch.home_assistant",
+    "edge.watch.smooth",
 }
-DISK = {
-    "arrival",
-    "backup",
-    "bundle",
-    "database",
-    "quiet",
-    "schema",
-    "signature",
-    "preprocess",
-    "filename",
-    "files",
-    "find",
-    "adopt",
-    "home",
-    "learner",
-    "doctor",
-    "photos",
-    "cli",
-    "terminal",
-    "backbone",
-    "camera",
-    "cli_camera",
-    "folder",
-    "machine",
-    "hooks",
-    "review",
-    "stop",
-    "stored",
-    "trial",
-    "turn",
-    "verify",
-    "uncertain",
+DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve", "watch", "system"}
+DISK_MODULES = {"edge.files", "edge.learner", "edge.learning.init", "edge.picture.frame"}
+TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
+OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}
+UPWARD = {  # still to be untied
+    ("edge.care.doctor", "edge.cli.terminal"),
+    ("edge.home.state", "edge.learning.overview"),
+    ("edge.home.state", "edge.learning.retrain"),
+    ("edge.learner", "edge.watch.unsure"),
+    ("edge.learning.init", "edge.learner"),
+    ("export.bundle.background", "export.pretrain.distil"),
+    ("export.photos.material", "export.bundle.build"),
+    ("export.adapt.report", "export.adapt.run"),
+    ("export.bundle.background", "export.bundle.build"),
+    ("edge.home.ours", "edge.home.state"),
+    ("edge.home.ours", "edge.home.store"),
+    ("edge.home.serving", "edge.home.state"),
+    ("edge.modelfile.graft", "edge.modelfile.graft_onnx"),
+    ("edge.modelfile.graft", "edge.modelfile.graft_tflite"),
 }
+EDGE = modules("edge")
+EXPORT = modules("export")
+PACKAGES = {name for name, file in EDGE.items() if file.name == "__init__.py"}
 
 
-def imports(file: Path) -> set[str]:
-    """Every module a file imports anywhere, by its full name."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file.name}: imports are absolute here"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return found
-
-
-@pytest.mark.parametrize("module", ["edge", "edge.cli", "edge.learner", "edge.adopt", "edge.doctor"])
+@pytest.mark.parametrize("module", ["edge", "edge.cli", "edge.learner", "edge.learning.init", "edge.care.doctor"])
 def test_the_device_half_loads_nothing_heavy(module: str) -> None:
     script = f"import sys, {module}; print(' '.join(m.split('.')[0] for m in sys.modules))"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -119,36 +81,65 @@ def test_help_needs_neither_numpy_nor_pillow() -> None:
 
 
 def test_each_command_stands_where_the_group_looks_for_it_and_comes_without_the_other_modules() -> None:
-    modules = {module: {m for m in _ELSEWHERE.values() if m != module} for module in _ELSEWHERE.values()}
-    for name, module in _ELSEWHERE.items():
+    modules = {module: {m for m in MODULES.values() if m != module} for module in MODULES.values()}
+    for name, module in MODULES.items():
         seen = loaded(name, "--help")
         assert module in seen, name
         assert not modules[module] & seen, name
-    assert not set(_ELSEWHERE.values()) & loaded("classify", "--help")
+    assert not set(MODULES.values()) & loaded("classify", "--help")
 
 
 def test_a_mistyped_command_is_told_which_one_of_any_module_is_meant() -> None:
-    for name in _ELSEWHERE:
+    for name in MODULES:
         child = subprocess.run([sys.executable, "-m", "edge", name[:-1]], capture_output=True, text=True)
         assert f"'{name}'" in child.stderr, child.stderr
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "edge").glob("*.py")), ids=lambda f: f.stem)
-def test_the_device_half_never_imports_the_workstations(file: Path) -> None:
-    assert not FORBIDDEN & {name.split(".")[0] for name in imports(file)}
+@pytest.mark.parametrize("package", ORDER)
+def test_a_folder_imports_only_folders_below_it(package: str) -> None:
+    assert set(upward(graph(package))) <= UPWARD
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "edge").glob("*.py")), ids=lambda f: f.stem)
-def test_pure_modules_import_only_numpy_the_standard_library_and_each_other(file: Path) -> None:
-    names = imports(file)
-    ours = {name.split(".")[1] for name in names if name.startswith("edge.")}
-    foreign = {n.split(".")[0] for n in names} - set(sys.stdlib_module_names) - {"edge", "numpy", "__future__"}
-    if file.stem in PURE:
-        assert not foreign
-        assert ours <= PURE
-        assert not {"os", "pathlib", "time", "random", "datetime", "io", "sqlite3"} & {n.split(".")[0] for n in names}
-    if file.stem not in DISK:
-        assert not {"os", "sqlite3", "shutil", "tempfile"} & {n.split(".")[0] for n in names}
+@pytest.mark.parametrize("package", ORDER)
+def test_no_module_imports_itself_through_others(package: str) -> None:
+    untied = {m: {o for o in others if (m, o) not in UPWARD} for m, others in graph(package).items()}
+    assert len(levels(untied)) > 3
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_folder_stands_in_the_order_and_says_what_it_owns(package: str) -> None:
+    for init in (ROOT / package).rglob("*/__init__.py"):
+        assert init.parent.name in ORDER[package], init
+        tree = ast.parse(init.read_text())
+        assert (ast.get_docstring(tree) or "").count(".") >= 2, init
+        rest = {node.name for node in tree.body[1:] if isinstance(node, ast.FunctionDef)}
+        assert len(tree.body) == 1 or rest == {"main"}, f"{init}: imports make every module of the folder heavy"
+    for name, file in (EDGE | EXPORT).items():
+        assert (file.parent / "__init__.py").exists(), f"{name}: without __init__.py a wheel may leave it out"
+
+
+@pytest.mark.parametrize("module", EDGE)
+def test_the_device_half_never_imports_the_workstations(module: str) -> None:
+    assert not FORBIDDEN & {name.split(".")[0] for name in imported(EDGE[module])}
+
+
+def pure(module: str) -> bool:
+    return module in PURE_MODULES or folder(module) in PURE
+
+
+@pytest.mark.parametrize("module", EDGE)
+def test_pure_modules_import_only_numpy_the_standard_library_and_each_other(module: str) -> None:
+    names = imported(EDGE[module])
+    roots = {name.split(".")[0] for name in names}
+    if pure(module):
+        allowed = {"edge", "numpy", "__future__"} | ({"sklearn"} if module == "edge.head.sklearn" else set())
+        assert not roots - set(sys.stdlib_module_names) - allowed
+        assert not [name for name in names & set(EDGE) if name not in PACKAGES and not pure(name)]
+        assert not OUTSIDE & roots
+        calls = [ast.unparse(n.func) for n in ast.walk(ast.parse(EDGE[module].read_text())) if isinstance(n, ast.Call)]
+        assert not [call for call in calls if call.split(".")[-1] == "open"]
+    if folder(module) not in DISK and module not in DISK_MODULES:
+        assert not TOUCHES & roots
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda f: f.stem)
@@ -162,7 +153,7 @@ def test_no_test_depends_on_how_fast_it_runs(file: Path) -> None:
 
 
 def test_nobody_uses_pickle_eval_or_a_shell() -> None:
-    for file in [*(ROOT / "edge").glob("*.py"), *(ROOT / "export").glob("*.py")]:
+    for file in [*EDGE.values(), *EXPORT.values()]:
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call):
                 continue
@@ -176,7 +167,7 @@ def test_nobody_uses_pickle_eval_or_a_shell() -> None:
 
 def test_importing_a_module_changes_no_filter_of_warnings_and_no_logging() -> None:
     changes = {"warnings.filterwarnings", "warnings.simplefilter", "logging.disable", "np.seterr"}
-    for file in [*(ROOT / "edge").rglob("*.py"), *(ROOT / "export").rglob("*.py")]:
+    for file in [*EDGE.values(), *EXPORT.values()]:
         tree = ast.parse(file.read_text())
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         inside = {node for function in functions for node in ast.walk(function)}

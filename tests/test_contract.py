@@ -21,8 +21,8 @@ from typing import Any
 import click
 import pytest
 
-from edge.adopt import adopt
-from edge.backbone import RUNTIMES, open_backbone
+from edge.learning.init import adopt
+from edge.network.backbone import RUNTIMES, open_backbone
 from tests.contract_cases import CASES, IMPOSSIBLE, OUTCOMES, Case
 from tests.edge.cameras import write_film
 from tests.edge.conftest import DATA, MODELS, picture, write_bundle, write_pictures
@@ -34,10 +34,10 @@ SECRET = "pass/word"
 
 
 def programs() -> dict[str, click.Group]:
-    import edge.cli
-    import export.cli
+    import edge.cli.app
+    import export.cli.app
 
-    return {"edge": edge.cli.cli, "edge-export": export.cli.cli}
+    return {"edge": edge.cli.app.cli, "edge-export": export.cli.app.cli}
 
 
 def listed(group: click.Group) -> list[str]:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import bundle
-from edge.backbone import RUNTIMES, find_runtime, open_backbone
-from export.deploy import DeployError, Device, check, deploy
-from export.remote import Remote, RemoteError
+from edge.bundle import archive
+from edge.network.backbone import RUNTIMES, find_runtime, open_backbone
+from export.deploy.push import DeployError, Device, check, deploy
+from export.deploy.ssh import Remote, RemoteError
 
 from .box import Box, missing
 from .edge.conftest import INFO, MODELS, write_bundle, write_pictures
@@ -179,11 +179,11 @@ def make(folder: Path, name: str, photos: Path) -> Path:
 
 def with_wrong_golden(path: Path, target: Path) -> Path:
     """The same bundle, whole and with every hash right, whose network no longer answers as the workstation's did."""
-    opened = bundle.read(path)
+    opened = archive.read(path)
     golden = opened.golden()
-    wrong = bundle.Golden(golden.images, np.roll(golden.embeddings, 1, axis=1))
+    wrong = archive.Golden(golden.images, np.roll(golden.embeddings, 1, axis=1))
     models = {model.file: opened.entry(model.file) for model in opened.manifest.models}
-    bundle.write(target, opened.manifest, models, wrong, opened.examples())
+    archive.write(target, opened.manifest, models, wrong, opened.examples())
     return target
 
 
@@ -356,11 +356,11 @@ def test_a_host_that_does_not_answer_is_one_line(machine: Machine, tmp_path: Pat
 
 
 def test_the_program_packs_itself_alike_each_time(tmp_path: Path) -> None:
-    from export import own_wheel
+    from export.deploy import own_wheel
 
     (tmp_path / "again").mkdir()
     first, again = own_wheel.pack(tmp_path), own_wheel.pack(tmp_path / "again")
     assert first.read_bytes() == again.read_bytes()
     names = zipfile.ZipFile(first).namelist()
-    assert {"edge/cli.py", "edge/device_scripts/install.sh", "edge/device_scripts/edge-watch.service"} <= set(names)
+    assert {"edge/cli/app.py", "edge/device_scripts/install.sh", "edge/device_scripts/edge-watch.service"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]

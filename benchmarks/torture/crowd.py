@@ -14,10 +14,10 @@ from pathlib import Path
 
 from benchmarks.torture.device import LABELS, frame, make, warm
 from benchmarks.torture.row import Row, Say
-from edge.adopt import adopt
 from edge.answers import Answer
 from edge.errors import EdgeError
 from edge.learner import Learner
+from edge.learning.init import adopt
 
 TEACHERS = 8
 REOPEN = 20  # operations after which a process closes the home and opens it again

@@ -4,9 +4,9 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge import backbone
-from edge.backbone import RUNTIMES, Backbone
-from edge.photos import Frame
+from edge.network import backbone
+from edge.network.backbone import RUNTIMES, Backbone
+from edge.picture.frame import Frame
 from tests.edge.conftest import COLOURS, MODELS, picture, write_bundle, write_pictures
 
 LABELS = tuple(COLOURS)
@@ -30,8 +30,8 @@ def make(folder: Path) -> Device:
 
 def warm() -> None:
     """Import now all that a command would, so that processes forked from this one start at once."""
-    import edge.page
-    import edge.retrain  # noqa: F401
+    import edge.audit.page
+    import edge.learning.retrain  # noqa: F401
 
     backbone.load_runtime(backbone.find_runtime({r.format for r in RUNTIMES}).name)
 

@@ -22,10 +22,11 @@ from pathlib import Path
 
 from benchmarks.torture.device import make
 from benchmarks.torture.row import Row, Say
-from edge import bundle, trial
-from edge.adopt import adopt
-from edge.backbone import RUNTIMES, Runtime
+from edge.bundle import archive
 from edge.errors import EdgeError
+from edge.learning.init import adopt
+from edge.network import sandbox
+from edge.network.backbone import RUNTIMES, Runtime
 from tests.edge.hostile import Target, entries_of, pack, spoilt_models, targets
 from tests.edge.hostile_home import home_targets, teach_home
 
@@ -170,9 +171,9 @@ def _prove(plain: Path, runtime: Runtime, number: int) -> str:
     spoilt = plain.with_name(f"network {runtime.name} {number}.edge")
     try:
         pack(spoilt, {**entries_of(plain), file: spoilt_models(runtime.format).spoilt(number)})
-        opened = bundle.read(spoilt)
+        opened = archive.read(spoilt)
         opened.verify()
-        trial.prove(runtime, opened, file, seconds=60)
+        sandbox.prove(runtime, opened, file, seconds=60)
     except EdgeError as error:
         return str(error)
     except Exception as error:

@@ -19,10 +19,10 @@ from pathlib import Path
 from benchmarks.torture import state
 from benchmarks.torture.device import LABELS, frame, make, warm
 from benchmarks.torture.row import Row, Say
-from edge.adopt import adopt
+from edge.care.verify import verify
 from edge.errors import HomeError
 from edge.learner import Learner
-from edge.verify import verify
+from edge.learning.init import adopt
 
 WORKERS = 3
 ALL = 20  # one kill in so many takes all workers at once

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from benchmarks.torture import state
 from benchmarks.torture.device import Device, frame
-from edge import bundle
-from edge.adopt import adopt
-from edge.backup import backup, restore
-from edge.database import FILE
+from edge.bundle import archive
+from edge.care.backup import backup, restore
 from edge.errors import BundleError
+from edge.home.database import FILE
 from edge.learner import Learner
+from edge.learning.init import adopt
 
 Step = Callable[[Path, Device], None]  # gets the folder that holds `home`
 
@@ -133,14 +133,14 @@ def _bundle_there(folder: Path, device: Device) -> None:
 
 
 def _write_bundle(folder: Path, device: Device) -> None:
-    made = bundle.read(device.newer)
+    made = archive.read(device.newer)
     models = {model.file: made.entry(model.file) for model in made.manifest.models}
-    bundle.write(folder / "kitchen.edge", made.manifest, models, made.golden(), made.examples())
+    archive.write(folder / "kitchen.edge", made.manifest, models, made.golden(), made.examples())
 
 
 def _look_at_bundle(folder: Path) -> str:
     try:
-        read = bundle.read(folder / "kitchen.edge")
+        read = archive.read(folder / "kitchen.edge")
         read.verify()
     except BundleError as error:
         raise state.Damaged(str(error)) from error

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edge import photos
-from edge.adopt import adopt
+from edge.home.serving import load
 from edge.learner import Learner
-from edge.photos import Frame
-from edge.serving import load
+from edge.learning.init import adopt
+from edge.network import photos
+from edge.picture.frame import Frame
 
 HOME = Path("/var/lib/edge")
 BUNDLES = (Path("/opt/checkout/tiny.edge"), Path("/opt/checkout/newer.edge"))

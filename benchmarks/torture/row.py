@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge.terminal import table
+from edge.cli.terminal import table
 
 Say = Callable[[str], None]  # is told how a long part gets on
 

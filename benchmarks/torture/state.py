@@ -5,11 +5,11 @@ import json
 import sqlite3
 from pathlib import Path
 
-from edge.database import FILE
+from edge.care.verify import verify
 from edge.errors import EdgeError
+from edge.home.database import FILE
+from edge.home.ours import FOLDER
 from edge.learner import Learner
-from edge.ours import FOLDER
-from edge.verify import verify
 
 NONE = "no home yet"
 _NOTES = ("recent", FOLDER)  # the second: an init that was cut off may have made the folder already, or not

@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from edge import backbone, bundle, preprocess
-from edge.backbone import RUNTIMES
-from edge.terminal import table
+from edge.bundle import archive
+from edge.cli.terminal import table
+from edge.network import backbone
+from edge.network.backbone import RUNTIMES
+from edge.picture import preprocess
 from tests.arm.emulator import BOOKWORM, ROOT, TRIXIE, System, run, why_not
 
 ERROR, COSINE = 1e-5, 0.99
@@ -104,7 +106,7 @@ def _photos(surfaces: Path) -> list[Path]:
 
 def refer(material: Material) -> None:
     """Embed the photographs here, on ONNX Runtime at full precision."""
-    opened = bundle.read(material.surfaces / "surfaces.edge")
+    opened = archive.read(material.surfaces / "surfaces.edge")
     info = opened.manifest.backbone
     pixels = np.stack([preprocess.load(photo, info.input_size, info.short_side) for photo in material.photos])
     network = backbone.open_backbone(opened.entry("backbone.onnx"), RUNTIMES[0], threads=1)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import backbone, bundle, preprocess
-from edge.backbone import RUNTIMES
+from edge.bundle import archive
+from edge.network import backbone
+from edge.network.backbone import RUNTIMES
+from edge.picture import preprocess
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Proof:
 
 def prove(path: Path, reference: Path, photos: list[Path]) -> list[Proof]:
     """Compare every model of the bundle that can run here."""
-    opened = bundle.read(path)
+    opened = archive.read(path)
     opened.verify()
     info, golden = opened.manifest.backbone, opened.golden()
     kept = np.load(reference, allow_pickle=False)

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.terminal import table
+from edge.cli.terminal import table
 from tests.arm.emulator import BOOKWORM, ROOT, Machine, why_not
 
 FLOWERS = ROOT.parent / "shared" / "data" / "flowers5"
@@ -79,7 +79,7 @@ def _lines(steps: list[Step]) -> list[str]:
 
 def _kit(folder: Path, bundle: Path) -> Path:
     """A folder with install.sh and wheels for the machine, as a stick would bring it, and photos beside them."""
-    from export.own_wheel import device_scripts, pack
+    from export.deploy.own_wheel import device_scripts, pack
 
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)

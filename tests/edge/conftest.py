@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import backbone, bundle, cli, photos
-from edge.backbone import RUNTIMES, Backbone
-from edge.bundle import FactoryExamples, Golden
-from edge.find import labelled
-from edge.manifest import BackboneInfo, Manifest, ModelFile
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples, Golden
+from edge.bundle.manifest import BackboneInfo, Manifest, ModelFile
+from edge.cli import app
+from edge.network import backbone, photos
+from edge.network.backbone import RUNTIMES, Backbone
+from edge.picture.find import labelled
 
 Run = Callable[..., tuple[int, str, str]]
 PATIENCE = 600  # seconds, after which what hangs is given up, on however busy a machine
@@ -104,7 +106,7 @@ def write_bundle(
         groups=np.array([group_of(file) for file, _ in files], np.int32),
     )
     models = {f"backbone.{kind}": file.read_bytes() for kind, file in MODELS.items()}
-    bundle.write(path, manifest, models, Golden(images, network.embed(images)), examples)
+    archive.write(path, manifest, models, Golden(images, network.embed(images)), examples)
     return path
 
 
@@ -130,7 +132,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     def call(*args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["edge", *map(str, args)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         seen = capsys.readouterr()
         return int(end.value.code or 0), seen.out, seen.err
 

@@ -19,23 +19,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edge import bundle, domain, mjpeg, preprocess
-from edge.bundle import FactoryDomain
-from edge.check_onnx import check_onnx
-from edge.check_tflite import check_tflite
-from edge.domain import Domain
+from edge.bundle import archive as bundle
+from edge.bundle.archive import FactoryDomain
+from edge.bundle.signature import Key, signer
+from edge.camera import mjpeg
+from edge.camera.folder import Journal
+from edge.cli.terminal import shown
 from edge.errors import EdgeError
-from edge.fit import Examples, fit
-from edge.folder import Journal
-from edge.gate import Background, Gate, Judge
-from edge.graft import graft
-from edge.head import Head
+from edge.head.fit import Examples, fit
+from edge.head.linear import Head
+from edge.home.trust import Pins
 from edge.labels import clean
-from edge.photos import Frame
-from edge.pinned import Pins
-from edge.region import Region
-from edge.signature import Key, signer
-from edge.terminal import shown
+from edge.modelfile.check_onnx import check_onnx
+from edge.modelfile.check_tflite import check_tflite
+from edge.modelfile.graft import graft
+from edge.picture import preprocess
+from edge.picture.frame import Frame
+from edge.picture.region import Region
+from edge.unknown import domain
+from edge.unknown.domain import Domain
+from edge.unknown.gate import Background, Gate, Judge
 
 from .conftest import DATA, DIMENSION, MODELS, picture
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import click
 
-from edge.cli import cli
-from edge.database import FILE
+from edge.cli.app import cli
 from edge.errors import EdgeError
+from edge.home.database import FILE
 from edge.learner import Learner
 
 from .conftest import write_pictures

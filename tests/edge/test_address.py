@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.address import Address, redacted
+from edge.camera.address import Address, redacted
+from edge.camera.folder import Journal
+from edge.camera.source import STREAMS, WEB, open_source
+from edge.cli.terminal import shown
 from edge.errors import SourceError
-from edge.folder import Journal
-from edge.source import STREAMS, WEB, open_source
-from edge.terminal import shown
 
 from .conftest import Run
 from .login_server import serving
@@ -165,8 +165,8 @@ def test_opencv_and_ffmpeg_keep_their_mouths_shut(target: str, tmp_path: Path) -
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     script = f"""
 import threading
-from edge import camera
-from edge.source import open_source
+from edge.camera import devices as camera
+from edge.camera.source import open_source
 stop = threading.Event()
 for event in open_source({target!r}, None).frames(0.1, stop):
     if event is not None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge import arrival, still
 from edge.answers import Skipped
-from edge.folder import Folder, Journal, Notice
-from edge.photos import Frame
-from edge.source import Event, open_source
-from edge.still import Still, is_picture
+from edge.camera import arrival, still
+from edge.camera.folder import Folder, Journal, Notice
+from edge.camera.source import Event, open_source
+from edge.camera.still import Still, is_picture
+from edge.picture.frame import Frame
 
 from .cameras import jpeg, write_film
 from .conftest import picture

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.adopt import adopt
 from edge.answers import to_json
-from edge.audit import least_sure
+from edge.audit.findings import least_sure
+from edge.cli.wording import audited
 from edge.errors import NotEnough
 from edge.learner import Learner
-from edge.preprocess import CROP_BYTES
-from edge.wording import audited
+from edge.learning.init import adopt
+from edge.picture.preprocess import CROP_BYTES
 
 from .conftest import COLOURS, write_pictures
 
@@ -189,7 +189,7 @@ def test_a_picture_that_is_another_one_now_is_not_shown(learner: Learner, tmp_pa
     teach_all(learner, folder)
     wrong = learner.find_examples([str(folder / "brick" / "brick_302.png")])
     learner.relabel([str(wrong[0].id)], "coins")
-    from edge.audit import thumbnails
+    from edge.audit.findings import thumbnails
 
     assert list(thumbnails(learner, wrong)) == [wrong[0].id]
     (folder / "brick" / "brick_302.png").write_bytes((folder / "coins" / "coins_300.png").read_bytes())
@@ -199,7 +199,7 @@ def test_a_picture_that_is_another_one_now_is_not_shown(learner: Learner, tmp_pa
 def test_crops_are_kept_only_where_the_home_was_told_to(
     tiny_bundle: Path, pictures: Path, tmp_path: Path, learner: Learner
 ) -> None:
-    from edge.audit import thumbnails
+    from edge.audit.findings import thumbnails
 
     learner.teach("coins", [pictures / "coins"])
     assert learner.store.crop(1) is None

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from edge import backbone
-from edge.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
 from edge.errors import BundleError, ParityError, RuntimeMissing
+from edge.network import backbone
+from edge.network.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
 
 from .conftest import DATA, DIMENSION, MODELS, PATIENCE, SIDE
 
@@ -40,7 +40,7 @@ def test_numbers_are_what_they_were_before_a_runtime_was_loaded(runtime: Runtime
     # tflite-runtime for ARM makes the processor flush tiny ones to zero, which is only seen there: make test-arm
     script = f"""
 import numpy as np
-from edge import backbone
+from edge.network import backbone
 backbone.load_runtime({runtime.name!r})
 assert np.float64(5e-324) * np.float64(1) > 0
 assert (np.full(9, 1e-45, np.float32) * np.float32(1) > 0).all()
@@ -72,7 +72,7 @@ def test_a_damaged_model_is_refused(runtime: Runtime, model: bytes) -> None:
     # in a process of its own: what a runtime does with damage is not ours to promise, but that it is reported is
     script = f"""
 import sys
-from edge.backbone import RUNTIMES, open_backbone
+from edge.network.backbone import RUNTIMES, open_backbone
 from edge.errors import BundleError
 try:
     open_backbone({model!r}, next(r for r in RUNTIMES if r.name == {runtime.name!r}))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.adopt import adopt
-from edge.backup import backup, restore
-from edge.database import FILE
+from edge.bundle.signature import Key
+from edge.care.backup import backup, restore
+from edge.care.verify import verify
 from edge.errors import BundleError, HomeError
+from edge.home.database import FILE
 from edge.learner import Learner
-from edge.signature import Key
-from edge.verify import verify
+from edge.learning.init import adopt
 
 from .conftest import write_pictures
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge import bundle
-from edge.backbone import Backbone
-from edge.bundle import Golden
+from edge.bundle import archive as bundle
+from edge.bundle.archive import Golden
 from edge.errors import BundleError
-from edge.gate import Background
+from edge.network.backbone import Backbone
+from edge.unknown.gate import Background
 
 from .conftest import DIMENSION, INFO, MODELS, write_bundle
 
@@ -57,7 +57,7 @@ def test_how_pictures_are_fitted_is_kept_and_older_bundles_crop(
     padded = write_bundle(tmp_path / "padded.edge", network, photo_folder, padding)
     told = bundle.read(padded).manifest
     assert (told.backbone.fit, told.format, told.reader) == ("pad", 2, 2)
-    monkeypatch.setattr("edge.manifest.FORMAT", 1)  # a program of 0.1.0, which would crop without a word
+    monkeypatch.setattr("edge.bundle.manifest.FORMAT", 1)  # a program of 0.1.0, which would crop without a word
     with pytest.raises(BundleError, match=r"padded\.edge is of format 2 .*upgrade"):
         bundle.read(padded)
 

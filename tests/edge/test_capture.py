@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from edge import domain
-from edge.adopt import adopt
-from edge.domain import Domain
 from edge.learner import Learner
+from edge.learning.init import adopt
+from edge.unknown import domain
+from edge.unknown.domain import Domain
 
 from .cameras import filming, write_film
 from .conftest import Run, picture
@@ -88,7 +88,7 @@ def test_a_region_that_is_none_changes_nothing(ready: Run, tmp_path: Path, regio
 
 
 def test_frames_are_taught_as_files_are(tmp_path: Path, tiny_bundle: Path) -> None:
-    from edge.photos import Frame
+    from edge.picture.frame import Frame
 
     path = tmp_path / "a.png"
     picture("coins", 5).save(path)
@@ -164,7 +164,9 @@ def test_what_teach_says_of_pictures_capture_says_too(
     ready: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = Domain(np.array([[180, 220, 250], [0, 0, 0.1], [90, 150, 240], [-30, -4, 90], [0, 10, 90]], np.float32))
-    monkeypatch.setattr("edge.compare.Looks.complaints", lambda self, numbers: domain.complaints(numbers, usual))
+    monkeypatch.setattr(
+        "edge.learning.domain_check.Looks.complaints", lambda self, numbers: domain.complaints(numbers, usual)
+    )
     with filming(lambda n: ImageEnhance.Brightness(picture("coins", n // 9)).enhance(0.2)) as camera:
         code, out, err = ready("capture", "coins", camera.url(), "--count", 1, "--every", 0.02, "--session", "my burst")
         assert code == 0

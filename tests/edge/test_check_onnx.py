@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge.check_onnx import check_onnx
 from edge.errors import BundleError
-from edge.protobuf import bytes_field, varint_field
+from edge.modelfile.check_onnx import check_onnx
+from edge.modelfile.protobuf import bytes_field, varint_field
 
 from .conftest import MODELS
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.check_tflite import check_tflite
 from edge.errors import BundleError
-from edge.flatbuffer import Long, prefix
+from edge.modelfile.check_tflite import check_tflite
+from edge.modelfile.flatbuffer import Long, prefix
 
 from .conftest import MODELS
 

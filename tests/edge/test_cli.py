@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge import database
+from edge.home import database
 
 from .conftest import COLOURS, Run, write_pictures
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.curve import NEEDED, Curve, _law, learning_curve
-from edge.fit import Examples, fit
+from edge.audit.curve import NEEDED, Curve, _law, learning_curve
+from edge.head.fit import Examples, fit
 
 MEANS = np.random.default_rng(9).normal(size=(3, 40))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.adopt import adopt
 from edge.answers import Answer
+from edge.care.verify import verify
 from edge.errors import EdgeError
 from edge.learner import Learner
-from edge.verify import verify
+from edge.learning.init import adopt
 
 from .conftest import write_pictures
 

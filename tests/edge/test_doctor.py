@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from edge import machine
-from edge.adopt import adopt
 from edge.answers import Finding
-from edge.backbone import RUNTIMES, Backbone
+from edge.care import machine
+from edge.learning.init import adopt
+from edge.network.backbone import RUNTIMES, Backbone
 
 ROOT = Path(__file__).parent.parent.parent
 DIES = {

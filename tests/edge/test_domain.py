@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from edge.domain import STATISTICS, Complaint, Domain, complaints, look, summary, thumbnail
+from edge.unknown.domain import STATISTICS, Complaint, Domain, complaints, look, summary, thumbnail
 
 
 def photograph(seed: int, side: int = 224) -> np.ndarray:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.adopt import adopt
 from edge.answers import Drift
-from edge.drift import WINDOW, Seen, drift_of, note
 from edge.learner import Learner
+from edge.learning.init import adopt
+from edge.unknown.drift import WINDOW, Seen, drift_of, note
 
 from .conftest import write_pictures
 from .test_trust import trusted_bundle  # noqa: F401  # a fixture

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from edge.estimator import HeadClassifier
+from edge.head.sklearn import HeadClassifier
 
 
 def test_it_passes_every_check_of_scikit_learn() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import LabelError, NotEnough
-from edge.evaluate import evaluate, margins, wilson, worst
+from edge.metrics.evaluate import evaluate, margins, wilson, worst
 
 
 def table(rows: int, seed: int) -> tuple[np.ndarray, list[str]]:

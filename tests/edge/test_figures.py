@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from edge.binomial import tail
+from edge.metrics.binomial import tail
 
 from .conftest import Run, write_pictures
 
@@ -134,8 +134,8 @@ def test_a_home_in_which_an_older_program_kept_nan_opens_and_serves(only_bursts:
 
 def test_a_chart_of_what_is_all_right_holds_only_numbers() -> None:
     from edge.answers import LearningCurve
-    from edge.charts import learning_curve
-    from edge.curve import Curve
+    from edge.audit.charts import learning_curve
+    from edge.audit.curve import Curve
 
     for right in (1.0, 0.0):
         table, columns = np.full((16, 3), right), np.repeat([0, 1], 8)
@@ -165,8 +165,8 @@ def test_a_file_whose_name_is_not_utf_8_is_shown_on_the_page_and_in_every_answer
 
 
 def test_the_page_shows_a_picture_whose_name_is_not_utf_8(ready: Run, tmp_path: Path) -> None:
-    from edge.audit import thumbnails
-    from edge.home import Home
+    from edge.audit.findings import thumbnails
+    from edge.home.state import Home
 
     folder = write_pictures(tmp_path / "pictures", {"coins": 2}, first=60)
     path = next(iter(sorted((folder / "coins").iterdir())))
@@ -202,9 +202,9 @@ def test_a_tail_is_a_probability_whatever_the_number_of_pictures(n: int) -> None
 
 
 def test_thousands_of_strange_pictures_are_compared_and_told(ready: Run, tmp_path: Path) -> None:
-    from edge.compare import DomainCheck
     from edge.learner import Learner
-    from edge.photos import Photo
+    from edge.learning.domain_check import DomainCheck
+    from edge.network.photos import Photo
 
     with Learner.open(tmp_path / "home") as learner:
         check = DomainCheck(learner)

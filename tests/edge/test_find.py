@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import features
 
-from edge.count import REASONS, Left, count, line, partly
 from edge.errors import DatasetError, ImageError
-from edge.find import find, labelled
-from edge.kinds import kind
-from edge.preprocess import load
+from edge.picture.count import REASONS, Left, count, line, partly
+from edge.picture.find import find, labelled
+from edge.picture.kinds import kind
+from edge.picture.preprocess import load
 
 from .kinds import PICTURE, WRITERS, Writer, encoded, write
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.choose import METHODS
 from edge.errors import BundleError, EdgeError, LabelError, NotEnough
-from edge.evaluate import evaluate
-from edge.fit import Examples, Fit, fit
-from edge.moments import fixed
+from edge.head.fit import Examples, Fit, fit
+from edge.head.moments import fixed
+from edge.head.tune import METHODS
+from edge.metrics.evaluate import evaluate
 
 every_method = pytest.mark.parametrize("method", METHODS)
 

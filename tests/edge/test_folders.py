@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge.adopt import adopt
-from edge.count import REASONS
+from edge.learning.init import adopt
+from edge.picture.count import REASONS
 
 from .conftest import Run, picture
 from .kinds import PICTURE, WRITERS, Writer, write

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import BundleError
-from edge.fit import Examples
-from edge.gate import Background, Gate, Judge
-from edge.gate_fit import ALIKE, fit_gate, lower_bound
+from edge.head.fit import Examples
+from edge.unknown.fit_gate import ALIKE, fit_gate, lower_bound
+from edge.unknown.gate import Background, Gate, Judge
 
 D = 64
 CENTRES = np.random.default_rng(5).normal(size=(4, D)) * 0.6

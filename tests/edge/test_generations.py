@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edge import retrain, wording
-from edge.adopt import adopt
-from edge.cli import cli
+from edge.cli import wording
+from edge.cli.app import cli
 from edge.errors import HomeError
+from edge.home.store import Store
 from edge.learner import Learner
-from edge.quiet import Filters
-from edge.retrain import KEPT
-from edge.store import Store
+from edge.learning import retrain
+from edge.learning.init import adopt
+from edge.learning.retrain import KEPT
+from edge.system.quiet import Filters
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.errors import BundleError, LabelError
-from edge.graft import OUTPUT, SMALLEST_NORM, graft
+from edge.modelfile.graft import OUTPUT, SMALLEST_NORM, graft
 
 DATA = Path(__file__).parent / "data"
 FEATURES = 8

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import bundle
-from edge.adopt import adopt
-from edge.audit import audit
-from edge.backbone import Backbone
-from edge.bundle import FactoryExamples
+from edge.audit.findings import audit
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples
 from edge.errors import BundleError
-from edge.fit import Examples, fit
+from edge.head.fit import Examples, fit
 from edge.learner import Learner
-from edge.promote import compare
-from edge.retrain import fit_anew
-from edge.versus import Contest
+from edge.learning.contest import Contest
+from edge.learning.init import adopt
+from edge.learning.retrain import fit_anew
+from edge.metrics.promote import compare
+from edge.network.backbone import Backbone
 
 from .conftest import write_bundle, write_pictures
 
@@ -77,24 +77,24 @@ def test_a_burst_of_the_factory_counts_once_in_the_contest(learner: Learner) -> 
 
 
 def test_groups_are_read_back_and_a_bundle_without_them_is_as_it_was(tiny_bundle: Path, tmp_path: Path) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     examples = opened.examples()
     assert (examples.groups == -1).all()
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
     groups = (np.arange(len(examples.labels)) // 3 - 1).astype(np.int32)
     some = FactoryExamples(examples.embeddings, examples.labels, examples.trained_on, groups)
-    again = bundle.write(tmp_path / "b.edge", opened.manifest, models, opened.golden(), some)
+    again = archive.write(tmp_path / "b.edge", opened.manifest, models, opened.golden(), some)
     np.testing.assert_array_equal(again.examples().groups, groups)
     assert again.manifest.reader == 1  # older programs read it, and leave each photo out by itself
 
 
 @pytest.mark.parametrize("groups", [[-2] * 30, [0] * 29])
 def test_groups_that_cannot_be_are_refused_by_name(tiny_bundle: Path, tmp_path: Path, groups: list[int]) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     examples = opened.examples()
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
     odd = FactoryExamples(
         examples.embeddings, examples.labels, examples.trained_on, np.array([0, *groups[1:]], np.int32)
     )
     with pytest.raises(BundleError, match="group"):
-        bundle.write(tmp_path / "b.edge", opened.manifest, models, opened.golden(), odd)
+        archive.write(tmp_path / "b.edge", opened.manifest, models, opened.golden(), odd)

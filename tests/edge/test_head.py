@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edge.errors import BundleError, LabelError
-from edge.head import Head, softmax, unit
+from edge.head.linear import Head, softmax, unit
 
 numbers = st.floats(-1e6, 1e6, width=32)
 

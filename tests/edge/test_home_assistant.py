@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import home_assistant
 from edge.errors import LabelError
 from edge.labels import RESERVED, clean
+from edge.watch import home_assistant
 
 NAMES = ["garage", "Küche", "my garage", "a_b-c", "a_x62_", "C++ #1/east", "50%", "鳥", "🐦", "K_che", "K_xfc_che", "+"]
 LABELS = [

@@ -17,18 +17,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import backbone, bundle, mjpeg, photos, preprocess, trial
-from edge.adopt import adopt
-from edge.backbone import RUNTIMES, Backbone
-from edge.bundle import Golden
-from edge.check_onnx import check_onnx
-from edge.check_tflite import check_tflite
-from edge.database import FILE
+from edge.bundle import archive as bundle
+from edge.bundle.archive import Golden
+from edge.camera import mjpeg
+from edge.care.verify import verify
 from edge.errors import BundleError, EdgeError, ImageError, SourceError
+from edge.home.database import FILE
+from edge.home.store import open_store
 from edge.learner import Learner
-from edge.protobuf import bytes_field, varint_field
-from edge.store import open_store
-from edge.verify import verify
+from edge.learning.init import adopt
+from edge.modelfile.check_onnx import check_onnx
+from edge.modelfile.check_tflite import check_tflite
+from edge.modelfile.protobuf import bytes_field, varint_field
+from edge.network import backbone, photos, sandbox
+from edge.network.backbone import RUNTIMES, Backbone
+from edge.picture import preprocess
 
 from .conftest import DIMENSION, MODELS, PATIENCE, picture
 from .hostile import Target, entries_of, full_bundle, pack, printable, spoilt_models, targets
@@ -170,7 +173,7 @@ def test_onnx_files_that_reach_outside_or_loop_are_refused_by_name() -> None:
 
 
 def test_tflite_files_with_foreign_operators_or_wild_indices_are_refused_by_name() -> None:
-    from edge.flatbuffer import prefix
+    from edge.modelfile.flatbuffer import prefix
 
     def model(code: dict[int, object], graphs: int = 1, tensor: dict[int, object] | None = None) -> bytes:
         graph: dict[int, object] = {0: [tensor or {0: np.array([1, 4], "<i4"), 2: 0}], 1: np.array([0], "<i4")}
@@ -200,11 +203,11 @@ def test_spoilt_networks_are_refused_or_answer_in_a_process_of_their_own(
 ) -> None:
     """That they may crash it is why: here none of a few takes us along."""
     entries, file = entries_of(tiny_bundle), f"backbone.{runtime.format}"
-    trial.prove(runtime, bundle.read(tiny_bundle), file)
+    sandbox.prove(runtime, bundle.read(tiny_bundle), file)
     for number in range(4):
         entries[file] = spoilt_models(runtime.format).spoilt(number)
         with contextlib.suppress(EdgeError):
-            trial.prove(runtime, bundle.read(pack(tmp_path / "b.edge", entries)), file)
+            sandbox.prove(runtime, bundle.read(pack(tmp_path / "b.edge", entries)), file)
 
 
 def test_a_runtime_that_dies_or_hangs_is_refused_by_name(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,12 +216,12 @@ def test_a_runtime_that_dies_or_hangs_is_refused_by_name(tiny_bundle: Path, monk
     with pytest.raises(
         BundleError, match=rf"{file} of .*tiny.edge on {runtime.name}: does not answer within 0 seconds"
     ):
-        trial.prove(runtime, opened, file, seconds=0.01)
+        sandbox.prove(runtime, opened, file, seconds=0.01)
     monkeypatch.setattr(sys, "executable", str(Path(__file__).with_name("dies.sh")))
     with pytest.raises(
         BundleError, match=rf"{runtime.name}: dies of SIGSEGV; .*; use another --runtime, or another bu"
     ):
-        trial.prove(runtime, opened, file)
+        sandbox.prove(runtime, opened, file)
 
 
 def test_the_child_proves_the_bundle_that_was_checked_and_no_other(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -226,7 +229,7 @@ def test_the_child_proves_the_bundle_that_was_checked_and_no_other(tiny_bundle: 
     opened = bundle.read(pack(tmp_path / "b.edge", entries_of(tiny_bundle)))
     shutil.copy(tiny_bundle, tmp_path / "b.edge")
     with pytest.raises(BundleError, match=r"b\.edge changed while it was read"):
-        trial.prove(runtime, opened, f"backbone.{runtime.format}")
+        sandbox.prove(runtime, opened, f"backbone.{runtime.format}")
 
 
 def test_a_network_of_another_form_than_its_bundle_says_is_not_adopted(
@@ -270,7 +273,8 @@ def test_a_damaged_tiff_is_one_line(tmp_path: Path) -> None:
     data[8:40] = bytes(32)
     (tmp_path / "a.tif").write_bytes(data)
     script = (
-        "import sys; from edge import preprocess\ntry: preprocess.load(sys.argv[1])\nexcept ValueError as e: print(e)"
+        "import sys; from edge.picture import preprocess\n"
+        "try: preprocess.load(sys.argv[1])\nexcept ValueError as e: print(e)"
     )
     child = subprocess.run([sys.executable, "-c", script, tmp_path / "a.tif"], capture_output=True, text=True)
     assert child.stdout.count("\n") == 1

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from edge import schema
-from edge.adopt import adopt
 from edge.answers import Answer
-from edge.backbone import Backbone
-from edge.database import FILE
 from edge.errors import LabelError, NotEnough
-from edge.home import Home
+from edge.home import schema
+from edge.home.database import FILE
+from edge.home.state import Home
 from edge.labels import beside
 from edge.learner import Learner
+from edge.learning.init import adopt
+from edge.network.backbone import Backbone
 
 from .conftest import Run, write_bundle, write_pictures
 
@@ -329,7 +329,7 @@ def test_the_examples_are_listed_with_all_that_is_known_of_them(ready: Run, pict
 def test_a_long_list_is_not_held_in_memory(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
-    from edge.store import Embedded
+    from edge.home.store import Embedded
 
     with learner.store.transaction():
         for number in range(1203):

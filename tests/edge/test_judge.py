@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.answers import rows, to_json
-from edge.fit import Examples, fit
-from edge.judge import Judged, judge
+from edge.head.fit import Examples, fit
+from edge.metrics.left_out import Judged, judge
 
 Group = tuple[str, int, str | None]  # a label, so many examples, their session
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.held_out import leave_out
-from edge.lda import BETA, KAPPA, Points, Spectrum, spectrum_of_examples, spectrum_of_moments
-from edge.moments import Moments, fixed
+from edge.head.lda import BETA, KAPPA, Points, Spectrum, spectrum_of_examples, spectrum_of_moments
+from edge.head.leave_out import leave_out
+from edge.head.moments import Moments, fixed
 
 NU = 2.5
 

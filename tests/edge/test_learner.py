@@ -15,18 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge import bundle
-from edge.adopt import adopt
-from edge.alike import Alike
 from edge.answers import Answer, Skipped
-from edge.backbone import RUNTIMES, Backbone
+from edge.bundle import archive
+from edge.bundle.manifest import BackboneInfo
 from edge.errors import BundleError, DatasetError, HomeError, HomeMissing, LabelError, NotEnough, ParityError
-from edge.head import Head
+from edge.head.linear import Head
+from edge.home.store import Embedded
 from edge.learner import Learner
-from edge.manifest import BackboneInfo
-from edge.photos import Frame
-from edge.preprocess import load
-from edge.store import Embedded
+from edge.learning.init import adopt
+from edge.network.backbone import RUNTIMES, Backbone
+from edge.picture.frame import Frame
+from edge.picture.preprocess import load
+from edge.picture.same import Alike
 
 from .conftest import INFO, SIDE, picture, write_bundle, write_pictures
 
@@ -242,10 +242,10 @@ def test_teaching_nothing_or_badly_named_is_refused_and_changes_nothing(learner:
 
 
 def test_init_refuses_a_network_that_answers_otherwise(tiny_bundle: Path, tmp_path: Path, network: Backbone) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
-    golden = bundle.Golden(opened.golden().images, opened.golden().embeddings + 0.5)
-    bundle.write(tmp_path / "strayed.edge", opened.manifest, models, golden, opened.examples())
+    golden = archive.Golden(opened.golden().images, opened.golden().embeddings + 0.5)
+    archive.write(tmp_path / "strayed.edge", opened.manifest, models, golden, opened.examples())
     with pytest.raises(ParityError, match="strays from the workstation"):
         adopt(tmp_path / "home", tmp_path / "strayed.edge")
     assert not (tmp_path / "home").exists()
@@ -254,7 +254,7 @@ def test_init_refuses_a_network_that_answers_otherwise(tiny_bundle: Path, tmp_pa
 def test_init_cut_off_leaves_a_home_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(HomeMissing):
         Learner.open(tmp_path)
-    from edge.store import open_store
+    from edge.home.store import open_store
 
     open_store(tmp_path, create=True).close()
     with pytest.raises(HomeError, match="has no bundle yet"):
@@ -303,13 +303,13 @@ def test_the_exported_classifier_answers_as_classify_does(
     assert made.labels == ("brick", "coins", "grass", "gravel")
     data = (tmp_path / f"whole.{format}").read_bytes()
     files = sorted(coins.iterdir())
-    from edge.preprocess import load
+    from edge.picture.preprocess import load
 
     images = np.stack([load(f, INFO.input_size, INFO.short_side) for f in files])
     runtime = next((r for r in RUNTIMES if r.format == format and r.installed), None)
     if runtime is None:
         pytest.skip(f"no runtime for {format} here")
-    from edge.backbone import open_backbone
+    from edge.network.backbone import open_backbone
 
     probabilities = open_backbone(data, runtime).embed(images)
     for row, answer in zip(probabilities, learner.classify(files), strict=True):
@@ -399,7 +399,7 @@ def test_a_teacher_killed_half_way_loses_nothing_acknowledged(learner: Learner, 
     script = f"""
 import os, sys
 from pathlib import Path
-from edge.head import Head
+from edge.head.linear import Head
 from edge.learner import Learner
 from edge import learner
 learner.BATCH = 16
@@ -486,10 +486,10 @@ def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_and_leaves_no_half(
     adopt(home, tiny_bundle).store.close()
     before = sorted(p.name for p in home.iterdir())
     other = tiny_bundle.with_name("larger.edge")
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
-    golden = bundle.Golden(np.repeat(opened.golden().images, 500, 0), np.repeat(opened.golden().embeddings, 500, 0))
-    bundle.write(other, opened.manifest, models, golden, opened.examples())
+    golden = archive.Golden(np.repeat(opened.golden().images, 500, 0), np.repeat(opened.golden().embeddings, 500, 0))
+    archive.write(other, opened.manifest, models, golden, opened.examples())
     with pytest.raises(HomeError, match="cannot be copied .*No space left"):
         adopt(home, other)
     assert sorted(p.name for p in home.iterdir()) == before

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import bundle, lda, pool
-from edge.bundle import FactoryExamples
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples
+from edge.bundle.stored import Opened, Stored
 from edge.errors import BundleError
-from edge.fit import Examples, fit
-from edge.gate import Background
-from edge.gate_fit import fit_gate
-from edge.pool import Pool
-from edge.stored import Opened, Stored
-from edge.stream import fit_chunks
+from edge.head import lda, pool
+from edge.head.fit import Examples, fit
+from edge.head.pool import Pool
+from edge.head.stream import fit_chunks
+from edge.unknown.fit_gate import fit_gate
+from edge.unknown.gate import Background
 
 
 class Watched:
@@ -89,7 +90,7 @@ def test_a_bursts_frames_stay_together_where_the_gate_reads_in_pieces(monkeypatc
     bursts = Examples(plain.embeddings, plain.labels, tuple(f"{row % 40:02}" for row in range(200)))
     nothing = Background.none(16)
     whole = fit_gate(lambda: [], bursts, ("000", "001"), nothing, np.ones(200, bool))
-    monkeypatch.setattr("edge.gate_fit.KEPT", 16 * 30)
+    monkeypatch.setattr("edge.unknown.fit_gate.KEPT", 16 * 30)
     pieces = fit_gate(lambda: [], bursts, ("000", "001"), nothing, np.ones(200, bool))
     assert whole is not None
     assert pieces is not None
@@ -126,7 +127,7 @@ def test_a_number_that_is_none_is_found_when_its_row_is_read(tiny_bundle: Path, 
 
 
 def test_the_examples_of_a_bundle_are_the_same_read_at_once_or_by_and_by(tiny_bundle: Path) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     whole, stored = opened.examples(), opened.stored_examples()
     assert isinstance(whole.embeddings, np.ndarray)
     assert isinstance(stored.embeddings, Stored)

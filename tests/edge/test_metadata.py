@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from edge.metadata import bare, orientation
-from edge.preprocess import decode
+from edge.picture.metadata import bare, orientation
+from edge.picture.preprocess import decode
 
 from .kinds import encoded
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge import mjpeg
+from edge.camera import mjpeg
 from edge.errors import SourceError
 
 from .cameras import jpeg

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import BundleError, LabelError, NotEnough
-from edge.moments import Moments, fixed
+from edge.head.moments import Moments, fixed
 
 
 def some(n: int, seed: int, d: int = 6) -> tuple[np.ndarray, list[str]]:

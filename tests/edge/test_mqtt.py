@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 
 from edge.errors import SourceError
-from edge.mqtt import Mqtt, identity
-from edge.watch import Seen
+from edge.watch.loop import Seen
+from edge.watch.mqtt import Mqtt, identity
 
 from .cameras import filming
 from .conftest import picture

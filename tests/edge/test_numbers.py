@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import backbone, bundle
-from edge.adopt import adopt
-from edge.backbone import RUNTIMES, Backbone
-from edge.bundle import FactoryExamples, Golden, halves
-from edge.culprit import culprit
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples, Golden, halves
 from edge.errors import BundleError, LabelError, ParityError
-from edge.figures import read_json
-from edge.head import unit
-from edge.store import Embedded
+from edge.head.linear import unit
+from edge.home.store import Embedded
+from edge.learning.init import adopt
+from edge.metrics.figures import read_json
+from edge.modelfile.culprit import culprit
+from edge.network import backbone
+from edge.network.backbone import RUNTIMES, Backbone
 
 from .conftest import DIMENSION, MODELS, write_pictures
 from .test_bundle import entries_of, pack
@@ -50,7 +51,7 @@ def test_a_manifest_with_a_value_out_of_range_is_refused_in_a_line(
         tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(manifest).replace('"HERE"', text).encode()}
     )
     with pytest.raises(BundleError) as error:
-        bundle.read(file)
+        archive.read(file)
     assert "b.edge" in str(error.value)
     assert len(str(error.value)) < 400
 
@@ -62,7 +63,7 @@ def test_a_float_where_a_models_error_stands_may_be_any_whole_number_but_not_one
     manifest = json.loads(entries["manifest.json"])
     manifest["models"][0]["error"] = HUGE
     with pytest.raises(BundleError, match="out of range"):
-        bundle.read(pack(tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(manifest).encode()}))
+        archive.read(pack(tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(manifest).encode()}))
 
 
 @pytest.mark.parametrize("text", [f"[{HUGE}]", "[1e999]", "[NaN]", "[Infinity]", "[" * 100_000, "", b"\xff", "{"])
@@ -114,13 +115,13 @@ def test_a_picture_of_which_the_network_makes_nan_is_named_and_neither_taught_no
 def test_embeddings_of_any_size_keep_their_direction_in_a_bundle(
     tiny_bundle: Path, tmp_path: Path, size: float
 ) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     examples = opened.examples()
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
     rows = unit(examples.embeddings) * np.float32(size)
     scaled = FactoryExamples(rows, examples.labels, examples.trained_on)
     golden = Golden(opened.golden().images, opened.golden().embeddings)
-    again = bundle.write(tmp_path / "b.edge", opened.manifest, models, golden, scaled).examples()
+    again = archive.write(tmp_path / "b.edge", opened.manifest, models, golden, scaled).examples()
     cosines = (unit(again.embeddings) * unit(rows)).sum(axis=1)
     assert cosines.min() > 0.99999
 
@@ -137,13 +138,13 @@ def test_ordinary_embeddings_are_rounded_as_they_are() -> None:
 def test_embeddings_that_are_not_numbers_are_written_to_no_bundle(
     tiny_bundle: Path, tmp_path: Path, value: float
 ) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     examples = opened.examples()
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
     rows = np.array(examples.embeddings)
     rows[7, 3] = value
     with pytest.raises(BundleError, match="row 7 of 30"):
-        bundle.write(
+        archive.write(
             tmp_path / "b.edge", opened.manifest, models, opened.golden(),
             FactoryExamples(rows, examples.labels, examples.trained_on),
         )  # fmt: skip
@@ -167,7 +168,7 @@ def test_a_network_that_gives_nan_is_refused_by_the_tensor_that_holds_it(
     assert culprit(MODELS[runtime.format].read_bytes(), runtime.format) == ""
     model = spoilt(runtime.format, np.nan)
     network = backbone.open_backbone(model, runtime, threads=1)
-    golden = bundle.read(tiny_bundle).golden()
+    golden = archive.read(tiny_bundle).golden()
     file = f"backbone.{runtime.format}"
     with pytest.raises(ParityError, match=rf"{file} on {runtime.name} gives .*not numbers.*its tensor '.+' holds"):
         backbone.prove(network, golden.images, golden.embeddings, "fp32", file, model)

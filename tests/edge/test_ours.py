@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from edge.adopt import adopt
-from edge.backbone import Backbone
-from edge.backup import backup, restore
-from edge.database import FILE
+from edge.care.backup import backup, restore
+from edge.care.verify import verify
 from edge.errors import BundleError, EdgeError, HomeError
+from edge.home.database import FILE
 from edge.learner import Learner
-from edge.photos import Frame
-from edge.uncertain import Uncertain
-from edge.verify import verify
+from edge.learning.init import adopt
+from edge.network.backbone import Backbone
+from edge.picture.frame import Frame
+from edge.watch.unsure import Uncertain
 
 from .conftest import Run, picture, write_bundle, write_pictures
 from .test_watch import jpeg, seen
@@ -140,7 +140,7 @@ def test_a_bundle_that_could_not_be_adopted_leaves_no_copy(
     def fails(*_: object, **__: object) -> None:
         raise HomeError("no")
 
-    monkeypatch.setattr("edge.adopt.refit", fails)
+    monkeypatch.setattr("edge.learning.init.refit", fails)
     with pytest.raises(HomeError):
         adopt(tmp_path / "home", other_bundle)
     assert {path.name for path in (tmp_path / "home").glob("*.edge")} == before
@@ -295,7 +295,7 @@ def test_what_is_half_written_never_has_the_name_of_another_file(tmp_path: Path)
 
 
 def test_doctor_leaves_a_file_that_has_the_name_of_its_own(tmp_path: Path) -> None:
-    from edge.machine import examine
+    from edge.care.machine import examine
 
     theirs = tmp_path / f".doctor.{os.getpid()}.partial"
     theirs.write_text("theirs")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge import preprocess
+from edge.bundle.manifest import FITS
 from edge.errors import ImageError
-from edge.manifest import FITS
-from edge.preprocess import PADDING, decode, load, read
-from edge.region import Region
+from edge.picture import preprocess
+from edge.picture.preprocess import PADDING, decode, load, read
+from edge.picture.region import Region
 
 
 def scene(width: int = 320, height: int = 256) -> Image.Image:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.promote import Pairs, compare, refusal
+from edge.metrics.promote import Pairs, compare, refusal
 
 
 def heads(n: int, wrong: int, serving_wrong: int) -> Pairs:

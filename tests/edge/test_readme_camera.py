@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from edge.adopt import adopt
+from edge.learning.init import adopt
 
 from .cameras import filming
 from .conftest import picture

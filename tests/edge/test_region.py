@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.adopt import adopt
 from edge.errors import SourceError
-from edge.region import Region
+from edge.learning.init import adopt
+from edge.picture.region import Region
 
 _NUMBER = st.floats(0, 1, allow_nan=False)
 

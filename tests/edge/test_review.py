@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.adopt import adopt
+from edge.care.verify import verify
 from edge.errors import ImageError, LabelError, SourceError
 from edge.learner import Learner
-from edge.review import KEYS, Review, keys
-from edge.verify import verify
+from edge.learning.init import adopt
+from edge.watch.review import KEYS, Review, keys
 
 from .conftest import PATIENCE, picture
 
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_teaches_nothing(
         def refused(**_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("edge.review.tempfile.TemporaryFile", refused)
+        monkeypatch.setattr("edge.watch.review.tempfile.TemporaryFile", refused)
         with pytest.raises(SourceError, match="cannot be written"):
             Review(learner, tmp_path / "unsure")
 

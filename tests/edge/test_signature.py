@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import bundle
-from edge.adopt import adopt
+from edge.bundle import archive
+from edge.bundle.signature import Key, read_key, signer, verify
 from edge.errors import EdgeError, HomeError, RuntimeMissing, SignatureError
-from edge.home import Home
-from edge.pinned import Pins
-from edge.signature import Key, read_key, signer, verify
-from edge.store import open_store
+from edge.home.state import Home
+from edge.home.store import open_store
+from edge.home.trust import Pins
+from edge.learning.init import adopt
 
 from .test_bundle import entries_of, pack
 
@@ -41,7 +41,7 @@ class Signer:
 
     def sign(self, source: Path, target: Path, when: str = MONDAY) -> Path:
         shutil.copy(source, target)
-        bundle.sign(bundle.read(target), when, self.signature)
+        archive.sign(archive.read(target), when, self.signature)
         return target
 
 
@@ -158,12 +158,12 @@ CuC/i6xcKrYeZ+Kudiz+/90+dPBt2BCw==
 
 @needs_openssh
 def test_a_signed_bundle_is_the_same_bundle(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
-    signed = bundle.read(anna.sign(tiny_bundle, tmp_path / "a.edge"))
+    signed = archive.read(anna.sign(tiny_bundle, tmp_path / "a.edge"))
     signed.verify()
-    plain = bundle.read(tiny_bundle)
+    plain = archive.read(tiny_bundle)
     assert dataclasses.replace(signed.manifest, signed=None) == plain.manifest
     assert all(signed.entry(name) == plain.entry(name) for name in plain.manifest.files)
-    again = bundle.sign(signed, TUESDAY, anna.signature)
+    again = archive.sign(signed, TUESDAY, anna.signature)
     assert again.manifest.signed == TUESDAY
     assert verify(again.text, again.signature or b"", [anna.key]) == anna.key
 
@@ -285,7 +285,7 @@ def test_where_signatures_cannot_be_checked_nothing_is_taken(
     """Neither unsigned nor, as nothing can be known of it, signed."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeMissing, match="without ssh-keygen; run: sudo apt install openssh-client"):
-        Pins((PUBLIC,)).check(bundle.read(tiny_bundle))
+        Pins((PUBLIC,)).check(archive.read(tiny_bundle))
     with pytest.raises(RuntimeMissing, match="cannot be checked"):
         adopt(tmp_path / "home", tiny_bundle, trust=PUBLIC)
     assert not (tmp_path / "home").exists()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge import camera, source
 from edge.answers import Skipped
+from edge.camera import devices, source
+from edge.camera.folder import TIDY, Folder, Journal, Notice, Stamp
+from edge.camera.source import Event, open_source
 from edge.errors import HomeError, SourceError, SourceRefused
-from edge.folder import TIDY, Folder, Journal, Notice, Stamp
-from edge.photos import Frame
-from edge.source import Event, open_source
+from edge.picture.frame import Frame
 
 from .cameras import filming, jpeg, write_film
 from .conftest import picture
@@ -288,7 +288,7 @@ def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "picamera2", None)
     frames = list[bytes]()
     with pytest.raises(SourceError, match="ended: no camera"):
-        for frame in camera.pi_camera(1):
+        for frame in devices.pi_camera(1):
             frames.append(frame)
     assert frames == [jpeg(picture("brick", seed)) for seed in range(5)]
     assert "--camera 1" in (tmp_path / "args").read_text()

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import database
-from edge.database import FILE
 from edge.errors import EdgeError, HomeBusy, HomeError, HomeMissing, LabelError
-from edge.store import Embedded, Store, open_store
+from edge.home import database
+from edge.home.database import FILE
+from edge.home.store import Embedded, Store, open_store
 
 NOW = "2026-11-23T12:00:00+00:00"
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge import stream
 from edge.errors import BundleError, NotEnough
-from edge.fit import Examples, fit
-from edge.stream import fit_chunks
+from edge.head import stream
+from edge.head.fit import Examples, fit
+from edge.head.stream import fit_chunks
 
 
 def chunks(n: int, d: int, classes: int, size: int, sessions: bool = False) -> Iterator[Examples]:

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from edge import backbone, bundle, preprocess
-from edge.adopt import adopt
 from edge.answers import Answer, Drift
-from edge.backbone import RUNTIMES, Runtime
+from edge.bundle import archive
 from edge.learner import Learner
+from edge.learning.init import adopt
+from edge.network import backbone
+from edge.network.backbone import RUNTIMES, Runtime
+from edge.picture import preprocess
 
 INSTALLED = [runtime for runtime in RUNTIMES if runtime.installed]
 FORMATS = sorted({runtime.format for runtime in INSTALLED})
@@ -82,14 +84,14 @@ def test_photos_that_are_all_named_rightly_are_no_drift_and_spoilt_ones_are(
 
 
 def _doctor(learner: Learner) -> list[Any]:
-    from edge.doctor import examine
+    from edge.care.doctor import examine
 
     return [finding for finding in examine(learner.home) if finding.check not in ("storage", "space", "clock")]
 
 
 @pytest.mark.parametrize("runtime", INSTALLED, ids=lambda r: r.name)
 def test_the_same_photo_has_the_workstations_embedding_on_every_runtime(runtime: Runtime, folder: Path) -> None:
-    opened = bundle.read(folder / "surfaces.edge")
+    opened = archive.read(folder / "surfaces.edge")
     info = opened.manifest.backbone
     network = backbone.open_backbone(opened.entry(f"backbone.{runtime.format}"), runtime)
     photos = sorted((folder / "sample" / "photos" / "brick").iterdir())[:5]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.fit import Examples
-from edge.suspects import contradictions, near_duplicates, suspicions
+from edge.audit.suspects import contradictions, near_duplicates, suspicions
+from edge.head.fit import Examples
 
 NAMES = ("brick", "grass", "gravel")
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from edge.terminal import confusion_table, shown, table
+from edge.cli.terminal import confusion_table, shown, table
 
 
 def test_control_characters_never_reach_the_terminal() -> None:
@@ -24,9 +24,9 @@ def test_a_confusion_table_names_rows_and_columns() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_complaint() -> None:
-    script = "for _ in range(999): edge.terminal.say('y' * 999)"
+    script = "for _ in range(999): edge.cli.terminal.say('y' * 999)"
     command = (
-        f"import click, edge.terminal\ndef f():\n  {script}\nedge.terminal.run(click.Command('x', callback=f), 'x')"
+        f"import click, edge.cli.terminal\ndef f():\n  {script}\nedge.terminal.run(click.Command('x', callback=f), 'x')"
     )
     child = subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from edge import database, retrain, schema
-from edge.adopt import adopt
-from edge.backbone import Backbone
 from edge.errors import HomeBusy, HomeError
-from edge.home import Home
+from edge.home import database, schema
+from edge.home.state import Home
 from edge.learner import Learner
-from edge.retrain import Fitted
+from edge.learning import retrain
+from edge.learning.init import adopt
+from edge.learning.retrain import Fitted
+from edge.network.backbone import Backbone
 
 from .conftest import write_bundle, write_pictures
 

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.torture import crowd, faults, kills, operations, replay, shim, state
 from benchmarks.torture.device import Device
 from benchmarks.torture.replay import Disk, Kind
-from edge.backbone import RUNTIMES
-from edge.database import FILE
+from edge.home.database import FILE
+from edge.network.backbone import RUNTIMES
 
 pytestmark = pytest.mark.skipif(not any(r.installed for r in RUNTIMES), reason="no runtime is installed")
 needs_cc = pytest.mark.skipif(shim.compiler() is None, reason="there is no C compiler (cc)")

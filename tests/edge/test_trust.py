@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import bundle, cli, doctor
-from edge.adopt import adopt
 from edge.answers import Answer
-from edge.backbone import Backbone
-from edge.bundle import FactoryDomain
-from edge.database import FILE
-from edge.doctor import examine
-from edge.domain import Domain, look
-from edge.gate import Background
+from edge.bundle import archive
+from edge.bundle.archive import FactoryDomain
+from edge.care import doctor
+from edge.care.doctor import examine
+from edge.cli import app
+from edge.home.database import FILE
 from edge.learner import Learner
-from edge.preprocess import load
-from edge.region import Region
+from edge.learning.init import adopt
+from edge.network.backbone import Backbone
+from edge.picture.preprocess import load
+from edge.picture.region import Region
+from edge.unknown.domain import Domain, look
+from edge.unknown.gate import Background
 
 from .conftest import INFO, SIDE, write_bundle, write_pictures
 
@@ -33,7 +35,7 @@ Clock = Callable[[], datetime]
 def trusted_bundle(tmp_path_factory: pytest.TempPathFactory, network: Backbone, photo_folder: Path) -> Path:
     """The tiny bundle with a background of random pictures, and with the domain of its photos."""
     folder = tmp_path_factory.mktemp("trusted")
-    plain = bundle.read(write_bundle(folder / "plain.edge", network, photo_folder))
+    plain = archive.read(write_bundle(folder / "plain.edge", network, photo_folder))
     rng = np.random.default_rng(3)
     noise = [rng.integers(0, 256, (1 + i % 6, 1 + i % 5, 3), np.uint8) for i in range(200)]
     generic = np.stack([np.asarray(Image.fromarray(n).resize((SIDE, SIDE))) for n in noise])
@@ -43,7 +45,7 @@ def trusted_bundle(tmp_path_factory: pytest.TempPathFactory, network: Backbone, 
     manifest = dataclasses.replace(plain.manifest, background="200 random pictures")
     background = Background.of(network.embed(generic))
     path = folder / "trusted.edge"
-    bundle.write(path, manifest, models, plain.golden(), plain.examples(), background, domain)
+    archive.write(path, manifest, models, plain.golden(), plain.examples(), background, domain)
     return path
 
 
@@ -304,7 +306,7 @@ def test_json_says_unknown_with_a_null_label_and_nearest_only_on_request(
     def ask(*args: object) -> list[dict[str, object]]:
         monkeypatch.setattr("sys.argv", ["edge", "--home", str(learner.home), "--json", *map(str, args)])
         with pytest.raises(SystemExit):
-            cli.main()
+            app.main()
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     lines = ask("classify", new / "coins")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.turn import turn
+from edge.home.lock import turn
 
 
 def test_who_came_first_goes_first(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edge import cli
+from edge.cli import app
 
 SCRIPTS = Path(__file__).parent.parent.parent / "device_scripts"
 UNITS = ("edge-watch.service", "edge-retrain.service", "edge-retrain.timer")
@@ -35,7 +35,7 @@ def test_a_unit_runs_a_command_with_options_that_exist(unit: str) -> None:
     text = (SCRIPTS / unit).read_text()
     (line,) = re.findall(r"^ExecStart=/opt/edge-transfer/bin/edge (.+)$", text, re.MULTILINE)
     name, *options = line.split()
-    command = cli.cli.get_command(click.Context(cli.cli), name)
+    command = app.cli.get_command(click.Context(app.cli), name)
     assert command is not None, name
     known = {option for parameter in command.params for option in parameter.opts}
     assert {option for option in options if not option.startswith("$")} <= known

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.adopt import adopt
 from edge.answers import Answer, Verified
-from edge.database import FILE
+from edge.care.verify import verify
 from edge.errors import HomeError, HomeMissing
+from edge.home.database import FILE
+from edge.home.ours import own_bundles, put_own_bundles
+from edge.home.store import open_store
 from edge.learner import Learner
-from edge.ours import own_bundles, put_own_bundles
-from edge.store import open_store
-from edge.verify import verify
+from edge.learning.init import adopt
 
 from .conftest import write_pictures
 

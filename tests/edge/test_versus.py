@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import bundle, schema
-from edge.adopt import adopt
-from edge.bundle import FactoryExamples
-from edge.database import FILE
+from edge.bundle import archive
+from edge.bundle.archive import FactoryExamples
 from edge.errors import HomeError
+from edge.home import schema
+from edge.home.database import FILE
+from edge.home.store import open_store
 from edge.learner import Learner
-from edge.store import open_store
+from edge.learning.init import adopt
 
 from .conftest import COLOURS, write_pictures
 
@@ -170,10 +171,10 @@ def test_a_generation_of_an_older_program_is_compared_on_what_is_held_out_alone(
 
 
 def test_a_bundle_without_examples_of_its_own_is_no_trouble(tiny_bundle: Path, tmp_path: Path, pictures: Path) -> None:
-    opened = bundle.read(tiny_bundle)
+    opened = archive.read(tiny_bundle)
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
     few = FactoryExamples(*(part[:20] for part in vars(opened.examples()).values()))
-    bundle.write(tmp_path / "few.edge", opened.manifest, models, opened.golden(), few)
+    archive.write(tmp_path / "few.edge", opened.manifest, models, opened.golden(), few)
     with adopt(tmp_path / "home", tmp_path / "few.edge") as learner:
         for label in COLOURS:
             learner.teach(label, [pictures / label])

@@ -20,19 +20,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import camera as films
-from edge.adopt import adopt
-from edge.alike import Alike
 from edge.answers import Answer, Skipped
+from edge.camera import devices as films
+from edge.camera.folder import Folder, Journal, Notice
 from edge.errors import LabelError, SourceError
-from edge.folder import Folder, Journal, Notice
-from edge.hooks import Hook, Hooks
 from edge.learner import Learner
-from edge.photos import Frame
-from edge.region import Region
-from edge.smooth import Rule, Smoother
-from edge.uncertain import Uncertain, saved
-from edge.watch import Seen, Sight, watch
+from edge.learning.init import adopt
+from edge.picture.frame import Frame
+from edge.picture.region import Region
+from edge.picture.same import Alike
+from edge.watch.hooks import Hook, Hooks
+from edge.watch.loop import Seen, Sight, watch
+from edge.watch.smooth import Rule, Smoother
+from edge.watch.unsure import Uncertain, saved
 
 from .cameras import filming, jpeg, write_film
 from .conftest import PATIENCE, picture, write_bundle, write_pictures
@@ -137,7 +137,7 @@ def test_no_picture_is_missed_or_answered_twice_across_a_retrain_and_kills(home:
 def test_however_many_signals_come_and_whenever_stopping_never_hangs() -> None:
     program = """
 import signal, sys
-from edge.stop import Stop
+from edge.watch.stop import Stop
 
 inside = signals = 0
 
@@ -472,8 +472,8 @@ def test_a_program_is_told_labels_as_utf8_and_names_as_they_are(tmp_path: Path) 
     program = f"""
 import sys
 from pathlib import Path
-from edge.hooks import Hook, Hooks
-from edge.watch import Seen
+from edge.watch.hooks import Hook, Hooks
+from edge.watch.loop import Seen
 hooks = Hooks([Hook("鳥", (sys.executable, "-c", {script!r}))], Path("."))
 problems = hooks.run(Seen("caf\\udce9", "t", "鳥", False, 1.0, (), 1, 1.0, "鳥", True))
 assert not problems, problems

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from edge.answers import Skipped
-from edge.folder import Folder, Journal
-from edge.hooks import Hook, Hooks
+from edge.camera.folder import Folder, Journal
 from edge.learner import Learner
-from edge.photos import Frame
-from edge.smooth import Rule
-from edge.uncertain import Uncertain, saved
-from edge.watch import Sight
-from edge.watching import Listeners, Watched, keep_watching
+from edge.picture.frame import Frame
+from edge.watch.hooks import Hook, Hooks
+from edge.watch.loop import Sight
+from edge.watch.service import Listeners, Watched, keep_watching
+from edge.watch.smooth import Rule
+from edge.watch.unsure import Uncertain, saved
 
 from .cameras import filming, jpeg
 from .conftest import picture

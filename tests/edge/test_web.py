@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from edge import web
+from edge.camera import web
+from edge.camera.folder import Journal, Notice
+from edge.camera.source import open_source
 from edge.errors import SourceError, SourceRefused
-from edge.folder import Journal, Notice
-from edge.photos import Frame
-from edge.source import open_source
+from edge.picture.frame import Frame
 
 from .cameras import jpeg
 from .conftest import picture
@@ -241,7 +241,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
 
 
 def test_nothing_of_http_is_loaded_before_such_an_address_is_opened() -> None:
-    script = "import sys, edge.source; print(' '.join(sys.modules))"
+    script = "import sys, edge.camera.source; print(' '.join(sys.modules))"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"requests", "urllib3", "http.client"} & set(child.stdout.split())
 

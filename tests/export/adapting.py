@@ -31,7 +31,8 @@ def tiny_trunk(*_: object) -> object:
 
 def enter_tiny(patch: pytest.MonkeyPatch) -> None:
     """Enter it into the table of backbones, as `tiny`; so small a network learns at larger rates."""
-    from export import backbones, strategies
+    from export.adapt import strategies
+    from export.network import backbones
 
     row = backbones.Backbone("tiny", "tiny", 16, 0, 0, size=SIZE)
     patch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "tiny": row})

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from export.backbones import Loaded
-    from export.build import Built
+    from export.bundle.build import Built
+    from export.network.backbones import Loaded
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -52,7 +52,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from export.sample import write_sample
+    from export.photos.sample import write_sample
 
     folder = tmp_path_factory.mktemp("sample") / "surfaces"
     write_sample(folder)
@@ -61,7 +61,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def embedded() -> Loaded:
-    from export.backbones import load
+    from export.network.backbones import load
 
     return load("embedded")
 
@@ -69,7 +69,7 @@ def embedded() -> Loaded:
 @pytest.fixture(scope="session")
 def built(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The sample's photos, built with the embedded backbone for both runtimes in both precisions."""
-    from export.build import Plan, build
+    from export.bundle.build import Plan, build
 
     output = tmp_path_factory.mktemp("built") / "surfaces.edge"
     return build(Plan(sample / "photos", output, created="2026-01-01T00:00:00+00:00"), Listener())
@@ -77,7 +77,7 @@ def built(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="session")
 def golden() -> NDArray[np.uint8]:
-    from export.parity import golden_images
+    from export.convert.parity import golden_images
 
     return golden_images(224)
 
@@ -88,7 +88,7 @@ def tiny() -> nn.Module:
     import torch
     from torch import nn
 
-    from export.embedder import embedder
+    from export.network.embedder import embedder
 
     torch.manual_seed(0)
     return embedder(
@@ -105,8 +105,8 @@ def tiny() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def tiny_files(tiny: nn.Module) -> dict[str, bytes]:
-    from export.to_onnx import to_onnx
-    from export.to_tflite import to_tflite
+    from export.convert.to_onnx import to_onnx
+    from export.convert.to_tflite import to_tflite
 
     return {"onnx": to_onnx(tiny, 32), "tflite": to_tflite(tiny, 32)}
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export import strategies
-from export.augment import Augment
-from export.dataset import find_photos
-from export.embedder import embedder
-from export.material import embed_rows, measure, read_material
-from export.split import group_photos, split_groups
-from export.spread import spread
-from export.train import Task, train
+from export.adapt import strategies
+from export.adapt.processes import spread
+from export.adapt.train import Task, train
+from export.network.embedder import embedder
+from export.photos.augment import Augment
+from export.photos.folders import find_photos
+from export.photos.material import embed_rows, measure, read_material
+from export.photos.split import group_photos, split_groups
 from tests.export.adapting import RATE, SIZE, tiny_trunk
 
 

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.adopt import adopt
 from edge.errors import BundleError, DatasetError
-from export import adapted, build
-from export.adapt import Adapted, Plan, adapt
-from export.build import Built
-from export.material import Measured
-from export.outcome import Outcome, choose
-from export.spread import Spread
-from export.strategies import STRATEGIES
+from edge.learning.init import adopt
+from export.adapt.outcome import Outcome, choose
+from export.adapt.processes import Spread
+from export.adapt.run import Adapted, Plan, adapt
+from export.adapt.strategies import STRATEGIES
+from export.bundle import adapted, build
+from export.bundle.build import Built
+from export.photos.material import Measured
 from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
 from tests.export.conftest import Listener
 
@@ -137,7 +137,7 @@ def test_training_beats_random_features_where_there_is_something_to_learn(auto: 
 
 
 def test_auto_does_not_try_taps_on_few_photos(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from export import taps
+    from export.network import taps
 
     monkeypatch.setattr(taps, "EVERY", 1)
     photos, listener = striped_photos(tmp_path / "few", 29), Listener()
@@ -157,7 +157,7 @@ def test_a_network_with_too_few_blocks_has_no_taps(plan: Plan) -> None:
 def test_time_is_kept_and_what_did_not_fit_is_said(
     plan: Plan, minutes: float, enough_for: str, too_little_for: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from export import taps
+    from export.network import taps
 
     monkeypatch.setattr(taps, "EVERY", 1)
     ticks = iter(range(10**9))  # a second a look at the clock: a slow machine
@@ -230,7 +230,7 @@ def test_where_nothing_was_trained_nothing_is_marked(plan: Plan) -> None:
 
 
 def test_with_taps_the_network_stays_and_every_photo_counts(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    from export import taps
+    from export.network import taps
 
     monkeypatch.setattr(taps, "EVERY", 1)  # the tiny network has three blocks
     result = run(replace(plan, strategy="taps"))
@@ -260,8 +260,8 @@ def test_taps_are_judged_by_the_photos_that_are_not_held_out(gain: float, kept: 
 
 def test_photos_of_a_group_are_left_out_together(tmp_path: Path) -> None:
     """Each photo twice under another name: left out alone, its twin would give it away."""
-    from export.dataset import find_photos
-    from export.material import measure, read_material
+    from export.photos.folders import find_photos
+    from export.photos.material import measure, read_material
 
     photos = striped_photos(tmp_path / "photos", 12)
     for path in sorted(photos.glob("*/*.png")):
@@ -361,7 +361,7 @@ def test_a_channel_moves_in_proportion_to_its_size() -> None:
     """As norms folded into weights leave them: one channel is a hundred times the other."""
     import torch
 
-    from export.train import _scale
+    from export.adapt.train import _scale
 
     weight = torch.tensor([[3.0, -4.0], [0.03, 0.04]])
     torch.testing.assert_close(_scale(weight), torch.tensor([[12.5**0.5], [12.5**0.5 / 100]]))
@@ -375,13 +375,13 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
 ) -> None:
     import torch
 
-    from export.augment import Augment
-    from export.dataset import find_photos
-    from export.embedder import embedder
-    from export.feed import Maps, Pixels
-    from export.material import read_material
-    from export.strategies import last_stage
-    from export.train import _rest
+    from export.adapt.feed import Maps, Pixels
+    from export.adapt.strategies import last_stage
+    from export.adapt.train import _rest
+    from export.network.embedder import embedder
+    from export.photos.augment import Augment
+    from export.photos.folders import find_photos
+    from export.photos.material import read_material
 
     material = read_material(find_photos(striped_photos(tmp_path / "photos", 4)), 32, lambda *_: None)
     torch.manual_seed(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.augment import Augment
+from export.photos.augment import Augment
 
 SQUARES = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), dtype=np.uint8)
 STILL = {"area": (1.0, 1.0), "aspect": 1.0, "tilt": 0.0, "light": 0.0}

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 from edge.errors import BundleError
-from export import backbones, data_wheel, timm_networks
-from export.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load
-from export.data_wheel import DataWheel
-from export.embedder import IMAGENET, blocks, embedder, state
-from export.parity import golden_images
-from export.state_dict import read_state_dict
+from export.convert.parity import golden_images
+from export.network import backbones, data_wheel, timm_networks
+from export.network.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load
+from export.network.data_wheel import DataWheel
+from export.network.embedder import IMAGENET, blocks, embedder, state
+from export.network.state_dict import read_state_dict
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -40,7 +40,7 @@ def test_the_table_states_what_the_network_is(name: str) -> None:
 @pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2_x1_0", "mnasnet1_0", "squeezenet1_1"])
 def test_the_embedding_is_what_torchvision_pools(name: str) -> None:
     """Differential: torchvision's own forward, stopped before the classifier."""
-    from export.torchvision_shim import torchvision_models
+    from export.network.torchvision_shim import torchvision_models
 
     network = getattr(torchvision_models(), name)(weights=None).eval()
     trunk = backbones._trunk(BACKBONES[name])
@@ -174,7 +174,7 @@ def test_a_trunk_alone_is_not_the_embedded_backbone(tmp_path: Path, embedded: Lo
 
 
 def test_a_checkpoint_may_bring_its_classifier_or_not(tmp_path: Path) -> None:
-    from export.torchvision_shim import torchvision_models
+    from export.network.torchvision_shim import torchvision_models
 
     whole = torchvision_models().squeezenet1_1(weights=None).state_dict()
     trunk_only = {key: tensor for key, tensor in whole.items() if key.startswith("features.")}
@@ -233,7 +233,7 @@ def test_a_bad_weights_file_is_refused_in_one_line(tmp_path: Path, monkeypatch: 
 
 
 def test_a_failed_download_names_the_way_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from export.torchvision_shim import torchvision_models
+    from export.network.torchvision_shim import torchvision_models
 
     torchvision_models()
     from torchvision.models import _api
@@ -261,7 +261,7 @@ def test_the_shared_imagenet_weights_know_what_they_see(shared: Path) -> None:
     loaded = load("mobilenet_v2", str(shared / "weights" / "mobilenet_v2_imagenet.pth"))
     from PIL import Image
 
-    from edge.preprocess import load as load_photo
+    from edge.picture.preprocess import load as load_photo
 
     every = sorted((shared / "data" / "hymenoptera2" / "val").glob("*/*"))
     photos = [path for path in every if Image.open(path).size in ((384, 256), (256, 384), (320, 256))][:6]

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge.backbone import find_runtime, open_backbone
+from edge.bundle.manifest import BackboneInfo
 from edge.errors import DatasetError
-from edge.gate import Background
-from edge.manifest import BackboneInfo
-from export.background import FILE, Generic, of_folder, save, shipped
+from edge.network.backbone import find_runtime, open_backbone
+from edge.unknown.gate import Background
+from export.bundle.background import FILE, Generic, of_folder, save, shipped
 
 if TYPE_CHECKING:
-    from export.backbones import Loaded
-    from export.build import Built
+    from export.bundle.build import Built
+    from export.network.backbones import Loaded
 
 
 INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
 
 
 def test_the_background_that_ships_is_of_the_weights_that_ship(embedded: Loaded) -> None:
-    from export.build import fingerprint
+    from export.bundle.build import fingerprint
 
     found = shipped(fingerprint(embedded.embedder, embedded.backbone.size))
-    assert found is not None, "new weights need a new background: python -m export.background"
+    assert found is not None, "new weights need a new background: python -m export.bundle.background"
     assert found.background.mean.shape == (embedded.backbone.embedding,)
     assert "photos" in found.source
     assert FILE.stat().st_size < 300_000
@@ -44,10 +44,10 @@ def test_a_bundle_holds_background_and_domain_and_says_whose(built: Built) -> No
 
 def test_another_pattern_is_unknown_and_another_frame_of_the_same_is_not(built: Built, sample: Path) -> None:
     """The sample's three surfaces, through the whole gate: its coins were never taught."""
-    from edge.fit import Examples
-    from edge.gate import Judge
-    from edge.gate_fit import fit_gate
-    from edge.preprocess import load
+    from edge.head.fit import Examples
+    from edge.picture.preprocess import load
+    from edge.unknown.fit_gate import fit_gate
+    from edge.unknown.gate import Judge
 
     manifest, examples = built.bundle.manifest, built.bundle.examples()
     background = built.bundle.background()

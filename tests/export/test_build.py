@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import edge.bundle
-from edge.backbone import find_runtime, measure_parity, open_backbone
+import edge.bundle.archive
 from edge.errors import BundleError, DatasetError, ParityError
-from export.backbones import BACKBONES, Loaded
-from export.build import Built, Plan, build
-from export.parity import embed_with_torch
+from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from export.bundle.build import Built, Plan, build
+from export.convert.parity import embed_with_torch
+from export.network.backbones import BACKBONES, Loaded
 
 CREATED = "2026-01-01T00:00:00+00:00"
 
@@ -62,7 +62,7 @@ def test_tflite_runtime_on_numpy_1_agrees(built: Built, tmp_path: Path) -> None:
         pytest.skip("needs a Python with tflite-runtime: .venv-device, or EDGE_DEVICE_PYTHON")
     program = (
         "import sys\n"
-        "from edge import backbone, bundle\n"
+        "from edge.network import backbone; from edge.bundle import archive as bundle\n"
         "opened = bundle.read(sys.argv[1]); golden = opened.golden(); runtime = backbone.RUNTIMES[2]\n"
         "for model in opened.manifest.models:\n"
         "    if model.format == 'tflite':\n"
@@ -81,9 +81,9 @@ def test_tflite_runtime_on_numpy_1_agrees(built: Built, tmp_path: Path) -> None:
 
 def test_the_three_surfaces_are_told_apart(built: Built, sample: Path) -> None:
     """The head that a device would fit from the shipped examples, on frames whose pixels it never saw."""
-    from edge.evaluate import evaluate
-    from edge.fit import Examples, fit
-    from edge.preprocess import load
+    from edge.head.fit import Examples, fit
+    from edge.metrics.evaluate import evaluate
+    from edge.picture.preprocess import load
 
     manifest, examples = built.bundle.manifest, built.bundle.examples()
     head = fit(Examples(examples.embeddings, tuple(manifest.labels[i] for i in examples.labels))).head
@@ -113,7 +113,7 @@ def test_a_file_that_strays_is_not_shipped(
     sample: Path, built: Built, tmp_path: Path, listener: Any, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exporter gone wrong: the refusal says by how much, and the older bundle stays."""
-    from export import build as module
+    from export.bundle import build as module
 
     shutil.copytree(sample / "photos", tmp_path / "photos")
     shutil.copy(built.bundle.path, tmp_path / "surfaces.edge")
@@ -205,7 +205,7 @@ def test_every_backbone_is_exported_and_proved(
 @pytest.fixture
 def tiny_backbone(tiny: object, monkeypatch: pytest.MonkeyPatch) -> str:
     """Enter the tiny network into the table."""
-    from export import backbones
+    from export.network import backbones
 
     row = backbones.Backbone("tiny", "tiny", 12, 0, 0, size=32)
     monkeypatch.setattr(backbones, "load", lambda *_: Loaded(row, tiny, "a test", "none"))  # type: ignore[arg-type]
@@ -223,4 +223,4 @@ def _tiny_plan(folder: Path, backbone: str) -> Plan:
 
 
 def test_reading_back_gives_what_was_built(built: Built) -> None:
-    assert edge.bundle.read(built.bundle.path).manifest == built.bundle.manifest
+    assert edge.bundle.archive.read(built.bundle.path).manifest == built.bundle.manifest

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.build import Built, Plan, build
+from export.bundle.build import Built, Plan, build
 from tests.export.test_cli import run
 from tests.export.test_own_model import CREATED, model, write
 

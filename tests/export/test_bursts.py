@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.bursts import Bursts, find_bursts
+from export.photos.bursts import Bursts, find_bursts
 
 if TYPE_CHECKING:
-    from export.build import Built
+    from export.bundle.build import Built
 
 Floats = NDArray[np.float32]
 D = 64
@@ -105,8 +105,8 @@ def test_the_sample_photos_are_no_bursts(built: Built, sample: Path) -> None:
 
 @pytest.mark.parametrize("name", ["flowers5", "hymenoptera2", "trashnet6"])
 def test_other_peoples_photos_are_no_bursts(built: Built, shared: Path, name: str) -> None:
-    from edge.backbone import find_runtime, open_backbone
-    from edge.photos import embed
+    from edge.network.backbone import find_runtime, open_backbone
+    from edge.network.photos import embed
 
     labels = sorted(path.name for path in (shared / "data" / name / "train").iterdir())[:3]
     paths = [p for label in labels for p in sorted((shared / "data" / name / "train" / label).glob("*.jpg"))[:20]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edge.errors import BundleError
-from export import checkpoint
+from export.adapt import checkpoint
 
 
 class Evil:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from export.backbones import BACKBONES
-from export.build import Built
+from export.bundle.build import Built
 from export.cli import main
+from export.network.backbones import BACKBONES
 
 
 def run(

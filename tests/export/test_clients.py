@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, defs, helper
 from PIL import Image
 
-from edge.backbone import find_runtime, open_backbone
-from edge.classifier_file import as_list
-from edge.graft import OUTPUT, graft
-from export import quantize
-from export.backbones import BACKBONES, load
-from export.build import Built
-from export.parity import golden_images
-from export.portable import KEPT, portable
-from export.to_onnx import to_onnx
-from export.to_tflite import to_tflite
+from edge.learning.classifier_file import as_list
+from edge.modelfile.graft import OUTPUT, graft
+from edge.network.backbone import find_runtime, open_backbone
+from export.bundle.build import Built
+from export.convert import quantize
+from export.convert.parity import golden_images
+from export.convert.portable import KEPT, portable
+from export.convert.to_onnx import to_onnx
+from export.convert.to_tflite import to_tflite
+from export.network.backbones import BACKBONES, load
 from tests.export.clients import CLIENTS, answers_of, python_of
 
 LABELS = ["2 euro", "café", "日本", "🍄 amanita"]  # sorted, as they are compared
@@ -108,7 +108,7 @@ def static() -> dict[str, bytes]:
     import torch
     from torch import nn
 
-    from export.embedder import embedder
+    from export.network.embedder import embedder
 
     torch.manual_seed(0)
     trunk = nn.Sequential(

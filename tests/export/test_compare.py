@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge.errors import BundleError
-from export import compare as module
-from export.baselines import Baselines, loo_right, tiny_pixels
-from export.compare import Candidate, advise, compare, plot
-from export.material import clearly_better
+from export.compare import rank as module
+from export.compare.baselines import Baselines, loo_right, tiny_pixels
+from export.compare.rank import Candidate, advise, compare, plot
+from export.photos.material import clearly_better
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 
 

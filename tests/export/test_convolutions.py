@@ -12,13 +12,13 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from edge.backbone import find_runtime, measure_parity, open_backbone
-from export import convolutions as module
-from export.convolutions import round_onnx, round_tflite
-from export.parity import golden_images
-from export.rounding import Inputs
-from export.to_onnx import to_onnx
-from export.to_tflite import to_tflite
+from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from export.convert import convolutions as module
+from export.convert.convolutions import round_onnx, round_tflite
+from export.convert.parity import golden_images
+from export.convert.rounding import Inputs
+from export.convert.to_onnx import to_onnx
+from export.convert.to_tflite import to_tflite
 
 PHOTOS = golden_images(32, 16, seed=1)
 GOLDEN = golden_images(32)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge.errors import DatasetError
-from export import cli
-from export.dataset import find_photos, hold_out, pick_calibration, read_pixels
-from export.material import read_material
+from export.cli import app
+from export.photos.folders import find_photos, hold_out, pick_calibration, read_pixels
+from export.photos.material import read_material
 from tests.edge.conftest import DATA
 from tests.edge.kinds import WRITERS, Writer, write
 
@@ -114,7 +114,7 @@ def test_build_counts_every_kind_of_file(tmp_path: Path, writer: Writer, capsys:
     write(writer, tmp_path / "in" / "cup")
     model = ["--model", str(DATA / "tiny.onnx")]
     bundle = ["-o", str(tmp_path / "out.edge"), "--json"]
-    code = cli.cli.main(["build", str(tmp_path / "in"), *model, *bundle], standalone_mode=False)
+    code = app.cli.main(["build", str(tmp_path / "in"), *model, *bundle], standalone_mode=False)
     answer = json.loads(capsys.readouterr().out)
     why = writer.left or writer.unread
     assert answer["counted"]["seen"] == 7
@@ -135,16 +135,16 @@ def test_a_class_without_a_readable_photo_is_told_with_its_own_reason(tmp_path: 
 
 
 def test_what_a_sample_leaves_out_is_counted(photo_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from export import compare
+    from export.compare import rank
 
-    monkeypatch.setattr(compare, "PHOTOS", 4)
-    some = compare._some(find_photos(photo_folder(cup=5, plate=5)), 0)
+    monkeypatch.setattr(rank, "PHOTOS", 4)
+    some = rank._some(find_photos(photo_folder(cup=5, plate=5)), 0)
     assert len(some.paths) == 4
     assert [one.reason for one in some.left] == ["not-asked"] * 6
 
 
 def test_pretraining_on_a_folder_counts_what_it_left_out(photo_folder: Folder) -> None:
-    from export.pictures import Pictures
+    from export.pretrain.views import Pictures
 
     folder = photo_folder(cup=2, plate=2)
     (folder / "cup" / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")

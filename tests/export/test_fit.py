@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge import photos
-from edge.manifest import FITS, BackboneInfo
-from export import adapted
-from export.adapted import Adaptation
-from export.build import fingerprint, short_side
+from edge.bundle.manifest import FITS, BackboneInfo
+from edge.network import photos
+from export.bundle import adapted
+from export.bundle.adapted import Adaptation
+from export.bundle.build import fingerprint, short_side
 from export.cli import main
-from export.cut_off import CutOff, cut_off, warning
-from export.dataset import read_pixels
-from export.material import read_material
+from export.photos.cut_off import CutOff, cut_off, warning
+from export.photos.folders import read_pixels
+from export.photos.material import read_material
 
 SIZE = 32
 
@@ -53,7 +53,7 @@ class Seeing:
 def test_build_adapt_and_the_device_see_the_same_pixels(
     tmp_path: Path, fit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from export.dataset import find_photos
+    from export.photos.folders import find_photos
 
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # one worker, so that the order is that of the files
     found = find_photos(panoramas(tmp_path / "photos", 2))

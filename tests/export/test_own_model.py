@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import BundleError
-from export.build import Plan, build
-from export.own_model import check_embeddings, read_own_model
+from export.bundle.build import Plan, build
+from export.convert.own_model import check_embeddings, read_own_model
 
 CREATED = "2026-01-01T00:00:00+00:00"
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
@@ -89,7 +89,7 @@ def test_a_tflite_model_whose_weights_are_not_numbers_is_refused_by_tensor(tmp_p
 
     import torch
 
-    from export.to_tflite import to_tflite
+    from export.convert.to_tflite import to_tflite
 
     broken = copy.deepcopy(tiny)
     with torch.no_grad():

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.errors import ParityError
-from export.parity import embed_with_torch, golden_images, prove_everywhere, worst
-from export.to_onnx import to_onnx
+from export.convert.parity import embed_with_torch, golden_images, prove_everywhere, worst
+from export.convert.to_onnx import to_onnx
 
 
 def test_golden_pictures_are_the_same_every_time(golden: NDArray[np.uint8]) -> None:

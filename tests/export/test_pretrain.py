@@ -17,10 +17,10 @@ pytest.importorskip("torch")
 import torch
 
 from edge.errors import BundleError, DatasetError
-from export.cli import cli
-from export.pictures import NO_LABEL, Pictures, draw
-from export.pretrain import Recipe, Report, Teacher, pretrain
-from export.spread import Spread
+from export.adapt.processes import Spread
+from export.cli.app import cli
+from export.pretrain.distil import Recipe, Report, Teacher, pretrain
+from export.pretrain.views import NO_LABEL, Pictures, draw
 
 ALONE = Spread(0, 1, "cpu")
 RECIPE = Recipe(size=32, steps=6, batch=8, rate=1e-3, seed=5)
@@ -41,7 +41,7 @@ def sources() -> list[Pictures]:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     """An untrained MobileNetV2 with its classifier."""
-    from export.torchvision_shim import torchvision_models
+    from export.network.torchvision_shim import torchvision_models
 
     torch.manual_seed(1)
     file = tmp_path_factory.mktemp("teacher") / "teacher.pth"
@@ -178,7 +178,7 @@ def test_without_labels_or_teacher_there_is_nothing_to_learn(sources: list[Pictu
 
 
 def test_the_weights_that_are_written_make_a_backbone(sources: list[Pictures], tmp_path: Path) -> None:
-    from export import backbones
+    from export.network import backbones
 
     np.savez(tmp_path / "small.npz", images=sources[0].images, labels=sources[0].labels)
     output = tmp_path / "w.safetensors"
@@ -196,9 +196,9 @@ def test_two_processes_learn_the_same_from_one_batch_each_its_half(sources: list
     program = f"""
 from pathlib import Path
 import torch
-from export.pictures import Pictures
-from export.pretrain import Recipe, pretrain, save_weights
-from export.spread import spread
+from export.pretrain.views import Pictures
+from export.pretrain.distil import Recipe, pretrain, save_weights
+from export.adapt.processes import spread
 torch.set_num_threads(1)
 with spread() as here:
     assert here.world == 2

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from edge.backbone import find_runtime, measure_parity, open_backbone
-from export import data_wheel
-from export import quantize as module
-from export.backbones import BACKBONES, load
-from export.convolutions import round_onnx, round_tflite
-from export.dataset import read_pixels
-from export.embedder import embedder
-from export.parity import golden_images
-from export.quantize import quantize, signal_to_noise
-from export.to_onnx import to_onnx
-from export.to_tflite import to_tflite
+from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from export.convert import quantize as module
+from export.convert.convolutions import round_onnx, round_tflite
+from export.convert.parity import golden_images
+from export.convert.quantize import quantize, signal_to_noise
+from export.convert.to_onnx import to_onnx
+from export.convert.to_tflite import to_tflite
+from export.network import data_wheel
+from export.network.backbones import BACKBONES, load
+from export.network.embedder import embedder
+from export.photos.folders import read_pixels
 
 PHOTOS = golden_images(32, 16, seed=1)
 GOLDEN = golden_images(32)

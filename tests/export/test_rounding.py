@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from export.rounding import DEAD, LEVELS, Inputs, Rounded, Shape, round_weights
+from export.convert.rounding import DEAD, LEVELS, Inputs, Rounded, Shape, round_weights
 
 POINTWISE = Shape(1, (1, 1), (1, 1), (0, 0, 0, 0))
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from edge.errors import DatasetError, RuntimeMissing
-from export import sample as module
-from export.sample import write_sample
+from export.photos import sample as module
+from export.photos.sample import write_sample
 
 
 def test_the_sample_has_photos_to_build_to_teach_and_to_test(sample: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge import bundle
+from edge.bundle import archive
+from edge.bundle.signature import read_key, verify
 from edge.errors import SignatureError
-from edge.signature import read_key, verify
-from export.build import Built
-from export.check import check
-from export.sign import sign
+from export.bundle.build import Built
+from export.bundle.check import check
+from export.bundle.sign import sign
 
 WHEN = "2026-11-24T08:00:00+00:00"
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
@@ -36,7 +36,7 @@ def test_a_bundle_is_signed_and_checked(copy: Path, tmp_path: Path) -> None:
     public = read_key(f"{key}.pub")
     assert verify(signed.text, signed.signature or b"", [public]) == public
     assert check(copy).signer == public
-    assert bundle.read(copy).manifest.signed == WHEN
+    assert archive.read(copy).manifest.signed == WHEN
 
 
 def test_a_key_with_a_passphrase_asks_for_it(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

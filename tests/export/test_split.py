@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge.errors import DatasetError
-from export.split import check_grouping, group_photos, in_groups, lone_labels, split_groups
+from export.photos.split import check_grouping, group_photos, in_groups, lone_labels, split_groups
 
 photos = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=12, max_size=80)
 

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edge.errors import BundleError
-from export.backbones import load
-from export.embedder import check_answers
-from export.state_dict import read_state_dict
+from export.network.backbones import load
+from export.network.embedder import check_answers
+from export.network.state_dict import read_state_dict
 from tests.export.adapting import enter_tiny, tiny_trunk, tiny_weights
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 14187654\n"
@@ -171,7 +171,7 @@ def test_numbers_that_get_lost_on_the_way_are_told_with_their_layer(tmp_path: Pa
 def test_weights_of_another_network_are_sent_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --backbone the default is tried: the message must not blame a name that was never given."""
     monkeypatch.undo()
-    from export.torchvision_shim import torchvision_models
+    from export.network.torchvision_shim import torchvision_models
 
     torch.save(torchvision_models().squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
     with pytest.raises(BundleError, match=r"used unless --backbone names another.*give --backbone squeezenet1_1"):

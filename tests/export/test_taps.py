@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from edge.gate import Background
-from export import backbones
-from export.embedder import dimension, embedder, state
-from export.pretrain import save_weights
-from export.taps import SHARE, every_third, settle, whiten
+from edge.unknown.gate import Background
+from export.network import backbones
+from export.network.embedder import dimension, embedder, state
+from export.network.taps import SHARE, every_third, settle, whiten
+from export.pretrain.distil import save_weights
 from tests.export.adapting import tiny_trunk
 
 PARTS = (8, 8, 16)  # of the tiny network's embedding with one tap

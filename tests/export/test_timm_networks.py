@@ -12,20 +12,20 @@ import requests
 import torch
 
 from edge.errors import BundleError
-from export import backbones, timm_networks
-from export.adapt import Plan as AdaptPlan
-from export.adapt import adapt
-from export.backbones import load
-from export.build import Plan, build
-from export.embedder import blocks, embedder
-from export.frozen import freeze
-from export.parity import embed_with_torch, golden_images, prove_everywhere
-from export.pictures import Pictures
-from export.pretrain import Recipe, Teacher, pretrain
-from export.spread import spread
-from export.strategies import last_stage
-from export.to_onnx import to_onnx
-from export.to_tflite import to_tflite
+from export.adapt.processes import spread
+from export.adapt.run import Plan as AdaptPlan
+from export.adapt.run import adapt
+from export.adapt.strategies import last_stage
+from export.bundle.build import Plan, build
+from export.convert.frozen import freeze
+from export.convert.parity import embed_with_torch, golden_images, prove_everywhere
+from export.convert.to_onnx import to_onnx
+from export.convert.to_tflite import to_tflite
+from export.network import backbones, timm_networks
+from export.network.backbones import load
+from export.network.embedder import blocks, embedder
+from export.pretrain.distil import Recipe, Teacher, pretrain
+from export.pretrain.views import Pictures
 
 SIZE = 64
 CREATED = "2026-01-01T00:00:00+00:00"
@@ -205,16 +205,16 @@ def test_compare_tries_each_network_at_its_own_size_and_a_fixed_one_at_no_other(
 ) -> None:
     from click.testing import CliRunner
 
-    from export import compare
-    from export.cli import cli
+    from export.cli.app import cli
+    from export.compare import rank
 
     asked: list[int] = []
 
-    def note(_folder: Path, candidates: list[compare.Candidate], *_: object) -> None:
+    def note(_folder: Path, candidates: list[rank.Candidate], *_: object) -> None:
         asked.extend(candidate.size for candidate in candidates)
         raise BundleError("enough")
 
-    monkeypatch.setattr(compare, "compare", note)
+    monkeypatch.setattr(rank, "compare", note)
     CliRunner().invoke(cli, ["compare", str(photo_folder(cup=2, plate=2)), "--backbone", f"timm:{name}=random"])
     assert asked == ([224] if backbones.find(f"timm:{name}").fixed else [224, 160])
 

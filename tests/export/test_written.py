@@ -17,9 +17,9 @@ import pytest
 
 from edge.errors import BundleError, DatasetError
 from edge.files import replacing
-from export.build import Built
-from export.sample import write_sample
-from export.unfinished import check_output
+from export.adapt.resume import check_output
+from export.bundle.build import Built
+from export.photos.sample import write_sample
 from export.written import DRAWING, check_bundle, check_drawing, check_log, check_weights
 from tests.export.test_cli import run
 
@@ -115,7 +115,7 @@ def test_a_disk_that_refuses_is_told_with_the_files_name(tmp_path: Path) -> None
         "from pathlib import Path\n"
         "from edge.files import replacing\n"
         "import torch\n"
-        "from export import checkpoint\n"
+        "from export.adapt import checkpoint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
         "    if sys.argv[2] == 'checkpoint': checkpoint.save(Path(sys.argv[1]), {'a': torch.ones(9999)})\n"

@@ -1,0 +1,254 @@
+"""`audit`: what is wrong with the examples taught here, and what to teach next, each with the command that mends it.
+
+Brings together `suspects` (wrong labels, repeated pictures), `judge` (accuracy, confusion) and `curve` (what more is
+worth) over a home. It changes nothing.
+"""
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Advice, Audited, Guess, LearningCurve, Repeated, Skipped, Suspect, Thin, Unsure, rows
+from edge.audit.curve import Curve, learning_curve
+from edge.audit.suspects import Suspicions, contradictions, near_duplicates, nearness, suspicions
+from edge.errors import ImageError, NotEnough
+from edge.head.fit import Examples, groups_of
+from edge.head.linear import unit
+from edge.home.factory import factory_examples, named_examples
+from edge.metrics.left_out import judge
+from edge.metrics.unmeasured import ENOUGH
+from edge.network import photos
+from edge.picture import preprocess
+from edge.system.filename import quoted, restored
+from edge.system.memory import give_back
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+    from edge.home.store import Example
+
+MOST = 4096  # examples looked at: the newest
+ODDS = 3.0  # how much more probable another label must be for the taught one to be likely wrong: half of these are
+ADVICE = 3  # labels that are worth most
+UNSURE = 12  # pictures proposed to be taught
+ENOUGH_SURE = 0.9  # probability from which a picture is not worth teaching
+SEED = 0  # of the parts that the learning curve is measured on
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The answer, and what a page shows besides.
+
+    Args:
+        answer: what the command says.
+        examples: those looked at.
+        suspicions: what held-out answers say of them; None if there is none.
+        curve: the learning curve, if it could be measured.
+    """
+
+    answer: Audited
+    examples: "Sequence[Example]"
+    suspicions: Suspicions | None
+    curve: Curve | None
+
+
+def audit(
+    home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skipped] = (), watched: Path | None = None
+) -> Audit:
+    """Look through the examples taught here.
+
+    Args:
+        home: the home.
+        unsure, unreadable, watched: passed on to the answer.
+
+    Raises:
+        NotEnough: nothing was taught here yet, or there are fewer than two labels.
+    """
+    give_back()
+    start = time.perf_counter()
+    taught = home.store.examples("NOT held_out")
+    if not taught:
+        raise NotEnough("nothing was taught here yet; teach some: edge teach LABEL PICTURES")
+    left, taught = len(taught[:-MOST]), taught[-MOST:]
+    bundled, names = factory_examples(home.bundle, home.store)
+    factory = named_examples(bundled, names)
+    local = Examples(
+        home.store.embeddings([e.id for e in taught], home.info.dimension),
+        tuple(e.label for e in taught),
+        tuple(e.session for e in taught),
+    )
+    found = suspicions(local, factory)
+    sessions = (*local.sessions, *factory.sessions)
+    judged = judge(found.result, local.labels, factory.labels, factory.counts > 0, sessions)
+    rng = np.random.default_rng(SEED)
+    curve = learning_curve(local, found.result, rng, factory)
+    answer = Audited(
+        examples=len(taught),
+        not_looked_at=left,
+        factory_examples=len(factory),
+        loo_accuracy=judged.accuracy,
+        loo_interval=judged.interval,
+        note=judged.note,
+        unmeasured=judged.unmeasured,
+        scope=judged.scope,
+        labels=found.result.head.labels,
+        confusion=rows(judged.confusion),
+        suspects=tuple(_suspects(taught, found)),
+        contradictions=tuple(_contradictions(taught, local, found)),
+        repeated=tuple(_repeated(taught, local)),
+        thin=tuple(_thin(local, factory)),
+        curve=None if curve is None else _plain(curve),
+        advice=tuple(_advice(local, curve, rng)) if curve else (),
+        unsure=tuple(unsure),
+        review=f"edge review {quoted(watched)}" if watched and unsure else None,
+        unreadable=tuple(unreadable),
+        page=None,
+        milliseconds=1000 * (time.perf_counter() - start),
+    )
+    return Audit(answer, taught, found, curve)
+
+
+def least_sure(
+    pictures: Sequence[Path],
+    embeddings: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    unknown: Sequence[bool],
+    labels: Sequence[str],
+) -> list[Unsure]:
+    """Choose the pictures that a head is least sure of, none nearly the same as another of them; unknown ones first.
+
+    Args:
+        pictures: n files.
+        embeddings: (n, D) of them, raw.
+        probabilities: (n, C) the head's.
+        unknown: n, whether each is called unknown.
+        labels: C names.
+
+    Source: Scheffer, Decomain, Wrobel, "Active Hidden Markov Models for Information Extraction", IDA 2001 (the margin
+    between the two likeliest labels).
+    """
+    if not len(pictures):
+        return []
+    x = unit(embeddings)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
+    top = np.take_along_axis(probabilities, best, axis=1)
+    near, strange = 1 - nearness(x), np.array(unknown, bool)
+    chosen: list[int] = []
+    for row in np.argsort(np.where(strange, -1.0, top[:, 0] - top[:, 1]), kind="stable"):
+        worth = strange[row] or top[row, 0] < ENOUGH_SURE
+        if worth and len(chosen) < UNSURE and (not chosen or (x[chosen] @ x[row]).max() < near):
+            chosen.append(int(row))
+    return [
+        Unsure(
+            str(pictures[row]),
+            bool(strange[row]),
+            tuple(Guess(labels[c], float(probabilities[row, c])) for c in best[row]),
+            f"edge teach LABEL {quoted(pictures[row])}",
+        )
+        for row in chosen
+    ]
+
+
+def thumbnails(home: "Home", wanted: "Sequence[Example]") -> Mapping[int, bytes]:
+    """What the network saw of examples, as JPEG by number: the kept crop, else from the file if it is the same yet."""
+    found = {}
+    for example in wanted:
+        crop = home.store.crop(example.id)
+        if crop is None:
+            crop = thumbnail(home, restored(example.source), example.image)
+        if crop is not None:
+            found[example.id] = crop
+    return found
+
+
+def thumbnail(home: "Home", file: Path, image: str | None = None) -> bytes | None:
+    """What the network sees of a file, as JPEG; None if it is gone or, by its SHA-256, another one."""
+    try:
+        if image not in (None, photos.digest(file)):
+            return None
+        data = preprocess.read(file)
+        info = home.info
+        return preprocess.jpeg(
+            preprocess.decode(data, str(file), info.input_size, info.short_side, home.region, info.fit)
+        )
+    except ImageError:
+        return None
+
+
+def _suspects(taught: "Sequence[Example]", found: Suspicions) -> list[Suspect]:
+    labels, result = found.result.head.labels, []
+    for row in found.order:
+        guess = int(found.probabilities[row].argmax())
+        if labels[guess] == taught[row].label:
+            continue
+        remedy = f"edge relabel {shlex.quote(labels[guess])} {taught[row].id}"
+        probability, e = float(found.probabilities[row, guess]), taught[row]
+        likely = probability >= ODDS * found.own[row]
+        result.append(Suspect(e.id, e.source, e.label, labels[guess], probability, bool(likely), remedy))
+    return result
+
+
+def _contradictions(taught: "Sequence[Example]", local: Examples, found: Suspicions) -> list[Repeated]:
+    """The one whose label is less likely should get the other's."""
+    result = []
+    for pair in contradictions(local.embeddings[:], local.labels):
+        first, second = (taught[row] for row in pair.rows)
+        likelier = np.nan_to_num(found.own[list(pair.rows)])
+        wrong, right = (first, second) if likelier[0] < likelier[1] else (second, first)
+        remedy = f"edge relabel {shlex.quote(right.label)} {wrong.id}"
+        result.append(Repeated((first.id, second.id), (first.label, second.label), pair.similarity, remedy))
+    return result
+
+
+def _repeated(taught: "Sequence[Example]", local: Examples) -> list[Repeated]:
+    """Near-duplicates that do not share a session already, as a burst should."""
+    result = []
+    for group in near_duplicates(local.embeddings[:], local.labels):
+        first, *others = (taught[row] for row in group.rows)
+        spare = [e.id for e in others if e.session is None or e.session != first.session]
+        if spare:
+            remedy = f"edge forget {' '.join(map(str, spare))}"
+            result.append(Repeated((first.id, *spare), (first.label,), group.similarity, remedy))
+    return result
+
+
+def _thin(local: Examples, factory: Examples) -> list[Thin]:
+    examples, independent, counts = Counter(local.labels), _independent(local), _independent(factory)
+    return [
+        Thin(label, examples[label], independent[label], f"edge teach {shlex.quote(label)} PICTURES")
+        for label in sorted(examples)
+        if independent[label] + counts[label] < ENOUGH
+    ]
+
+
+def _independent(part: Examples) -> Counter[str]:
+    """How many examples of each label there are, those of a session counting as one."""
+    groups = groups_of(part.sessions or (None,) * len(part))
+    return Counter(label for label, _ in set(zip(part.labels, groups.tolist(), strict=True)))
+
+
+def _advice(local: Examples, curve: Curve, rng: np.random.Generator) -> list[Advice]:
+    """What twice the examples are worth: of all labels, then of those where it is surely something."""
+    every = curve.doubled()
+    names = sorted(set(local.labels))
+    weakest = np.argsort([np.nanmean(curve.right[curve.columns == c, -1]) for c in range(len(names))], kind="stable")
+    each = [(names[c], curve.doubled_label(int(c), rng)) for c in weakest[: 2 * ADVICE]]
+    each = sorted([(name, worth) for name, worth in each if worth.sure], key=lambda item: -item[1].gain)
+    return [
+        Advice(None, every.more, every.gain, every.interval, "edge teach LABEL PICTURES"),
+        *(
+            Advice(name, worth.more, worth.gain, worth.interval, f"edge teach {shlex.quote(name)} PICTURES")
+            for name, worth in each[:ADVICE]
+        ),
+    ]
+
+
+def _plain(curve: Curve) -> LearningCurve:
+    low, high = np.clip(curve.interval, 0, 1).tolist()
+    return LearningCurve(tuple(curve.sizes.tolist()), tuple(curve.accuracy.tolist()), tuple(low), tuple(high))

@@ -1,0 +1,2 @@
+"""The one file that the workstation ships and the device runs: its layout, its manifest, who signed it.
+May import `unknown`, `metrics` and `head`."""

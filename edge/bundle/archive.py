@@ -1,0 +1,494 @@
+"""The bundle: the one file (`kitchen.edge`) that the workstation ships and the device runs.
+
+A zip whose entries are stored, not compressed, so that it is read in place, without extracting:
+
+| entry | holds |
+|---|---|
+| manifest.json | `Manifest`: names, labels, parity results, and size and SHA-256 of every other entry |
+| manifest.sig | who signed manifest.json: edge/bundle/signature.py; optional |
+| backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the forms asked for |
+| golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
+| examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples; |
+| | `groups` int32 (N,), equal for photos that are left out together, −1 where one stands alone; optional |
+| background.npz | `mean`, `values`, `rest` float32 (D,), (R,), (1,), `basis` float16 (R, D): `unknown.gate`; optional |
+| domain.npz | `quantiles` float32 (5, 3), edge/unknown/domain.py; `thumbs` uint8 (N, 8, 8, 3) of the photos; optional |
+
+Nothing in a bundle is believed before it is checked: structure and limits when it is opened, before anything large is
+read; each entry's SHA-256 when that entry is read; all of them in `verify`. No pickle: arrays are read by their `.npy`
+header, whose type and shape must be the expected ones.
+
+Source: PKWARE's APPNOTE (zip) and `numpy.lib.format` (npy); limits before reading, as safetensors does.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import ENTRIES, SIGNATURE, FileEntry, Manifest, format_of, parse
+from edge.bundle.stored import Opened, Stored, Window
+from edge.errors import BundleError
+from edge.files import replacing
+from edge.head.pool import chunks
+from edge.unknown.domain import QUANTILES, STATISTICS, THUMB, Domain
+from edge.unknown.gate import Background
+
+MAX_MANIFEST = 4_000_000  # bytes
+MAX_SIGNATURE = 10_000  # bytes
+MAX_ENTRY = 256_000_000  # bytes
+
+_LEAST, _MOST = 2.0**-4, 2.0**15  # of the largest value of an embedding that is rounded to float16 as it is
+_EXPONENT = 13  # else it is brought to between 2¹² and 2¹³
+_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
+_END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A few pictures with the embeddings that PyTorch gave for them: uint8 (G, S, S, 3), float32 (G, D)."""
+
+    images: NDArray[np.uint8]
+    embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FactoryExamples:
+    """The workstation's embeddings (N, D) with indices into the manifest's labels (N,).
+
+    `trained_on` (N,) marks those that the backbone's adaptation saw: they teach, but count in no figure. `groups` (N,)
+    has one number for all photos of a burst, which are left out together, and −1 for one that stands alone, as all do
+    where nothing is said.
+    """
+
+    embeddings: NDArray[np.float32] | Stored
+    labels: NDArray[np.int32]
+    trained_on: NDArray[np.bool_]
+    groups: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if not len(self.groups):
+            object.__setattr__(self, "groups", np.full(len(self.labels), -1, np.int32))
+
+
+@dataclass(frozen=True)
+class FactoryDomain:
+    """What the factory's photos look like: their domain, and the thumbnails (N, 8, 8, 3) of its N examples."""
+
+    domain: Domain
+    thumbs: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest, and its entries on demand.
+
+    `text` is the manifest as it stands there, which is what the `signature` is of, if there is one.
+    """
+
+    path: Path
+    manifest: Manifest
+    text: bytes = field(repr=False)
+    signature: bytes | None = field(repr=False)
+
+    def entry(self, name: str) -> bytes:
+        """Return an entry's bytes, their SHA-256 checked.
+
+        Raises:
+            BundleError: there is no such entry, or it was changed.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path} holds no {name}, it holds {', '.join(sorted(self.manifest.files))}")
+        return _read_entry(self.path, name, self.manifest.files[name])
+
+    def golden(self) -> Golden:
+        """Return the golden pictures and embeddings."""
+        info = self.manifest.backbone
+        arrays = self._arrays("golden.npz")
+        images = arrays.take("images", np.uint8, (None, info.input_size, info.input_size, 3))
+        embeddings = arrays.take("embeddings", np.float32, (len(images), info.dimension))
+        if not len(images):
+            raise BundleError(f"{self.path} holds no golden pictures; build it again")
+        return Golden(images, embeddings)
+
+    def examples(self) -> FactoryExamples:
+        """Return the factory's examples."""
+        found = self.stored_examples()
+        return dataclasses.replace(found, embeddings=found.embeddings[:])
+
+    def stored_examples(self) -> FactoryExamples:
+        """Return the factory's examples, their embeddings not read yet, as there may be more than memory holds."""
+        file = Opened(self.path)
+        start, size = _found(file, "examples.npz", self.manifest.files.get("examples.npz"))
+        arrays = _Arrays(f"{self.path}: examples.npz", Window(file, start, size), size)
+        place = arrays.find("embeddings", np.float16, (None, self.manifest.backbone.dimension))
+        name = f"{self.path}: examples.npz: embeddings"
+        embeddings = Stored(file, start + place.offset, (place.shape[0], place.shape[1]), name)
+        n = len(embeddings)
+        labels, trained_on = arrays.take("labels", np.int32, (n,)), arrays.take("trained_on", np.uint8, (n,))
+        groups = arrays.take("groups", np.int32, (n,)) if arrays.holds("groups") else np.full(n, -1, np.int32)
+        if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
+            raise BundleError(f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones")
+        if len(groups) and groups.min() < -1:
+            raise BundleError(f"{self.path}: an example's group is {groups.min()}, expected −1 or more; build it again")
+        return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups)
+
+    def background(self) -> Background | None:
+        """Return the generic pictures' statistics, or None where the bundle has none."""
+        if "background.npz" not in self.manifest.files:
+            return None
+        arrays = self._arrays("background.npz")
+        d = self.manifest.backbone.dimension
+        basis = arrays.take("basis", np.float16, (None, d))
+        values, rest = arrays.take("values", np.float32, (len(basis),)), arrays.take("rest", np.float32, (1,))
+        if (values < 0).any() or rest[0] < 0 or values.sum() + rest[0] <= 0:
+            raise BundleError(f"{self.path}: background.npz: values are no variances; build the bundle again")
+        return Background(arrays.take("mean", np.float32, (d,)), basis, values, float(rest[0]))
+
+    def domain(self) -> FactoryDomain | None:
+        """Return what the factory's photos look like, or None where the bundle does not say."""
+        if "domain.npz" not in self.manifest.files:
+            return None
+        arrays = self._arrays("domain.npz")
+        quantiles = arrays.take("quantiles", np.float32, (len(STATISTICS), len(QUANTILES)))
+        return FactoryDomain(Domain(quantiles), arrays.take("thumbs", np.uint8, (None, THUMB, THUMB, 3)))
+
+    def verify(self) -> None:
+        """Read and check everything: every hash, every array's type, shape and finiteness.
+
+        Raises:
+            BundleError: by name of what is wrong.
+        """
+        self.golden()
+        examples = self.stored_examples()
+        for part in chunks(len(examples.labels)):
+            examples.embeddings[part]
+        self.background()
+        domain = self.domain()
+        if domain is not None and len(domain.thumbs) != len(examples.labels):
+            raise BundleError(f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again")
+        for model in self.manifest.models:
+            _found(Opened(self.path), model.file, self.manifest.files[model.file])
+
+    def _arrays(self, name: str) -> "_Arrays":
+        data = self.entry(name)
+        return _Arrays(f"{self.path}: {name}", io.BytesIO(data), len(data))
+
+
+def read(path: Path | str) -> Bundle:
+    """Open a bundle: check its structure, limits and manifest, reading nothing large.
+
+    Args:
+        path: the bundle file.
+
+    Returns:
+        The bundle; entries are read, and their hashes checked, on demand. `verify()` checks them all at once.
+
+    Raises:
+        BundleError: it is missing, empty, cut short, no bundle, of a newer format, or says something impossible.
+    """
+    path = Path(path)
+    opened = Opened(path)
+    file = Window(opened, 0, opened.size)
+    infos = _directory(path, file)
+    if "manifest.json" not in infos:
+        raise BundleError(f"{path} holds no manifest.json; it is no bundle of edge-transfer")
+    if infos["manifest.json"].file_size > MAX_MANIFEST:
+        raise BundleError(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
+    if SIGNATURE in infos and infos[SIGNATURE].file_size > MAX_SIGNATURE:
+        raise BundleError(f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again")
+    text = _stored(path, file, infos["manifest.json"])
+    signature = _stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
+    manifest = parse(path, text)
+    present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
+    for name in sorted(set(present) ^ set(manifest.files)):
+        where = "the manifest does not name it" if name in present else "it is missing"
+        raise BundleError(f"{path}: {name}: {where}; copy or build the bundle again")
+    for name, entry in manifest.files.items():
+        if present[name] != entry.size:
+            raise BundleError(
+                f"{path}: {name} has {present[name]} bytes, the manifest says {entry.size}; copy it again"
+            )
+    return Bundle(path, manifest, text, signature)
+
+
+def write(
+    path: Path,
+    manifest: Manifest,
+    models: Mapping[str, bytes],
+    golden: Golden,
+    examples: FactoryExamples,
+    background: Background | None = None,
+    domain: FactoryDomain | None = None,
+) -> Bundle:
+    """Write a bundle whole or not at all (a temporary file beside it, synced, then renamed), and open it.
+
+    Args:
+        path: where; an existing file is replaced.
+        manifest: all but `files`, `format` and `reader`, which are filled in here.
+        models: bytes by entry name; the names of `manifest.models`.
+        golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16.
+
+    Raises:
+        BundleError: what is to be written would not be read back.
+        OSError: the disk refuses.
+    """
+    entries = {model.file: models[model.file] for model in manifest.models}
+    entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
+    groups = {"groups": examples.groups.astype(np.int32)} if (examples.groups >= 0).any() else {}
+    entries["examples.npz"] = _npz(
+        embeddings=halves(np.asarray(examples.embeddings)),
+        labels=examples.labels.astype(np.int32),
+        trained_on=examples.trained_on.astype(np.uint8),
+        **groups,
+    )
+    if background is not None:
+        entries["background.npz"] = _npz(
+            mean=background.mean.astype(np.float32),
+            basis=background.basis.astype(np.float16),
+            values=background.values.astype(np.float32),
+            rest=np.array([background.rest], np.float32),
+        )
+    if domain is not None:
+        entries["domain.npz"] = _npz(
+            quantiles=domain.domain.quantiles.astype(np.float32), thumbs=domain.thumbs.astype(np.uint8)
+        )
+    table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
+    number = format_of(manifest.backbone)
+    text = _text(dataclasses.replace(manifest, files=table, signed=None, format=number, reader=number))
+    parse(path, text)
+    return _written(path, {"manifest.json": text, **entries})
+
+
+def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round embeddings (N, D) to float16 as a bundle holds them.
+
+    Rows whose largest value float16 cannot hold well (below 0.06 or above 32,768) are first multiplied by a power of
+    two: their direction, which is all that counts, stays. Others are rounded as they are.
+
+    Raises:
+        BundleError: a value is not finite.
+
+    >>> halves(np.array([[3.0, 4.0], [3e5, 4e5], [3e-8, 4e-8]], np.float32)).tolist()
+    [[3.0, 4.0], [4688.0, 6248.0], [4124.0, 5496.0]]
+    """
+    rows = np.asarray(embeddings, np.float64)
+    if not np.isfinite(rows).all():
+        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise BundleError(
+            f"examples.npz: embeddings holds a value that is no number (NaN or infinity), in row {row} of {len(rows)}; "
+            "take other weights"
+        )
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    far = (largest > 0) & ((largest < _LEAST) | (largest > _MOST))
+    scaled = np.ldexp(rows, np.where(far, _EXPONENT - np.frexp(largest)[1], 0)[:, None])
+    return scaled.astype(np.float16)
+
+
+def sign(bundle: Bundle, when: str, signature_of: Callable[[bytes], bytes]) -> Bundle:
+    """Write a bundle again in its place, whole or not at all, with a signature over its manifest.
+
+    Args:
+        bundle: it; an older signature is replaced.
+        when: ISO 8601 with its offset from UTC, for the manifest.
+        signature_of: given the manifest's bytes, returns what goes into manifest.sig.
+
+    Raises:
+        BundleError: it is damaged; nothing that is not whole is signed.
+        OSError: the disk refuses.
+    """
+    bundle.verify()
+    text = _text(dataclasses.replace(bundle.manifest, signed=when))
+    parse(bundle.path, text)
+    entries = {name: bundle.entry(name) for name in bundle.manifest.files}
+    return _written(bundle.path, {"manifest.json": text, SIGNATURE: signature_of(text), **entries})
+
+
+def _text(manifest: Manifest) -> bytes:
+    return json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False).encode()
+
+
+def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
+    with replacing(path) as partial:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in entries.items():
+                archive.writestr(zipfile.ZipInfo(name), data)  # a fixed date: same content, same bytes
+        bundle = read(partial)
+        bundle.verify()
+    return dataclasses.replace(bundle, path=path)
+
+
+# reading the zip ------------------------------------------------------------------------------------------------
+
+
+def _directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
+    """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
+    size = file.seek(0, io.SEEK_END)
+    if not size:
+        raise BundleError(f"{path} is empty (0 bytes); copy it again")
+    file.seek(max(0, size - _END_OF_ZIP.size))
+    tail = file.read()
+    signature, _, _, _, count, length, offset, _ = _END_OF_ZIP.unpack(tail.rjust(_END_OF_ZIP.size, b"\0"))
+    if signature != b"PK\5\6":
+        file.seek(0)
+        cut = file.read(4) == b"PK\3\4"
+        raise BundleError(f"{path} is {'cut short; copy it again' if cut else 'no bundle of edge-transfer'}")
+    if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
+        raise BundleError(f"{path}: its list of {count} entries does not fit a bundle; copy or build it again")
+    try:
+        infos = zipfile.ZipFile(file).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: damaged zip ({error}); copy it again") from error
+    used = 0
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        if info.filename not in ENTRIES:
+            raise BundleError(f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again")
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
+            raise BundleError(
+                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly"
+            )
+        if info.file_size > MAX_ENTRY:
+            raise BundleError(f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read")
+        if info.header_offset < used:
+            raise BundleError(f"{path}: {info.filename} overlaps another entry; copy or build the bundle again")
+        used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
+    if used > offset:
+        raise BundleError(f"{path}: its entries reach past their end; copy or build the bundle again")
+    if len({info.filename for info in infos}) < len(infos):
+        raise BundleError(f"{path} holds two entries of one name; build it again")
+    return {info.filename: info for info in infos}
+
+
+def _stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(info.filename)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{path}: {info.filename} is damaged ({error}); copy the bundle again") from error
+
+
+def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
+    """Return an entry's bytes. They are hashed once, as SHA-256 says more than the zip's own CRC-32 of them."""
+    file = Opened(path)
+    start = _begin(file, name, expected)
+    data = np.empty(expected.size, np.uint8)
+    file.read(start, data)
+    if hashlib.sha256(data.data).hexdigest() != expected.sha256:
+        raise _not_as_said(path, name)
+    return data.tobytes()
+
+
+def _found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
+    """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
+    if expected is None:
+        raise BundleError(f"{file.path} holds no {name}; copy or build the bundle again")
+    start = _begin(file, name, expected)
+    if file.sha256(start, expected.size) != expected.sha256:
+        raise _not_as_said(file.path, name)
+    return start, expected.size
+
+
+def _begin(file: Opened, name: str, expected: FileEntry) -> int:
+    """Return where an entry's bytes begin, after checking that there are as many as the manifest says."""
+    whole = Window(file, 0, file.size)
+    infos = _directory(file.path, whole)
+    if name not in infos or infos[name].file_size != expected.size:
+        raise _not_as_said(file.path, name)
+    start = _after_header(whole, infos[name])
+    if start + expected.size > file.size:
+        raise _not_as_said(file.path, name)
+    return start
+
+
+def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int:
+    """Where an entry's bytes begin: after its own header, which ends with two texts of lengths it tells."""
+    file.seek(info.header_offset)
+    header: bytes = (file.read(_LOCAL_HEADER.size) or b"").ljust(_LOCAL_HEADER.size, b"\0")
+    *_, name, extra = _LOCAL_HEADER.unpack(header)
+    return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
+
+
+def _not_as_said(path: Path, name: str) -> BundleError:
+    return BundleError(f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again")
+
+
+# arrays -----------------------------------------------------------------------------------------------------------
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+class _Place(NamedTuple):
+    """Where the numbers of an array are: bytes before them, bytes of them, their type and shape."""
+
+    offset: int
+    size: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class _Arrays:
+    """The arrays of an npz, each taken by name with the type and shape that it must have."""
+
+    def __init__(self, name: str, file: Window | io.BytesIO, size: int) -> None:
+        self._name, self._file, self._size = name, file, size
+        try:
+            self._zip = zipfile.ZipFile(file)
+            if len(self._zip.infolist()) > 8 or any(
+                i.compress_type != zipfile.ZIP_STORED for i in self._zip.infolist()
+            ):
+                raise BundleError(f"{name} is compressed or holds too many arrays; build the bundle again")
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+            raise BundleError(f"{name} is damaged ({error}); build the bundle again") from error
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an array of this name."""
+        return f"{key}.npy" in self._zip.namelist()
+
+    def find(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> _Place:
+        """Return where the numbers of array `key` begin; None in `shape` stands for any length."""
+        try:
+            with self._zip.open(f"{key}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise BundleError(f"{self._name}: {key} is written in npy version {version}, expected (1, 0)")
+                found, fortran, kind = np.lib.format.read_array_header_1_0(file)
+                right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
+                if kind != np.dtype(dtype).newbyteorder("<") or not right or fortran:
+                    wanted = tuple("N" if n is None else n for n in shape)
+                    raise BundleError(
+                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again"
+                    )
+                header = file.tell()
+            info = self._zip.getinfo(f"{key}.npy")
+            offset = _after_header(self._file, info) + header
+        except BundleError:
+            raise
+        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
+            raise BundleError(f"{self._name}: {key} cannot be read ({error}); build the bundle again") from error
+        size = int(np.prod(found, dtype=object)) * kind.itemsize
+        if info.file_size - header != size or offset + size > self._size:
+            raise BundleError(
+                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}"
+            )
+        return _Place(offset, size, kind, found)
+
+    def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return array `key`; None in `shape` stands for any length."""
+        place = self.find(key, dtype, shape)
+        self._file.seek(place.offset)
+        array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)
+        if place.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again")
+        return array

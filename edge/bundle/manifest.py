@@ -1,0 +1,197 @@
+"""What a bundle says of itself: manifest.json as dataclasses, and the only way from its text to them.
+
+Every field is present, of its type, and of a possible value, or the bundle is refused by the field's name; fields that
+a later writer adds are let pass. `format` numbers the layout, `reader` the oldest program that can use it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import edge
+from edge.errors import BundleError, LabelError
+from edge.labels import clean
+from edge.metrics.figures import read_json
+
+FORMAT = 2  # the newest; bundles whose `reader` is at most this are read
+FITS = ("crop", "pad", "stretch")  # how a picture that is not square is made to fit; edge/picture/preprocess.py does it
+
+MAX_SIDE = 1024  # pixels of input
+MAX_DIMENSION = 8192
+MAX_LABELS = 10_000
+MAX_TEXT = 100_000  # bytes: some licences are long
+MAX_INTEGER = 1 << 53
+
+MODEL_FILES = ("backbone.onnx", "backbone.int8.onnx", "backbone.tflite", "backbone.int8.tflite")
+SIGNATURE = "manifest.sig"
+ENTRIES = frozenset(
+    {"manifest.json", SIGNATURE, "golden.npz", "examples.npz", "background.npz", "domain.npz", *MODEL_FILES}
+)
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Which frozen network, and how pictures are cut for it."""
+
+    name: str
+    fingerprint: str  # SHA-256 over weights and preprocessing: embeddings are compared only where it is equal
+    weights: str  # where they come from
+    licence: str
+    input_size: int  # pixels
+    short_side: int  # pixels, before the centre square is cut
+    dimension: int  # D
+    fit: str = dataclasses.field(default="crop", metadata={"since": 2})  # one of FITS; older bundles do not say
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of the network and how closely it answers as PyTorch did."""
+
+    file: str
+    format: str  # "onnx" or "tflite"
+    precision: str  # "fp32" or "int8"
+    quantization: str  # "none", "weight-only", "static", or "as delivered"
+    error: float  # largest difference over largest value
+    cosine: float  # of the worst golden picture
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of held-out photos that a head which never saw them named rightly, with its 95 % interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    photos: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 of one entry."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in a bundle; `files` is filled in by `write`."""
+
+    name: str
+    created: str  # ISO 8601, UTC
+    backbone: BackboneInfo
+    labels: tuple[str, ...]
+    models: tuple[ModelFile, ...]
+    accuracy: Accuracy | None
+    program: str = f"edge-transfer {edge.__version__}"
+    format: int = 1  # filled in, too, and
+    reader: int = 1  # the oldest format number whose readers can use this bundle
+    files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
+    background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
+    signed: str | None = (
+        None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/home/trust.py knows
+    )
+
+
+def format_of(info: BackboneInfo) -> int:
+    """Return the oldest format whose readers can use such a backbone: those of 1 would cut every picture."""
+    return 1 if info.fit == "crop" else 2
+
+
+def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
+    """Return those at full precision, or all where there are none."""
+    return [model for model in models if model.precision == "fp32"] or list(models)
+
+
+def parse(path: Path, data: bytes) -> Manifest:
+    """Turn JSON into a `Manifest` whose every field has its type and a possible value."""
+    try:
+        raw = read_json(data)
+    except ValueError as error:
+        raise BundleError(f"{path}: manifest.json is no JSON ({error}); build the bundle again") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("reader"), int):
+        raise BundleError(f"{path}: manifest.json says no format; it is no bundle of edge-transfer")
+    if raw["reader"] > FORMAT:
+        raise BundleError(
+            f"{path} is of format {_shown(raw.get('format'))} for readers of {raw['reader']} and later, "
+            f"this program reads {FORMAT}; upgrade edge-transfer"
+        )
+    manifest: Manifest = _typed(path, "manifest.json", Manifest, raw)
+    info = manifest.backbone
+    possible = {
+        "input_size": 1 <= info.input_size <= MAX_SIDE,
+        "short_side": info.input_size <= info.short_side <= 4 * MAX_SIDE,
+        "dimension": 1 <= info.dimension <= MAX_DIMENSION,
+        "fit": info.fit in FITS,
+        "labels": 1 <= len(manifest.labels) <= MAX_LABELS and len(set(manifest.labels)) == len(manifest.labels),
+        "models": bool(manifest.models)
+        and all(m.file in MODEL_FILES and m.file in manifest.files for m in manifest.models),
+        "accuracy": manifest.accuracy is None or _is_share(manifest.accuracy),
+        "files": set(manifest.files) <= ENTRIES - {"manifest.json", SIGNATURE},
+        "signed": manifest.signed is None or _is_time(manifest.signed),
+    }
+    for field, fits in possible.items():
+        if not fits:
+            raise BundleError(f"{path}: manifest.json: {field} has an impossible value; build the bundle again")
+    try:
+        if any(clean(label) != label for label in manifest.labels):
+            raise BundleError(f"{path}: manifest.json: labels have an impossible value; build the bundle again")
+    except LabelError as error:
+        raise BundleError(f"{path}: {error}") from error
+    return manifest
+
+
+def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
+    """Convert parsed JSON to `kind`: a dataclass, tuple, mapping, optional, or plain type; extra keys are let pass."""
+    args = get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        fields = dataclasses.fields(kind)
+        optional = {f.name: f.default for f in fields if f.default is None or f.metadata.get("since")}
+        missing = hints.keys() - value.keys() - optional.keys()
+        if missing:
+            raise BundleError(f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
+        given = {**optional, **value}
+        return kind(**{name: _typed(path, f"{where}: {name}", hint, given[name]) for name, hint in hints.items()})  # type: ignore[operator]
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_typed(path, where, args[0], item) for item in value)
+    if get_origin(kind) is Mapping and isinstance(value, dict):
+        return {key: _typed(path, f"{where}: {key}", args[1], item) for key, item in value.items()}
+    if type(None) in args:
+        return None if value is None else _typed(path, where, args[0], value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
+        if not _is_possible(value):
+            raise BundleError(f"{path}: {where} has an impossible value ({_shown(value)}); build the bundle again")
+        return value
+    raise BundleError(f"{path}: {where} is {_shown(value)!r}, which is no {getattr(kind, '__name__', kind)}")
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value that may be anything."""
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)}"
+    return str(value)[:60].encode("utf-8", "replace").decode()
+
+
+def _is_possible(value: object) -> bool:
+    try:
+        fits = not isinstance(value, str) or len(value.encode()) <= MAX_TEXT
+    except UnicodeEncodeError:  # half of a character, which JSON can hold and nothing can print
+        return False
+    return fits and (not isinstance(value, int) or abs(value) <= MAX_INTEGER)
+
+
+def _is_share(told: Accuracy) -> bool:
+    return all(0 <= share <= 1 for share in (told.accuracy, told.low, told.high)) and told.photos >= 0
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False

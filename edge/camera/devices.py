@@ -1,0 +1,244 @@
+"""Cameras and streams as pictures one after another: each function opens one and yields frames until it ends.
+
+A frame travels as the bytes of a picture file: JPEG where the camera makes one, else PPM, which costs no more than a
+copy. Everything here blocks, and gives up by itself after `TIMEOUT` without a frame; `source` waits and tries again.
+
+| what is given | how it is read | needs |
+|---|---|---|
+| picamera | picamera2, else the program rpicam-vid | Raspberry Pi OS |
+| /dev/video0, or 0 | V4L2 | OpenCV: the extra `camera` |
+| http://… | `web`: motion JPEG, or one picture again and again; anything else by OpenCV | nothing |
+| rtsp://… | ffmpeg within OpenCV | OpenCV |
+| a video file | ffmpeg within OpenCV | OpenCV |
+"""
+
+import contextlib
+import getpass
+import os
+import select
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edge.camera import mjpeg
+from edge.errors import SourceError, SourceRefused
+
+TIMEOUT = 10.0  # seconds
+WIDTH, HEIGHT, RATE = 1280, 720, 10  # asked of a Pi's camera: pixels, frames a second
+
+
+class Shot(NamedTuple):
+    """A frame of a film: its bytes, and when it comes, in seconds from the start."""
+
+    data: bytes
+    second: float
+
+
+def pi_camera(number: int) -> Iterator[bytes]:
+    """Yield frames of a Raspberry Pi's camera.
+
+    Raises:
+        SourceError: neither picamera2 nor rpicam-vid is to be had, or the camera does not answer.
+    """
+    reason = ""
+    try:
+        from picamera2 import Picamera2
+    except Exception as error:  # no such module; or one that was compiled against the system's other numpy
+        reason = str(error)
+    else:
+        yield from _picamera2(Picamera2, number)
+        return
+    program = shutil.which("rpicam-vid") or shutil.which("libcamera-vid")
+    if program is None:
+        raise SourceRefused(_no_pi_camera(reason))
+    yield from _rpicam(program, number)
+
+
+def check_pi_camera() -> None:
+    """Raise the SourceError of `pi_camera` now, if nothing is there that could ever read one."""
+    if shutil.which("rpicam-vid") is None and shutil.which("libcamera-vid") is None:
+        try:
+            import picamera2  # noqa: F401
+        except Exception as error:
+            raise SourceRefused(_no_pi_camera(str(error))) from None
+
+
+def device(path: str) -> Iterator[bytes]:
+    """Yield frames of a V4L2 camera, by OpenCV.
+
+    Args:
+        path: /dev/video0, or one of the lasting names in /dev/v4l/by-id.
+
+    Raises:
+        SourceRefused: this user may not open it.
+        SourceError: OpenCV is missing, or it is not there, or not to be opened.
+    """
+    if not Path(path).exists():
+        others = ", ".join(sorted(map(str, Path("/dev").glob("video*")))[:8])
+        raise SourceError(f"it is not plugged in; there {f'are {others}' if others else 'is no camera in /dev at all'}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        user = getpass.getuser()
+        raise SourceRefused(f"user {user} may not open it; run: sudo usermod -aG video {user}, then log in again")
+    yield from _read(path, opencv().CAP_V4L2)
+
+
+def video(address: str) -> Iterator[bytes]:
+    """Yield frames of an address, by OpenCV.
+
+    Raises:
+        SourceError: OpenCV is missing, or cannot open it.
+    """
+    yield from _read(address, opencv().CAP_FFMPEG)
+
+
+def _read(target: str, reader: int) -> Iterator[bytes]:
+    with _opened(opencv(), target, reader) as capture:
+        while True:
+            there, pixels = capture.read()
+            if not there:
+                return
+            yield _ppm(pixels)
+
+
+def film(path: Path, every: float) -> Generator[Shot, None, None]:
+    """Yield frames of a video file, so many seconds of its own time apart.
+
+    Raises:
+        SourceError: OpenCV is missing, or cannot read it.
+    """
+    cv2 = opencv()
+    unreadable = f"{path} is not a video that can be read; convert it to MP4 or AVI"
+    with _opened(cv2, str(path), cv2.CAP_FFMPEG, unreadable) as capture:
+        due = 0.0
+        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        number = 0
+        while capture.grab():
+            second = number / rate
+            number += 1
+            if second >= due - 1e-6:
+                there, pixels = capture.retrieve()
+                if there:
+                    yield Shot(_ppm(pixels), second)
+                due = second + every
+        if not number:
+            raise SourceRefused(unreadable)
+
+
+def check_film(path: Path) -> None:
+    """Raise the SourceError of `film` now, if nothing can be read."""
+    with contextlib.closing(film(path, 0.0)) as shots:
+        next(shots, None)
+
+
+def opencv() -> Any:
+    """Import OpenCV.
+
+    Raises:
+        SourceError: it is not installed, or does not load; the message says what to install.
+    """
+    # What is wrong is said by us, in one line: theirs repeat an address with its password.
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
+    for name in ("OPENCV_FFMPEG_DEBUG", "OPENCV_VIDEOIO_DEBUG", "OPENCV_LOG_LEVEL"):
+        os.environ.pop(name, None)
+    try:
+        import cv2
+    except ImportError as error:
+        why = "" if isinstance(error, ModuleNotFoundError) and error.name == "cv2" else f" ({error})"
+        raise SourceRefused(
+            f"this source is read by OpenCV, which is not here{why}; run: pip install 'edge-transfer[camera]'"
+        ) from None
+    cv2.utils.logging.setLogLevel(0)
+    return cv2
+
+
+@contextlib.contextmanager
+def _opened(cv2: Any, target: str, reader: int, unreadable: str = "it cannot be opened") -> Iterator[Any]:
+    limit = round(1000 * TIMEOUT)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+    capture = cv2.VideoCapture(target, reader, [] if reader == cv2.CAP_V4L2 else limits)
+    try:
+        if not capture.isOpened():
+            why = "; does another program use it, or is it not a camera's first device?"
+            raise SourceError(unreadable + (why if reader == cv2.CAP_V4L2 else ""))
+        yield capture
+    finally:
+        capture.release()
+
+
+def _picamera2(library: Any, number: int) -> Iterator[bytes]:
+    try:
+        camera = library(number)
+    except (RuntimeError, IndexError) as error:
+        raise SourceError(f"no camera {number} ({error}); check its cable, and that no other program uses it") from None
+    try:
+        # "BGR888" is how libcamera calls bytes in the order red, green, blue
+        camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "BGR888"}))
+        camera.start()
+        while True:
+            pixels = camera.capture_array("main", wait=TIMEOUT)
+            yield _ppm(pixels[:, :, ::-1])
+    except (RuntimeError, TimeoutError) as error:
+        raise SourceError(f"the camera stopped ({error or 'no frame'})") from None
+    finally:
+        camera.close()
+
+
+def _rpicam(program: str, number: int) -> Iterator[bytes]:
+    command = [program, "--camera", str(number), "--nopreview", "--timeout", "0", "--codec", "mjpeg", "--flush"]
+    command += ["--width", str(WIDTH), "--height", str(HEIGHT), "--framerate", str(RATE), "--output", "-"]
+    complaints = deque[bytes](maxlen=20)
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = process.stdout.fileno(), process.stderr.fileno()
+
+        def read(size: int) -> bytes:
+            while True:
+                ready, _, _ = select.select([out, err], [], [], TIMEOUT)
+                if not ready:
+                    raise SourceError(f"{program} gave nothing for {TIMEOUT:.0f} s")
+                if out in ready:
+                    return os.read(out, size)
+                said = os.read(err, size)
+                if not said:  # it ended
+                    return os.read(out, size)
+                complaints.append(said)
+
+        try:
+            yield from mjpeg.split(read, TIMEOUT)
+        finally:
+            process.kill()
+        complaints.append(process.stderr.read())
+    lines = b"".join(complaints).decode(errors="replace").strip().splitlines()
+    raise SourceError(f"{program} ended" + (f": {lines[-1]}" if lines else ""))
+
+
+def _no_pi_camera(reason: str) -> str:
+    text = f"no way to read a Pi's camera: picamera2 does not load ({reason}), and rpicam-vid is not installed; "
+    if sys.prefix != sys.base_prefix and not _sees_system_packages():
+        return text + (
+            "picamera2 comes by apt (sudo apt install python3-picamera2), and this virtual environment hides what apt "
+            "installs: make it again with python3 -m venv --system-site-packages, or: sudo apt install rpicam-apps"
+        )
+    return text + "run: sudo apt install python3-picamera2, or: sudo apt install rpicam-apps"
+
+
+def _sees_system_packages() -> bool:
+    try:
+        settings = (Path(sys.prefix) / "pyvenv.cfg").read_text().lower().replace(" ", "")
+    except OSError:
+        return False
+    return "include-system-site-packages=true" in settings
+
+
+def _ppm(pixels: Any) -> bytes:
+    """Pack pixels (H, W, 3), blue first as OpenCV has them, as a PPM file."""
+    height, width = pixels.shape[:2]
+    body: bytes = pixels[:, :, ::-1].tobytes()
+    return b"P6 %d %d 255\n" % (width, height) + body

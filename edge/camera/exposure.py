@@ -1,0 +1,77 @@
+"""Whether a camera shows what is there yet: just opened, it gives black, green or burnt pictures until it has adapted.
+
+A picture is *blank* if, at `SIDE` pixels a side, nothing stands out from one colour. A camera has settled when it gives
+none such, and the mean of each colour over the newer half of `WINDOW` is that over the older half, within 5 %.
+"""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ImageError
+from edge.picture import preprocess
+from edge.picture.region import Region
+
+WINDOW = 0.4  # seconds
+LONGEST = 3.0  # seconds, after which a camera's picture is taken as it is
+SIDE = 64
+_BLANK = 2.0  # grey levels of standard deviation; grain alone gives less at that size
+_CHANGE, _OFFSET = 0.05, 3.0  # of a mean, and grey levels
+
+
+class WarmUp:
+    """Looks at the first pictures of a camera that was just opened.
+
+    Args:
+        every: seconds between the pictures that are wanted; of a second or more, one that is not blank is enough.
+    """
+
+    def __init__(self, every: float) -> None:
+        self._slow = every >= 1
+        self._means: deque[tuple[float, NDArray[np.float64]]] = deque()
+        self._start: float | None = None
+        self._over = False
+
+    def over(self, data: bytes, now: float) -> bool:
+        """Whether a picture, which came at `now` in seconds, may be taken for what is there."""
+        if self._over:
+            return True
+        if self._start is None:
+            self._start = now
+        self._over = now - self._start >= LONGEST or self._settled(data, now)
+        return self._over
+
+    def _settled(self, data: bytes, now: float) -> bool:
+        try:
+            pixels = preprocess.decode(data, "", SIDE, SIDE)
+        except ImageError:
+            return False
+        if _is_blank(pixels):
+            self._means.clear()
+            return False
+        if self._slow:
+            return True
+        self._means.append((now, pixels.mean(axis=(0, 1))))
+        if now - self._means[0][0] < WINDOW:
+            return False
+        while now - self._means[1][0] >= WINDOW:
+            self._means.popleft()
+        older, newer = (
+            np.mean([mean for at, mean in self._means if (at > now - WINDOW / 2) == late], axis=0)
+            for late in (False, True)
+        )
+        return bool((np.abs(newer - older) <= _OFFSET + _CHANGE * older).all())
+
+
+def blank(data: bytes, name: str, region: Region | None) -> bool:
+    """Whether nothing is to be seen on a picture, or on a region of it.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    return _is_blank(preprocess.decode(data, name, SIDE, SIDE, region))
+
+
+def _is_blank(pixels: NDArray[np.uint8]) -> bool:
+    return bool(pixels.std(axis=(0, 1)).max() < _BLANK)

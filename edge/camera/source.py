@@ -1,0 +1,267 @@
+"""What is watched: a folder, a camera, a stream, a film. All give frames one after another, through `frames`.
+
+A live source (camera, stream) is read in a thread of its own that keeps the newest frame alone: who classifies slower
+than the camera films sees the present, not a growing past. One that dies is waited for, and said to be gone and back.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from edge.answers import Skipped
+from edge.camera import devices, web
+from edge.camera.address import Address, looks_like_one, redacted
+from edge.camera.exposure import WarmUp
+from edge.camera.folder import Folder, Journal, Notice, pause
+from edge.camera.still import Still, is_picture
+from edge.errors import EdgeError, SourceError, SourceRefused
+from edge.picture.frame import Frame
+
+HUNG = 20.0  # seconds without a picture after which a camera's library is no longer waited for
+MOST_HUNG = 3  # of them at a time: so many threads and connections may hang before no other is opened
+LONGEST_WAIT = 10.0  # seconds from one try to open a lost source to the next
+FROZEN_SECONDS, FROZEN_FRAMES = 10.0, 10  # from so many equal frames over so long a time on, a picture is called frozen
+WEB = ("http", "https")
+STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")
+Event = Frame | Skipped | Notice | None
+Stream = Callable[[float], Iterator[bytes]]  # seconds between frames → frames
+
+
+class Source(Protocol):
+    """Something to watch; `live` if it shows the present and is waited for."""
+
+    name: str
+    live: bool
+
+    def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
+        """Yield frames at least `every` seconds apart, and None now and then while there is none, until `stop`."""
+
+
+def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool = False) -> Source:
+    """Find out what a user means; a camera that is not there yet is no error, a library that is missing is.
+
+    Args:
+        text: a folder, a picture or video file, `picamera`, /dev/video0 or its number, or an address.
+        journal: opens the memory of a folder.
+        self_signed: take any certificate of an https address.
+
+    Raises:
+        SourceError: it is none of these, or cannot be read here; the message says what to install, and repeats no
+            address.
+        HomeError: as `Journal`.
+    """
+    scheme = text.partition(":")[0].lower()
+    number = text.removeprefix("/dev/video")
+    path = Path(text)
+    if scheme in ("picamera", "picamera2"):
+        at = text.partition(":")[2] or "0"
+        if not at.isdecimal():
+            raise SourceError(f"'{text}' names no camera; write picamera, or picamera:1 for the second one")
+        devices.check_pi_camera()
+        return Live(text, lambda _: devices.pi_camera(int(at)))
+    if (number.isdecimal() or text.startswith("/dev/v4l/")) and not path.is_dir():
+        devices.opencv()
+        name = f"/dev/video{number}" if number.isdecimal() else text
+        return Live(name, lambda _: devices.device(name))
+    if scheme in WEB:
+        address = Address.parse(text, WEB)
+        return Live(str(address), lambda every: web.pictures(address, every, self_signed, devices.video))
+    if scheme in STREAMS:
+        address = Address.parse(text, STREAMS)
+        devices.opencv()
+        return Live(str(address), lambda _: devices.video(address.full))
+    if path.is_dir():
+        return Folder(path, journal(path))
+    if path.is_file():
+        if is_picture(path):
+            return Still(path)
+        devices.check_film(path)
+        return Film(path)
+    named = "this" if looks_like_one(text) else f"'{text}'"
+    raise SourceError(
+        f"{named} is not a folder, picture or video file that exists, nor a camera or an address; write for example "
+        "picamera, /dev/video0, http://camera.local/stream, or the path of a folder"
+    )
+
+
+class Live:
+    """A camera or stream.
+
+    Args:
+        name: what people call it; frames are named by it and their time.
+        stream: opens it.
+    """
+
+    live = True
+
+    def __init__(self, name: str, stream: Stream) -> None:
+        self.name = name
+        self._stream = stream
+
+    def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
+        """As `Source.frames`; it ends only by `stop`.
+
+        Raises:
+            SourceRefused: it will never work as it was named.
+        """
+        wait, lost, there = 1.0, False, False
+        repeats = _Repeats()
+        hung: list[_Newest] = []
+        while not stop.is_set():
+            newest = _Newest(self._stream, every)
+            warm = WarmUp(every)
+            since = time.monotonic()
+            kept: bytes | None = None  # the latest picture of the warming up, which is better than none
+            try:
+                while not stop.is_set():
+                    start = time.monotonic()
+                    data = newest.take(1.0)
+                    if data is None and newest.ended is not None:
+                        data, kept = kept, None
+                        if data is None:
+                            break
+                    elif data is None:
+                        if start - since > HUNG + every:
+                            newest.ended = f"no picture for {start - since:.0f} s"
+                            break
+                        yield None
+                        continue
+                    elif not warm.over(data, start):
+                        since, kept = start, data
+                        yield None
+                        continue
+                    since, kept = start, None
+                    if lost:
+                        yield Notice(f"{self.name} is back", gone=False)
+                    wait, lost, there = 1.0, False, True
+                    if (frozen := repeats.changed(data, start)) is not None:
+                        yield Notice(f"{self.name} {repeats.wording}", frozen=frozen)
+                    now = time.time()
+                    yield Frame(f"{self.name} {_written(now)}", data, now)
+                    yield from pause(every - (time.monotonic() - start), stop)
+            finally:
+                newest.close()
+            if newest.refused and not there:
+                raise SourceRefused(f"{self.name}: {newest.ended}")
+            if not lost and not stop.is_set():
+                lost = True
+                what = "is gone" if there else "gives no picture"
+                yield Notice(f"{self.name} {what}: {newest.ended}; waiting for it", gone=True)
+            hung = [one for one in [*hung, newest] if one.running]
+            yield from pause(wait, stop)
+            wait = min(2 * wait, LONGEST_WAIT)
+            while len(hung) >= MOST_HUNG and not stop.is_set():
+                hung = [one for one in hung if one.running]
+                yield from pause(1.0, stop)
+
+
+class Film:
+    """A video file, from its beginning to its end."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+
+    def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
+        """As `Source.frames`, where `every` counts in the film's own time; ends with it."""
+        with contextlib.closing(devices.film(self.path, every)) as shots:
+            for shot in shots:
+                if stop.is_set():
+                    return
+                yield Frame(f"{self.name} {shot.second:.2f} s", shot.data, time.time())
+
+
+class _Repeats:
+    """Tells when a camera's picture freezes: a sensor's grain makes no two frames equal, a hanging camera does.
+
+    A camera that is asked for a picture it renews once a minute looks like that too: how long a picture stood before it
+    changed is learned, and only what stands twice as long is called frozen.
+    """
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._since = 0.0
+        self._equal = 0
+        self._frozen = False
+        self._limit = FROZEN_SECONDS
+        self.wording = ""
+
+    def changed(self, data: bytes, now: float) -> bool | None:
+        """Take a frame at `now`, in seconds; True: frozen from now on, False: moving again, None: as before."""
+        if data != self._data:
+            frozen, stood = self._frozen, now - self._since
+            self._data, self._since, self._equal, self._frozen = data, now, 1, False
+            if not frozen:
+                return None
+            self._limit = max(self._limit, 2 * stood)
+            self.wording = f"changes again, after {stood:.0f} s"
+            return False
+        self._equal += 1
+        if self._frozen or self._equal < FROZEN_FRAMES or now - self._since < self._limit:
+            return None
+        self._frozen = True
+        self.wording = (
+            f"has given the same picture {self._equal} times in {now - self._since:.0f} s, to the byte: it may hang; "
+            "switch it off and on, unless it renews its picture seldom"
+        )
+        return True
+
+
+class _Newest:
+    """Reads a stream in a thread, and hands out its newest frame, once."""
+
+    def __init__(self, stream: Stream, every: float) -> None:
+        self._changed = threading.Condition()
+        self._data: bytes | None = None
+        self._closed = False
+        self.ended: str | None = None  # why
+        self.refused = False  # it ended for good
+        self._thread = threading.Thread(target=self._run, args=(stream, every), daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def take(self, timeout: float) -> bytes | None:
+        """Wait for a frame, so many seconds at most, or for the stream's end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._data is not None or self.ended is not None, timeout)
+            data, self._data = self._data, None
+            return data
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _run(self, stream: Stream, every: float) -> None:
+        reason = "it ended"
+        try:
+            frames = stream(every)
+            try:
+                for data in frames:
+                    if self._closed:
+                        break
+                    with self._changed:
+                        self._data = data
+                        self._changed.notify()
+            finally:
+                if hasattr(frames, "close"):
+                    frames.close()
+        except EdgeError as error:
+            reason = str(error)
+            self.refused = isinstance(error, SourceRefused)
+        except Exception as error:  # a camera's library may raise anything, and the source is waited for all the same
+            reason = redacted(f"{type(error).__name__}: {error}")
+        with self._changed:
+            self.ended = reason
+            self._changed.notify()
+
+
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

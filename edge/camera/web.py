@@ -1,0 +1,250 @@
+"""Pictures from an http address: motion JPEG, or one picture asked for again and again, behind whatever login.
+
+What an answer is, is known by its bytes: cameras send JPEG as application/octet-stream, as text, or as nothing at all.
+What can never work (a wrong password, path or certificate) is told from what may come back (no answer, or "busy").
+requests does the talking; it is imported here alone, when such an address is opened.
+
+Source: RFC 9110 (status codes, redirects); RFC 2046, section 5.1 (multipart).
+"""
+
+import contextlib
+import ipaddress
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from edge.camera import mjpeg
+from edge.camera.address import Address
+from edge.errors import SourceError, SourceRefused
+from edge.picture.kinds import kind as kind_of
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response, Session
+
+TIMEOUT = 10.0  # seconds: to connect, from one byte to the next, and for a whole picture
+REDIRECTS = 5
+_SNIFF = 4096  # bytes by which an answer is known
+_PASSING = {408, 425, 429}  # of the answers 4xx, those that a later try may not get
+_TEXT = re.compile(rb"[\s\x20-\x7e]*")
+
+
+def pictures(
+    address: Address, every: float, self_signed: bool, other: Callable[[str], Iterator[bytes]]
+) -> Iterator[bytes]:
+    """Yield the pictures of an address until it ends or fails.
+
+    Args:
+        address: where; user and password are sent to its host alone, and only if it asks.
+        every: seconds from one asking to the next, where it gives one picture.
+        self_signed: take any certificate.
+        other: reads a film that is no motion JPEG, given the address in full.
+
+    Raises:
+        SourceRefused: it can never work as it was named.
+        SourceError: it does not answer, or breaks off; or requests is missing.
+    """
+    try:
+        import requests
+        import urllib3
+    except ImportError as error:
+        raise SourceRefused(
+            f"an http camera is read by requests, which does not load ({error}); run: pip install requests"
+        ) from None
+    try:
+        with requests.Session() as session:
+            _prepare(session, address, self_signed)
+            while True:
+                with contextlib.closing(_ask(session, address)) as answer:
+                    found = _Answer(answer)
+                    if found.is_film:
+                        break
+                    yield from found.pictures()
+                    if found.is_stream:
+                        return
+                time.sleep(every)
+        yield from other(address.full)
+    # never the library's own words, which repeat the address with all that is in it
+    except requests.exceptions.SSLError as error:
+        raise SourceRefused(_certificate(str(error))) from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise SourceError(f"no answer within {TIMEOUT:.0f} s") from None
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
+        raise SourceRefused("it is not an address that can be asked, or sends on to one that cannot") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise SourceError(_why(error)) from None
+
+
+class _Answer:
+    """What an address answers with: a stream of pictures, one picture, or a film for OpenCV.
+
+    Raises:
+        SourceRefused: it is none of these.
+    """
+
+    def __init__(self, answer: "Response") -> None:
+        self._answer = answer
+        self._end = time.monotonic() + TIMEOUT
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        self._first = b""
+        multipart = kind.startswith("multipart/")
+        while not multipart and len(self._first) < _SNIFF and (data := self._read_in_time()):
+            self._first += data
+        bounded = answer.headers.get("Content-Length", "").isdecimal()
+        before, jpeg, _ = self._first.partition(mjpeg.START)
+        self.is_stream = multipart or (bool(jpeg) and _TEXT.fullmatch(before) is not None and not bounded)
+        self.is_film = False
+        found = kind_of(self._first)
+        if self.is_stream or found.is_picture:
+            return
+        if not self._first and not kind.startswith("text/"):
+            raise SourceError("its answer is empty")
+        if kind.startswith("image/"):
+            raise SourceRefused(f"it answers with {kind}, which is not a picture that can be read; ask it for JPEG")
+        if kind.startswith("text/") or "json" in kind or _TEXT.fullmatch(self._first[:512]):
+            raise SourceRefused(
+                f"it answers with {kind or 'text'}, which is not a picture; give the address of its stream or snapshot"
+            )
+        self.is_film = True
+
+    def pictures(self) -> Iterator[bytes]:
+        """Yield what comes, a stream's pictures or the one."""
+        if self.is_stream:
+            count = 0
+            for picture in mjpeg.split(self._read, TIMEOUT, self._boundary()):
+                yield picture
+                count += 1
+            self.is_stream = count != 1  # else a single JPEG of untold length
+            return
+        data = bytearray(self._first)
+        while more := self._read_in_time():
+            data += more
+            if len(data) > mjpeg.MAX_BYTES:
+                raise SourceRefused(f"its picture has over {mjpeg.MAX_BYTES / 1e6:.0f} MB; ask for a smaller one")
+        yield bytes(data)
+
+    def _boundary(self) -> str:
+        from email.message import Message
+
+        header = Message()
+        header["Content-Type"] = self._answer.headers.get("Content-Type", "")
+        boundary = header.get_param("boundary", "")
+        return boundary if isinstance(boundary, str) else ""
+
+    def _read(self, size: int) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return self._answer.raw.read1(size, decode_content=True) or b""
+
+    def _read_in_time(self) -> bytes:
+        if time.monotonic() > self._end:
+            raise SourceError(f"no whole picture within {TIMEOUT:.0f} s")
+        return self._answer.raw.read1(mjpeg.CHUNK, decode_content=True) or b""
+
+
+def _prepare(session: "Session", address: Address, self_signed: bool) -> None:
+    from requests.utils import get_environ_proxies
+
+    session.trust_env = False  # no logins from ~/.netrc
+    session.headers.update({"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"})
+    if not _is_near(address.host):
+        session.proxies = get_environ_proxies(address.bare)
+    roots = ssl.get_default_verify_paths()  # the system's, with what its owner added, before those of certifi
+    session.verify = not self_signed and (roots.cafile or roots.capath or True)
+    if self_signed:
+        import urllib3
+
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    if address.user is not None:
+        from edge.camera.login import Login
+
+        session.auth = Login(address.user, address.password or "")
+
+
+def _ask(session: "Session", address: Address) -> "Response":
+    """Ask, and follow redirects; user and password go to the address's own host alone."""
+    url = address.bare
+    for _ in range(REDIRECTS + 1):
+        own = not session.should_strip_auth(address.bare, url)
+        answer = session.get(
+            url, stream=True, timeout=TIMEOUT, allow_redirects=False, auth=session.auth if own else _nobody
+        )
+        if not answer.is_redirect:
+            _check(answer, address, own)
+            return answer
+        answer.close()
+        url = urljoin(url, answer.headers["Location"])
+        if urlsplit(url).scheme not in ("http", "https"):
+            break
+        url = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+    raise SourceRefused("it sends on in a circle, or to what is not http; give the address of its stream itself")
+
+
+def _nobody(request: "PreparedRequest") -> "PreparedRequest":
+    """Log in nowhere, not even by what stands in the address."""
+    return request
+
+
+def _check(answer: "Response", address: Address, own: bool) -> None:
+    """Raise what the status says, if it is not success."""
+    status = answer.status_code
+    if status < 400:
+        return
+    answer.close()
+    from http.client import responses
+
+    known = f"{status} {responses.get(status, '')}".strip()  # not the camera's own words, which may repeat the address
+    if status == 401:
+        from edge.camera.login import challenges, choose, offers
+
+        offered = list(challenges(offers(answer)))
+        if choose(offered) is None and offered:
+            names = ", ".join(sorted({challenge.name for challenge in offered}))
+            raise SourceRefused(f"it answers {known}: it wants a login by {names}, which is not to be had here")
+        if not own:
+            raise SourceRefused(f"it answers {known}: it sends on to another host, which gets no password from here")
+        if address.user is None:
+            raise SourceRefused(f"it answers {known}: write {address.scheme}://user:password@ before its name")
+        raise SourceRefused(f"it answers {known}: user or password is wrong; if one holds / # ? @ : or %, escape it")
+    if status >= 500 or status in _PASSING:
+        raise SourceError(f"it answers {known}")
+    advice = {403: "this user may not look", 404: "see to the path in the address", 410: "see to the path"}
+    raise SourceRefused(f"it answers {known}: {advice.get(status, 'see to the address')}")
+
+
+def _certificate(why: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in why:
+        return (
+            "nobody known here vouches for its certificate, as with most cameras; in your own network say "
+            "--allow-self-signed"
+        )
+    if "WRONG_VERSION_NUMBER" in why or "record layer" in why:
+        return "it does not speak https there; try http://"
+    return "no encryption that both sides know; try http://, or see to the camera's software"
+
+
+def _why(error: BaseException) -> str:
+    """Return what the system says of a failed connection, found in the errors that led to this one."""
+    seen: list[BaseException] = []
+    queue = [error]
+    while queue:
+        one = queue.pop(0)
+        if one in seen:
+            continue
+        seen.append(one)
+        if isinstance(one, OSError) and one.strerror:
+            return str(one.strerror)
+        more = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+        queue += [next_one for next_one in more if isinstance(next_one, BaseException)]
+    return "the connection broke off"
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is in one's own network, which proxies do not reach."""
+    try:
+        return not ipaddress.ip_address(host.partition("%")[0]).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain"))

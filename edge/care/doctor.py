@@ -1,0 +1,167 @@
+"""`doctor`: look at everything that can be wrong on a device, and say for each what to do.
+
+The computer (`machine`), each runtime in a process of its own (`trial`), then the home: database, head, bundle, and
+whether the network gives the workstation's embeddings here.
+"""
+
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.answers import Finding
+from edge.bundle import archive
+from edge.bundle.manifest import Manifest, ModelFile, most_precise
+from edge.care import machine
+from edge.cli.terminal import plural
+from edge.errors import EdgeError
+from edge.home.database import FILE
+from edge.learner import Learner
+from edge.learning.domain_check import DomainCheck
+from edge.network import backbone
+from edge.network.sandbox import Trial, attempt
+from edge.picture.count import Left, count, line, partly
+from edge.picture.find import find
+
+
+def examine(home: Path, pictures: Sequence[Path] = (), proof: Path | None = None) -> list[Finding]:
+    """Check this machine and the home, and pictures of the camera here; never raises for what it finds.
+
+    Args:
+        home: the folder; it need not exist yet.
+        pictures: files or folders of them, to be compared with the bundle's.
+        proof: a bundle to prove here that the home has not adopted.
+
+    Returns:
+        One finding per check, in the order in which they depend on each other.
+    """
+    loads, runtimes = _runtimes()
+    findings = [*machine.examine(home), *runtimes]
+    if os.access(home / FILE, os.F_OK):  # Path.exists raises where we may not look
+        findings += _home(home, pictures, loads)
+    elif proof is None and (os.access(home, os.R_OK) or not os.access(home, os.F_OK)):
+        findings.append(Finding("home", False, f"none at {home}", f"make one: edge --home {home} init NAME.edge"))
+    if proof is not None:
+        findings += _proof(proof, loads)
+    return findings
+
+
+def _runtimes() -> tuple[list[backbone.Runtime], list[Finding]]:
+    """Try each installed runtime; return those that load, and what was found."""
+    findings = []
+    loads = []
+    for runtime in backbone.RUNTIMES:
+        if runtime.installed:
+            failure = attempt(runtime).failure
+            others = [other.extra for other in backbone.RUNTIMES if other is not runtime]
+            remedy = f"{_install(others)}, and remove this: pip uninstall {runtime.package}"
+            findings.append(Finding(runtime.name, not failure, failure or "loads", remedy))
+            if not failure:
+                loads.append(runtime)
+    if not findings:
+        remedy = _install([runtime.extra for runtime in backbone.RUNTIMES])
+        findings.append(Finding("runtime", False, "none is installed", remedy))
+    return loads, findings
+
+
+def _install(extras: Sequence[str]) -> str:
+    """How one of the runtimes is installed here: by the install.sh that made this environment, else by pip."""
+    own = Path(sys.prefix).parent / "install.sh"
+    if own.is_file():
+        return " or ".join(("" if os.access(own.parent, os.W_OK) else "sudo ") + f"{own} {extra}" for extra in extras)
+    return " or ".join(f"pip install 'edge-transfer[{extra}]'" for extra in extras)
+
+
+def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime]) -> list[Finding]:
+    """Check database, bundle, golden pictures and the camera's; what depends on a failed check is left out."""
+    findings = []
+    check = "home"
+    remedy = "restore a copy of the home, or move it away and run edge init again"
+    try:
+        with Learner.open(home) as learner:
+            damage = learner.store.damage()
+            findings.append(
+                Finding("home", not damage, damage or f"{plural(learner.store.count(), 'example')}, intact", remedy)
+            )
+            check, remedy = "head", "edge retrain"
+            serving = learner.serving()
+            findings.append(Finding("head", True, f"generation {serving.generation} serves", remedy))
+            check, remedy = "bundle", "run edge init again with a fresh copy of the bundle"
+            learner.bundle.verify()
+            findings.append(Finding("bundle", True, f"{learner.bundle.manifest.name}, every hash fits", remedy))
+            trusted = learner.trusted()
+            if trusted.keys:
+                seen = trusted.problem or f"signed with {trusted.key}, which is trusted here"
+                findings.append(Finding("signature", not trusted.problem, seen, "edge trust says which keys count"))
+            golden = _golden(learner.bundle.path, learner.model, loads)
+            findings.append(golden)
+            if pictures and golden.ok:
+                check, remedy = "pictures", "name picture files, or folders of them"
+                findings += _pictures(learner, pictures)
+    except (EdgeError, sqlite3.Error, OSError) as error:
+        findings.append(Finding(check, False, str(error), remedy))
+    return findings
+
+
+def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
+    """Compare pictures with those that the home was taught."""
+    files, left = find(paths)
+    check = DomainCheck(learner)
+    unreadable: list[Left] = []
+    for photo in learner.embed(files, look=True):
+        check.add(photo)
+        if photo.error is not None:
+            unreadable.append(Left(photo.path, photo.error.reason))
+    read = len(files) - len(unreadable)
+    findings = []
+    if left or unreadable:
+        counted = count(read, [*left, *unreadable])
+        remedy = "edge classify with the same paths says which, and why"
+        findings.append(Finding("pictures", not partly(counted), line(counted), remedy))
+    complaints = check.lines()
+    for complaint in complaints:
+        seen, _, remedy = complaint.partition(": ")
+        findings.append(Finding("pictures", False, seen, remedy))
+    if read and not complaints:
+        seen = f"{read} looks like those of the bundle" if read == 1 else f"{read} look like those of the bundle"
+        if not check.known:
+            seen = "this bundle does not say what its photos look like; build it again to compare light and focus"
+        findings.append(Finding("pictures", True, seen, ""))
+    return findings
+
+
+def _proof(path: Path, loads: Sequence[backbone.Runtime]) -> list[Finding]:
+    """Check a bundle that is not adopted, and prove the network that `init` would take."""
+    remedy = "build or copy it again"
+    try:
+        opened = archive.read(path)
+        opened.verify()
+        model = _model(opened.manifest, loads)
+    except (EdgeError, OSError) as error:
+        return [Finding("new bundle", False, str(error), remedy)]
+    found = [Finding("new bundle", True, f"{opened.manifest.name}, every hash fits", remedy)]
+    return [*found, _golden(path, model, loads)._replace(check="new golden")]
+
+
+def _model(manifest: Manifest, loads: Sequence[backbone.Runtime]) -> ModelFile:
+    """The network that `init` takes: of the first runtime that loads, at full precision where there is one."""
+    models = most_precise(manifest.models)
+    return next((m for runtime in loads for m in models if m.format == runtime.format), models[0])
+
+
+def _golden(path: Path, model: ModelFile, loads: Sequence[backbone.Runtime]) -> Finding:
+    """Run the golden pictures through one network of a bundle, on the first runtime for it that loads."""
+    remedy = "run edge init again, with another --runtime"
+    runtime = next((r for r in loads if r.format == model.format), None)
+    if runtime is None:
+        extras = [r.extra for r in backbone.RUNTIMES if r.format == model.format]
+        return Finding("golden", False, f"no runtime here runs {model.file}", _install(extras))
+    tried: Trial = attempt(runtime, path, model.file)
+    if tried.failure:
+        return Finding("golden", False, f"{model.file} on {runtime.name}: {tried.failure}", remedy)
+    seen = (
+        f"{tried.pictures} pictures on {runtime.name} give the workstation's embeddings (error {tried.error:.0e}, "
+        f"cosine {tried.cosine:.4f}), {tried.milliseconds:.0f} ms each, {tried.megabytes:.0f} MB"
+    )
+    return Finding("golden", True, seen, remedy)

@@ -1,0 +1,163 @@
+"""`verify`: look at every byte of a home, mend what can be mended, and say what cannot.
+
+| looked at | mended | what is left to you |
+|---|---|---|
+| database: structure, indexes, references | an index is made anew from its table | a damaged table: restore a backup |
+| examples: CRC-32, length, finiteness of each embedding | | forget a damaged one, teach its picture again |
+| heads: CRC-32, shape and values of each generation | a damaged one can never serve; an older one serves | retrain |
+| bundle: the SHA-256 of the file and of each entry | | run init again with a fresh copy |
+| our leftovers of commands that were cut off | deleted | |
+
+Nothing is mended that loses anything: a damaged head is lost already, and what was taught makes it anew.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.answers import Finding, Verified
+from edge.errors import EdgeError, HomeError, HomeMissing
+from edge.files import sha256
+from edge.home.ours import delete_leftovers
+from edge.home.state import Home
+from edge.home.store import Store, open_store
+from edge.home.unpack import unpack
+
+_INDEX = ("missing from index", "entries in index", "non-unique entry in index")
+_SHOWN = 10
+_RESTORE = "restore a backup into another home: edge --home DIR restore FILE"
+_ADOPT = "adopt a fresh copy of the bundle: edge init NAME.edge"
+_RETRAIN = "make a new one of what is taught: edge retrain"
+
+
+def verify(home: Path) -> Verified:
+    """Look through a home and mend it.
+
+    Args:
+        home: the folder.
+
+    Returns:
+        What was found, in the order in which one thing depends on the other, and what was mended. What depends on a
+        thing that is beyond repair is left out.
+
+    Raises:
+        HomeMissing: there is none.
+    """
+    findings: list[Finding] = []
+    mended: list[str] = []
+    with _reported(findings, "database", _RESTORE), open_store(home) as store:
+        if _database(store, findings, mended):
+            if store.get("serving") is None:
+                raise HomeMissing(f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+            opened = Home(home, store)
+            with _reported(findings, "bundle", _ADOPT):
+                _bundle(opened, findings)
+            if _readable(opened):
+                with _reported(findings, "examples", _RESTORE):
+                    _examples(opened, findings)
+                with _reported(findings, "heads", _RETRAIN):
+                    _heads(opened, findings, mended)
+            with _reported(findings, "leftovers", "make the home writable"):
+                mended += delete_leftovers(opened)
+    return Verified(str(home), tuple(findings), tuple(mended))
+
+
+@contextlib.contextmanager
+def _reported(findings: list[Finding], check: str, remedy: str) -> Iterator[None]:
+    """Turn what is beyond repair into a finding."""
+    try:
+        yield
+    except HomeMissing:
+        raise
+    except (EdgeError, OSError) as error:
+        findings.append(Finding(check, False, str(error), remedy))
+
+
+def _database(store: Store, findings: list[Finding], mended: list[str]) -> bool:
+    """Look at structure, indexes and references; returns whether it can be read."""
+    found = store.damages(_SHOWN)
+    if found and all(any(word in line for word in _INDEX) for line in found):
+        with store.transaction():
+            store.rebuild_indexes()
+        found = store.damages(_SHOWN)
+        if not found:
+            mended.append("an index of the database was damaged and has been made anew from its table")
+    found += store.stray_references()
+    seen = "; ".join(found) or f"{store.count()} examples, {len(store.labels())} labels, every page and index is whole"
+    findings.append(Finding("database", not found, seen, _RESTORE))
+    return not found
+
+
+def _bundle(home: Home, findings: list[Finding]) -> None:
+    opened = home.bundle
+    path = opened.path
+    if not sha256(path).startswith(path.stem):
+        raise HomeError(f"{path} is not what was adopted (its SHA-256 differs)")
+    opened.verify()
+    findings.append(Finding("bundle", True, f"{opened.manifest.name}, every hash fits", ""))
+
+
+def _readable(home: Home) -> bool:
+    """Whether the bundle says how long an embedding is."""
+    with contextlib.suppress(EdgeError):
+        return home.info.dimension > 0
+    return False
+
+
+def _examples(home: Home, findings: list[Finding]) -> None:
+    bad = home.store.damaged_examples(home.info.dimension)
+    if not bad:
+        findings.append(Finding("examples", True, f"the embeddings of all {home.store.count()} are whole", ""))
+        return
+    named = home.store.examples(f"examples.id IN ({','.join(map(str, bad[:_SHOWN]))})")
+    seen = ", ".join(f"{e.id} ({e.label}, {e.source})" for e in named)
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    numbers = " ".join(map(str, bad))
+    remedy = f"forget them and teach their pictures again: edge forget {numbers}"
+    findings.append(Finding("examples", False, f"{len(bad)} damaged: {seen}{more}", remedy))
+
+
+def _heads(home: Home, findings: list[Finding], mended: list[str]) -> None:
+    """Look at every generation; one that is damaged is overwritten, and another serves if it did."""
+    with home.store.snapshot():
+        bad = _unsound(home)
+    if bad:
+        with home.store.transaction():  # looked at again, as others write meanwhile
+            mended += _overwrite(home, _unsound(home))
+    with home.store.snapshot():
+        serving = home.serving().generation
+        count = sum(home.store.has_head(number) for number in home.store.generation_numbers())
+    findings.append(Finding("heads", True, f"generation {serving} serves; whole in all: {count}", ""))
+
+
+def _overwrite(home: Home, bad: list[int]) -> list[str]:
+    """Let a whole generation serve and make the damaged ones such as never can; return a line for each.
+
+    Raises:
+        HomeError: none is whole; nothing is changed.
+    """
+    was, serving = home.wanted(), home.serving().generation
+    home.store.put("serving", str(serving))
+    for number in bad:
+        home.store.overwrite_head(number)
+    lines = [f"generation {n} was damaged and can serve no more" for n in bad if n != was]
+    if was != serving:
+        lines.append(f"generation {was} was damaged; generation {serving} serves; make a new one: edge retrain")
+    return lines
+
+
+def _unsound(home: Home) -> list[int]:
+    """The generations that are damaged; the one that should serve also if it has no head."""
+    numbers, serving = home.store.generation_numbers(), home.wanted()
+    bad = [number for number in numbers if not _sound(home, number)]
+    return bad if serving in bad or home.store.has_head(serving) else [*bad, serving]
+
+
+def _sound(home: Home, number: int) -> bool:
+    try:
+        stored = home.store.generation(number)
+        if stored.head is not None:
+            unpack(stored, home.info.dimension if stored.backbone == home.info.fingerprint else None)
+    except EdgeError:
+        return False
+    return True

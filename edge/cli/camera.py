@@ -1,0 +1,418 @@
+"""The commands that look through a camera: `watch`, `capture`, `review`. Like `cli`, they parse, call, and print."""
+
+import os
+import select
+import shlex
+import signal
+import socket
+import sys
+import threading
+from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge.cli import app, wording
+from edge.cli.terminal import PARTLY, Progress, complain, plural, say, say_json
+from edge.watch.stop import Stop
+
+if TYPE_CHECKING:
+    from edge.learner import Learner
+    from edge.watch.loop import Sight
+    from edge.watch.review import Review, Reviewed
+
+_PATH = click.Path(path_type=Path)
+_REGION = click.option(
+    "--region",
+    metavar="L,T,W,H",
+    help="Use only this part of each picture from now on: left, top, width and height as fractions of the picture, or "
+    "'whole'.",
+)
+
+_SELF_SIGNED = click.option(
+    "--allow-self-signed", "self_signed", is_flag=True, help="Accept a self-signed certificate from an https camera."
+)
+
+
+@click.command()
+@click.argument("source", envvar="EDGE_SOURCE")
+@_REGION
+@_SELF_SIGNED
+@click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
+@click.option(
+    "--smooth",
+    metavar="N/M",
+    help="Report a label once N of the last M frames agree.  [default: 3/5; 1/1 for a folder or video file]",
+)
+@click.option(
+    "--on",
+    "hooks",
+    nargs=2,
+    multiple=True,
+    metavar="LABEL COMMAND",
+    help="Run COMMAND each time the answer changes to LABEL. Can be repeated.",
+)
+@click.option(
+    "--cool-down",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Minimum time between two starts of the same --on command.  [default: 5; 0 for a folder or video file]",
+)
+@click.option(
+    "--save-uncertain", type=_PATH, metavar="DIR", help="Save uncertain frames in this folder, for edge review."
+)
+@click.option(
+    "--below",
+    type=click.FloatRange(0, 1),
+    default=0.7,
+    show_default=True,
+    help="Save frames whose probability is below this.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0.1),
+    default=100.0,
+    show_default=True,
+    help="Space for saved frames, in MB; the oldest are deleted first.",
+)
+@click.option(
+    "--mqtt", envvar="EDGE_MQTT", metavar="URL", help="Publish to this MQTT broker: mqtt://user:password@host/NAME."
+)
+@app.shared
+def watch(
+    source: str,
+    region: str | None,
+    self_signed: bool,
+    every: float,
+    smooth: str | None,
+    hooks: tuple[tuple[str, str], ...],
+    cool_down: float | None,
+    save_uncertain: Path | None,
+    below: float,
+    budget: float,
+    mqtt: str | None,
+) -> int:
+    """Classify the frames of SOURCE continuously, until stopped.
+
+    SOURCE is picamera, a device such as /dev/video0, an http://… or rtsp://… address, a video file, or a folder in
+    which new pictures appear. For a camera, a line is printed whenever the answer changes; with --json, for every
+    frame.
+    """
+    from edge.camera.folder import Journal
+    from edge.camera.source import open_source
+    from edge.labels import RESERVED
+    from edge.watch.hooks import Hook
+    from edge.watch.mqtt import Mqtt, identity
+    from edge.watch.service import Listeners, hooks_of, keep_watching
+    from edge.watch.smooth import Rule
+    from edge.watch.systemd import Notifier
+    from edge.watch.unsure import Uncertain
+
+    stop = _stopped_by_signals()
+    learner = app.learner()
+    notifier = Notifier(os.environ)
+    parsed = [Hook.parse(*hook) for hook in hooks]
+    rule = Rule.parse(smooth) if smooth else None
+    labels = learner.serving().head.labels
+    for label in {hook.label for hook in parsed} - {*labels, RESERVED}:
+        complain(f"careful: --on {label}: no such label yet; there are {', '.join(labels)}")
+    _put_region(learner, region)
+    with ExitStack() as closing:
+        journals: list[Journal] = []
+
+        def journal(folder: Path) -> Journal:
+            if save_uncertain is not None and save_uncertain.absolute().is_relative_to(folder.absolute()):
+                raise click.UsageError(f"--save-uncertain {save_uncertain} lies in {folder}, which is watched")
+            journals.append(Journal(learner.home, folder))
+            closing.callback(journals[0].close)
+            return journals[0]
+
+        opened = open_source(source, journal, self_signed)
+        listeners = Listeners(partial(_tell, live=opened.live, stop=stop), complain, notifier.alive)
+        if save_uncertain is not None:
+            listeners.keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region, learner.info.fit)
+            learner.put_uncertain(save_uncertain)
+        if parsed:
+            pause = cool_down if cool_down is not None else (5.0 if opened.live else 0.0)
+            listeners.hooks = hooks_of(learner, parsed, pause, source)
+        if mqtt:
+            host, who = socket.gethostname(), identity(learner.home, source)
+            listeners.broker = Mqtt(
+                mqtt, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home,
+                labels=labels, present=not opened.live,
+            )  # fmt: skip
+        learner.backbone()  # before saying that we are ready
+        notifier.tell("READY=1")
+        complain(f"watching {opened.name}; end with Ctrl-C")
+        watched = keep_watching(
+            learner, opened, rule or Rule(*((3, 5) if opened.live else (1, 1))), every, stop, listeners, *journals[:1]
+        )
+        notifier.tell("STOPPING=1")
+    unread = f", {watched.skipped:,} could not be read" if watched.skipped else ""
+    complain(f"stopped; {plural(watched.answered, 'frame')} answered{unread}")
+    return PARTLY if watched.skipped and not stop.is_set() else 0
+
+
+@click.command()
+@click.argument("label")
+@click.argument("source", envvar="EDGE_SOURCE")
+@_REGION
+@_SELF_SIGNED
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of examples to collect."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Stop after this many seconds."
+)
+@click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
+@click.option("--session", help="Name of this burst.  [default: label and time]")
+@app.shared
+def capture(
+    label: str,
+    source: str,
+    region: str | None,
+    self_signed: bool,
+    count: int,
+    seconds: float,
+    every: float,
+    session: str | None,
+) -> int:
+    """Teach LABEL from a short burst of frames from SOURCE.
+
+    Move the object or the camera while it runs, because frames that are nearly identical are skipped. To use the new
+    examples, run edge retrain.
+    """
+    from edge.camera.source import open_source
+    from edge.labels import clean
+    from edge.watch.capture import capture as capturing
+
+    if Path(source).is_dir():
+        raise click.UsageError(f"{source} is a folder of pictures; teach them: edge teach {label} {source}")
+    learner = app.learner()
+    label = clean(label)
+    session = session or f"{label} {learner.now()}"
+    opened = open_source(source, _no_journal, self_signed)
+    _put_region(learner, region)
+    learner.backbone()
+    stop = _stopped_by_signals()
+    progress = Progress("capturing")
+    result = capturing(learner, label, opened, session, count, seconds, every, stop, progress, complain)
+    bursts = len({example.session for example in learner.store.examples("labels.name = ?", label)})
+    for skipped in result.unreadable[:5]:
+        complain(f"skipped: {skipped.reason}")
+
+    def lines() -> list[str]:
+        new = f"{plural(len(result.examples), 'new example')} of '{label}' from {plural(result.frames, 'frame')}"
+        alike = f"; {result.alike:,} were nearly the same as another" if result.alike else ""
+        lines = [f"{new}{alike}", f"session: {session}"]
+        if not result.frames:
+            return [f"{opened.name} gave no frame in {seconds:g} s; nothing was taught"]
+        if result.blank:
+            lines.append(
+                f"not taught: {plural(result.blank, 'frame')} with nothing but one colour; to teach such pictures, "
+                f"save them and run: edge teach {shlex.quote(label)} PICTURES"
+            )
+        lines += result.complaints
+        if result.complaints:
+            lines.append(f"if that is not as it will be, undo it: edge forget --session {shlex.quote(session)}")
+        if len(result.examples) < min(count, 5):
+            lines.append("that is few: move the thing or the light while capturing")
+        if result.examples and bursts == 1:
+            lines.append("one burst alone cannot be judged: capture another, later or in other light")
+        return [*lines, "now run: edge retrain"] if result.examples else lines
+
+    app.answer(result, lines)
+    return PARTLY if result.unreadable or result.blank or not result.frames else 0
+
+
+@click.command()
+@click.argument("folder", type=_PATH, required=False)
+@click.option("--retrain/--no-retrain", default=True, help="Train a new generation at the end.  [default: retrain]")
+@app.shared
+def review(folder: Path | None, retrain: bool) -> None:
+    """Label the frames that edge watch saved, then retrain.
+
+    Each frame takes one key press. FOLDER is the folder given to edge watch --save-uncertain; without it, the last one
+    used. Labelled frames are moved to FOLDER/labelled/LABEL.
+    """
+    from edge.errors import SourceError
+    from edge.watch.review import Review
+
+    learner = app.learner()
+    folder = folder or learner.uncertain
+    if folder is None:
+        raise SourceError("watch has kept no frames for this home yet; let it: edge watch SOURCE --save-uncertain DIR")
+    session = Review(learner, folder)
+    if session.waiting() and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise SourceError("review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES")
+    deleted = _go_through(session)
+    fitted = learner.retrain() if retrain and session.changed else None
+    result = session.result(deleted, fitted)
+    app.answer(result, lambda: _reviewed(result))
+
+
+def _go_through(session: "Review") -> int:
+    """Show each frame and do what is asked; stdout is for the result. Returns how many were deleted."""
+    from edge.errors import EdgeError
+    from edge.watch.review import keys
+
+    deleted = 0
+    queue = session.waiting()
+    named: list[int] = []  # places in the queue
+    at = 0
+    while at < len(queue):
+        path = queue[at]
+        choices = keys(session.labels())
+        try:
+            _show(session, path, f"{at + 1} of {len(queue)}", choices)
+            key = _key()
+            if key in choices or key == "n":
+                label = choices[key] if key in choices else click.prompt("new label", err=True)
+                for line in session.name(path, label):
+                    complain(f"careful: {line}")
+                named.append(at)
+            elif key == "d":
+                path.unlink(missing_ok=True)
+                deleted += 1
+            elif key == "u":
+                at = _undo(session, queue, named, at)
+                continue
+            elif key == "q":
+                break
+            elif key not in ("s", " "):
+                continue
+        except EdgeError as error:
+            complain(f"{error}; skipped")
+        except OSError as error:
+            complain(f"{path.name} cannot be deleted ({error.strerror}); skipped")
+        at += 1
+    return deleted
+
+
+def _undo(session: "Review", queue: list[Path], named: list[int], at: int) -> int:
+    """Take the last naming back; returns the place of its frame, or where we were if that cannot be."""
+    from edge.errors import EdgeError
+
+    try:
+        back = session.undo()
+    except EdgeError as error:
+        complain(f"not taken back: {error}")
+        return at
+    if back is None:
+        complain("nothing was labelled that could be taken back")
+        return at
+    at = named.pop()
+    queue[at] = back
+    return at
+
+
+def _show(session: "Review", path: Path, count: str, choices: dict[str, str]) -> None:
+    from edge.answers import Answer
+
+    guess = next(iter(session.learner.classify([path])))
+    for line in session.picture(path, columns=48):
+        click.echo(line, err=True, color=True)
+    if isinstance(guess, Answer):
+        top = ", ".join(f"{g.label} {100 * g.probability:.0f} %" for g in guess.top[:3])
+        complain(f"{count}  {path.name}: {'unknown; ' if guess.unknown else ''}{top}")
+    complain("  ".join(f"[{key}] {label}" for key, label in choices.items()))
+    complain("[n] new label  [s] skip  [d] delete  [u] undo  [q] done")
+
+
+def _key() -> str:
+    """Read one key at once; keys typed ahead are not lost, as they are to `click.getchar`."""
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSADRAIN)
+        key = os.read(terminal, 1)
+        if key == b"\x1b" and select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 16)  # an arrow or the like: the rest of it is no key of its own
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    if key in (b"", b"\x04"):
+        raise KeyboardInterrupt
+    return key.decode("ascii", "replace").lower()
+
+
+def _reviewed(result: "Reviewed") -> list[str]:
+    if not (result.labelled or result.deleted or result.left):
+        return ["no frame waits for a label"]
+    lines = [f"{plural(result.labelled, 'frame')} labelled, {result.deleted} deleted, {result.left} left"]
+    if result.relabelled:
+        lines.append(f"{plural(result.relabelled, 'frame')} of them had another label before")
+    if result.known:
+        lines.append(f"{plural(result.known, 'frame')} of them had that label already")
+    return [*lines, *(wording.retrained(result.retrained) if result.retrained else [])]
+
+
+def _put_region(learner: "Learner", text: str | None) -> None:
+    if text is None:
+        return
+    from edge.picture.region import WHOLE, Region
+
+    others = learner.put_region(None if text == WHOLE else Region.parse(text))
+    if others:
+        complain(
+            f"careful: {plural(others, 'example')} taught before on another part of the picture; teach again, "
+            "or forget them"
+        )
+
+
+def _tell(sight: "Sight", live: bool, stop: threading.Event) -> None:
+    """Print an answer: every one for programs; for people, each picture of a folder or film, or a camera's changes."""
+    from edge.answers import to_json
+    from edge.watch.service import Stopped
+
+    seen = sight.seen
+    if not (app.as_json() or seen.changed or not live):
+        return
+    while not _writable(1.0):  # a pipe that nobody reads from must not keep us from stopping
+        if stop.is_set():
+            raise Stopped
+    if app.as_json():
+        say_json(to_json(seen))
+    else:
+        when = f"{datetime.fromisoformat(seen.time).astimezone():%Y-%m-%d %H:%M:%S}"
+        name = "unknown" if seen.label is None else f"{seen.label} {100 * seen.probability:.0f} %"
+        say(f"{when if live else seen.image}: {name}")
+    sys.stdout.flush()
+
+
+def _writable(seconds: float) -> bool:
+    """Whether stdout takes a line within so many seconds."""
+    try:
+        return bool(select.select([], [sys.stdout.fileno()], [], seconds)[1])
+    except (OSError, ValueError):  # it has no number, as in tests
+        return True
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Return what SIGTERM and Ctrl-C set: the frame in work is finished, and nothing is cut in the middle.
+
+    A second Ctrl-C cuts all the same. A second SIGTERM does not: timeout(1), for one, always sends two.
+    """
+    stop = Stop()
+
+    def end(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return stop
+
+
+def _no_journal(_: Path) -> Any:
+    raise AssertionError("a folder is refused before")
+
+
+for _command in (watch, capture, review):
+    app.add(_command)

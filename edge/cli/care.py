@@ -1,0 +1,63 @@
+"""The commands that look after a home: `verify`, `backup`, `restore`. Like `cli`, they parse, call, and print."""
+
+from pathlib import Path
+
+import click
+
+from edge.cli import app, wording
+from edge.cli.terminal import plural
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@app.shared
+def verify() -> int:
+    """Check the whole home for damage, and repair it where possible.
+
+    Examples are never deleted. If a problem needs your attention, it is printed and the exit code is 1.
+    """
+    from edge.care.verify import verify
+
+    found = verify(app.home())
+    app.answer(found, lambda: wording.verified(found))
+    return 0 if all(finding.ok for finding in found.findings) else 1
+
+
+@click.command()
+@click.argument("file", type=_PATH)
+@app.shared
+def backup(file: Path) -> None:
+    """Save the whole home, including the bundle, to one FILE.
+
+    The home can stay in use meanwhile. To get it back, run edge restore FILE.
+    """
+    from edge.care.backup import backup
+
+    made = backup(app.learner(), file)
+    app.answer(
+        made,
+        lambda: [
+            f"wrote {made.file} ({made.bytes / 1e6:.1f} MB): {plural(made.examples, 'example')}, generation "
+            f"{made.generation}, and the bundle; back: edge restore {made.file}"
+        ],
+    )
+
+
+@click.command()
+@click.argument("file", type=_PATH)
+@app.shared
+def restore(file: Path) -> None:
+    """Create a home from a backup FILE.
+
+    An existing home is never overwritten.
+    """
+    from edge.care.backup import restore
+
+    restore(file, app.home())
+    status = app.learner().status()
+    app.answer(status, lambda: wording.status(status))
+
+
+for _command in (verify, backup, restore):
+    app.add(_command)

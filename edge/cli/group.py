@@ -1,0 +1,31 @@
+"""A group of commands of which each module is imported when one of its commands is asked for: help stays fast."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Group(click.Group):
+    """The commands.
+
+    Args:
+        modules: the module that defines each command that is not defined beside the group.
+        arguments: as click's.
+    """
+
+    def __init__(self, *arguments: Any, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *self._modules})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._modules:
+            import_module(self._modules[cmd_name])
+        elif cmd_name not in self.commands:  # mistyped: click says which of all the commands look like it
+            for module in self._modules.values():
+                import_module(module)
+        return super().get_command(ctx, cmd_name)

@@ -1,0 +1,87 @@
+"""The commands for what was taught: `examples`, `relabel`, `rename`, `forget`. They parse, call, and print."""
+
+import click
+
+from edge.cli import app, wording
+from edge.cli.terminal import complain, plural, say, say_json_list
+
+
+@click.command()
+@click.argument("label", required=False)
+@app.shared
+def examples(label: str | None) -> None:
+    """List the examples taught on this device, or only those of LABEL.
+
+    Each has a number, which edge relabel and edge forget accept.
+    """
+    from edge.answers import to_json
+
+    opened = app.learner()
+    found = opened.list_examples(label)
+    if app.as_json():
+        say_json_list("examples", map(to_json, found), {"label": label})
+        return
+    count = held_out = 0
+    for example in found:
+        say(wording.listed(example))
+        count += 1
+        held_out += example.held_out
+    of = f" of '{label}'" if label else ""
+    say(f"{plural(count, 'example')}{of} taught here" + (f", {held_out:,} of them held out" if held_out else ""))
+
+
+@click.command()
+@click.argument("examples", nargs=-1)
+@click.option("--session", help="Delete all examples of this session.")
+@click.option("--label", help="Delete this label with all its examples, including those in the bundle.")
+@app.shared
+def forget(examples: tuple[str, ...], session: str | None, label: str | None) -> None:
+    """Delete EXAMPLES, and train again without them.
+
+    EXAMPLES are numbers printed by edge examples, or the picture files themselves. The result is the same as if they
+    had never been taught.
+    """
+    if not examples and session is None and label is None:
+        raise click.UsageError("name examples, or give --session or --label")
+    result = app.learner().forget(examples, session, label)
+    app.answer(result, lambda: wording.forgotten(result))
+
+
+@click.command()
+@click.argument("label")
+@click.argument("examples", nargs=-1, required=True)
+@app.shared
+def relabel(label: str, examples: tuple[str, ...]) -> None:
+    """Change the label of EXAMPLES to LABEL, which may be new.
+
+    EXAMPLES are numbers printed by edge examples, or the picture files themselves. To use the new labels, run edge
+    retrain.
+    """
+    opened = app.learner()
+    complaints = opened.beside(label)
+    changed = opened.relabel(examples, label)
+    for line in complaints:
+        complain(f"careful: {line}")
+    app.answer(changed, lambda: [f"{plural(len(changed), 'example')} now '{changed[0].label}'; now run: edge retrain"])
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--merge", is_flag=True, help="Merge OLD into an existing label NEW. This cannot be undone.")
+@app.shared
+def rename(old: str, new: str, merge: bool) -> None:
+    """Rename label OLD to NEW everywhere, in all generations.
+
+    With --merge, all examples of OLD become examples of NEW, and a new generation is trained at once.
+    """
+    opened = app.learner()
+    complaints = opened.beside(new, leaving=old)
+    result = opened.rename(old, new, merge)
+    for line in complaints:
+        complain(f"careful: {line}")
+    app.answer(result, lambda: wording.renamed(result))
+
+
+for _command in (examples, forget, relabel, rename):
+    app.add(_command)

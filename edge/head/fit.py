@@ -1,0 +1,206 @@
+"""From examples to a head, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
+
+`fit` sorts the examples (label, then bytes of the embedding, then session) before any sum, so the head depends on
+what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ and ν
+minimise the label-balanced log-loss of the held-out scores, plus a weak prior that decides where there are too few to
+tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
+
+Factory examples (the bundle's) count `factory_weight` each, in the sums and in the choice of τ and ν. That number in
+[0, 1] and the temperature are chosen on the local examples alone. Those of labels that no local example has count
+fully, since nothing else keeps these labels alive.
+
+Examples that the backbone itself was trained on are in the sums, but count in no choice as long as there are others: it
+has drawn them together by their labels, so that held-out scores of them promise what no new picture keeps.
+
+The mathematics and its sources stand in edge/head/lda.py, edge/head/leave_out.py and edge/head/tune.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError, LabelError, NotEnough
+from edge.head.lda import Points, Spectrum, spectrum_of_examples, spectrum_of_moments
+from edge.head.leave_out import leave_out
+from edge.head.linear import Head
+from edge.head.moments import Moments, indices
+from edge.head.pool import Matrix, Pool, chunks
+from edge.head.tune import METHODS, Choice, Grid, choose, far, walk
+
+FACTORY_WEIGHTS = Grid((0.0, 0.03, 0.1, 0.3, 1.0), 0.3)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled embeddings.
+
+    Args:
+        embeddings: (N, D) real numbers, raw as the backbone gave them; an array, or what is read a few rows at a time.
+        labels: N names.
+        sessions: () or N names or None; examples of one session (frames of one burst) are left out together.
+        trained_on: () or N of bool, those that the backbone was trained on: they teach, but nothing is chosen by them.
+
+    Raises:
+        LabelError: as many labels, sessions or marks as embeddings are needed.
+        BundleError: embeddings that are no matrix of finite numbers.
+    """
+
+    embeddings: NDArray[np.float32] | Matrix
+    labels: tuple[str, ...]
+    sessions: tuple[str | None, ...] = ()
+    trained_on: NDArray[np.bool_] | tuple[()] = ()
+
+    def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2:
+            raise BundleError(f"embeddings have shape {self.embeddings.shape} but (examples, features) is expected")
+        for kind, values in (("labels", self.labels), ("sessions", self.sessions), ("marks", self.trained_on)):
+            if len(values) != len(self.embeddings) and (values or kind == "labels"):
+                raise LabelError(f"{len(self.embeddings)} embeddings came with {len(values)} {kind}; give one for each")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Ints) -> Examples:
+        """Some of them, read into memory."""
+        return Examples(
+            self.embeddings[rows],
+            tuple(self.labels[row] for row in rows),
+            tuple(self.sessions[row] for row in rows) if self.sessions else (),
+            self.trained_on[rows] if isinstance(self.trained_on, np.ndarray) else (),
+        )
+
+    @property
+    def counts(self) -> Floats:
+        """(N,) 1.0 for each example by which something may be chosen, else 0.0."""
+        return 1.0 - np.asarray(self.trained_on, np.float64) if len(self.trained_on) else np.ones(len(self))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A head and what is known about it.
+
+    Args:
+        head: the head.
+        method: "lda" or "nearest-mean".
+        loo: (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given;
+            NaN where an example was the last of its label.
+        shrinkage: τ in units of the spread.
+        trust: ν, how many examples a label needs until half of its mean is believed.
+        factory_weight: what one factory example counts beside a local one; 1.0 if there is none.
+    """
+
+    head: Head
+    method: str
+    loo: NDArray[np.float32]
+    shrinkage: float
+    trust: float
+    factory_weight: float
+
+
+def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto") -> Fit:
+    """Fit the best head, and say how every example would have been answered had it not been taught.
+
+    Args:
+        local: examples collected on this device; may be empty if there are factory examples.
+        factory: the bundle's own examples.
+        method: "auto" (the best known: LDA), "lda", or "nearest-mean" (the baseline).
+
+    Raises:
+        NotEnough: fewer than two labels.
+        BundleError: embeddings of different length.
+
+    >>> examples = Examples(np.array([[1, 0], [3, 1], [0, 2], [1, 3]], np.float32), ("a", "a", "b", "b"))
+    >>> result = fit(examples)
+    >>> result.head.labels, result.loo.argmax(axis=1).tolist()
+    (('a', 'b'), [0, 0, 1, 1])
+    """
+    name = named(method)
+    parts = [part for part in (local, factory) if part is not None and len(part)]
+    if len({part.embeddings.shape[1] for part in parts}) > 1:
+        one, other = (part.embeddings.shape[1] for part in parts)
+        raise BundleError(f"local examples have {one} features but the factory's {other}; use one backbone for both")
+    labels, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
+    if len(labels) < 2:
+        raise NotEnough(f"only label {labels[0]!r} was taught; a head needs two, teach another")
+    x = Pool([part.embeddings for part in parts])
+    sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
+    is_local = np.arange(len(x)) < (len(local) or len(x))
+    counts = np.concatenate([part.counts for part in parts])
+    counts = counts if counts.any() else np.ones(len(x))
+    order = _canonical(x, columns, sessions, is_local, counts)
+    x, columns, is_local, counts = x.ordered(order), columns[order], is_local[order], counts[order]
+    groups = groups_of([sessions[row] for row in order], is_local.tolist())
+
+    at_home = np.isin(columns, columns[is_local])
+
+    def choice(weight: float) -> Choice:
+        weights = np.where(is_local | ~at_home, 1.0, weight)
+        spectrum, points = _spectrum(x, columns, weights, METHODS[name].beta)
+        every, ours = counts * weights, counts * is_local
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), every, ours, METHODS[name])
+        return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
+
+    best = choice(1.0) if is_local.all() else walk(FACTORY_WEIGHTS, choice)
+    loo = np.empty((len(x), len(labels)), np.float32)
+    loo[order] = best.loo
+    return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
+
+
+def named(method: str) -> str:
+    """Give the fitter's own name; raise NotEnough if there is none."""
+    name = "lda" if method == "auto" else method
+    if name not in METHODS:
+        raise NotEnough(f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}")
+    return name
+
+
+def _spectrum(x: Pool, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
+    """Take the smaller of the two matrices apart; examples of weight 0 are only measured."""
+    kept = weights > 0
+    if kept.sum() < x.shape[1]:
+        rows = x[np.flatnonzero(kept)].astype(np.float64)
+        spectrum, points = spectrum_of_examples(rows, columns[kept], weights[kept], beta)
+        return spectrum, points if kept.all() else spectrum.points(x, columns, weights)
+    spectrum = spectrum_of_moments(_weighted_moments(x, columns, weights), beta)
+    return spectrum, spectrum.points(x, columns, weights)
+
+
+def _weighted_moments(x: Pool, columns: Ints, weights: Floats) -> Moments:
+    classes, features = int(columns.max()) + 1, x.shape[1]
+    names = tuple(f"{column:06}" for column in range(classes))
+    sums, gram = np.zeros((classes, features)), np.zeros((features, features))
+    for part in chunks(len(x)):
+        rows, own = x[part].astype(np.float64), weights[part]
+        member = np.zeros((classes, len(rows)))
+        member[columns[part], np.arange(len(rows))] = own
+        sums += member @ rows
+        rows *= np.sqrt(own)[:, None]
+        gram += rows.T @ rows
+    return Moments(names, np.bincount(columns, weights, classes).astype(np.float64), sums, gram)
+
+
+def _canonical(x: Pool, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
+    """The order in which examples are summed, which depends on what they are and not on when they came."""
+    names = {name: place for place, name in enumerate(sorted({s for s in sessions if s is not None}))}
+    session = np.array([-1 if s is None else names[s] for s in sessions], np.int64)
+    return np.lexsort(np.stack([counts, session, x.ranks(), columns, ~is_local]))
+
+
+def groups_of(sessions: Sequence[str | None], is_local: Sequence[bool] = ()) -> Ints:
+    """Number the groups that are left out together: a session, or an example of no session alone.
+
+    >>> groups_of(["night", None, "night", None]).tolist()
+    [0, 1, 0, 2]
+    """
+    numbers: dict[object, int] = {}
+    sides = is_local if len(is_local) else (True,) * len(sessions)
+    keys = [(side, s) if s is not None else row for row, (side, s) in enumerate(zip(sides, sessions, strict=True))]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)

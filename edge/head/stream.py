@@ -1,0 +1,191 @@
+"""A head from more examples than fit in memory: passes over chunks, and no more than D×D numbers kept.
+
+The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it and
+the factory's examples all choices are made, each factory weight by adding the moments anew. The third gives every
+example its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, one chunk, and
+the answer (N, C) float32; the factory's examples stay where they are, and are read a few at a time.
+
+The head depends on the chunks' order only through which examples are sampled: read them in an order of their own (by
+label, then picture, as a database can) and it depends on what was taught alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.head.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
+from edge.head.lda import Floats, Ints, spectrum_of_moments
+from edge.head.leave_out import leave_out
+from edge.head.linear import softmax
+from edge.head.moments import Moments
+from edge.head.pool import Pool, chunks
+from edge.head.tune import METHODS, Choice, choose, far, walk
+
+SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
+TABLE = 1 << 20  # scores in the sample: of many labels, fewer examples are enough to choose on
+CHUNK = 2048
+
+Read = Callable[[], Iterable[Examples]]
+
+
+def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "auto", sample: int = SAMPLE) -> Fit:
+    """Fit a head to local examples that come in chunks; up to `sample` of them this is `fit`.
+
+    Examples of one session must come in one chunk.
+
+    Args:
+        read: gives the same chunks in the same order each time it is called.
+        factory: the bundle's own examples.
+        method: as in `fit`.
+        sample: how many examples to choose on, at least.
+
+    Raises:
+        NotEnough: no example, or fewer than two labels.
+
+    >>> chunk = Examples(np.array([[1, 0], [3, 1], [0, 2], [1, 3]], np.float32), ("a", "a", "b", "b"))
+    >>> result = fit_chunks(lambda: [chunk, chunk])
+    >>> result.head.labels, result.loo.argmax(axis=1).tolist()
+    (('a', 'b'), [0, 0, 1, 1, 0, 0, 1, 1])
+    """
+    few = _if_few(read(), sample)
+    if few is not None:
+        return fit(few, factory, method=method)
+    name = named(method)
+    local = _sums(read())
+    factory = factory or Examples(np.empty((0, len(local.gram)), np.float32), ())
+    if factory.embeddings.shape[1] != len(local.gram):
+        raise BundleError(
+            f"embeddings of {len(local.gram)} and {factory.embeddings.shape[1]} features do not mix; use one backbone"
+        )
+    shared = np.isin(factory.labels, local.labels)
+    parts = [local, _moments(factory, shared), _moments(factory, ~shared)]
+    labels = _pooled(parts, (1.0, 1.0, 1.0)).labels
+    column = {label: place for place, label in enumerate(labels)}
+    some, columns, groups = _sample(read(), column, local.examples // min(sample, TABLE // len(labels)))
+    ours = np.concatenate(
+        [np.full(len(some), local.examples / len(some)), np.zeros(len(factory))]
+    )  # the sample speaks for all
+    countable = np.concatenate([np.ones(len(some)), factory.counts])
+    x = Pool([some, factory.embeddings])
+    columns = np.concatenate([columns, _columns(factory, column)])
+    groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
+
+    def choice(weight: float) -> Choice:
+        spectrum = spectrum_of_moments(_pooled(parts, (1.0, weight, 1.0)), METHODS[name].beta)
+        weights = np.ones(len(x))
+        weights[len(x) - len(factory) :] = np.where(shared, weight, 1.0)
+        points = spectrum.points(x, columns, weights)
+        counts = np.where(ours > 0, ours, weights * countable)
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, METHODS[name])
+        return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
+
+    best = walk(FACTORY_WEIGHTS, choice) if shared.any() else choice(1.0)
+    spectrum, tau = best.spectrum, best.shrinkage * best.spectrum.unit
+
+    loo = np.empty((local.examples + len(factory), len(labels)), np.float32)
+
+    def answer(part: Examples, weights: Floats, out: NDArray[np.float32]) -> None:
+        points = spectrum.points(Pool([part.embeddings], precise=True), _columns(part, column), weights)
+        held_out = leave_out(spectrum, points, _groups(part), tau)
+        for rows in chunks(len(part)):
+            out[rows] = softmax(held_out.take(rows).scores(best.nu) / best.temperature)
+
+    at = 0
+    for chunk in read():
+        answer(chunk, np.ones(len(chunk)), loo[at : at + len(chunk)])
+        at += len(chunk)
+    if len(factory):
+        answer(factory, np.where(shared, best.factory_weight, 1.0), loo[at:])
+    return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
+
+
+def whole_sessions(sessions: Sequence[str | None], size: int = CHUNK) -> Iterator[slice]:
+    """Cut examples, sorted by session, into chunks of about `size`, none through a session.
+
+    >>> list(whole_sessions([None, None, None, "a", "a", "b"], 2))
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 6, None)]
+    """
+    start = 0
+    for end in range(1, len(sessions) + 1):
+        if end == len(sessions) or (
+            end - start >= size and (sessions[end] is None or sessions[end] != sessions[end - 1])
+        ):
+            yield slice(start, end)
+            start = end
+
+
+def _if_few(parts: Iterable[Examples], most: int) -> Examples | None:
+    """All examples together, if they are no more than that."""
+    kept: list[Examples] = []
+    for chunk in parts:
+        kept.append(chunk)
+        if sum(map(len, kept)) > most:
+            return None
+    return Examples(
+        np.concatenate([chunk.embeddings for chunk in kept]) if kept else np.empty((0, 0), np.float32),
+        tuple(label for chunk in kept for label in chunk.labels),
+        tuple(session for chunk in kept for session in chunk.sessions or (None,) * len(chunk)),
+    )
+
+
+def _groups(part: Examples) -> Ints:
+    return groups_of(part.sessions or (None,) * len(part))
+
+
+def _columns(part: Examples, column: dict[str, int]) -> Ints:
+    return np.array([column[label] for label in part.labels], np.int64)
+
+
+def _sums(parts: Iterable[Examples]) -> Moments:
+    """The moments of all."""
+    moments = (Moments.of(chunk.embeddings[:], chunk.labels) for chunk in parts)
+    return functools.reduce(operator.add, moments)
+
+
+def _sample(examples: Iterable[Examples], column: dict[str, int], step: int) -> tuple[NDArray[np.float32], Ints, Ints]:
+    """Every step-th group: raw embeddings (n, D); columns; numbers of groups."""
+    parts: list[tuple[NDArray[np.float32], Ints, Ints]] = []
+    seen = 0
+    for chunk in examples:
+        numbers = _groups(chunk) + seen
+        seen = int(numbers.max()) + 1
+        rows = np.flatnonzero(numbers % step == 0)
+        own = _columns(chunk, column)[rows]
+        parts.append((chunk.embeddings[rows], own, numbers[rows]))
+    x, columns, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return x, columns, groups
+
+
+def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
+    """The moments of those in a mask; None where there are none."""
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        return None
+    parts = (rows[part] for part in chunks(len(rows), CHUNK))
+    return functools.reduce(
+        operator.add, (Moments.of(examples.embeddings[part], [examples.labels[row] for row in part]) for part in parts)
+    )
+
+
+def _pooled(parts: Sequence[Moments | None], weights: Sequence[float]) -> Moments:
+    """The moments of all, as if every example of a part counted its weight."""
+    counted = [(part, weight) for part, weight in zip(parts, weights, strict=True) if part and weight > 0]
+    labels = sorted({label for part, _ in counted for label in part.labels})
+    first, factor = counted[0]
+    gram = factor * first.gram
+    for part, weight in counted[1:]:
+        for some in chunks(len(gram)):
+            gram[some] += weight * part.gram[some]
+    counts, sums = np.zeros(len(labels)), np.zeros((len(labels), len(gram)))
+    for part, weight in counted:
+        place = [labels.index(label) for label in part.labels]
+        counts[place] += weight * part.counts
+        sums[place] += weight * part.sums
+    return Moments(tuple(labels), counts, sums, gram)

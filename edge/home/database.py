@@ -1,0 +1,244 @@
+"""The home's database as a file: open it, make changes whole, look after it, and tell SQLite's errors in one line.
+
+A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
+acknowledged; `secure_delete` overwrites what is forgotten. SQLite notices when a card's damage breaks the structure.
+
+Source: sqlite.org on WAL, `PRAGMA synchronous` and `PRAGMA secure_delete`.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from edge.errors import HomeBusy, HomeError, HomeMissing
+from edge.files import make_folder, sync_folder
+from edge.home import schema
+from edge.home.lock import turn
+from edge.home.ours import FOLDER
+
+FILE = "learner.db"
+TURN = "turn.lock"
+WAIT = 30.0  # seconds for another process's lock
+
+_DAMAGED = "it is damaged ({}); restore a backup (edge restore FILE), or move it away and run edge init again"
+
+
+class Database:
+    """An open database. Use as a context manager; group changes with `transaction`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in by the last to leave."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the changes inside it one: all of them are kept, or, after an error, none.
+
+        Raises:
+            HomeBusy, HomeError: the database cannot be written; the message says why.
+        """
+        with explained(self.path), turn(self.path.with_name(TURN), WAIT):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                schema.check(self._db, self.path)  # a newer program may have come since we opened it
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the home inside it, whatever others write meanwhile; nobody waits for it."""
+        with explained(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+
+    def version(self) -> int:
+        """Return a number that is another one after every change, by this or another process."""
+        row = self._one("PRAGMA data_version")
+        assert row is not None
+        return int(row[0]) << 32 | self._db.total_changes
+
+    def damage(self) -> str:
+        """Look through the whole file; return the first damage found, or ""."""
+        found = self.damages(1, "quick_check")
+        return found[0] if found else ""
+
+    def damages(self, most: int, check: str = "integrity_check") -> list[str]:
+        """Look through the whole file and, unless `check` is "quick_check", its indexes; return the damage found."""
+        found = [" ".join(str(row[0]).split()) for row in self._all(f"PRAGMA {check}({most})")]
+        return [] if found == ["ok"] else found
+
+    def rebuild_indexes(self) -> None:
+        """Make every index anew from its table, inside a transaction."""
+        with explained(self.path):
+            self._db.execute("REINDEX")
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the database to a new file while others go on writing.
+
+        Raises:
+            HomeError: it cannot be read, or the disk refuses.
+        """
+        path.touch(mode=0o600)
+        with explained(self.path):
+            copy = sqlite3.connect(path)
+            try:
+                self._db.backup(copy)
+            finally:
+                copy.close()
+
+    def scrub(self) -> None:
+        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither.
+
+        Raises:
+            HomeError: the disk refuses, or others read for longer than we wait; the last to close the home does it.
+        """
+        try:
+            with explained(self.path):
+                done = self._one("PRAGMA wal_checkpoint(TRUNCATE)")  # (1, …) if others are in the way
+        except HomeError as error:
+            raise self._unscrubbed(str(error)) from error
+        if done is not None and done[0]:
+            raise self._unscrubbed("another program reads it")
+
+    def _unscrubbed(self, why: str) -> HomeError:
+        return HomeError(
+            f"it is forgotten, but its bytes stay in {self.path}-wal until the last program closes this home ({why})"
+        )
+
+    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+        with explained(self.path):
+            row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
+            return row
+
+    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with explained(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def _attempt(self, sql: str, *values: object) -> None:
+        """Make a change that may be lost: not synced, so that it wears no card, and never waited for.
+
+        A disk that refuses it, or another process that holds the lock, is no error.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA busy_timeout = 100")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(sql, values)
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT)}")
+
+
+def connect(home: Path, create: bool = False) -> sqlite3.Connection:
+    """Open a home's database file, bringing an older schema up to date.
+
+    Args:
+        home: the folder.
+        create: make the folder (0700) and the database (0600) if there are none; a folder that is there stays as it is.
+
+    Raises:
+        HomeMissing: there is none and `create` is False.
+        HomeBusy, HomeError: it cannot be opened, is damaged, or was written by a newer program.
+    """
+    path = home / FILE
+    made = False
+    if create:
+        try:
+            made = not home.is_dir()
+            make_folder(home)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # one that is there is not even touched
+            sync_folder(home)
+        except OSError as error:
+            raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
+    elif os.access(home, os.F_OK) and not os.access(home, os.X_OK):
+        as_owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} …"
+        raise HomeError(f"{home} is another user's; do it as that one: {as_owner}")
+    elif not path.exists():
+        raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
+    with explained(path):
+        try:
+            db = _connect(path)
+            if made:
+                db.execute("INSERT INTO meta VALUES (?, '1') ON CONFLICT DO NOTHING", (FOLDER,))
+            return db
+        except sqlite3.OperationalError as error:
+            if _primary(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+                raise
+        # Processes share an index of the log in a file of its own. Where a read-only disk has none, nobody writes and
+        # none is needed; where a full disk has no room for it, we keep it in memory, alone.
+        if os.statvfs(home).f_flag & os.ST_RDONLY:
+            return _connect(path, "?immutable=1")
+        return _connect(path, first="PRAGMA locking_mode = EXCLUSIVE")
+
+
+def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}{options}"
+    connection = sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None)
+    try:
+        connection.execute(first)
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    version = schema.check(db, path)
+    db.create_function("crc32", -1, schema.crc32, deterministic=True)
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    schema.migrate(db, path, version)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line each, with the next action."""
+    busy = f"{path} has been locked by another process for {WAIT:.0f} s; try again"
+    try:
+        yield
+    except TimeoutError as error:
+        raise HomeBusy(busy) from error
+    except UnicodeDecodeError as error:  # what SQLite says of the damage quotes it
+        raise HomeError(f"{path}: {_DAMAGED.format('its schema is no text')}") from error
+    except sqlite3.Error as error:
+        code, told = _primary(error), " ".join(str(error).split())
+        if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
+            code = sqlite3.SQLITE_FULL
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise HomeBusy(busy) from error
+        advice = {
+            sqlite3.SQLITE_READONLY: "it is read-only; make it writable or choose another with --home",
+            sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions or choose another with --home",
+            sqlite3.SQLITE_FULL: "the disk is full; free some space and repeat the command: nothing was changed",
+            sqlite3.SQLITE_IOERR: f"the disk fails ({told}); save a copy of the folder and check the card",
+            sqlite3.SQLITE_CORRUPT: _DAMAGED.format(told),
+            sqlite3.SQLITE_NOTADB: "it is no database of edge; move it away and run edge init again",
+        }.get(code, f"it cannot be used ({told}); look at it: edge verify")
+        raise HomeError(f"{path}: {advice}") from error
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """Return the primary result code, which is the low byte of the extended one."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

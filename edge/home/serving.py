@@ -1,0 +1,51 @@
+"""Which head serves: the generation that should, or, where it is damaged, another one that is whole."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge.errors import EdgeError, HomeError
+from edge.head.linear import Head
+from edge.home.unpack import unpack
+from edge.unknown.gate import Judge
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The head in use, with the names that its labels have today, and what judges whether a picture is unknown."""
+
+    generation: int
+    head: Head
+    judge: Judge | None
+
+
+def load_whole(home: "Home", wanted: int) -> Serving:
+    """Load a generation; if it is damaged, the newest older one that is whole and once served, or else a newer one.
+
+    Raises:
+        HomeError: none is whole.
+    """
+    try:
+        return load(home, wanted)
+    except EdgeError as error:
+        others = [number for number in home.store.generation_numbers() if number != wanted]
+        for number in sorted(others, key=lambda n: (n > wanted, -n)):
+            with contextlib.suppress(EdgeError):
+                stored = home.store.generation(number)
+                if stored.backbone == home.info.fingerprint and stored.promoted:
+                    return load(home, number)
+        raise HomeError(f"{error}; no other generation is whole") from error
+
+
+def load(home: "Home", number: int) -> Serving:
+    """Load one generation.
+
+    Raises:
+        HomeError, BundleError, LabelError: there is none, or as `unpack`.
+    """
+    head, gate = unpack(home.store.generation(number), home.info.dimension)
+    known = gate is not None and gate.background == home.background.digest()  # else a bundle brought another since
+    return Serving(number, head, Judge(gate, home.background) if gate and known else None)

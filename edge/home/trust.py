@@ -1,0 +1,138 @@
+"""The keys that a home trusts: once one is pinned, only bundles that one of them signed are adopted, and none that was
+signed before the newest one adopted so far.
+
+The pins and the time of that newest signature lie in the home's database, and change in its transactions. The clock of
+the device is never asked: a Pi has none. Without a pin, bundles are adopted as they come.
+
+Source: RAUC and Mender, which take signed updates only, and no older ones; signing an older bundle anew is how to go
+back on purpose.
+"""
+
+import contextlib
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from edge.answers import Trusted, TrustedKey
+from edge.bundle.archive import Bundle
+from edge.bundle.signature import Key, ssh_keygen, verify
+from edge.errors import HomeError, RuntimeMissing, SignatureError
+from edge.home.database import FILE
+from edge.home.store import Store, open_store
+from edge.metrics.figures import read_json
+
+_KEYS, _NEWEST = "trusted_keys", "newest_signed"  # in the table meta
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a home trusts.
+
+    Args:
+        keys: of those whose bundles are adopted; none: of anybody.
+        newest: when the newest bundle adopted so far was signed, ISO 8601; None: none of them was.
+    """
+
+    keys: tuple[Key, ...] = ()
+    newest: str | None = None
+
+    def plus(self, key: Key | None) -> "Pins":
+        """Trust one key more."""
+        return self if key is None or key in self.keys else replace(self, keys=(*self.keys, key))
+
+    def minus(self, word: str) -> "Pins":
+        """Trust one key less: by its fingerprint, its comment or its line. The last one takes the time along.
+
+        Raises:
+            SignatureError: no such key is pinned, or several have that comment.
+        """
+        found = [key for key in self.keys if word in (key.fingerprint, key.comment, str(key))]
+        if len(found) != 1:
+            what = "several keys are" if found else "no key is"
+            raise SignatureError(f"{what} pinned as '{word}'; give the fingerprint, as edge trust shows it")
+        left = tuple(key for key in self.keys if key not in found)
+        return Pins(left, self.newest if left else None)
+
+    def check(self, bundle: Bundle) -> Key | None:
+        """Refuse a bundle that this home must not adopt; returns the key that signed it, or None where none is pinned.
+
+        Raises:
+            RuntimeMissing: a key is pinned, and ssh-keygen, which checks signatures, is not here.
+            SignatureError: the bundle is not signed, by another key, was changed since, or is older.
+        """
+        if not self.keys:
+            return None
+        ssh_keygen()
+        if not bundle.signature or bundle.manifest.signed is None:
+            raise SignatureError(f"{bundle.path} is not signed, and this home takes signed bundles only; {_SIGN}")
+        try:
+            key = verify(bundle.text, bundle.signature, self.keys)
+        except SignatureError as error:
+            raise SignatureError(f"{bundle.path}: {error}; {_SIGN}, or see: edge trust") from None
+        if self.newest and datetime.fromisoformat(bundle.manifest.signed) < datetime.fromisoformat(self.newest):
+            raise SignatureError(
+                f"{bundle.path} was signed {bundle.manifest.signed}, this home had one of {self.newest} already; "
+                "to go back on purpose, sign it again: edge-export sign"
+            )
+        return key
+
+    def told(self, bundle: Bundle) -> Trusted:
+        """Return these keys, and what is known of the adopted bundle's signature."""
+        signer, problem = None, ""
+        try:
+            signer = self.check(bundle)
+        except (SignatureError, RuntimeMissing) as error:
+            problem = str(error)
+        return Trusted(
+            keys=tuple(TrustedKey(key.fingerprint, key.comment) for key in self.keys),
+            bundle=bundle.manifest.name,
+            signed=bundle.manifest.signed if signer else None,
+            key=signer.fingerprint if signer else None,
+            problem=problem,
+        )
+
+    def adopted(self, bundle: Bundle) -> "Pins":
+        """Note that a bundle, which passed `check`, was adopted."""
+        return replace(self, newest=bundle.manifest.signed) if self.keys else self
+
+    def counting(self, bundle: Bundle) -> "Pins":
+        """Note the bundle that was adopted before there was a pin, if it would have passed."""
+        if self.newest is None:
+            with contextlib.suppress(SignatureError):
+                if self.check(bundle):
+                    return self.adopted(bundle)
+        return self
+
+
+_SIGN = "have it signed: edge-export sign BUNDLE --key KEY"
+
+
+def pins(store: Store) -> Pins:
+    """Read what a home trusts.
+
+    Raises:
+        HomeError: that is damaged; it is never taken for no pin.
+    """
+    kept, newest = store.get(_KEYS), store.get(_NEWEST) or None
+    try:
+        keys = tuple(Key.parse(line) for line in read_json(kept)) if kept else ()
+        if newest:
+            datetime.fromisoformat(newest)
+    except (ValueError, TypeError, AttributeError) as error:  # a SignatureError is a ValueError
+        raise HomeError(f"{store.path} is damaged (the keys it trusts cannot be read); restore a copy") from error
+    return Pins(keys, newest)
+
+
+def pins_of(home: Path) -> Pins:
+    """Read what a home trusts that may not be there yet."""
+    if not (home / FILE).exists():
+        return Pins()
+    with open_store(home) as store:
+        return pins(store)
+
+
+def put_pins(store: Store, pins: Pins) -> None:
+    """Keep what a home trusts; part of the caller's transaction."""
+    store.put(_KEYS, json.dumps([str(key) for key in pins.keys]))
+    store.put(_NEWEST, pins.newest or "")

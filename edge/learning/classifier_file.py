@@ -1,0 +1,78 @@
+"""The files that `edge export` writes, and what they may be written over: files of their own kind, nothing else.
+
+A list of labels is UTF-8 text, one label a line, in the order of the model's probabilities: `labelmap.txt` of Frigate,
+`labels.txt` of most examples for TFLite.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.errors import BundleError
+from edge.files import check_output, replacing
+from edge.modelfile.protobuf import fields
+
+_TFLITE = b"TFL3"  # at byte 4
+_GRAPH = 7  # ModelProto.graph
+
+
+def check_model(path: Path, kind: str) -> None:
+    """Refuse a path that cannot be written, or holds something else than a model of this kind.
+
+    Args:
+        path: where the model shall be.
+        kind: `onnx` or `tflite`.
+
+    Raises:
+        BundleError: it is one.
+    """
+    check_output(path, f"classifier.{kind}")
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not (_is_onnx(data) if kind == "onnx" else data[4:8] == _TFLITE):
+        raise BundleError(f"{path} exists and is not a model in {kind} format; name another file")
+
+
+def check_list(path: Path, labels: Sequence[str]) -> None:
+    """Refuse a path that cannot be written, or holds something else than a list with some of these labels.
+
+    Raises:
+        BundleError: it is one.
+    """
+    if path.suffix.lower() != ".txt":
+        raise BundleError(f"the list of labels is a text file, {path} does not end in .txt; name it labels.txt")
+    check_output(path, "labels.txt")
+    if not path.exists():
+        return
+    found = path.read_bytes().decode("utf-8", "replace").split("\n")
+    if found != [""] and not set(found) & set(labels):
+        raise BundleError(f"{path} exists and lists none of the labels here; name another file")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        BundleError: the disk refuses; what was there is there still.
+    """
+    try:
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written ({error.strerror or error}); name another place") from error
+
+
+def as_list(labels: Sequence[str]) -> bytes:
+    """Return the labels as a list, one a line.
+
+    >>> as_list(["cup", "café"]).decode()
+    'cup\\ncafé\\n'
+    """
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
+def _is_onnx(data: bytes) -> bool:
+    try:
+        return any(field.number == _GRAPH for field in fields(memoryview(data)))
+    except BundleError:
+        return False

@@ -1,0 +1,103 @@
+"""Local pictures against the taught ones: do they look like the factory's, and which taught examples are nearest."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Neighbour
+from edge.head.pool import chunks
+from edge.home.factory import factory_examples
+from edge.metrics.binomial import tail
+from edge.unknown.domain import Complaint, Look, complaints, summary
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+    from edge.network.photos import Photo
+
+NEAREST = 5
+TAUGHT = 200  # newest taught pictures that say what is usual here
+CHUNK = 1024  # examples read at a time
+FEW = 0.1  # share of pictures below which a word is an accident, where there are many
+
+
+class Looks:
+    """Says how a picture looks unlike the factory's, in one word; not in one that is usual among those taught here.
+
+    Args:
+        home: the home.
+    """
+
+    def __init__(self, home: "Home") -> None:
+        found = home.bundle.domain()
+        self.domain = found.domain if found else None
+        taught = home.store.looks(TAUGHT) if self.domain else []
+        words = Counter(complaint.word for statistics in taught for complaint in self.complaints(statistics))
+        self._usual = {word for word, count in words.items() if count > FEW * len(taught)}
+
+    def complaints(self, statistics: NDArray[np.float32]) -> list[Complaint]:
+        """In which ways a picture differs from the factory's; none where the bundle does not say how these look."""
+        return complaints(statistics, self.domain) if self.domain else []
+
+    def word(self, look: Look) -> str:
+        """The first word that fits a picture and is not usual; "" if none does."""
+        return next((c.word for c in self.complaints(look.statistics) if c.word not in self._usual), "")
+
+
+class DomainCheck:
+    """Collects pictures and says, in lines for people, how they differ from those that the home was taught.
+
+    Args:
+        home: the home.
+        label: what the pictures are to be taught as; None if that is not known. A new label is no other scene.
+    """
+
+    def __init__(self, home: "Home", label: str | None = None) -> None:
+        self._looks = Looks(home)
+        serving = home.serving()
+        self.known = self._looks.domain is not None
+        self._judge = serving.judge if label is None or label in serving.head.labels else None
+        self._complaints: list[list[Complaint]] = []
+        self._unlike = 0
+
+    def add(self, photo: "Photo") -> None:
+        """Take one more picture into account, if it was measured."""
+        if photo.look is None or photo.embedding is None:
+            return
+        self._complaints.append(self._looks.complaints(photo.look.statistics))
+        if self._judge:
+            self._unlike += self._judge.similarity(photo.embedding) < self._judge.gate.threshold
+
+    def lines(self) -> list[str]:
+        """Sum up: a line for each word that fits more than a few of the pictures."""
+        n = len(self._complaints)
+        lines = summary(self._complaints, FEW)
+        expected = 1 - self._judge.gate.coverage if self._judge else 1.0
+        if n and not lines and 2 * self._unlike >= n and tail(n, self._unlike, expected) < 1e-3:
+            lines.append(
+                f"{self._unlike} of {n} pictures are another scene (unlike everything taught; about {expected * n:.0f} "
+                "would be usual): if the camera was moved or changed, teach a few of its pictures of every label"
+            )
+        return lines
+
+
+def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) -> tuple[Neighbour, ...]:
+    """Find the taught examples nearest to an embedding (D,), by the cosine of the whitened embeddings, best first."""
+    white = home.background.white()
+    z = white(embedding[None])[0]
+    best: list[Neighbour] = []
+    taught = home.store.examples("NOT held_out")
+    for at in range(0, len(taught), CHUNK):
+        part = taught[at : at + CHUNK]
+        cosines = white(home.store.embeddings([e.id for e in part], home.info.dimension)) @ z
+        best += [
+            Neighbour(part[i].id, part[i].source, part[i].label, float(cosines[i]))
+            for i in np.argsort(-cosines, kind="stable")[:count].tolist()
+        ]
+    factory, names = factory_examples(home.bundle, home.store)
+    if len(names):
+        cosines = np.concatenate([white(factory.embeddings[part]) @ z for part in chunks(len(names), CHUNK)])
+        rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]
+        best += [Neighbour(None, f"factory photo {i + 1}", str(names[i]), float(cosines[i])) for i in rows]
+    return tuple(sorted(best, key=lambda neighbour: -neighbour.similarity)[:count])

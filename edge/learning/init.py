@@ -1,0 +1,181 @@
+"""`init`: make a home of a bundle, or give a home a newer one.
+
+The bundle is verified whole, its golden pictures are run on this very machine, in a process of their own, and only then
+is it copied beside the database and named there, in one transaction with its first head: a power cut leaves the old
+state or the new.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.bundle import archive
+from edge.bundle.archive import Bundle
+from edge.bundle.manifest import Manifest, ModelFile, most_precise
+from edge.bundle.signature import Key
+from edge.errors import BundleError, EdgeError, HomeError, LabelError
+from edge.files import replacing, sha256
+from edge.home.factory import adopt_factory_labels
+from edge.home.ours import delete_leftovers, own_bundles, put_own_bundles
+from edge.home.state import Clock, utc_now
+from edge.home.store import Store, open_store
+from edge.home.trust import pins, pins_of, put_pins
+from edge.learner import Learner
+from edge.learning.retrain import refit
+from edge.network import backbone, sandbox
+
+_proved: set[tuple[str, ModelFile, str, str]] = set()  # runtime, model and hashes that this process has seen pass
+
+
+def adopt(
+    home: Path,
+    path: Path,
+    format: str | None = None,
+    precision: str | None = None,
+    keep_crops: bool | None = None,
+    clock: Clock = utc_now,
+    trust: Key | None = None,
+    labels: Sequence[str] = (),
+) -> Learner:
+    """Adopt a bundle and return the learner that serves it.
+
+    Args:
+        home: the folder; made if there is none.
+        path: the bundle.
+        format: "onnx" or "tflite"; None: what an installed runtime can run.
+        precision: "fp32" or "int8"; None: fp32 where the bundle has it.
+        keep_crops: keep a small JPEG of what the network sees of each picture taught; None: as it was, at first no.
+        clock: tells the time for what is stored.
+        trust: a key to pin from now on; the bundle must be signed by it, or by one pinned already.
+        labels: labels of the bundle to take though they were forgotten here; the others that were stay forgotten.
+
+    Raises:
+        BundleError, ParityError: the bundle is refused, by name of what is wrong.
+        SignatureError: a key is pinned, and the bundle is not signed by one that is, or is older.
+        RuntimeMissing: nothing here can run it, or check its signature.
+        LabelError: the bundle has no such label.
+        HomeError: the home cannot be used, or was taught on another backbone.
+    """
+    opened = archive.read(path)
+    pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
+    opened.verify()
+    for label in labels:
+        if label not in opened.manifest.labels:
+            raise LabelError(f"{path} has no label '{label}'; it has: {', '.join(opened.manifest.labels)}")
+    model, runtime = _choose(opened.manifest, path, format, precision)
+    once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
+    if once not in _proved:
+        sandbox.prove(runtime, opened, model.file)
+        _proved.add(once)
+
+    name = _name(path)
+    store = open_store(home, create=True)
+    learner = Learner(home, store, clock)
+    copy = home / name
+    try:
+        fingerprint = opened.manifest.backbone.fingerprint
+        with store.transaction():  # noted first: only what is noted as ours is ever deleted
+            _claim(store, copy)
+        with store.transaction():  # the copy too: of two that adopt at once, neither deletes the other's
+            _claim(store, copy)
+            trusted = pins(store).plus(trust)
+            trusted.check(opened)  # again: a key may have been pinned since
+            foreign = store.examples("backbone != ?", fingerprint)
+            if foreign:
+                raise HomeError(
+                    f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
+                    f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
+                )
+            put_pins(store, trusted.adopted(opened))
+            before = _labels_before(learner, name, opened.manifest)
+            _copy(opened, copy)
+            store.put("bundle", name)
+            store.put("format", model.format)
+            store.put("precision", model.precision)
+            if keep_crops is not None:
+                store.put("keep_crops", str(int(keep_crops)))
+            adopt_factory_labels(store, before, opened.manifest.labels, labels)
+            refit(learner, force=True)
+        with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
+            delete_leftovers(learner)
+    except BaseException:
+        with contextlib.suppress(EdgeError, OSError):
+            _delete_copy(store, copy)
+        store.close()
+        raise
+    return learner
+
+
+def _choose(
+    manifest: Manifest, path: Path, format: str | None, precision: str | None
+) -> tuple[ModelFile, backbone.Runtime]:
+    """Pick the file to run and the runtime that runs it."""
+    fitting = [m for m in manifest.models if format in (None, m.format) and precision in (None, m.precision)]
+    if not fitting:
+        wanted = " ".join(word for word in (format, precision) if word)
+        held = ", ".join(f"{m.format} {m.precision}" for m in manifest.models)
+        raise BundleError(f"{path} holds no {wanted} model, it holds {held}; choose one of these")
+    fitting = most_precise(fitting)
+    runtime = backbone.find_runtime({m.format for m in fitting})
+    return next(m for m in fitting if m.format == runtime.format), runtime
+
+
+def _labels_before(learner: Learner, name: str, manifest: Manifest) -> Sequence[str] | None:
+    """The labels of the bundle adopted so far, if there is one and it can be read, or is this one again."""
+    adopted = learner.store.get("bundle")
+    if adopted == name:
+        return manifest.labels
+    with contextlib.suppress(EdgeError):
+        return learner.bundle.manifest.labels if adopted else None
+    return None
+
+
+def _name(path: Path) -> str:
+    """The name of a bundle's copy, which tells of its content."""
+    try:
+        return sha256(path)[:16] + ".edge"
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}); check the path") from error
+
+
+def _claim(store: Store, copy: Path) -> None:
+    """Note the bundle's copy as ours, unless a file that is not ours has the name: part of the caller's transaction.
+
+    Raises:
+        HomeError: there is such a file, and it holds something else.
+    """
+    ours = own_bundles(store)
+    theirs = copy.name not in ours and copy.exists()
+    if theirs and not _holds_what_its_name_says(copy):  # if it does, it is used, and never deleted
+        raise HomeError(f"{copy} is in the way, and not a file of this home; move it away, or choose another --home")
+    put_own_bundles(store, ours if theirs else [*ours, copy.name])
+
+
+def _holds_what_its_name_says(copy: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return sha256(copy).startswith(copy.stem)
+    return False
+
+
+def _delete_copy(store: Store, copy: Path) -> None:
+    """Delete the copy of a bundle that could not be adopted."""
+    with store.transaction():
+        if copy.name in own_bundles(store) and store.get("bundle") != copy.name:
+            copy.unlink(missing_ok=True)
+
+
+def _copy(opened: Bundle, target: Path) -> None:
+    """Copy the bundle into the home, synced; the very same file, if it lies there already, is left."""
+    path = opened.path
+    try:
+        if _holds_what_its_name_says(target):
+            return
+        with replacing(target, 0o600) as partial:
+            shutil.copyfile(path, partial)
+            if not sha256(partial).startswith(target.stem) or archive.read(partial).text != opened.text:
+                raise BundleError(f"{path} changed while it was read; try again when it is whole")
+    except OSError as error:
+        raise HomeError(
+            f"{path} cannot be copied to {target.parent} ({error.strerror}); free some space and try again"
+        ) from error

@@ -1,0 +1,114 @@
+"""Graft a trained head onto a backbone's file: one ordinary ONNX or TFLite classifier that needs no code of ours.
+
+Owns the rule of what is grafted, and the checks both formats share; `graft_onnx` and `graft_tflite` own the bytes.
+A device has numpy and one runtime, none of the tools that usually edit models, so both edit the file's bytes: they
+keep what is there and add the head's few operators behind the backbone's output::
+
+    x = embedding                                  (N, D) float32, the backbone's output
+    x = sign(x) · |x|^power                        only where power is not 1
+    x = x / max(‖x‖₂, SMALLEST_NORM)               row by row; a row of zeros stays zeros
+    probabilities = softmax(x @ weights + bias)    (N, C) float32
+
+The floor of the norm is the one TFLite's L2_NORMALIZATION has built in (Source: tensorflow/lite/kernels/internal/
+reference/l2normalization.h); ONNX gets the same, so that both files answer alike.
+
+Measured against numpy in float64, on photos, over three runtimes and two networks: probabilities differ by at most
+1.3e-6 where logits stay below 6, 2e-6 below 11, 7e-6 below 80: float32's own rounding of the logits.
+"""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError, LabelError
+
+OUTPUT = "probabilities"
+"""Name of the classifier's only output."""
+
+SMALLEST_NORM = 1e-6
+"""A shorter embedding is divided by this instead of by its own length."""
+
+_MOST_AXES = 8  # more than any image network gives; bounds the work on a damaged file
+
+
+def graft(
+    backbone: bytes,
+    runtime: Literal["onnx", "tflite"],
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    power: float = 1.0,
+) -> bytes:
+    """Return the whole classifier, backbone and head, as the bytes of one model file.
+
+    The same arguments give the same bytes. The backbone's own bytes are kept, quantized or not; the head is float32.
+    Labels lie inside the file, in the order of the probabilities: in ONNX as a JSON list under the metadata key
+    `labels`; in TFLite as `labels.txt`, one per line, in a zip appended to the model (`unzip model.tflite labels.txt`).
+
+    Args:
+        backbone: an ONNX or TFLite file of one graph with one output: float32 of D values per image (TFLite: or
+            per-tensor quantized uint8 or int8), of rank 2 or more, axes of length 1 anywhere.
+        runtime: which of the two formats `backbone` is in.
+        weights: (D, C) float, finite. A temperature is divided into weights and bias before.
+        bias: (C,) float, finite.
+        labels: C names of one or more characters, none of them a control character.
+        power: exponent of the signed power before the L2 norm, > 0; 1 adds no operator.
+
+    Raises:
+        BundleError: the backbone is damaged, foreign, or its embedding does not have D values; or the head is not
+            what is described above.
+        LabelError: a label cannot be written, or their number is not C.
+
+    Example:
+        >>> graft(b"hello", "tflite", np.ones((8, 2), np.float32), np.zeros(2, np.float32), ["cat", "dog"])
+        Traceback (most recent call last):
+        ...
+        edge.errors.BundleError: not a TFLite file: bytes 4 to 8 are b'o', expected b'TFL3'; build the bundle again
+    """
+    from edge.modelfile.graft_onnx import graft_onnx  # here, not above: both need this module's constants
+    from edge.modelfile.graft_tflite import graft_tflite
+
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the check refuses
+        weights, bias = np.asarray(weights, "<f4"), np.asarray(bias, "<f4")
+    _check_head(weights, bias, labels, power)
+    add_head = {"onnx": graft_onnx, "tflite": graft_tflite}[runtime]
+    return add_head(bytes(backbone), weights, bias, list(labels), power)
+
+
+def check_dimension(axes: Sequence[int], weights: NDArray[Any]) -> int:
+    """Return how many values per image an output of these axes has; the first one is the images'.
+
+    Raises:
+        BundleError: an axis after the first is not fixed (less than 1), or the head expects another number.
+    """
+    if not 2 <= len(axes) <= _MOST_AXES:
+        raise BundleError(
+            f"the backbone's output has {len(axes)} axes, expected 2 to {_MOST_AXES}; build the bundle again"
+        )
+    dimension = math.prod(axes[1:]) if min(axes[1:]) > 0 else 0
+    if dimension != weights.shape[0]:
+        raise BundleError(
+            f"head expects {weights.shape[0]} features but the backbone gives {dimension or 'no fixed number of them'};"
+            " build the bundle again"
+        )
+    return dimension
+
+
+def _check_head(weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float) -> None:
+    if weights.ndim != 2 or bias.shape != weights.shape[1:] or 0 in weights.shape:
+        raise BundleError(f"a head of weights {weights.shape} and bias {bias.shape} is none: expected (D, C) and (C,)")
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise BundleError("the head holds values that are not finite in float32; retrain it")
+    if not (np.isfinite(power) and power > 0):
+        raise BundleError(f"the power before the norm is {power}; expected a finite number above 0")
+    if len(labels) != len(bias):
+        raise LabelError(f"head has {len(bias)} columns but {len(labels)} labels; retrain it")
+    for label in labels:
+        # Cc: control characters, which would break a line-based list; Cs: half a UTF-16 pair, which no UTF-8 can hold.
+        if not label or any(unicodedata.category(character) in ("Cc", "Cs") for character in label):
+            raise LabelError(f"label {label!r} is empty or has a control character; rename it")

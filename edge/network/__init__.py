@@ -1,0 +1,2 @@
+"""The frozen network on whichever runtime is here: pictures in, embeddings out.
+May import `bundle`, `picture`, `unknown`, `modelfile` and `system`."""

@@ -1,0 +1,335 @@
+"""Run the frozen network: uint8 pictures (N, H, W, 3) → float32 embeddings (N, D), on whichever runtime is here.
+
+Owns the table of runtimes, how each is opened, and the proof that one answers as the workstation did. A runtime is
+imported only when it is opened, so that listing them costs nothing and a broken one breaks nobody else.
+
+| runtime        | runs   | Python    | systems        |
+|----------------|--------|-----------|----------------|
+| onnxruntime    | onnx   | 3.11–3.13 | 64-bit         |
+| litert         | tflite | 3.11–3.13 | 64-bit         |
+| tflite-runtime | tflite | ≤ 3.11    | 32- and 64-bit |
+
+Pictures are embedded one at a time on every runtime: the same picture then gives the same embedding to the last bit,
+whether it came alone or in a folder.
+"""
+
+import importlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import MAX_DIMENSION, MAX_SIDE
+from edge.errors import BundleError, ParityError, RuntimeMissing
+from edge.system.quiet import quiet
+
+FP32_TOLERANCE = 1e-3  # largest difference over largest value; 1e-5 is usual
+INT8_COSINE = 0.99  # int8 kernels round differently from one processor to the next
+
+
+class Backbone(Protocol):
+    """A network ready to run."""
+
+    runtime: str
+    size: int  # H = W of its pictures, pixels
+    dimension: int  # D of its embeddings
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pictures (N, H, W, 3), uint8 RGB, as float32 (N, D)."""
+
+    def copy(self) -> "Backbone":
+        """Return a backbone that may run in another thread at the same time."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One row of the table above; `extra` is what to install: `pip install 'edge-transfer[extra]'`."""
+
+    name: str
+    format: str
+    module: str
+    package: str
+    extra: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is here; whether it loads is only seen on opening it."""
+        return importlib.util.find_spec(self.module) is not None
+
+
+RUNTIMES = (
+    Runtime("onnxruntime", "onnx", "onnxruntime", "onnxruntime", "onnx"),
+    Runtime("litert", "tflite", "ai_edge_litert", "ai-edge-litert", "tflite"),
+    Runtime("tflite-runtime", "tflite", "tflite_runtime", "tflite-runtime", "tflite-runtime"),
+)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How closely embeddings agree with the workstation's: `error` = max |a−b| / max |b|, `cosine` the worst row's."""
+
+    error: float
+    cosine: float
+
+
+def find_runtime(formats: frozenset[str] | set[str]) -> Runtime:
+    """Pick the first installed runtime for any of `formats` ("onnx", "tflite").
+
+    Raises:
+        RuntimeMissing: none is installed; the message names the extra to install.
+    """
+    for runtime in RUNTIMES:
+        if runtime.format in formats and runtime.installed:
+            return runtime
+    extras = " or ".join(f"pip install 'edge-transfer[{r.extra}]'" for r in RUNTIMES if r.format in formats)
+    raise RuntimeMissing(f"no runtime for {' or '.join(sorted(formats))} models is installed; run {extras}")
+
+
+def open_backbone(model: bytes, runtime: Runtime, threads: int | None = None) -> Backbone:
+    """Load a network into a runtime.
+
+    Args:
+        model: the ONNX or TFLite file's bytes; takes uint8 (N, H, W, 3), gives (N, D) or (N, 1, 1, D).
+        runtime: one of `RUNTIMES`.
+        threads: processor threads for one picture; None takes all.
+
+    Raises:
+        RuntimeMissing: the runtime is not installed, or cannot be loaded here (the message says why).
+        BundleError: the runtime refuses the model, or its inputs and outputs are of another form.
+    """
+    threads = threads or os.cpu_count() or 1
+    opened: Backbone
+    if runtime.format == "onnx":
+        opened = _OnnxBackbone(model, runtime, threads)
+    else:
+        opened = _TfliteBackbone(model, runtime, threads)
+    return opened
+
+
+def load_runtime(name: str) -> None:
+    """Import a runtime by its name in `RUNTIMES`, as `open_backbone` would.
+
+    Raises:
+        RuntimeMissing: it is not installed, or does not load.
+    """
+    runtime = next(r for r in RUNTIMES if r.name == name)
+    _import(runtime)
+
+
+def _not_numbers(backbone: Backbone, name: str, model: bytes, pictures: str) -> str:
+    from edge.modelfile.culprit import culprit  # needed where something is wrong alone
+
+    told = f"{name} on {backbone.runtime} gives values that are not numbers (NaN or infinity) for {pictures}"
+    format = "onnx" if backbone.runtime == "onnxruntime" else "tflite"
+    tensor = culprit(model, format) or culprit(model, format, np.isinf)
+    if tensor:
+        return f"{told}: its tensor '{tensor}' holds such values; build the bundle again, of other weights"
+    return f"{told}, and its weights are numbers: they overflow on the way; use the fp32 model or another runtime"
+
+
+def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
+    """Compare embeddings (N, D) with the workstation's own (N, D).
+
+    >>> measure_parity(np.float32([[1, 0], [0, 2]]), np.float32([[1, 0], [0, 1]]))
+    Parity(error=1.0, cosine=1.0)
+    """
+    a, b = embeddings.astype(np.float64), reference.astype(np.float64)
+    if a.shape != b.shape:
+        raise ParityError(f"the network gives embeddings of shape {a.shape}, the workstation's are {b.shape}")
+    if not np.isfinite(a).all():
+        return Parity(float("inf"), -1.0)
+    tiny = np.finfo(np.float64).tiny
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return Parity(
+        error=float(np.abs(a - b).max() / max(np.abs(b).max(), tiny)),
+        cosine=float(((a * b).sum(1) / np.maximum(norms, tiny)).min()),
+    )
+
+
+def prove(
+    backbone: Backbone,
+    images: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    precision: str,
+    name: str,
+    model: bytes = b"",
+) -> Parity:
+    """Run the golden pictures and refuse a network that answers otherwise than it did on the workstation.
+
+    Args:
+        backbone: the network to prove.
+        images: uint8 (N, H, W, 3).
+        reference: float32 (N, D), what PyTorch gave on the workstation at full precision.
+        precision: "fp32" (held to `FP32_TOLERANCE`) or "int8" (held to `INT8_COSINE`).
+        name: of the model file, for the error.
+        model: its bytes, to name the tensor where it gives NaN.
+
+    Raises:
+        ParityError: by how much it strays, or why it gives no numbers.
+    """
+    if images.shape[1] != backbone.size:
+        raise BundleError(
+            f"{name} takes {backbone.size} pixels a side, its bundle says {images.shape[1]}; build the bundle again"
+        )
+    given = backbone.embed(images)
+    wrong = int((~np.isfinite(given)).any(axis=1).sum())
+    if wrong:
+        raise ParityError(_not_numbers(backbone, name, model, f"{wrong} of {len(given)} golden pictures"))
+    parity = measure_parity(given, reference)
+    if precision == "fp32" and not parity.error <= FP32_TOLERANCE:
+        raise ParityError(
+            f"{name} on {backbone.runtime} strays from the workstation by {parity.error:.1e} of the largest value, "
+            f"at most {FP32_TOLERANCE:.0e} is allowed; use another runtime or build the bundle again"
+        )
+    if precision != "fp32" and not parity.cosine >= INT8_COSINE:
+        raise ParityError(
+            f"{name} on {backbone.runtime} has cosine {parity.cosine:.3f} to the workstation's embeddings, at least "
+            f"{INT8_COSINE} is needed; use the fp32 model or another runtime"
+        )
+    return parity
+
+
+class _OnnxBackbone:
+    def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
+        from edge.modelfile.check_onnx import check_onnx
+
+        ort = _import(runtime)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors reach us as exceptions
+        try:
+            check_onnx(model)
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except BundleError as error:
+            raise BundleError(f"the model is refused: {error}") from None
+        except Exception as error:  # onnxruntime raises its own kinds, derived from nothing in common
+            raise BundleError(f"onnxruntime refuses the model ({_first_line(error)}); build the bundle again") from None
+        self.runtime = runtime.name
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        types = [i.type for i in inputs], [o.type for o in outputs[:1]]
+        if types != (["tensor(uint8)"], ["tensor(float)"]):
+            raise BundleError(_wrong_form([(i.type, i.shape) for i in inputs]))
+        self._input, self._output = inputs[0].name, outputs[0].name
+        self.size, self.dimension = _check_form(inputs[0].shape, outputs[0].shape)
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        result = np.empty((len(images), self.dimension), np.float32)
+        for row, image in zip(result, images, strict=True):
+            try:
+                row[:] = self._session.run([self._output], {self._input: image[None]})[0].reshape(-1)
+            except Exception as error:  # as above; a ValueError: the output is not as long as it said
+                raise _failed(self.runtime, error) from error
+        return result
+
+    def copy(self) -> "_OnnxBackbone":
+        return self  # a session may be run from many threads
+
+
+class _TfliteBackbone:
+    def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
+        self._made_of = (model, runtime, threads)
+        interpreter = _import(runtime)
+        from edge.modelfile.check_tflite import check_tflite
+
+        try:
+            check_tflite(model)
+            with quiet():
+                self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
+                self._interpreter.allocate_tensors()
+        except BundleError as error:
+            raise BundleError(f"the model is refused: {error}") from None
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(
+                f"{runtime.name} refuses the model ({_first_line(error)}); build the bundle again"
+            ) from None
+        self.runtime = runtime.name
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if len(inputs) != 1 or inputs[0]["dtype"] is not np.uint8 or not outputs:
+            raise BundleError(_wrong_form([(i["dtype"].__name__, i["shape"].tolist()) for i in inputs]))
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self._scale, self._zero = outputs[0]["quantization"]  # scale 0: not quantized
+        self.size, self.dimension = _check_form(inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        result = np.empty((len(images), self.dimension), np.float32)
+        for row, image in zip(result, images, strict=True):
+            try:
+                self._interpreter.set_tensor(self._input, image[None])
+                self._interpreter.invoke()
+                row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
+            except (ValueError, RuntimeError) as error:
+                raise _failed(self.runtime, error) from error
+        return (result - self._zero) * np.float32(self._scale) if self._scale else result
+
+    def copy(self) -> "_TfliteBackbone":
+        return _TfliteBackbone(*self._made_of)
+
+
+def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
+    """Return side and dimension of a graph (N, S, S, 3) → (N, D) or (N, 1, 1, D); a free N is a name or −1."""
+    batches = {axes[0] for axes in (inputs, outputs) if axes and isinstance(axes[0], int) and axes[0] > 1}
+    if batches:
+        raise BundleError(
+            f"a backbone takes one picture at a time or any number, this one always {max(batches)}; export it with a "
+            "batch of 1, or of free size"
+        )
+    if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
+        last = outputs[-1] if outputs else None
+        if isinstance(last, int) and len(outputs) in (2, 4) and all(n == 1 for n in outputs[1:-1]):
+            if not (1 <= inputs[1] <= MAX_SIDE and 1 <= last <= MAX_DIMENSION):
+                raise BundleError(
+                    f"a backbone takes at most {MAX_SIDE} pixels a side and gives at most {MAX_DIMENSION} numbers, "
+                    f"this one {inputs[1]} and {last}"
+                )
+            return inputs[1], last
+    raise BundleError(
+        f"a backbone takes pictures (N, S, S, 3) and gives (N, D), this one takes {inputs}, gives {outputs}"
+    )
+
+
+def _failed(runtime: str, error: Exception) -> BundleError:
+    return BundleError(f"the network fails on {runtime} ({_first_line(error)}); build the bundle again")
+
+
+def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
+    seen = ", ".join(f"{kind} {shape}" for kind, shape in inputs)
+    return f"a backbone takes one input of uint8 (N, S, S, 3) and gives floats, this one takes {seen}; export it so"
+
+
+def _import(runtime: Runtime) -> Any:
+    """Import the module that runs networks; what is missing or broken becomes one line with its remedy."""
+    remedy = f"run pip install 'edge-transfer[{runtime.extra}]'"
+    if not runtime.installed:
+        raise RuntimeMissing(f"{runtime.package} is not installed; {remedy}")
+    if runtime.name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
+        raise RuntimeMissing(  # it was compiled against NumPy 1, does not say so, and fails deep inside on NumPy 2
+            f"tflite-runtime needs numpy below 2, here is numpy {np.__version__}; run pip install 'numpy<2', "
+            "or pip install 'edge-transfer[tflite]' for LiteRT"
+        )
+    try:
+        module = importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
+    except ImportError as error:
+        raise RuntimeMissing(f"{runtime.package} is installed but does not load ({error}); {remedy}") from error
+    _restore_arithmetic()
+    return module
+
+
+def _restore_arithmetic() -> None:
+    """Undo what a library built with -ffast-math does to the process that loads it: tiny numbers become zero.
+
+    tflite-runtime's wheel for ARM is one. numpy warns of it, and a head's last bits would depend on what was loaded.
+
+    Source: fenv(3); crtfastmath.c of GCC. `FE_DFL_ENV` is (fenv_t *) -1 in glibc and musl.
+    """
+    if np.float64(5e-324) * np.float64(1) == 0:  # the smallest number that there is
+        import ctypes
+
+        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

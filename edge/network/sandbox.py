@@ -1,0 +1,148 @@
+"""Try a network or a runtime in a process of its own: what dies, hangs or eats the memory there takes nobody with it.
+
+A runtime that was built for another processor dies as soon as it is loaded. And a bundle's hashes say that nothing was
+damaged on the way, not that its network means well: whoever writes a bundle writes its hashes too. check_onnx.py and
+check_tflite.py refuse what can be named; this is for the rest. It is no jail: code that a hostile file smuggles into
+a runtime runs as this user. Only a signature (pinned.py) keeps that out.
+
+The child loads the runtime and, given a bundle, runs the golden pictures through one of its networks; it prints what
+came of it as one line of JSON. `python -m edge.network.sandbox RUNTIME [BUNDLE FILE SHA256]` is that child.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.bundle import archive
+from edge.bundle.archive import Bundle
+from edge.errors import BundleError, EdgeError, ParityError, RuntimeMissing
+from edge.network import backbone
+
+LIMIT = 180.0  # seconds; the golden pictures of MobileNetV2 take about 2 on a Pi Zero 2
+LEAST_MEMORY = 1 << 29  # bytes
+
+_KINDS = {kind.__name__: kind for kind in (ParityError, RuntimeMissing)}
+
+
+class Trial(NamedTuple):
+    """What came of it: `failure` is "" where all went well; without a bundle the figures are 0."""
+
+    failure: str
+    pictures: int = 0
+    error: float = 0.0  # of the embeddings, over their largest value
+    cosine: float = 0.0
+    milliseconds: float = 0.0  # per picture
+    megabytes: float = 0.0  # the child's memory at its most
+    kind: str = ""  # of the error, where the network or the runtime was refused
+
+
+def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float = LIMIT) -> None:
+    """Load a network of a bundle in a child process, and run the golden pictures through it.
+
+    Args:
+        runtime: which to load it into.
+        opened: the bundle; the child reads it again, and only if it is still this one.
+        file: the name of the network in it.
+        seconds: after which it is given up.
+
+    Raises:
+        BundleError: the runtime refuses it, dies of it, or takes too long.
+        ParityError, RuntimeMissing: as `backbone.prove` and `backbone.open_backbone`.
+    """
+    tried = attempt(runtime, opened.path, file, hashlib.sha256(opened.text).hexdigest(), seconds)
+    if tried.kind:
+        raise _KINDS.get(tried.kind, BundleError)(tried.failure)
+    if tried.failure:
+        raise BundleError(
+            f"{file} of {opened.path} on {runtime.name}: {tried.failure}; use another --runtime, or another bundle"
+        )
+
+
+def attempt(
+    runtime: backbone.Runtime, path: Path | None = None, file: str = "", digest: str = "", seconds: float = LIMIT
+) -> Trial:
+    """Load a runtime in a child process, and prove a network of a bundle on it.
+
+    Args:
+        runtime: which.
+        path: the bundle; None: only load.
+        file: the name of the network in it.
+        digest: SHA-256 of its manifest; "": whichever is there.
+        seconds: after which it is given up.
+    """
+    # -P: no module is taken from the folder that we happen to be in, which may be a stick with a bundle
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "edge.network.sandbox",
+        runtime.name,
+        *([str(path), file, digest] if path else []),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        child = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return Trial(f"does not answer within {seconds:.0f} seconds")
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        why = "its wheel does not fit this processor" if path is None else "the runtime or the network is broken"
+        return Trial(f"dies of {name}; {'the system does that when memory runs out' if name == 'SIGKILL' else why}")
+    lines = child.stdout.strip().splitlines()
+    try:
+        return Trial(**json.loads(lines[-1]))
+    except (IndexError, ValueError, TypeError):
+        said = child.stderr.strip().splitlines()
+        return Trial(f"fails ({said[-1][:200] if said else f'exit code {child.returncode}'})")
+
+
+def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
+    runtime = next(r for r in backbone.RUNTIMES if r.name == name)
+    try:
+        if path is None:
+            backbone.load_runtime(name)
+            return Trial("")
+        most = _limited()
+        opened = archive.read(path)
+        if digest not in ("", hashlib.sha256(opened.text).hexdigest()):
+            raise BundleError(f"{path} changed while it was read; try again when it is whole")
+        golden = opened.golden()
+        model = next(m for m in opened.manifest.models if m.file == file)
+        data = opened.entry(file)
+        network = backbone.open_backbone(data, runtime)
+        start = time.perf_counter()
+        parity = backbone.prove(network, golden.images, golden.embeddings, model.precision, file, data)
+        each = 1000 * (time.perf_counter() - start) / len(golden.images)
+    except EdgeError as error:
+        return Trial(str(error), kind=type(error).__name__)
+    except OSError as error:
+        return Trial(str(error))
+    except MemoryError:
+        return Trial(f"needs more than {most / 1e9:.1f} GB of memory")
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # kilobytes on Linux
+    return Trial("", len(golden.images), parity.error, parity.cosine, each, used)
+
+
+def _limited() -> int:
+    """Let this process have most of the memory and leave no core; returns the bytes."""
+    most = max(LEAST_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return most
+
+
+if __name__ == "__main__":
+    asked = sys.argv[1:]
+    tried = _try(asked[0], Path(asked[1]), *asked[2:]) if len(asked) == 4 else _try(asked[0], None, "", "")
+    sys.stdout.write("\n" + json.dumps(tried._asdict()) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # not through the runtime's own way out, which may be the first thing that breaks

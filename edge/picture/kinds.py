@@ -1,0 +1,191 @@
+"""What a file is, told by its first bytes: pictures of every format, and what turns up in folders of pictures.
+
+A file's name is not asked: phones, browsers and scripts give pictures any ending or none. Each kind that is not a
+picture that can be read here has a sentence that says what to do.
+
+Source: the signatures that the formats' own specifications give, as file(1) lists them.
+"""
+
+from typing import NamedTuple
+
+HEAD = 1024  # bytes that are looked at
+# Endings of files that are meant to be pictures, whatever they hold.
+CALLED = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+    ".pnm", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jxl", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf",
+    ".rw2", ".raf", ".pef", ".srw",
+})  # fmt: skip
+
+
+class Kind(NamedTuple):
+    """One kind of file.
+
+    Args:
+        reason: the group in which it is counted where it is left out; a kind of `edge.picture.count.REASONS`.
+        words: what the file is, after "is".
+        format: Pillow's name of the format, for pictures that may be opened; else "".
+        advice: what to do to get the picture.
+    """
+
+    reason: str
+    words: str
+    format: str = ""
+    advice: str = "save it as JPEG, PNG or WebP"
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture, of a format that can be read here or not."""
+        return bool(self.format) or self.reason in ("raw", "format")
+
+
+_HEIC = Kind("heic", "an HEIC picture", "HEIF", "convert it to JPEG, or: pip install 'edge-transfer[heic]'")
+_AVIF = Kind("avif", "an AVIF picture", "AVIF", "convert it to JPEG, or: pip install --upgrade pillow")
+_JPEG_2000 = Kind("jpeg-2000", "a JPEG 2000 picture", "JPEG2000")
+RAW = Kind("raw", "a camera's raw picture", "", "export it as JPEG")
+_MOVIE = Kind("video", "a video", "", "take single pictures from it, or watch it with edge watch")
+_SOUND = Kind("other", "a sound recording", "", "name a picture instead")
+_ZIP = Kind("archive", "a zip archive or an office document", "", "unpack it")
+_PACKED = Kind("archive", "a packed archive", "", "unpack it")
+_PAGE = Kind("text", "a web page (HTML)", "", "the download went wrong; download the picture itself")
+_POINTER = Kind("text", "a Git LFS pointer, not the picture itself", "", "run: git lfs pull")
+_TEXT = Kind("text", "a text file", "", "name a picture instead")
+_SVG = Kind("format", "an SVG drawing")
+EMPTY = Kind("empty", "empty (0 bytes)", "", "copy it again from where it came from")
+ZEROS = Kind("damaged", "filled with zeros only", "", "its copy was cut off; copy it again from where it came from")
+OTHER = Kind("other", "not a picture")
+
+
+def _format(words: str) -> Kind:
+    return Kind("format", words)
+
+
+_BY_START = (
+    (b"\xff\xd8\xff", Kind("damaged", "a JPEG picture", "JPEG")),
+    (b"\x89PNG\r\n\x1a\n", Kind("damaged", "a PNG picture", "PNG")),
+    (b"GIF87a", Kind("damaged", "a GIF picture", "GIF")),
+    (b"GIF89a", Kind("damaged", "a GIF picture", "GIF")),
+    (b"II*\0\x10\0\0\0CR", RAW),
+    (b"II*\0", Kind("damaged", "a TIFF picture", "TIFF")),
+    (b"MM\0*", Kind("damaged", "a TIFF picture", "TIFF")),
+    (b"II+\0", Kind("damaged", "a TIFF picture", "TIFF")),
+    (b"MM\0+", Kind("damaged", "a TIFF picture", "TIFF")),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", _JPEG_2000),
+    (b"\xff\x4f\xff\x51", _JPEG_2000),
+    (b"FUJIFILMCCD-RAW", RAW),
+    (b"IIRO", RAW),
+    (b"IIRS", RAW),
+    (b"MMOR", RAW),
+    (b"IIU\0", RAW),
+    (b"\0MRM", RAW),
+    (b"FOVb", RAW),
+    (b"\xff\x0a", _format("a JPEG XL picture")),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", _format("a JPEG XL picture")),
+    (b"II\xbc\x01", _format("a JPEG XR picture")),
+    (b"8BPS", _format("a Photoshop picture")),
+    (b"gimp xcf", _format("a GIMP picture")),
+    (b"\0\0\1\0", _format("an icon")),
+    (b"icns", _format("an icon")),
+    (b"v/1\x01", _format("an OpenEXR picture")),
+    (b"#?RADIANCE", _format("a Radiance HDR picture")),
+    (b"#?RGBE", _format("a Radiance HDR picture")),
+    (b"DDS ", _format("a DDS texture")),
+    (b"qoif", _format("a QOI picture")),
+    (b"BPG\xfb", _format("a BPG picture")),
+    (b"SIMPLE  =", _format("a FITS picture")),
+    (b"P7\n", _format("a PAM picture")),
+    (b"\x1a\x45\xdf\xa3", _MOVIE),
+    (b"FLV\x01", _MOVIE),
+    (b"\0\0\x01\xba", _MOVIE),
+    (b"\0\0\x01\xb3", _MOVIE),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _MOVIE),
+    (b"OggS", _MOVIE),
+    (b"ID3", _SOUND),
+    (b"fLaC", _SOUND),
+    (b"PK\x03\x04", _ZIP),
+    (b"PK\x05\x06", _ZIP),
+    (b"Rar!", _PACKED),
+    (b"7z\xbc\xaf\x27\x1c", _PACKED),
+    (b"\x1f\x8b", _PACKED),
+    (b"\xfd7zXZ\0", _PACKED),
+    (b"BZh", _PACKED),
+    (b"\x28\xb5\x2f\xfd", _PACKED),
+    (b"%PDF", Kind("other", "a PDF document", "", "export its pages as JPEG")),
+    (b"%!PS", Kind("other", "a PostScript document", "", "export its pages as JPEG")),
+    (b"\0\x05\x16\x07", Kind("other", "a macOS side file without a picture", "", "name the picture itself")),
+    (b"version https://git-lfs", _POINTER),
+)
+_RIFF = {
+    b"WEBP": Kind("damaged", "a WebP picture", "WEBP"),
+    b"AVI ": _MOVIE,
+    b"WAVE": _SOUND,
+}
+_OLD_MOVIE = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # QuickTime's, from before it had a signature
+_PPM = tuple(b"%c" % c for c in b"0123456789#")  # what may follow its signature
+_DIB = (12, 16, 40, 52, 56, 64, 108, 124)  # lengths of a BMP's second header
+
+
+def kind(head: bytes) -> Kind:
+    """Tell what a file is.
+
+    Args:
+        head: its first `HEAD` bytes, or all of them.
+
+    >>> kind(b"<!DOCTYPE html><html>").words
+    'a web page (HTML)'
+    >>> kind(b"\\xff\\xd8\\xff\\xe0").format
+    'JPEG'
+    """
+    if not head:
+        return EMPTY
+    for start, found in _BY_START:
+        if head.startswith(start):
+            return found
+    if head.startswith(b"RIFF"):
+        return _RIFF.get(head[8:12], OTHER)
+    if head[4:8] == b"ftyp":
+        return _by_brand(head)
+    if head[4:8] in _OLD_MOVIE or (head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G"):
+        return _MOVIE
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _DIB:
+        return Kind("damaged", "a BMP picture", "BMP")
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace() and head[3:].lstrip()[:1] in _PPM:
+        return Kind("damaged", "a PPM picture", "PPM")
+    if head[257:262] == b"ustar":
+        return _PACKED
+    if head[128:132] == b"DICM":
+        return _format("a DICOM picture")
+    if not head.strip(b"\0"):
+        return ZEROS
+    return _text(head[:HEAD]) or OTHER
+
+
+def _by_brand(head: bytes) -> Kind:
+    """ISO base media: the brands after `ftyp` tell pictures and films apart."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
+    if head[8:12] == b"crx ":
+        return RAW
+    if head[8:12] == b"jxl ":
+        return _format("a JPEG XL picture")
+    if brands & {b"avif", b"avis"}:
+        return _AVIF
+    if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
+        return _HEIC
+    return _SOUND if head[8:12] in (b"M4A ", b"M4B ") else _MOVIE
+
+
+def _text(head: bytes) -> Kind | None:
+    """Text of any encoding in use, and what kinds of it are mistaken for pictures."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return _TEXT
+    if b"\0" in head:
+        return None
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3 and any(c < 32 and c not in b"\t\n\r\f\x1b" for c in head):
+            return None  # nor is it Latin-1; a character may be cut at the end
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return _PAGE
+    return _SVG if b"<svg" in start else _TEXT

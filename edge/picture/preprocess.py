@@ -1,0 +1,323 @@
+"""Image file → uint8 pixels (H, W, 3): the one implementation, used on the device and for training alike.
+
+Steps: read the file (bounded), decode the first frame (JPEG at the smallest scale that is large enough), turn it
+upright by its EXIF orientation, make it 8-bit RGB, then make it a square in one antialiased bilinear pass, in one of
+three ways that a bundle names (its `fit`):
+
+- `crop`: the centre square is cut out; its side is `size / short_side` of the short side (224 and 256: the usual 7/8).
+- `pad`: all of the picture, as large as fits, with bars of an even colour at its sides.
+- `stretch`: all of the picture, its width and height each resized.
+
+Everything that a file can do wrong ends as an `ImageError` that names the file: pictures come from cameras that lose
+power, from the web, and from strangers.
+"""
+
+import io
+import math
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError, features
+
+from edge.errors import ImageError
+from edge.picture import metadata
+from edge.picture.kinds import CALLED, HEAD, RAW, Kind, kind
+from edge.picture.metadata import Bare
+from edge.picture.region import Region
+from edge.system.quiet import Filters, quiet
+
+Pixels = NDArray[np.uint8]
+
+PADDING = (124, 116, 104)  # of the bars: the mean colour of ImageNet's photos, which is nothing to most networks
+CROP_BYTES = 32_000  # of a kept crop
+MAX_BYTES = 100_000_000  # of one file
+MAX_DECLARED = 89_000_000  # about where Pillow warns of a decompression bomb
+MAX_PIXELS = 40_000_000  # decoded at once
+MAX_MEMORY = 200_000_000  # bytes that one picture may take while it is decoded, of a board of 512 MB
+MAX_LENGTH = 65_535  # pixels a side; Pillow keeps 16 bytes for each row beside its pixels
+# Only formats that cameras and the web produce; Pillow's other plugins (EPS, FITS, …) are left asleep. A file's first
+# bytes say which one it is, and that plugin alone is asked.
+_PLUGINS = {
+    "PNG": "Png", "BMP": "Bmp", "GIF": "Gif", "PPM": "Ppm", "WEBP": "WebP", "TIFF": "Tiff", "AVIF": "Avif",
+    "JPEG2000": "Jpeg2K",
+}  # fmt: skip
+_LIBRARIES = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}  # that Pillow may have been built without
+_TURNS = dict(enumerate((
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+), 2))  # fmt: skip
+_DEPTHS = (8, 10, 12, 14, 16, 24)  # bits of a grey value
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 3, "I;16B": 3, "I;16L": 3, "I;16N": 3}  # a pixel in memory; else 4
+# Bytes a pixel that the decoder holds for itself, measured; HEIF's lets a phone's 24 million pixels through.
+_OVERHEAD = {"WEBP": 11, "TIFF": 4, "GIF": 4, "AVIF": 5, "HEIF": 3.8, "JPEG2000": 15.5}
+_PROGRESSIVE = 2  # bytes a pixel and channel: such a JPEG is held whole, at whatever scale it is asked for
+_STRIP = 1_000_000  # pixels converted at once
+_LARGE = 40_000_000  # bytes; of pictures that take more, one is decoded at a time, however many threads there are
+_large = threading.Lock()
+
+
+def _filters() -> None:
+    """Pillow warns of pictures over 89 million pixels: here that is an error; its other remarks help nobody."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
+    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+_decoding = Filters(_filters)
+
+
+def load(path: Path | str, size: int = 224, short_side: int = 256, fit: str = "crop") -> Pixels:
+    """Read one picture file as network input.
+
+    Args:
+        path: the file.
+        size: side of the square returned, in pixels.
+        short_side: what the picture's short side would be resized to before the centre square is cut; ≥ `size`.
+        fit: `crop`, `pad` or `stretch`, see above.
+
+    Returns:
+        uint8 (size, size, 3), RGB, 0–255.
+
+    Raises:
+        ImageError: the file is missing, no picture, damaged, or too large; the message names it.
+    """
+    return decode(read(path), str(path), size, short_side, fit=fit)
+
+
+def read(path: Path | str) -> bytes:
+    """Read a picture file's bytes; refuses what is not a regular file (a pipe would block) or is over `MAX_BYTES`.
+
+    Raises:
+        ImageError: it cannot be read; the message names it.
+    """
+    path = Path(path)
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ImageError(f"{path} is not a file; name a picture or a folder of pictures", "not-a-file")
+        if about.st_size > MAX_BYTES:
+            raise _too_large(path, about.st_size)
+        return path.read_bytes()
+    except FileNotFoundError:
+        if path.is_symlink():
+            target = path.readlink()
+            raise ImageError(f"{path} is a link to {target}, which does not exist", "broken-link") from None
+        raise ImageError(f"{path} does not exist; check the path", "unreadable") from None
+    except OSError as error:
+        raise ImageError(
+            f"{path} cannot be read ({error.strerror or error}); check its permissions", "unreadable"
+        ) from error
+
+
+def decode(
+    data: bytes, name: str, size: int, short_side: int, region: Region | None = None, fit: str = "crop"
+) -> Pixels:
+    """Decode a picture's bytes as network input; `name` is only for the error's text.
+
+    The upright picture is cut to `region` first, if there is one. Args, Returns, Raises: as `load`.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (640, 480), 200).save(file, "PNG")
+    >>> decode(file.getvalue(), "grey.png", size=224, short_side=256)[0, 0]
+    array([200, 200, 200], dtype=uint8)
+    """
+    what = kind(data[:HEAD])
+    try:
+        bare = metadata.bare(data, what.format)
+        with _decoding, _open(bare, what) as image:
+            if region is None:
+                return square(_upright(image, bare, name, short_side), size, short_side, fit)
+            side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
+            upright = _upright(image, bare, name, side)
+            return square(upright.crop(region.box(*upright.size)), size, short_side, fit)
+    except ImageError:
+        raise
+    except _NotHere as error:
+        raise ImageError(f"{name} is {error.kind.words}; {error.kind.advice}", _reason(error.kind, name)) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ImageError(
+            f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller", "too-large"
+        ) from None
+    except MemoryError:
+        raise ImageError(f"{name} does not fit in memory; make it smaller", "too-large") from None
+    except Exception as error:  # Pillow's decoders raise nearly every builtin on damaged data
+        said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names an object in memory
+        raise ImageError(f"{name} is damaged or cut short{said}; copy it again from the camera or card") from error
+
+
+def square(image: Image.Image, size: int, short_side: int, fit: str = "crop") -> Pixels:
+    """Make an upright RGB picture the square that a network sees: the last step of `load`.
+
+    Args:
+        image: RGB, any size.
+        size, short_side, fit: as `load`.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    width, height = image.size
+    if fit == "stretch":
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    if fit == "pad":
+        across, down = (max(1, round(size * side / max(width, height))) for side in (width, height))
+        canvas = Image.new("RGB", (size, size), PADDING)
+        inner = image.resize((across, down), Image.Resampling.BILINEAR)
+        canvas.paste(inner, ((size - across) // 2, (size - down) // 2))
+        return np.asarray(canvas)
+    side = min(width, height) * size / short_side
+    left, top = (width - side) // 2, (height - side) // 2  # whole pixels: half of one would blur a picture not resized
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """Pack network input as a JPEG of `CROP_BYTES` at most: as good as fits, from quality 90 down.
+
+    >>> len(jpeg(np.zeros((224, 224, 3), np.uint8))) < 2000
+    True
+    """
+    data = b""
+    for quality in (90, 80, 65, 50, 30, 10):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+        data = file.getvalue()
+        if len(data) <= CROP_BYTES:
+            break
+    return data
+
+
+class _NotHere(Exception):
+    """The file is something that cannot be opened here."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+
+def _open(bare: Bare, what: Kind) -> Image.Image:
+    """Open a picture from memory by its own plugin; a JPEG without the 10 ms in which Pillow imports all the others."""
+    if bare.thumbnail:
+        raise _NotHere(RAW)
+    file = io.BytesIO(bare.data)
+    if what.format == "JPEG":
+        from PIL.JpegImagePlugin import jpeg_factory
+
+        return jpeg_factory(file)
+    if what.format == "HEIF":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError:
+            raise _NotHere(what) from None
+        image: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call]
+        return image
+    if what.format not in _PLUGINS:
+        raise _NotHere(what)
+    try:
+        import_module(f"PIL.{_PLUGINS[what.format]}ImagePlugin")
+    except ImportError:  # this Pillow is older than that format
+        raise _NotHere(what) from None
+    if what.format in _LIBRARIES and not features.check(_LIBRARIES[what.format]):
+        raise _NotHere(what)
+    return Image.open(file, formats=(what.format,))
+
+
+def _reason(what: Kind, name: str) -> str:
+    """The group in which a file is counted that is not a picture for us."""
+    if what.reason in ("heic", "avif", "jpeg-2000", "raw", "format", "empty", "damaged"):
+        return what.reason
+    return "misnamed" if Path(name).suffix.lower() in CALLED else what.reason
+
+
+def _too_large(path: Path, size: int) -> ImageError:
+    with path.open("rb") as file:
+        what = kind(file.read(HEAD))
+    if not what.is_picture:
+        return ImageError(f"{path} is {what.words}; {what.advice}", _reason(what, str(path)))
+    limit = f"{size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read"
+    return ImageError(f"{path} has {limit}; make it smaller", "too-large")
+
+
+def _upright(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image.Image:
+    """Decode to 8-bit RGB as the photographer saw it, refusing what would take too much memory."""
+    declared = image.width * image.height
+    if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
+        raise ImageError(
+            f"{name} declares {image.width} × {image.height} pixels, at most {MAX_DECLARED / 1e6:.0f} million and "
+            f"{MAX_LENGTH} a side are read; make it smaller",
+            "too-large",
+        )
+    with ExitStack() as stack:
+        image.draft("RGB", (short_side, short_side))  # JPEG alone: decode at 1/2, 1/4 or 1/8 of the size
+        turn = _TURNS.get(metadata.orientation(image.info.get("exif") or b"") or bare.orientation)
+        cost = 2 * len(bare.data) + _cost(image, declared, turn is not None)
+        if image.width * image.height > MAX_PIXELS or cost > MAX_MEMORY:
+            raise ImageError(
+                f"{name} has {declared / 1e6:.0f} million pixels, which take {cost / 1e6:.0f} MB to decode as "
+                f"{image.format} {image.mode}, at most {MAX_MEMORY / 1e6:.0f} are used; make it smaller",
+                "too-large",
+            )
+        if cost > _LARGE:
+            stack.enter_context(_large)
+        if image.mode == "F":
+            raise ImageError(
+                f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture",
+                "format",
+            )
+        if image.format == "TIFF":  # whose library tells the terminal of each fault
+            stack.enter_context(quiet())
+        image.load()
+        if image.mode.startswith("I"):
+            bits = _bits(image, bare.bits)
+            image = _by_strips(image, "L", lambda strip: _upper_bits(strip, bits))
+        if turn is not None:
+            image = image.transpose(turn)
+        if image.has_transparency_data:  # seen on white, as viewers show it; the hidden colours are arbitrary
+            return _by_strips(image, "RGB", _on_white)
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _cost(image: Image.Image, declared: int, turned: bool) -> int:
+    """Bytes that decoding takes at its peak: the decoder's, the picture's, those of one turned, and of one in RGB."""
+    pixels = image.width * image.height
+    each = _BYTES.get(image.mode, 4) * (1 + turned) + 4 * (image.mode != "RGB") + _OVERHEAD.get(image.format or "", 0)
+    held: int = _PROGRESSIVE * len(image.getbands()) * declared if image.info.get("progressive") else 0
+    return int(pixels * each + held)
+
+
+def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert a picture to a mode a few rows at a time, so that nothing between is ever there as a whole."""
+    result = Image.new(mode, image.size)
+    for top, strip in _strips(image):
+        result.paste(convert(strip), (0, top))
+    return result
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _bits(image: Image.Image, told: int) -> int:
+    """How many bits the values of a grey picture have, of the 16 or more that they are stored in.
+
+    Cameras of 10, 12 or 14 bits store their values as they are: by the largest one, where the file does not say.
+    """
+    most = max(0, *(int(np.asarray(strip).max()) for _, strip in _strips(image)))
+    return next((bits for bits in (told, *_DEPTHS) if bits and most >> bits == 0), 32)
+
+
+def _upper_bits(strip: Image.Image, bits: int) -> Image.Image:
+    """Deep grey: keep the upper 8 bits, where convert() would clip."""
+    return Image.fromarray(np.clip((np.asarray(strip).astype(np.int64) << 8) >> bits, 0, 255).astype(np.uint8))
+
+
+def _on_white(strip: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip.convert("RGBA")).convert("RGB")

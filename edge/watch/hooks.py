@@ -1,0 +1,140 @@
+"""`--on LABEL COMMAND`: run a program when what is seen settles on a label.
+
+No shell reads the command: it is split into words as a shell would, and what was seen is handed over in the
+environment, so that neither a label nor a file's name can become code.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.errors import LabelError, SourceError
+from edge.labels import RESERVED, clean
+from edge.watch.loop import Seen
+
+# addresses with passwords, and what systemd told this process alone
+_KEPT_BACK = {"EDGE_MQTT", "EDGE_SOURCE", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+
+
+class Hook(NamedTuple):
+    """Run these words when this label is settled on ("unknown" included)."""
+
+    label: str
+    words: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, label: str, command: str) -> "Hook":
+        """Split a command.
+
+        Raises:
+            LabelError: the label cannot be one.
+            SourceError: the command's quotes do not close, it is empty, or there is no such program.
+        """
+        try:
+            label = RESERVED if label.strip().casefold() == RESERVED else clean(label)
+        except LabelError as error:
+            raise LabelError(f"--on: {error}") from None
+        try:
+            words = tuple(shlex.split(command))
+        except ValueError as error:
+            raise SourceError(f"--on {label}: {command!r} cannot be split into words ({error}); close it") from None
+        if not words or shutil.which(words[0]) is None:
+            raise SourceError(
+                f"--on {label}: there is no program '{words[0] if words else ''}'; give its path. No shell runs it: "
+                "for pipes and variables write a script"
+            )
+        return cls(label, words)
+
+
+class Hooks:
+    """Starts programs and goes on.
+
+    A program that still runs, or was started less than `cool_down` seconds ago, is started again after that, if its
+    label is still what is seen then.
+
+    Args:
+        hooks: what to run.
+        home: handed over as EDGE_HOME.
+        cool_down: seconds between two starts of a program, at least.
+        last: the label that programs were last run for, perhaps by an earlier process: to see it again is no change.
+        remember: keeps such a label for the next process.
+        clock: seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        home: Path,
+        cool_down: float = 0.0,
+        last: str | None = None,
+        remember: Callable[[str], None] = lambda label: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hooks = hooks
+        self._home = home
+        self._cool_down = cool_down
+        self._last = last
+        self._remember = remember
+        self._clock = clock
+        self._running: dict[Hook, subprocess.Popen[bytes]] = {}
+        self._started: dict[Hook, float] = {}
+        self._due: dict[Hook, Seen] = {}
+
+    def run(self, seen: Seen) -> list[str]:
+        """Start what is to run for a change, or as soon as it may; returns what went wrong, a line each."""
+        problems = self.reap()
+        if not seen.changed or seen.settled is None or seen.settled == self._last:
+            return problems
+        self._last = seen.settled
+        self._due = {hook: seen for hook in self._hooks if hook.label == seen.settled}
+        problems += self._start_due()
+        for hook in self._due:
+            why = "still runs" if hook in self._running else f"was started less than {self._cool_down:g} s ago"
+            problems.append(
+                f"--on {hook.label}: {hook.words[0]} {why}; it is started after that, if this is still seen"
+            )
+        return problems
+
+    def reap(self) -> list[str]:
+        """See which programs have ended, and start those that waited; returns what failed, a line each."""
+        ended = {hook: process.returncode for hook, process in self._running.items() if process.poll() is not None}
+        for hook in ended:
+            del self._running[hook]
+        failed = [f"--on {h.label}: {h.words[0]} failed with exit code {code}" for h, code in ended.items() if code]
+        return failed + (self._start_due() if self._due else [])
+
+    def _start_due(self) -> list[str]:
+        problems = []
+        now = self._clock()
+        for hook, seen in list(self._due.items()):
+            if hook in self._running or now - self._started.get(hook, float("-inf")) < self._cool_down:
+                continue
+            del self._due[hook]
+            self._started[hook] = now
+            try:  # what it prints goes to stderr: stdout is for answers
+                self._running[hook] = subprocess.Popen(
+                    hook.words, env=self._environment(hook, seen), stdin=subprocess.DEVNULL, stdout=2,
+                    start_new_session=True,
+                )  # fmt: skip
+            except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+                problems.append(f"--on {hook.label}: {hook.words[0]} does not start ({error})")
+        if not self._due and self._last is not None:  # one that waits is run by the next process, if we are stopped
+            self._remember(self._last)
+        return problems
+
+    def _environment(self, hook: Hook, seen: Seen) -> dict[bytes, bytes]:
+        """The program's environment, in bytes: a label is UTF-8 whatever the locale, and a file's name what it was."""
+        told = {
+            "EDGE_HOME": os.fsencode(self._home.absolute()),
+            "EDGE_LABEL": hook.label.encode(),
+            "EDGE_PROBABILITY": f"{seen.probability:.6f}".encode(),
+            "EDGE_IMAGE": os.fsencode(seen.image),
+            "EDGE_TIME": seen.time.encode(),
+        }
+        ours = {key: os.fsencode(value) for key, value in os.environ.items() if key not in _KEPT_BACK}
+        return {os.fsencode(key): value for key, value in (ours | told).items()}

@@ -1,0 +1,180 @@
+"""`watch`: frames → answers → what they settle on, one after another. Prints nothing and tells nobody: see `watching`.
+
+A new generation of the head serves from the next frame on, as the learner looks at the home before each; a newly
+adopted bundle does so too, for which the home is opened again.
+"""
+
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edge.answers import Answer, Guess, Skipped, to_json
+from edge.camera.arrival import Stamp
+from edge.camera.folder import Journal, Notice
+from edge.camera.source import Source
+from edge.labels import RESERVED
+from edge.learner import Learner
+from edge.picture.frame import Frame
+from edge.watch.smooth import Rule, Smoother
+
+
+class Seen(NamedTuple):
+    """The answer for one frame: the line that `watch --json` prints.
+
+    `time` is when it was taken, ISO 8601 in UTC. `settled` is what the last answers agree on, "unknown" included, or
+    None before they did, at the start or after the camera was gone; `changed` says that this frame made it another than
+    the one before.
+    """
+
+    image: str
+    time: str
+    label: str | None
+    unknown: bool | None
+    probability: float
+    top: tuple[Guess, ...]
+    generation: int
+    milliseconds: float
+    settled: str | None
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A frame with its answer, and the labels that could have been one.
+
+    `again` is True where the answer of an earlier process is told once more, as a kill may have come before everybody
+    heard of it; `frame` is None if its picture is gone since.
+    """
+
+    frame: Frame | None
+    seen: Seen
+    labels: tuple[str, ...]
+    again: bool = False
+
+
+def watch(
+    learner: Learner,
+    source: Source,
+    rule: Rule,
+    every: float,
+    stop: threading.Event,
+    journal: Journal | None = None,
+) -> Generator[Sight | Skipped | Notice | None, None, None]:
+    """Answer each frame of a source.
+
+    Args:
+        learner: answers; it is left open.
+        source: gives the frames.
+        rule: how many answers must agree.
+        every: seconds from one frame to the next, at least.
+        stop: set to end after the frame in work.
+        journal: where answers are kept before they are told; None: nowhere.
+
+    Yields:
+        An answer; a picture that could not be read; something to tell people; or None while there is nothing new,
+        at least once a second.
+    """
+    if journal is not None and journal.last is not None:
+        again = _kept(journal.last)
+        if again is not None:
+            yield Sight(_frame(again, journal), again, learner.serving().head.labels, again=True)
+        journal.told()
+    opened = _Opened(learner)
+    smoother = Smoother(rule)
+    before: str | None = None  # what was settled on last
+    writable = True
+    try:
+        for event in source.frames(every, stop):
+            if not isinstance(event, Frame):
+                if isinstance(event, Notice) and event.gone and source.live:
+                    smoother.forget()
+                yield event
+                continue
+            answer = opened.answer(event)
+            told: Sight | Skipped
+            if isinstance(answer, Skipped):
+                told = answer
+            else:
+                settled = smoother.add(RESERVED if answer.label is None else answer.label)
+                changed = settled is not None and settled != before
+                before = settled or before
+                told = Sight(event, _seen(event, answer, settled, changed), opened.learner.serving().head.labels)
+            if journal is not None:
+                try:
+                    journal.note(event, to_json(told.seen) if isinstance(told, Sight) else None)
+                    writable = True
+                except OSError as error:
+                    if writable:
+                        yield Notice(f"{journal.path}: {error.strerror}; after a restart, pictures are answered again")
+                    writable = False
+            yield told
+            if journal is not None:
+                journal.told()
+    finally:
+        opened.close()
+
+
+class _Opened:
+    """The learner, opened again when the home adopts another bundle."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self._ours = ExitStack()  # a learner that was opened here
+        self._adopted = self._adopts()
+
+    def answer(self, frame: Frame) -> Answer | Skipped:
+        while True:
+            try:
+                answer = next(iter(self.learner.classify([frame])))
+            except Exception:  # whatever it is, a bundle exchanged meanwhile may be why; else it is raised again
+                if self._adopts() == self._adopted:
+                    raise
+            else:
+                if self._adopts() == self._adopted:
+                    return answer
+            self.close()
+            self.learner = self._ours.enter_context(Learner.open(self.learner.home, warn=self.learner.warn))
+            self._adopted = self._adopts()
+
+    def close(self) -> None:
+        self._ours.close()
+
+    def _adopts(self) -> tuple[str | None, ...]:
+        return tuple(self.learner.store.get(key) for key in ("bundle", "format", "precision"))
+
+
+def _seen(frame: Frame, answer: Answer, settled: str | None, changed: bool) -> Seen:
+    return Seen(
+        image=answer.image,
+        time=datetime.fromtimestamp(frame.time, UTC).isoformat(timespec="milliseconds"),
+        label=answer.label,
+        unknown=answer.unknown,
+        probability=answer.probability,
+        top=answer.top,
+        generation=answer.generation,
+        milliseconds=answer.milliseconds,
+        settled=settled,
+        changed=changed,
+    )
+
+
+def _kept(kept: Any) -> Seen | None:
+    """Read an answer back from a journal; None if another version wrote it."""
+    try:
+        return Seen(**{**kept, "top": tuple(Guess(**guess) for guess in kept["top"])})
+    except (TypeError, KeyError):
+        return None
+
+
+def _frame(seen: Seen, journal: Journal) -> Frame | None:
+    """Read the picture of an answer again; None if it is gone, or another one by now."""
+    path = Path(seen.image)
+    try:
+        frame = Frame(seen.image, path.read_bytes(), path.stat().st_mtime)
+    except (OSError, ValueError):
+        return None
+    return frame if journal.has(frame.name, Stamp(frame.time, len(frame.data))) else None

@@ -1,0 +1,197 @@
+"""`review`: a person names the frames that `watch` saved because it was unsure, one key each.
+
+A named frame is moved to `labelled/LABEL/` beside the others (class folders, as `edge evaluate` and `edge-export build`
+take them) and taught from there, by the same `teach`, `relabel` and `forget` as the commands of these names. Frames of
+one hour share a session, as they show nearly the same.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.answers import Retrained
+from edge.errors import ImageError, SourceError
+from edge.home.store import Example
+from edge.labels import clean
+from edge.learner import Learner
+from edge.picture import preprocess
+from edge.watch.unsure import saved
+
+KEYS = "1234567890abcefghijklmoprtvwxyz"  # for labels; d, n, q, s and u are commands
+LABELLED = "labelled"
+HOUR = len("uncertain-20261124T16")
+
+
+class Reviewed(NamedTuple):
+    """What became of the saved frames; `retrained` is None if nothing changed, or fitting was not asked for."""
+
+    labelled: int  # frames that are examples of the label they were given
+    deleted: int
+    left: int
+    retrained: Retrained | None
+    relabelled: int  # of those labelled: that had been taught under another label before
+    known: int  # of those labelled: that had been taught under the same label before
+
+
+class Naming(NamedTuple):
+    """One frame's naming, to be taken back with `Review.undo`."""
+
+    path: Path
+    moved: Path
+    taught: int | None  # a new example
+    relabelled: Example | None  # an example as it was before
+
+
+class Review:
+    """The saved frames of a folder, gone through in their order.
+
+    Args:
+        learner: what is named is taught to it.
+        folder: where `watch --save-uncertain` put them.
+
+    Raises:
+        SourceError: there is no such folder, or it cannot be written, so that no frame could be put aside.
+    """
+
+    def __init__(self, learner: Learner, folder: Path) -> None:
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is not a folder; name the one that edge watch --save-uncertain writes to")
+        self.learner = learner
+        self.folder = folder
+        self._done: list[Naming] = []
+        if self.waiting():
+            _try_to_write(folder)
+
+    def waiting(self) -> list[Path]:
+        """List the frames to go through, oldest first."""
+        return saved(self.folder)
+
+    def labels(self) -> list[str]:
+        """List the labels that are known, by name: keys stay the same from frame to frame."""
+        return sorted({*self.learner.serving().head.labels, *self.learner.store.labels().values()})
+
+    def name(self, path: Path, label: str) -> tuple[str, ...]:
+        """Put a frame's file aside and teach it as an example of a label; returns what is to be said, a line each.
+
+        A frame that was taught already gets the label. If anything fails, the file is back in its place.
+
+        Raises:
+            LabelError: the name is none.
+            ImageError: the frame cannot be read; it stays.
+            SourceError: its file cannot be moved; nothing is taught.
+        """
+        label = clean(label)
+        target = _move(path, self.folder / LABELLED / label / path.name)
+        try:
+            naming, said = self._teach(path, target, label)
+        except BaseException:
+            _move(target, path)
+            raise
+        self._done.append(naming)
+        return said
+
+    def _teach(self, path: Path, target: Path, label: str) -> tuple[Naming, tuple[str, ...]]:
+        taught = self.learner.teach(label, [target], session=path.name[:HOUR])
+        if taught.unreadable:
+            raise ImageError(taught.unreadable[0].reason)
+        if taught.examples:
+            return Naming(path, target, taught.examples[0], None), taught.complaints
+        (before,) = self.learner.find_examples([str(target)])
+        if before.label == label:
+            return Naming(path, target, None, None), (f"it was taught as '{label}' already",)
+        self.learner.relabel([str(before.id)], label)
+        return Naming(path, target, None, before), (f"it was taught as '{before.label}' before and is '{label}' now",)
+
+    def undo(self) -> Path | None:
+        """Take the last naming back; returns its frame, or None if there is none.
+
+        Raises:
+            LabelError: the example was forgotten by another program meanwhile; the frame stays where it is.
+            NotEnough: without it there would be fewer than two labels.
+            SourceError: the frame cannot be moved back.
+        """
+        if not self._done:
+            return None
+        last = self._done[-1]
+        if last.taught is not None:
+            self.learner.forget([str(last.taught)])
+        if last.relabelled is not None:
+            self.learner.relabel([str(last.relabelled.id)], last.relabelled.label)
+        self._done.pop()
+        return _move(last.moved, last.path)
+
+    def result(self, deleted: int, retrained: Retrained | None) -> Reviewed:
+        """What became of the frames, `deleted` of which were deleted."""
+        relabelled = sum(naming.relabelled is not None for naming in self._done)
+        known = len(self._done) - relabelled - sum(naming.taught is not None for naming in self._done)
+        return Reviewed(len(self._done), deleted, len(self.waiting()), retrained, relabelled, known)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was taught or relabelled, and not taken back."""
+        return any(naming.taught is not None or naming.relabelled is not None for naming in self._done)
+
+    def picture(self, path: Path, columns: int) -> list[str]:
+        """Draw what the network sees of a frame, as lines for a terminal of 24-bit colours: two pixels a character.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        side = max(8, columns)
+        region, fit = self.learner.region, self.learner.info.fit
+        pixels = preprocess.decode(preprocess.read(path), str(path), side, side, region, fit)
+        return blocks(pixels)
+
+
+def _try_to_write(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SourceError(
+            f"{folder} cannot be written ({error.strerror}), and a frame that got a label is moved within it; make it "
+            "writable, or teach without review: edge teach LABEL PICTURES"
+        ) from error
+
+
+def _move(path: Path, target: Path) -> Path:
+    """Move a file to a name that no other has yet; returns it.
+
+    Raises:
+        SourceError: the disk refuses.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while target.exists():  # another's, and it stays
+            target = target.with_stem(target.stem + "0")
+        return path.rename(target)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be moved to {target} ({error.strerror}); it stays as it is") from error
+
+
+def blocks(pixels: preprocess.Pixels) -> list[str]:
+    """Draw pixels (H, W, 3) with the upper half block: its colour is one pixel, its background the one below.
+
+    >>> import numpy
+    >>> blocks(numpy.zeros((2, 1, 3), "u1"))[0].encode("unicode_escape")
+    b'\\\\x1b[38;2;0;0;0m\\\\x1b[48;2;0;0;0m\\\\u2580\\\\x1b[0m'
+    """
+    rows = pixels[: len(pixels) // 2 * 2].reshape(-1, 2, pixels.shape[1], 3)
+    lines = []
+    for upper, lower in rows.tolist():
+        cells = [
+            f"\x1b[38;2;{a[0]};{a[1]};{a[2]}m\x1b[48;2;{b[0]};{b[1]};{b[2]}m▀"
+            for a, b in zip(upper, lower, strict=True)
+        ]
+        lines.append("".join(cells) + "\x1b[0m")
+    return lines
+
+
+def keys(labels: Sequence[str]) -> dict[str, str]:
+    """Give each label a key, as long as there are keys.
+
+    >>> keys(["closed", "open"])
+    {'1': 'closed', '2': 'open'}
+    """
+    return dict(zip(KEYS, labels, strict=False))

@@ -1,0 +1,86 @@
+"""What each strategy came to, and which one is kept.
+
+One that is dearer must name more of the held-out photos rightly than luck would once in a hundred times
+(`export.photos.material.clearly_better`), and be surer of the truth. One that trains nothing is judged by the photos
+that are not held out, each named with itself and its group left out: they are more, so smaller gains can be told from
+luck, and what is held out stays untouched. It must be surer of their labels by three standard errors (`clearly_surer`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.adapt.strategies import Strategy
+from export.adapt.train import Point
+from export.photos.material import Measured, clearly_better, clearly_surer
+
+CHANCE = 0.01  # of keeping what is no better: three strategies have a dozen measurements each to try their luck
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one strategy came to.
+
+    Args:
+        strategy: It.
+        measured: On the held-out photos; None if there was no time for it.
+        seconds: It took.
+        bytes: Of the network's parameters that it changed, as float32.
+        curve: Its measurements on the way.
+        note: How it ended, in words.
+    """
+
+    strategy: Strategy
+    measured: Measured | None
+    seconds: float
+    bytes: int
+    curve: tuple[Point, ...]
+    note: str
+
+
+def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
+    """Decide which strategy to keep, and say why.
+
+    Args:
+        outcomes: The cheap first; the first one is `head`.
+        forced: Keep the last one, which was asked for, whatever it is worth.
+    """
+    best = outcomes[0]
+    measured = [outcome for outcome in outcomes if outcome.measured is not None]
+    for outcome in measured[1:]:
+        if beats(outcome, best):
+            best = outcome
+    head, total = measured[0], len(measured[0].measured.right)  # type: ignore[union-attr]
+    if forced and len(outcomes) > 1:
+        asked = outcomes[-1]
+        if asked.measured is None:
+            return "head", f"{asked.strategy.name} was asked for, but {asked.note}; nothing was changed"
+        gain = _right(asked) - _right(head)
+        warn = "" if gain > 0 else "; it names no more photos rightly than the last layer alone: take --strategy head"
+        return asked.strategy.name, f"it was asked for: {gain:+d} of {total} held-out photos against head{warn}"
+    gain = _right(best) - _right(head)
+    if best is head:
+        if len(measured) == 1:
+            return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
+        return "head", "no other strategy named more photos rightly than chance explains"
+    if not best.strategy.trains:
+        one, other = best.measured.left_out, head.measured.left_out  # type: ignore[union-attr]
+        return best.strategy.name, (
+            f"of the {len(one)} photos not held out, each named by a head that was not taught it, {one.sum()} are "
+            f"right instead of {other.sum()}, and more surely; of the {total} held out {gain:+d}"
+        )
+    return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"
+
+
+def beats(dear: Outcome, cheap: Outcome) -> bool:
+    """Whether the dearer one is better by more than chance explains."""
+    if dear.measured is None or cheap.measured is None:
+        return False
+    one, other = dear.measured, cheap.measured
+    if not dear.strategy.trains:
+        return clearly_surer(one.surprise, other.surprise)
+    return clearly_better(one.right, other.right, CHANCE) and one.loss < other.loss
+
+
+def _right(outcome: Outcome) -> int:
+    return 0 if outcome.measured is None else int(outcome.measured.right.sum())

@@ -1,0 +1,102 @@
+"""The output folder of `adapt` before it is finished: may it be written, and where the strategies' runs stand.
+
+The checkpoints lie in `.work` in it and are good for one run only: the same network, photos and choices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import edge
+from edge.errors import BundleError
+from edge.files import replacing
+from export.adapt import checkpoint
+from export.adapt.processes import Spread
+from export.adapt.strategies import Strategy
+from export.bundle import adapted
+from export.written import read_json
+
+WORK, RUN = ".work", "run.json"
+_OURS = frozenset({adapted.JSON, adapted.WEIGHTS, adapted.REPORT, WORK})
+
+
+def check_output(folder: Path) -> None:
+    """Refuse before the work a folder that could not be written, or that holds something else.
+
+    Raises:
+        BundleError: It is one.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is a file; name a folder to write, for example adapted")
+    if not folder.parent.is_dir():
+        raise BundleError(f"folder {folder.parent} does not exist; make it first")
+    place = folder if folder.is_dir() else folder.parent
+    if not os.access(place, os.W_OK):
+        raise BundleError(f"folder {place} cannot be written; name another path")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
+    if foreign:
+        raise BundleError(f"{folder} holds other files ({foreign[0]}); name a folder of its own")
+    work = folder / WORK
+    if work.exists() and not _is_work(work):
+        raise BundleError(f"{work} was not made by edge-export adapt; name another folder")
+    known = is_ours(folder / adapted.JSON) or (work.is_dir() and any(work.iterdir()))
+    there = [folder / name for name in sorted(_OURS - {WORK}) if (folder / name).exists()]
+    if there and not known:
+        raise BundleError(f"{there[0]} was not written by edge-export adapt; name another folder")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is an adapted.json that this program wrote."""
+    found = read_json(path)
+    return isinstance(found, dict) and str(found.get("program", "")).startswith("edge-transfer")
+
+
+def _is_work(folder: Path) -> bool:
+    """Whether a folder is one of checkpoints."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
+    mark = read_json(folder / RUN) if RUN in names else {"run": ""}
+    return isinstance(mark, dict) and mark.keys() == {"run"} and all(n == RUN or n.endswith(".pt") for n in names)
+
+
+class Unfinished:
+    """The checkpoints of one run: those of an earlier start of it are kept, those of another run are thrown away.
+
+    Args:
+        output: The folder that `adapt` writes.
+        depends: Everything that the run depends on: the network that it begins with, the photos, the choices.
+        spread: The processes; only the first writes.
+    """
+
+    def __init__(self, output: Path, depends: Iterable[object], spread: Spread) -> None:
+        told = " ".join(map(str, (*depends, edge.__version__)))
+        self._folder, run = output / WORK, json.dumps({"run": hashlib.sha256(told.encode()).hexdigest()})
+        if spread.is_first:
+            mark = self._folder / RUN
+            if not mark.is_file() or mark.read_text() != run:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.mkdir(parents=True)
+                with replacing(mark) as partial:
+                    partial.write_text(run)
+        spread.barrier()
+
+    def checkpoint(self, strategy: Strategy) -> Path:
+        """The file that keeps where a strategy's training stands."""
+        return self._folder / f"{strategy.name}.pt"
+
+    def spent(self, strategy: Strategy) -> float:
+        """Seconds that earlier starts spent on a strategy."""
+        state = checkpoint.load(self.checkpoint(strategy))
+        return float(state["progress"]["seconds"]) if state else 0.0
+
+    def remove(self) -> None:
+        """Throw the checkpoints away: the run is finished."""
+        shutil.rmtree(self._folder)

@@ -1,0 +1,390 @@
+"""One strategy's training: epochs within a time, measured on held-out photos, resumed where it was killed.
+
+The loss is that of the device's own head. With u = x/‖x‖ an embedding of length one, and W, b, T the head that was
+fitted to the frozen embeddings (LP-FT, Kumar et al. 2022: a head that is right from the start does not distort
+features)::
+
+    logits = u @ (W/T) + b/T         loss = Σ_i c(y_i) · −log softmax(logits_i)[y_i] / Σ_i c(y_i)      c ~ 1/count
+
+Network and W/T, b/T then learn together by Adam under a warm-up of one epoch and a cosine to zero. Adam moves every
+number by about the rate, whatever its size; where norms were folded into weights, channels differ in size a
+hundredfold, and the small ones would be wiped out. So its step is multiplied by the size s of what it moves (root mean
+square over the channel), as if w/s were learned, p₀ being the pretrained value and λ L2-SP's pull back to it::
+
+    p ← p + s·Adam(∇p)        p ← p + λ·(rate/largest rate)·(p₀ − p)
+
+Each measurement fits the device's head anew to the embeddings of the training photos, and asks it about the held-out
+ones. The parameters p of the smallest held-out loss are kept; training ends early when it has not fallen for long. At
+the end, mixtures p₀ + a·(p − p₀) with the pretrained ones are measured in the same way, and the best of all is kept: it
+has what was learned and forgets less (WiSE-FT, Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+The number of epochs is settled after the first one, by what it took; everything else depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.adapt import checkpoint
+from export.adapt.feed import Maps, Pixels
+from export.adapt.processes import Spread
+from export.adapt.strategies import Strategy, last_stage, unfreeze
+from export.network.embedder import Seen
+from export.photos.augment import Augment
+from export.photos.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+HEAD_RATE = 5e-3  # of W/T and b/T, in units of their size, as all rates
+SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, below which it is not taken for smaller
+L2_SP = 1e-3
+SMOOTHING = 0.05  # of the targets
+MEASUREMENTS = 12  # at most so many a strategy
+PATIENCE = 4  # of them without a smaller loss, in the second half: at first, at large rates, it often grows
+NO_TIME = "its time was over"
+MIXES = (0.25, 0.5, 0.75)  # shares a of what was learned
+LADDER = (2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30)  # epochs: few values, so that the clock seldom tells two runs apart
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement on the way; `epoch` passes were over."""
+
+    epoch: int
+    training_loss: float
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a strategy came to.
+
+    Args:
+        state: The trunk's changed parameters of the smallest held-out loss, by name.
+        curve: Its measurements, the first before any training.
+        epochs: How many were run, of
+        planned: so many.
+        mix: The share of what was learned that is in `state`; the rest is as pretrained.
+        seconds: It took, over all runs.
+        ended: Why it ended, in words.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    curve: tuple[Point, ...]
+    epochs: int
+    planned: int
+    mix: float
+    seconds: float
+    ended: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train on, and within what.
+
+    Args:
+        material: The photos.
+        held: bool (N,), those held out.
+        probe: The device's head on the frozen embeddings, and what it is worth.
+        augment: How training pictures are drawn.
+        seconds: For this strategy, measurements included, over all runs.
+        checkpoint: File that keeps where it stands.
+        spread: The processes.
+        step: Told how many batches of how many are done.
+        clock: Seconds, from anywhere.
+    """
+
+    material: Material
+    held: NDArray[np.bool_]
+    probe: Measured
+    augment: Augment
+    seconds: float
+    checkpoint: Path
+    spread: Spread
+    step: Callable[[int, int], None]
+    clock: Callable[[], float] = time.monotonic
+
+
+def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
+    """Adapt a copy of a network by one strategy; the network itself is left as it is.
+
+    Args:
+        embedder: uint8 or float32 (N, H, W, 3), 0–255 → float32 (N, D).
+        strategy: Any but `head`.
+        task: Photos, time and place.
+    """
+    run = _Run(copy.deepcopy(embedder).eval().to(task.spread.device), strategy, task)
+    run.resume()
+    while not run.progress.ended:
+        run.epoch()
+    if run.progress.ended != NO_TIME and not run.progress.mixed:
+        run.mix()
+    return run.result()
+
+
+@dataclass
+class _Progress:
+    """Where a run stands, beside its tensors: what a checkpoint keeps as plain numbers."""
+
+    epoch: int = 0
+    planned: int = 0  # 0: not settled yet
+    seconds: float = 0.0
+    ended: str = ""
+    best: int = 0  # of the curve
+    mixed: bool = False
+    mix: float = 1.0
+    curve: list[Point] = field(default_factory=list)
+
+
+class _Run:
+    """The tensors of one strategy's training."""
+
+    def __init__(self, embedder: nn.Module, strategy: Strategy, task: Task) -> None:
+        import torch
+
+        self.strategy, self.task = strategy, task
+        self.rows = np.flatnonzero(~task.held)
+        self.steps = max(1, round(len(self.rows) / BATCH))
+        trunk = embedder.get_submodule("trunk")
+        self.changing = unfreeze(trunk, strategy, task.material.size)
+        self.start = _copies(self.changing)
+        self.best = self.start
+        pixels = Pixels(task.material, task.augment, task.spread.device)
+        self.feed: Pixels | Maps = pixels
+        body = embedder
+        if strategy.name == "last-stage":
+            self.feed = Maps(pixels, task.held, embedder, task.spread)
+            body = _rest(embedder, last_stage(trunk, task.material.size))
+        self.network = _with_head(body, task.probe).to(task.spread.device)
+        head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
+        groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
+        self.optimizer = torch.optim.Adam(groups)
+        self.learning = [*self.changing.values(), *head]
+        self.scales = [_scale(parameter.detach()) for parameter in self.learning]
+        self.largest = [group["lr"] for group in self.optimizer.param_groups]
+        self.wrapped = task.spread.wrap(self.network)
+        counts = np.bincount(task.material.targets[self.rows], minlength=len(task.material.labels))
+        self.balance = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
+        self.progress = _Progress(curve=[Point(0, math.nan, task.probe.accuracy, task.probe.loss)])
+        self.counted = task.clock()  # up to here all time is in the progress
+
+    def epoch(self) -> None:
+        """Go once over the training photos, measure, and say where the run stands."""
+        began, progress, spread = self.counted, self.progress, self.task.spread
+        self.feed.prepare(progress.epoch)
+        prepared = self.task.clock()
+        total = 0.0
+        order = np.random.default_rng([self.task.augment.seed, progress.epoch]).permutation(self.rows)
+        for step, batch in enumerate(np.array_split(order, self.steps)):
+            total += self._step(batch, step)
+            done = progress.epoch * self.steps + step + 1
+            self.task.step(done, max(progress.planned, progress.epoch + 1) * self.steps)
+            now = self.task.clock()
+            spent = spread.first_says(progress.seconds + now - began)
+            rest = spread.first_says((now - prepared) / (step + 1) * (LADDER[0] * self.steps - step - 1))
+            hopeless = progress.epoch == 0 and step == 2 and spent + rest > self.task.seconds
+            if spent > self.task.seconds or hopeless:
+                progress.ended = NO_TIME
+                progress.seconds = spent
+                return
+        progress.epoch += 1
+        trained = self.task.clock()
+        if self._measured_now():
+            self._measure(total / self.steps)
+        self.counted = now = self.task.clock()
+        progress.seconds = spread.first_says(progress.seconds + now - began)
+        if not progress.planned:
+            self._plan(*(spread.first_says(s) for s in (prepared - began, trained - prepared, now - trained)))
+        if progress.epoch >= progress.planned:
+            progress.ended = progress.ended or "all epochs were run"
+        self._save()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        state = checkpoint.load(self.task.checkpoint)
+        if state is None:
+            return
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.changing.items():
+                parameter.copy_(state["changing"][name])
+        self.best = {name: tensor.to(self.task.spread.device) for name, tensor in state["best"].items()}
+        self.network.get_submodule("last").load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        curve = [Point(*numbers) for numbers in state["progress"].pop("curve")]
+        self.progress = _Progress(**state["progress"], curve=curve)
+
+    def result(self) -> Trained:
+        """What there is now."""
+        p = self.progress
+        best = {name: tensor.detach().cpu() for name, tensor in self.best.items()}
+        return Trained(best, tuple(p.curve), p.epoch, p.planned, p.mix, p.seconds, p.ended)
+
+    def mix(self) -> None:
+        """Measure mixtures of what was learned, best or else last, with the pretrained parameters; keep the best."""
+        import torch
+
+        p = self.progress
+        learned = self.best if p.best else _copies(self.changing)
+        least = p.curve[p.best].loss
+        for share in MIXES:
+            with torch.no_grad():
+                for name, parameter in self.changing.items():
+                    parameter.copy_(torch.lerp(self.start[name], learned[name], share))
+            loss = self._measured(p.epoch, math.nan).loss
+            if loss < least:
+                least, p.mix, self.best = loss, share, _copies(self.changing)
+        p.mixed = True
+        p.seconds = self.task.spread.first_says(p.seconds + self.task.clock() - self.counted)
+        self._save()
+
+    def _step(self, batch: NDArray[np.intp], step: int) -> float:
+        """One step on this process's rows of a batch; returns the whole batch's loss."""
+        import torch
+        from torch.nn import functional
+
+        device = self.task.spread.device
+        factor = self._factor(self.progress.epoch + step / self.steps)
+        for group, largest in zip(self.optimizer.param_groups, self.largest, strict=True):
+            group["lr"] = factor * largest
+        mine = batch[self.task.spread.share(len(batch))]
+        targets = torch.from_numpy(self.task.material.targets[mine].astype(np.int64)).to(device)
+        weights = torch.from_numpy(self.balance[self.task.material.targets[mine]]).to(device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
+            logits = self.wrapped(self.feed.drawn(mine, self.progress.epoch))
+        losses = functional.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=SMOOTHING)
+        loss = (losses * weights).sum() / float(self.balance[self.task.material.targets[batch]].sum())
+        self.optimizer.zero_grad(set_to_none=True)
+        # gradients are averaged over the processes, not summed
+        (loss * self.task.spread.world).backward()  # type: ignore[no-untyped-call]
+        before = [parameter.detach().clone() for parameter in self.learning]
+        self.optimizer.step()
+        with torch.no_grad():
+            for parameter, old, scale in zip(self.learning, before, self.scales, strict=True):
+                parameter.sub_(old).mul_(scale).add_(old)
+            for name, parameter in self.changing.items():
+                parameter.lerp_(self.start[name], L2_SP * factor)
+        return float(self.task.spread.sum(loss.detach()))
+
+    def _factor(self, passed: float) -> float:
+        """The learning rate's share of its largest value after so many epochs: up in the first, down a cosine."""
+        if passed < 1:
+            return passed + 0.5 / self.steps
+        return 0.5 * (1 + math.cos(math.pi * (passed - 1) / max(self.progress.planned - 1, 1)))
+
+    def _plan(self, preparing: float, training: float, measuring: float) -> None:
+        """Settle the number of epochs by what the first took, in seconds: it prepared two views, others prepare one."""
+        left = 0.95 * self.task.seconds - preparing - training - (1 + len(MIXES)) * measuring
+        fitting = [LADDER[0]]
+        for epochs in (e for e in LADDER if e <= self.strategy.epochs):
+            views, measurements = min(epochs, self.feed.views), min(epochs, MEASUREMENTS)
+            if (epochs - 1) * training + (views - 1) * preparing / 2 + measurements * measuring <= left:
+                fitting.append(epochs)
+        self.progress.planned = fitting[-1]
+
+    def _measured_now(self) -> bool:
+        """Whether after this epoch the held-out photos are asked: evenly over the run, and at its end."""
+        planned = max(self.progress.planned, 1)
+        every = math.ceil(planned / MEASUREMENTS)
+        return self.progress.epoch % every == 0 or self.progress.epoch >= planned
+
+    def _measure(self, training_loss: float) -> None:
+        """Enter a measurement into the curve, and keep the parameters if they are the best."""
+        p = self.progress
+        p.curve.append(self._measured(p.epoch, training_loss))
+        if p.curve[-1].loss < p.curve[p.best].loss:
+            p.best = len(p.curve) - 1
+            self.best = _copies(self.changing)
+        elif len(p.curve) - 1 - p.best >= PATIENCE and 2 * p.epoch >= p.planned > 0:
+            p.ended = "the held-out photos were named no better any more"
+
+    def _measured(self, epoch: int, training_loss: float) -> Point:
+        """Fit the device's head to the embeddings as they are now, and ask it about the photos held out."""
+        task = self.task
+        with fast_inference(task.spread.device):
+            every = np.arange(len(task.held))
+            embeddings = embed_rows(self.network.get_submodule("body"), self.feed.seen, every)
+        found = measure(embeddings, task.material, task.held)
+        accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
+        return Point(epoch, training_loss, accuracy, loss)
+
+    def _save(self) -> None:
+        if not self.task.spread.is_first:
+            return
+        progress: dict[str, Any] = {
+            **vars(self.progress),
+            "curve": [list(vars(p).values()) for p in self.progress.curve],
+        }
+        state = {
+            "changing": {name: parameter.detach() for name, parameter in self.changing.items()},
+            "best": dict(self.best),
+            "head": self.network.get_submodule("last").state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": progress,
+        }
+        checkpoint.save(self.task.checkpoint, state)
+
+
+def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+
+def _scale(parameter: torch.Tensor) -> torch.Tensor:
+    """The size of a parameter's values: by output channel of a weight, of the whole of a norm's scale or a bias."""
+    import torch
+
+    squares = parameter.square()
+    if parameter.ndim == 1:
+        return squares.mean().sqrt().clamp_min(SMALLEST)
+    channels = squares.mean(dim=tuple(range(1, parameter.ndim)), keepdim=True)
+    return torch.maximum(channels, SMALLEST**2 * squares.mean()).sqrt()
+
+
+def _rest(embedder: nn.Module, start: int) -> nn.Module:
+    """An embedder from some block on: how far a picture came → (N, D)."""
+    from torch import nn
+
+    class Rest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedder = embedder
+
+        def forward(self, seen: Seen) -> torch.Tensor:
+            return embedder.end(embedder.through(seen, start))  # type: ignore[no-any-return, operator]
+
+    return Rest()
+
+
+def _with_head(body: nn.Module, probe: Measured) -> nn.Module:
+    """A network with the device's head behind it, as layers that learn: inputs → logits (N, C)."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    head = probe.head
+    last = nn.Linear(head.features, len(head.labels))
+    with torch.no_grad():
+        last.weight.copy_(torch.from_numpy(head.weights.T / head.temperature))
+        last.bias.copy_(torch.from_numpy(head.bias / head.temperature))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.last = body, last
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.last(functional.normalize(self.body(inputs)))  # type: ignore[no-any-return]
+
+    return Network().eval()

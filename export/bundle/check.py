@@ -1,0 +1,75 @@
+"""Everything that can be said of a bundle on this machine: is it whole, does it answer as when it was built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import archive
+from edge.bundle.archive import Bundle
+from edge.bundle.signature import Key, signer, verify
+from edge.errors import RuntimeMissing, SignatureError
+from edge.network.backbone import Parity
+from export.convert.parity import prove_everywhere
+
+
+@dataclass(frozen=True)
+class FileProof:
+    """One file of the bundle, proved on one runtime."""
+
+    file: str
+    runtime: str
+    parity: Parity
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A bundle that is whole.
+
+    Args:
+        bundle: It.
+        examples: Number by label.
+        proofs: Of every file, on every runtime that works here; none for a format that nothing here runs.
+        signer: The key that signed it, whoever holds that; None if nobody did.
+    """
+
+    bundle: Bundle
+    examples: Mapping[str, int]
+    proofs: tuple[FileProof, ...]
+    signer: Key | None
+
+
+def check(path: Path) -> Checked:
+    """Verify a bundle to the last byte and repeat its proof of parity.
+
+    Raises:
+        BundleError: By name of what is wrong.
+        ParityError: If a file answers otherwise here than it did when the bundle was built.
+        SignatureError: If it is signed and was changed since.
+    """
+    opened = archive.read(path)
+    opened.verify()
+    golden, examples = opened.golden(), opened.examples()
+    proofs: list[FileProof] = []
+    for model in opened.manifest.models:
+        try:
+            found = prove_everywhere(
+                opened.entry(model.file), model.file, model.format, model.precision, golden.images, golden.embeddings
+            )
+        except RuntimeMissing:
+            continue
+        proofs += [FileProof(model.file, proof.runtime, proof.parity) for proof in found]
+    counts = np.bincount(examples.labels, minlength=len(opened.manifest.labels)).tolist()
+    return Checked(opened, dict(zip(opened.manifest.labels, counts, strict=True)), tuple(proofs), _signer(opened))
+
+
+def _signer(opened: Bundle) -> Key | None:
+    if opened.signature is None:
+        return None
+    try:
+        return verify(opened.text, opened.signature, [signer(opened.signature)])
+    except SignatureError as error:
+        raise SignatureError(f"{opened.path}: {error}; sign it again: edge-export sign") from None

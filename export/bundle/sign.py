@@ -1,0 +1,65 @@
+"""Sign a bundle with an Ed25519 key of OpenSSH's, so that devices that pin it know who sent the bundle.
+
+What is signed, and in which form, is told in edge/bundle/signature.py. Keys are made by
+`ssh-keygen -t ed25519 -f NAME`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from edge.bundle import archive
+from edge.bundle.archive import Bundle
+from edge.bundle.signature import NAMESPACE, signer, ssh_keygen
+from edge.errors import SignatureError
+
+_MAKE = "make one with: ssh-keygen -t ed25519 -f NAME"
+
+
+def sign(path: Path, key: Path, when: str) -> Bundle:
+    """Sign a bundle in its place; an older signature is replaced. A passphrase is asked for by ssh-keygen.
+
+    Args:
+        path: The bundle.
+        key: The private key's file.
+        when: ISO 8601, UTC. A device refuses what was signed before the newest bundle it adopted.
+
+    Raises:
+        SignatureError: If the key is none, or another kind, or its passphrase does not fit.
+        BundleError: If the bundle is damaged, or the path cannot be written.
+        RuntimeMissing: If ssh-keygen is not installed.
+    """
+    tool = ssh_keygen()
+    try:
+        public = key.read_bytes().startswith(b"ssh-")
+    except OSError as error:
+        raise SignatureError(f"{key} cannot be read ({error.strerror}); {_MAKE}") from None
+    if public:
+        raise SignatureError(f"{key} is a public key; give the private one: {key.with_suffix('')}")
+    return archive.sign(archive.read(path), when, lambda text: _signature(tool, key, text))
+
+
+def _signature(tool: str, key: Path, message: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        signed = Path(folder, "manifest")
+        signed.write_bytes(message)
+        command = [tool, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key.absolute()), str(signed)]
+        # stdin is not for passphrases: ssh-keygen asks for one on the terminal itself, if there is one
+        told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+        if told.returncode == 0:
+            signature = signed.with_suffix(".sig").read_bytes()
+            try:
+                signer(signature)
+            except SignatureError:
+                raise SignatureError(f"{key} is a private key of another kind than ed25519; {_MAKE}") from None
+            return signature
+    if b"incorrect passphrase" in told.stderr:
+        raise SignatureError(
+            f"this is not the passphrase of {key}; try again in a terminal, which can ask for it, "
+            "or use a key without one"
+        )
+    if b"too open" in told.stderr:
+        raise SignatureError(f"others can read the private key {key}; run: chmod 600 {key}")
+    raise SignatureError(f"{key} is no private key of OpenSSH's; {_MAKE}")

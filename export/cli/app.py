@@ -1,0 +1,153 @@
+"""`edge-export`: one command per task of the workstation. Parses, calls, prints; decides nothing.
+
+Results go to stdout, progress to stderr (a bar only on a terminal). Exit codes: 0 done, 1 an error in one line,
+2 usage, 3 partly done (some photos could not be read). `EDGE_DEBUG=1` shows the traceback of an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import edge
+from edge.cli.group import Group
+from edge.cli.terminal import run, say, say_json, table
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+MODULES = {  # the commands that other modules define
+    **dict.fromkeys(("build", "check"), "export.cli.bundle"),
+    **dict.fromkeys(("sign", "deploy"), "export.cli.delivery"),
+    **dict.fromkeys(("adapt", "compare", "pretrain"), "export.cli.learning"),
+}
+
+
+def shared(command: _F) -> _F:
+    """Give a command `--json`, which also stands before its name."""
+    return click.option(
+        "--json", is_flag=True, expose_value=False, callback=_remember, help="Print the result as JSON."
+    )(command)
+
+
+def _remember(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    """Let --json stand before or after the command's name."""
+    if value:
+        context.ensure_object(dict)["json"] = True
+
+
+def as_json() -> bool:
+    """Whether a program reads our answer."""
+    return bool(click.get_current_context().ensure_object(dict).get("json"))
+
+
+def interrupted(says: str) -> Callable[[_F], _F]:
+    """Say what became of a command's work after Ctrl-C, where it does not say so itself."""
+
+    def decorate(command: _F) -> _F:
+        @functools.wraps(command)
+        def told(*arguments: Any, **options: Any) -> Any:
+            try:
+                return command(*arguments, **options)
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(str(stop) or says) from None
+
+        return told  # type: ignore[return-value]
+
+    return decorate
+
+
+def group_by(command: _F) -> _F:
+    """Give a command `--group-by`."""
+    return click.option(
+        "--group-by",
+        metavar="prefix|folder|session|REGEX",
+        callback=_grouping,
+        help="Keep related photos together when splitting off validation photos: those whose names differ only in "
+        "the last number (prefix), that share a folder, that were taken within a minute of each other (session), or "
+        "for which a regular expression matches the same text.",
+    )(command)
+
+
+def _grouping(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from edge.errors import DatasetError
+    from export.photos.split import check_grouping
+
+    try:
+        return check_grouping(value)
+    except DatasetError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.group(
+    cls=Group,
+    modules=MODULES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(edge.__version__, prog_name="edge-export")
+@shared
+def cli() -> None:
+    """Build a bundle from a folder of photos, for an edge device to run and retrain."""
+
+
+@cli.command()
+@shared
+def backbones() -> None:
+    """List the available networks."""
+    from export.network.backbones import BACKBONES, TIMM
+
+    if as_json():
+        say_json([
+            {
+                "name": row.name, "parameters": row.parameters, "multiply_adds": row.multiply_adds,
+                "embedding": row.embedding, "input_size": row.size, "weights": row.origin, "licence": row.licence,
+            }
+            for row in BACKBONES.values()
+        ])  # fmt: skip
+        return
+    rows = [("name", "parameters", "multiply-adds", "embedding", "input", "weights")]
+    for row in BACKBONES.values():
+        costs = f"{row.parameters / 1e6:.1f} M", f"{row.multiply_adds / 1e6:.0f} M"
+        rows.append((row.name, *costs, str(row.embedding), f"{row.size} px", row.origin))
+    for line in table(rows, right=range(1, 5)):
+        say(line)
+    say(f"and every network of timm that gives a feature map: --backbone {TIMM}NAME, as {TIMM}mobilenetv4_conv_small")
+
+
+@cli.command()
+@click.argument("folder", type=_PATH)
+@shared
+def sample(folder: Path) -> None:
+    """Write a small set of example photos to FOLDER."""
+    from export.photos.sample import write_sample
+
+    counts = write_sample(folder)
+    if as_json():
+        say_json({"folder": str(folder), "photos": counts})
+        return
+    for name, count in counts.items():
+        say(f"{folder / name}: {count} photos")
+    say(f"{folder / 'SOURCE.txt'}: where they come from, and their licences")
+    say(f"next: edge-export build {folder / 'photos'} -o surfaces.edge")
+
+
+def add(command: click.Command) -> None:
+    """Give the group a command that another module defines."""
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    with warnings.catch_warnings():
+        if os.environ.get("EDGE_DEBUG") != "1":  # what libraries have to say of each other is nothing for our users
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+        run(cli, "edge-export", "no file was left half written")

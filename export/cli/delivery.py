@@ -1,0 +1,69 @@
+"""The commands that bring a bundle to devices: `sign`, `deploy`. Like `cli`, they parse, call, and print."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from edge.cli.terminal import complain, plural, say, say_json
+from export.cli import app
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("bundle", type=_PATH)
+@click.option("--key", required=True, type=_PATH, help="Your private key, made with `ssh-keygen -t ed25519`.")
+@app.shared
+def sign(bundle: Path, key: Path) -> None:
+    """Sign BUNDLE, so that devices can verify that it comes from you.
+
+    A device that trusts your key (edge init --trust KEY.pub) accepts only bundles signed with it, and none signed
+    before the newest one it has installed. To let devices go back to an older bundle, sign that bundle again.
+    """
+    from edge.bundle.signature import signer
+    from export.bundle.sign import sign as sign_bundle
+
+    signed = sign_bundle(bundle, key, datetime.now(UTC).isoformat(timespec="seconds"))
+    assert signed.signature is not None
+    by = signer(signed.signature).fingerprint
+    if app.as_json():
+        say_json({"bundle": str(bundle), "signed": signed.manifest.signed, "key": by})
+        return
+    say(f"{bundle}: signed {signed.manifest.signed} with {by}")
+    say(f"next, on a device: edge init {bundle.name} --trust {key.name}.pub")
+
+
+@click.command()
+@click.argument("bundle", type=_PATH)
+@click.argument("host", metavar="[USER@]HOST")
+@click.option(
+    "--offline", is_flag=True, help="Send all packages from this machine; the device needs no internet access."
+)
+@app.shared
+def deploy(bundle: Path, host: str, offline: bool) -> None:
+    """Install BUNDLE and this program on a device over ssh.
+
+    The device switches to the bundle only after the bundle's test pictures give the right results there; otherwise it
+    keeps using the one it has. If the connection breaks, run the same command again to continue.
+    """
+    from export.deploy.push import deploy as deploy_bundle
+
+    result = deploy_bundle(bundle, host, offline, complain)
+    status = result.status
+    if app.as_json():
+        say_json({**status, "host": host, "warnings": [finding._asdict() for finding in result.warnings]})
+        return
+    for finding in result.warnings:
+        complain(f"careful: {finding.check}: {finding.seen}")
+        complain(f"    → {finding.remedy}")
+    taught = sum(label["local"] for label in status["labels"])
+    say(
+        f"{host} serves {status['bundle']}: generation {status['generation']}, {plural(taught, 'example')} taught there"
+    )
+
+
+for _command in (sign, deploy):
+    app.add(_command)

@@ -1,0 +1,391 @@
+"""The commands that learn from photos: `adapt`, `compare`, `pretrain`. Like `cli`, they parse, call, and print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from edge.bundle.manifest import FITS
+from edge.cli.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
+from edge.errors import BundleError
+from edge.picture.count import line, partly, together
+from export.cli import app
+from export.cli.watchers import Silent, Terminal, report_skipped, skipped_json
+from export.network.backbones import DEFAULT
+
+SMALL = 160  # pixels that every network is tried at, beside its own
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("photos", type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder to write; give it to `edge-export build`.")
+@click.option(
+    "--backbone",
+    default=DEFAULT,
+    show_default=True,
+    help="Network: a name listed by `edge-export backbones`, or timm:NAME.",
+)
+@click.option(
+    "--weights",
+    default="",
+    help="Weights: `imagenet`, `embedded`, or a state-dict file.  [default: depends on the backbone]",
+)
+@click.option(
+    "--size", type=click.IntRange(32, 1024), help="Input size in pixels per side.  [default: the network's own]"
+)
+@click.option(
+    "--strategy",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "head", "taps", "norm-bias", "last-stage", "full"]),
+    help="How much of the network to train; auto tries every strategy and keeps the best.",
+)
+@click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Time limit for the whole run, in minutes.",
+)
+@app.group_by
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="crop",
+    show_default=True,
+    help="How photos are made square: crop the centre, pad with bars, or stretch.",
+)
+@click.option("--flip/--no-flip", default=True, help="Also train on mirror images.  [default: flip]")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Random seed for the validation split and training.",
+)
+@app.shared
+@app.interrupted("give the same command again to go on where it was")
+def adapt(
+    photos: Path,
+    output: Path,
+    backbone: str,
+    weights: str,
+    size: int | None,
+    strategy: str,
+    minutes: float,
+    group_by: str | None,
+    fit: str,
+    flip: bool,
+    seed: int,
+) -> int:
+    """Fine-tune a network on PHOTOS, one folder per label.
+
+    A fifth of the photos is kept for validation. Strategies that train more and more of the network are tried within
+    the time limit. The one with the best validation accuracy is kept; if two are equally good, the one that changes
+    less. If the command is interrupted, run it again to continue. Under torchrun, several processes share the work.
+    """
+    from edge.answers import to_json
+    from export.adapt.processes import spread
+    from export.adapt.run import Plan
+    from export.adapt.run import adapt as adapt_network
+
+    plan = Plan(
+        photos=photos,
+        output=output,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=backbone,
+        weights=weights,
+        size=size or 0,
+        strategy=strategy,
+        minutes=minutes,
+        seed=seed,
+        group_by=group_by,
+        flip=flip,
+        fit=fit,
+        progress=sys.stderr.isatty(),
+    )
+    with spread() as processes:
+        watcher = Terminal() if processes.is_first else Silent()
+        try:
+            result = adapt_network(plan, watcher, processes)
+        finally:
+            watcher.done()
+        if not processes.is_first:
+            return 0
+    skipped = result.material.skipped
+    if app.as_json():
+        say_json({
+            "folder": str(output), "fit": fit, "strategy": result.kept, "why": result.why,
+            "accuracy": result.evaluation.accuracy, "interval": list(result.evaluation.interval),
+            "held_out": int(result.held.sum()), "photos": len(result.held), "seconds": round(result.seconds, 1),
+            "strategies": result.adaptation.report["strategies"], "baselines": result.adaptation.report["baselines"],
+            "warning": result.baselines.warning or None,
+            "group_by": group_by, "careful": result.adaptation.report["careful"] or None,
+            "files": to_json(result.material.files), "skipped": skipped_json(skipped),
+        })  # fmt: skip
+    else:
+        report_skipped(skipped)
+        rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
+        for outcome in result.outcomes:
+            figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
+            changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
+            name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
+            rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))
+        for row in table(rows, right=(2, 3, 4)):
+            say(row)
+        say(f"kept: {result.kept}: {result.why}")
+        low, high = result.evaluation.interval
+        right, total = int(result.final.right.sum()), len(result.final.right)
+        figure = f"accuracy {percent(result.evaluation.accuracy)} on photos held out ({right} of {total} right"
+        say(f"{figure}; 95 % interval {percent(low)} to {percent(high)})")
+        if result.adaptation.report["careful"]:
+            say(f"careful: {result.adaptation.report['careful']}")
+        say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
+        say(f"next: edge-export build {output} -o {output.resolve().name}.edge")
+        say(line(result.material.files))
+    return PARTLY if partly(result.material.files) else 0
+
+
+@click.command()
+@click.argument("photos", type=_PATH)
+@click.option(
+    "--backbone",
+    "names",
+    multiple=True,
+    help="Network to rank: a name listed by `edge-export backbones`, or timm:NAME, optionally with =WEIGHTS; missing "
+    "weights are downloaded. Can be repeated.  [default: all whose weights are on this machine]",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(32, 1024),
+    help=f"Input size in pixels per side. Can be repeated.  [default: the network's own and {SMALL}]",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="crop",
+    show_default=True,
+    help="How photos are made square: crop the centre, pad with bars, or stretch.",
+)
+@click.option(
+    "--plot", "picture", type=_PATH, help="Also plot accuracy against latency to this .svg, .png or .pdf file."
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Random seed for the sample taken from a large set of photos.",
+)
+@app.group_by
+@app.shared
+@app.interrupted("nothing was written")
+def compare(
+    photos: Path,
+    names: tuple[str, ...],
+    sizes: tuple[int, ...],
+    fit: str,
+    picture: Path | None,
+    seed: int,
+    group_by: str | None,
+) -> int:
+    """Rank networks by accuracy on PHOTOS, without training them.
+
+    PHOTOS must contain one folder per label. Every network computes embeddings as the device would. Accuracy is
+    measured by leave-one-out and shown beside the time per picture and the size of the network.
+    """
+    from edge.answers import to_json
+    from export.compare import rank as comparing
+    from export.network.backbones import BACKBONES, find, is_at_hand
+    from export.written import check_drawing
+
+    if picture:
+        if picture.suffix.lower() not in (".svg", ".png", ".pdf"):
+            raise click.UsageError(f"--plot {picture} ends in none of .svg, .png, .pdf")
+        check_drawing(picture)
+    pairs = [name.partition("=")[::2] for name in names]
+    for name, _ in pairs:
+        find(name)  # refused before the long work
+    away: list[str] = []
+    if not pairs:
+        away = [name for name in BACKBONES if not is_at_hand(name)]
+        pairs = [(name, "") for name in BACKBONES if name not in away]
+    wanted = []
+    for name, weights in dict.fromkeys(pairs):
+        row = find(name)
+        usual = (row.size,) if row.fixed else (row.size, SMALL)
+        wanted += [comparing.Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
+    terminal = Terminal()
+    try:
+        found = comparing.compare(photos, wanted, terminal, seed, group_by, fit)
+    finally:
+        terminal.done()
+    if picture:
+        comparing.plot(found, picture)
+    if app.as_json():
+        say_json({
+            "photos": found.photos, "fit": fit,
+            "take": {
+                "backbone": found.take.candidate.backbone, "weights": found.take.candidate.weights or None,
+                "size": found.take.candidate.size,
+            },
+            "advice": found.advice, "warning": found.baselines.warning or None,
+            "baselines": {"pretrained": found.baselines.pretrained, "random": found.baselines.random,
+                          "pixels": found.baselines.pixels, "photos": found.baselines.photos},
+            "networks": [
+                {
+                    "backbone": one.candidate.backbone, "weights": one.candidate.weights or None,
+                    "size": one.candidate.size, "accuracy": one.accuracy, "interval": list(one.interval),
+                    "milliseconds": one.milliseconds, "bytes": one.bytes,
+                }
+                for one in found.ranked
+            ],
+            "failed": list(found.failed), "not_downloaded": away, "unmeasured": list(found.unmeasured),
+            "group_by": group_by, "bursts": list(found.bursts.labels), "careful": found.bursts.warning or None,
+            "files": to_json(found.files), "skipped": skipped_json(found.skipped),
+        })  # fmt: skip
+    else:
+        for reason in found.failed:
+            complain(f"left out: {reason}")
+        report_skipped(found.skipped)
+        rows = [("network", "pixels", "right", "95 % interval", "ms", "MB", "")]
+        for one in found.ranked:
+            low, high = (f"{100 * end:.1f}" for end in one.interval)
+            costs = f"{one.milliseconds:.1f}", f"{one.bytes / 1e6:.1f}"
+            rows.append((
+                one.candidate.network, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
+                *costs, "← take this" if one is found.take else "",
+            ))  # fmt: skip
+        for text in table(rows, right=range(1, 6)):
+            say(text)
+        if away:
+            say(f"not compared, as their weights are not on this machine: {', '.join(away)}")
+            some = next((name for name in away if not find(name).wheel), away[0])
+            say(f"  to download and compare one: edge-export compare {photos} --backbone {some}")
+        itself = "its group" if group_by else "itself"
+        say(f"{plural(found.photos, 'photo')}, each named with {itself} left out; ms a picture on one core here, fp32")
+        base = found.baselines
+        say(
+            f"pretrained {percent(base.pretrained)}, the same network untrained {percent(base.random)}, "
+            f"16 × 16 pixels without one {percent(base.pixels)} (on {base.photos} of the photos)"
+        )
+        if found.unmeasured:
+            say(f"not measured, as all their photos are of one group: {', '.join(found.unmeasured)}")
+        if found.bursts.warning:
+            say(f"careful: {found.bursts.warning}")
+        if base.warning:
+            say(f"warning: {base.warning}")
+        say(found.advice)
+        if picture:
+            say(f"{picture}: accuracy against latency")
+        say(line(found.files))
+    return PARTLY if found.failed or partly(found.files) else 0
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="Weights file to write, ending in .safetensors.")
+@click.option(
+    "--arch", default="mobilenet_v3_small", show_default=True, help="Network: a name listed by `edge-export backbones`."
+)
+@click.option(
+    "--size", default=160, show_default=True, type=click.IntRange(32, 512), help="Input size in pixels per side."
+)
+@click.option(
+    "--steps", default=10_000, show_default=True, type=click.IntRange(1), help="Number of training steps (batches)."
+)
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(2), help="Batch size, in pictures.")
+@click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Learning rate.")
+@click.option(
+    "--teacher",
+    type=_PATH,
+    help="State-dict file of a teacher network with its classifier, for distillation instead of labels.",
+)
+@click.option(
+    "--teacher-arch",
+    default="mobilenet_v2",
+    show_default=True,
+    help="Network of the teacher: a name listed by `edge-export backbones`.",
+)
+@click.option("--from", "start", type=_PATH, help="Weights file to start from.  [default: random weights]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@app.shared
+@app.interrupted("nothing is kept so early")
+def pretrain(
+    data: tuple[Path, ...],
+    output: Path,
+    arch: str,
+    size: int,
+    steps: int,
+    batch: int,
+    rate: float,
+    teacher: Path | None,
+    teacher_arch: str,
+    start: Path | None,
+    seed: int,
+    resume: bool,
+) -> int:
+    """Train a backbone from scratch on DATA.
+
+    DATA are folders with one subfolder per label, or packed arrays (.npz, .npy). To use several processes or machines,
+    run torchrun --nproc-per-node N -m export pretrain followed by the same arguments.
+    """
+    from edge.answers import to_json
+    from export.adapt.processes import spread
+    from export.pretrain.distil import Recipe, Report, Teacher, save_weights
+    from export.pretrain.distil import pretrain as train
+    from export.pretrain.views import Pictures
+    from export.written import check_log, check_weights
+
+    saved, log = (output.with_name(output.name + end) for end in (".run", ".log"))
+    check_weights(output)
+    check_log(log)
+    if saved.exists() and not resume:
+        raise BundleError(
+            f"{saved} holds a run that was stopped; give --resume to go on, or move it elsewhere to begin anew"
+        )
+    recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
+    with spread() as here:
+        progress = Progress("pretraining")
+
+        def tell(report: Report) -> None:
+            if here.is_first:
+                with log.open("a") as file:
+                    file.write(json.dumps(asdict(report)) + "\n")
+                progress(report.step, report.steps)
+
+        master = Teacher(teacher_arch, teacher, here.device) if teacher else None
+        try:
+            sources = [Pictures.read(path) for path in data]
+            weights = train(recipe, sources, master, saved, here, tell, start)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("give the same command with --resume to go on" if saved.exists() else "") from None
+        if not here.is_first:
+            return 0
+        save_weights(output, weights)
+        saved.unlink()
+    files = together(source.files for source in sources)
+    if app.as_json():
+        say_json({
+            "weights": str(output), "bytes": output.stat().st_size, "log": str(log), "recipe": asdict(recipe),
+            "files": to_json(files),
+        })  # fmt: skip
+    else:
+        say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; what happened on the way is in {log}")
+        say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
+        if files.seen:
+            say(line(files))
+    return PARTLY if partly(files) else 0
+
+
+for _command in (adapt, compare, pretrain):
+    app.add(_command)

@@ -1,0 +1,70 @@
+"""Who watches long work: a person at a terminal, or nobody. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.cli.terminal import Progress, complain
+
+if TYPE_CHECKING:
+    from export.photos.folders import Skipped
+
+
+class Terminal:
+    """What came of each stage as lines on stderr; what is going on only where a person looks on."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._bar: Progress | None = None
+
+    def doing(self, what: str) -> None:
+        self._draw(f"{what} …")
+        self._bar = Progress(what)
+
+    def step(self, done: int, total: int) -> None:
+        if self._bar:
+            self._bar(done, total)
+
+    def said(self, line: str) -> None:
+        self.done()
+        complain(line)
+
+    def done(self) -> None:
+        """Leave a clean line behind."""
+        self._draw("")
+
+    def _draw(self, text: str) -> None:
+        if self._live:
+            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
+class Silent:
+    """The watcher of every process but the first."""
+
+    def doing(self, what: str) -> None:
+        pass
+
+    def step(self, done: int, total: int) -> None:
+        pass
+
+    def said(self, line: str) -> None:
+        pass
+
+    def done(self) -> None:
+        pass
+
+
+def skipped_json(skipped: tuple[Skipped, ...]) -> list[dict[str, object]]:
+    """The photos that were left out, for programs."""
+    return [{"path": str(one.path), "reason": one.reason, "copy": one.is_copy, "kind": one.kind} for one in skipped]
+
+
+def report_skipped(skipped: tuple[Skipped, ...]) -> None:
+    """Say which photos were left out, and why."""
+    for photo in skipped[:10]:
+        complain(f"left out: {photo.reason}")
+    if len(skipped) > 10:
+        complain(f"left out: {len(skipped) - 10} more")

@@ -1,0 +1,2 @@
+"""Which network suits these photos, measured before any training.
+May import `bundle`, `convert`, `network` and `photos`."""

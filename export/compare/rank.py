@@ -1,0 +1,235 @@
+"""Which network, at which input size, for these photos? Measured before any training: all of `edge-export compare`.
+
+Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is named
+with itself left out. Beside that stand the time for one picture on one core here, and the file's size. The candidate to
+take is the fastest of those that are not clearly worse than the best (`export.photos.material.clearly_better`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Files
+from edge.errors import BundleError, DatasetError
+from edge.files import replacing
+from edge.metrics.evaluate import wilson
+from edge.picture.count import Left
+from export.bundle.build import Watcher, short_side
+from export.compare.baselines import Baselines, loo_right, measure_baselines
+from export.convert.frozen import embed_pixels, freeze, latency
+from export.network import backbones
+from export.photos.bursts import Bursts, find_bursts
+from export.photos.cut_off import cut_off, warning
+from export.photos.folders import Photos, Skipped, find_photos, pick_calibration
+from export.photos.material import ENOUGH, Material, clearly_better, read_material
+from export.photos.split import lone_labels
+from export.written import DRAWING
+
+PHOTOS = 1500  # at most so many are embedded, the classes in turn
+GOOD = 0.95  # right answers from which adapting has little to add
+LOO_WORTH = 0.7  # of an independent answer (edge.metrics.evaluate)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network at an input size: a backbone's name, its weights as `load` takes them, pixels per side."""
+
+    backbone: str
+    weights: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"{self.network} {self.size}"
+
+    @property
+    def network(self) -> str:
+        """The network, as `--backbone` takes it."""
+        return f"{self.backbone}={self.weights}" if self.weights else self.backbone
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What was measured of a candidate.
+
+    Args:
+        candidate: It.
+        right: bool (N,), the photos named rightly, each left out.
+        interval: 95 %, of their share.
+        milliseconds: For one picture on one core of this machine.
+        bytes: Of the exported file, fp32.
+    """
+
+    candidate: Candidate
+    right: NDArray[np.bool_]
+    interval: tuple[float, float]
+    milliseconds: float
+    bytes: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right.mean())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The ranking.
+
+    Args:
+        ranked: The best first.
+        take: The one to take.
+        advice: Whether adapting it is likely to pay, in words.
+        baselines: What knowing nothing is worth, beside the one to take.
+        photos: How many were asked.
+        failed: Candidates that could not be had, each with its reason in one line.
+        unmeasured: Labels whose photos are all of one group, and have no part in the figures.
+        bursts: Labels whose photos look like bursts that nothing keeps together.
+        skipped: Photos that were left out.
+        files: What became of all files of the folder.
+    """
+
+    ranked: tuple[Ranked, ...]
+    take: Ranked
+    advice: str
+    baselines: Baselines
+    photos: int
+    failed: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    bursts: Bursts
+    skipped: tuple[Skipped, ...]
+    files: Files
+
+
+def compare(
+    folder: Path,
+    candidates: list[Candidate],
+    watcher: Watcher,
+    seed: int = 0,
+    group_by: str | None = None,
+    fit: str = "crop",
+) -> Compared:
+    """Rank candidates on a folder of class folders.
+
+    Args:
+        folder: The photos.
+        candidates: At least one.
+        watcher: Told how it gets on.
+        seed: Of which photos are asked, where there are many.
+        group_by: What photos belong together by, as `export.photos.split.group_photos` takes it.
+        fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
+
+    Raises:
+        DatasetError: The folder cannot be used, or every label has photos of one group only.
+        BundleError: Not one candidate could be loaded; the message is the first one's.
+    """
+    photos = _some(find_photos(folder), seed)
+    size = max((candidate.size for candidate in candidates), default=1)
+    if line := warning(cut_off(photos.paths, size, short_side(size), fit)):
+        watcher.said(f"careful: {line}")
+    ranked: list[Ranked] = []
+    failed: list[str] = []
+    unmeasured: tuple[str, ...] = ()
+    materials: dict[int, Material] = {}
+    embeddings: dict[Candidate, NDArray[np.float32]] = {}
+    for candidate in candidates:
+        try:
+            watcher.doing(f"{candidate.name}: loading")
+            loaded = backbones.load(candidate.backbone, candidate.weights)
+            frozen = freeze(loaded.embedder, candidate.size)
+        except BundleError as error:
+            failed.append(f"{candidate.name}: {error}")
+            continue
+        if candidate.size not in materials:
+            watcher.doing("reading photos")
+            materials[candidate.size] = read_material(photos, candidate.size, watcher.step, group_by, folder, fit)
+        material = materials[candidate.size]
+        unmeasured = lone_labels(material.targets, material.groups, material.labels)
+        if len(unmeasured) == len(material.labels):
+            raise DatasetError("the photos of every label are all of one group; add photos of another occasion")
+        watcher.doing(f"{candidate.name}: embedding photos")
+        found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
+        right = loo_right(found, material.names, material.groups)[~np.isin(material.names, unmeasured)]
+        interval = wilson(int(right.sum()), len(right), LOO_WORTH)
+        ranked.append(Ranked(candidate, right, interval, latency(frozen), len(frozen.data)))
+    if not ranked:
+        raise BundleError(failed[0] if failed else "there is no network to compare; give --backbone NAME")
+    ranked.sort(key=lambda one: (-one.accuracy, one.milliseconds))
+    take = min(
+        (one for one in ranked if not clearly_better(ranked[0].right, one.right)), key=lambda one: one.milliseconds
+    )
+    watcher.doing("comparing with an untrained network")
+    material = materials[take.candidate.size]
+    baselines = measure_baselines(take.candidate.backbone, material, embeddings[take.candidate], seed)
+    smallest = int(np.bincount(material.targets).min())
+    advice = advise(take.accuracy, smallest, bool(baselines.warning))
+    bursts = Bursts()
+    if group_by is None:
+        bursts = find_bursts(material.paths, material.targets, material.labels, embeddings[take.candidate])
+    return Compared(
+        tuple(ranked), take, advice, baselines, len(take.right), tuple(failed), unmeasured, bursts, material.skipped,
+        material.files,
+    )  # fmt: skip
+
+
+def advise(accuracy: float, smallest: int, blind: bool) -> str:
+    """Say whether adapting is likely to pay.
+
+    Args:
+        accuracy: Share of photos named rightly by frozen embeddings.
+        smallest: Photos of the smallest class.
+        blind: Whether pretraining was worth nothing.
+
+    Example:
+        >>> advise(0.97, 100, False)
+        'adapting has little to add: most photos are named rightly already'
+    """
+    if smallest < ENOUGH:
+        return f"too few photos to adapt to ({smallest} in the smallest class, {ENOUGH} are wanted); add photos first"
+    if blind:
+        return "adapting is likely to pay: what the network was pretrained on does not help here"
+    if accuracy >= GOOD:
+        return "adapting has little to add: most photos are named rightly already"
+    return "adapting may pay: try edge-export adapt"
+
+
+def plot(compared: Compared, path: Path) -> None:
+    """Draw accuracy against latency into a file, whole or not at all: its ending says what kind.
+
+    Raises:
+        OSError: The disk refuses; an older drawing is as it was.
+    """
+    from export.compare.plots import Dot, accuracy_against_latency
+
+    several = len({one.candidate.network for one in compared.ranked}) > len(
+        {one.candidate.backbone for one in compared.ranked}
+    )
+    dots = [
+        Dot(
+            one.candidate.name if several else f"{one.candidate.backbone} {one.candidate.size}",
+            one.milliseconds,
+            one.accuracy,
+            one is compared.take,
+        )
+        for one in compared.ranked
+    ]
+    with replacing(path) as partial:
+        accuracy_against_latency(dots).savefig(
+            partial, dpi=150, format=path.suffix[1:].lower(), metadata={"Title": f"{DRAWING}: accuracy against latency"}
+        )
+
+
+def _some(photos: Photos, seed: int) -> Photos:
+    """All photos, or as many of each class as there is time for."""
+    if len(photos.paths) <= PHOTOS:
+        return photos
+    rows = np.sort(pick_calibration(photos.targets, PHOTOS, seed))
+    paths = tuple(photos.paths[row] for row in rows)
+    asked = set(paths)
+    left = (*photos.left, *(Left(path, "not-asked") for path in photos.paths if path not in asked))
+    return replace(photos, paths=paths, targets=photos.targets[rows], held=photos.held[rows], left=left)

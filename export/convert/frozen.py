@@ -1,0 +1,89 @@
+"""A network frozen as the device runs it: exported, opened on a runtime, and asked for embeddings, its time and size.
+
+What `adapt` promises and `compare` ranks is measured on this, not on PyTorch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.network.backbone import Backbone, find_runtime, open_backbone
+from export.convert.parity import golden_images
+from export.convert.to_onnx import to_onnx
+from export.network.embedder import dimension
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CHUNK = 16  # pictures a worker takes at a time
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """An exported network, opened with one thread. `data` is the ONNX file's bytes."""
+
+    data: bytes
+    running: Backbone
+
+
+def freeze(embedder: nn.Module, size: int) -> Frozen:
+    """Export a network for pictures of size × size pixels and open it here.
+
+    Raises:
+        BundleError: It does not take pictures of that size, or cannot be expressed in ONNX.
+        RuntimeMissing: No runtime for ONNX is installed here.
+    """
+    try:
+        dimension(embedder, size)
+    except Exception as error:  # whatever a network of others raises
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BundleError(
+            f"this network does not take pictures of {size} × {size} pixels ({line}); choose another --size"
+        ) from error
+    data = to_onnx(embedder, size)
+    return Frozen(data, open_backbone(data, find_runtime({"onnx"}), threads=1))
+
+
+def embed_pixels(frozen: Frozen, pixels: NDArray[np.uint8], step: Callable[[int, int], None]) -> NDArray[np.float32]:
+    """Embed pictures, a core each: uint8 (N, S, S, 3) → float32 (N, D).
+
+    Args:
+        frozen: The network.
+        pixels: What the device would see.
+        step: Told how many of how many are done.
+    """
+    out = np.empty((len(pixels), frozen.running.dimension), np.float32)
+    workers = os.cpu_count() or 1
+    spare = [frozen.running, *(frozen.running.copy() for _ in range(workers - 1))]
+
+    def work(start: int) -> None:
+        network = spare.pop()
+        try:
+            out[start : start + CHUNK] = network.embed(pixels[start : start + CHUNK])
+        finally:
+            spare.append(network)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for done, _ in enumerate(pool.map(work, range(0, len(pixels), CHUNK)), 1):
+            step(min(done * CHUNK, len(pixels)), len(pixels))
+    return out
+
+
+def latency(frozen: Frozen, runs: int = 20) -> float:
+    """Milliseconds for one picture on one core of this machine: the fastest of several, as others' load only adds."""
+    picture = golden_images(frozen.running.size, 1)
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        frozen.running.embed(picture)
+        times.append(time.perf_counter() - began)
+    return 1000 * min(times)

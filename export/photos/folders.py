@@ -1,0 +1,157 @@
+"""Class folders of photos: which photo has which label, which are held out, and which calibrate.
+
+The layout is that of torchvision's ImageFolder: one folder per label, photos anywhere below it::
+
+    kitchen/cup/1.jpg    kitchen/cup/evening/2.jpg    kitchen/plate/3.png
+
+A folder with such folders in parts (train, val, test) is taken as that. What is not a picture is left out and counted
+(edge/picture/find.py). A photo that cannot be read is skipped and reported, and so is the exact copy of another (same
+bytes): a copy on both sides of a hold-out would flatter the figure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DatasetError, ImageError, LabelError
+from edge.picture import preprocess
+from edge.picture.count import Left
+from edge.picture.find import labelled
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What is in the folder, before a single file is opened.
+
+    Args:
+        labels: Sorted, cleaned names; a photo's target is an index into them.
+        paths: N files.
+        targets: int32 (N,).
+        held: bool (N,), which lie in the folder's own validation part; none where it has no parts.
+        layout: What was made of the folder's parts, in words; "" where it has none.
+        left: What is not among `paths`, and why.
+    """
+
+    labels: tuple[str, ...]
+    paths: tuple[Path, ...]
+    targets: NDArray[np.int32]
+    held: NDArray[np.bool_]
+    layout: str
+    left: tuple[Left, ...]
+
+    @property
+    def contradictions(self) -> tuple[Skipped, ...]:
+        """The photos that lie in the folders of two labels: none of them is among `paths`."""
+        return tuple(Skipped(one.path, one.detail, one.reason) for one in self.left if one.reason == "contradicts")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo that was left out, the one line that says why, and its group there (`edge.picture.count`)."""
+
+    path: Path
+    reason: str
+    kind: str = "damaged"
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was not needed; others could not be read, or their labels contradict."""
+        return self.kind == "copy"
+
+
+def find_photos(folder: Path) -> Photos:
+    """List a folder of class folders.
+
+    Args:
+        folder: Holds one folder per label.
+
+    Returns:
+        At least two labels, each with at least one photo.
+
+    Raises:
+        DatasetError: If that is not what the folder holds; the message says what is wrong and what to do.
+    """
+    try:
+        found = labelled(folder)
+    except (LabelError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatasetError(f"{folder}: {reason}") from error
+    if len(found.labels) < 2:
+        raise DatasetError(
+            f"{folder} holds one class only ({found.labels[0]!r}); at least two are needed to tell apart"
+        )
+    targets = np.array([found.labels.index(name) for name in found.names], np.int32)
+    return Photos(found.labels, found.files, targets, np.array(found.held, np.bool_), found.layout, found.left)
+
+
+def hold_out(targets: NDArray[np.int32], share: float, seed: int = 0) -> NDArray[np.bool_]:
+    """Choose which photos are held out: the same share of each class, at random by seed.
+
+    A class keeps at least one photo to learn from; a class of one photo is not held out.
+
+    Args:
+        targets: int (N,).
+        share: 0 ≤ share < 1.
+        seed: The same seed chooses the same photos.
+
+    Returns:
+        bool (N,), true where held out.
+
+    Example:
+        >>> int(hold_out(np.zeros(10, np.int32), 0.2).sum())
+        2
+    """
+    random = np.random.default_rng(seed)
+    held = np.zeros(len(targets), np.bool_)
+    for target in np.unique(targets):
+        members = random.permutation(np.flatnonzero(targets == target))
+        count = min(int(np.ceil(share * len(members))), len(members) - 1)
+        held[members[:count]] = True
+    return held
+
+
+def pick_calibration(targets: NDArray[np.int32], count: int, seed: int = 0) -> NDArray[np.intp]:
+    """Choose up to `count` photos with the classes in turn, so that even the smallest calibrates the ranges.
+
+    Returns:
+        Indices (≤ count,), neighbours of different classes.
+    """
+    random = np.random.default_rng(seed)
+    ranks = np.empty(len(targets), np.int64)  # of each photo within its class, in random order
+    for target in np.unique(targets):
+        members = random.permutation(np.flatnonzero(targets == target))
+        ranks[members] = np.arange(len(members))
+    return np.lexsort((targets, ranks))[:count]
+
+
+def read_pixels(paths: Sequence[Path], size: int, short_side: int, fit: str = "crop") -> NDArray[np.uint8]:
+    """Decode photos: uint8 (N, size, size, 3); those that cannot be read are passed over.
+
+    Args:
+        paths: Which.
+        size, short_side, fit: As `edge.picture.preprocess.load` takes them.
+    """
+    read = [pixels for pixels in decoded(paths, size, short_side, fit) if not isinstance(pixels, ImageError)]
+    return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
+
+
+def decoded(
+    paths: Sequence[Path], size: int, short_side: int, fit: str = "crop"
+) -> Iterator[NDArray[np.uint8] | ImageError]:
+    """Decode photos on all cores, in order: uint8 (size, size, 3) of each, or why it cannot be read."""
+
+    def decode(path: Path) -> NDArray[np.uint8] | ImageError:
+        try:
+            return preprocess.load(path, size, short_side, fit)
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(decode, paths)

@@ -1,0 +1,261 @@
+"""The photos that a network is adapted to, decoded once and kept in memory, and what a head makes of their embeddings.
+
+About 350 kB a photo at 224 pixels: ten thousand photos take 3.5 GB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Files
+from edge.errors import ImageError
+from edge.head import fit
+from edge.head.linear import Head
+from edge.head.tune import calibrate
+from edge.metrics.binomial import tail
+from edge.picture import preprocess
+from export.bundle.build import short_side
+from export.photos.folders import Photos, Skipped
+from export.photos.sorted_out import check_labels, counted, sort_out
+from export.photos.split import group_photos
+
+if TYPE_CHECKING:
+    import torch
+
+Inputs = Callable[[NDArray[np.intp]], Any]  # rows → what the network takes
+
+BATCH = 32
+ENOUGH = 30  # photos of the smallest class, below which adapting would remember rather than learn
+SMALLEST = 1e-9  # probability that a logarithm is taken of
+
+
+@dataclass(frozen=True)
+class Material:
+    """Photos in memory.
+
+    Args:
+        labels: C names.
+        paths: N files.
+        hashes: N SHA-256 of their bytes.
+        squares: uint8 (N, S, S, 3), a little larger than `centres`, which pictures to train on are cut from: of a photo
+            that is cropped, the centre square of the whole short side.
+        centres: uint8 (N, size, size, 3), as the device sees them.
+        targets: int32 (N,).
+        groups: int64 (N,), equal where photos belong together (`export.photos.split.group_photos`).
+        held: bool (N,), which lie in the folder's own validation part.
+        skipped: What could not be read, copies, and what lies under two labels.
+        files: What became of all files of the folder.
+    """
+
+    labels: tuple[str, ...]
+    paths: tuple[Path, ...]
+    hashes: tuple[str, ...]
+    squares: NDArray[np.uint8]
+    centres: NDArray[np.uint8]
+    targets: NDArray[np.int32]
+    groups: NDArray[np.int64]
+    held: NDArray[np.bool_]
+    skipped: tuple[Skipped, ...]
+    files: Files
+
+    @property
+    def size(self) -> int:
+        """Pixels per side of the network's input."""
+        return int(self.centres.shape[1])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """N labels by name."""
+        return tuple(self.labels[target] for target in self.targets)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How the device's head does on the V photos held out, and on the others, each left out in turn with its group.
+
+    Args:
+        head: Fitted to the others.
+        probabilities: float32 (V, C).
+        right: bool (V,).
+        loss: Class-balanced log-loss in nats at its best temperature: smoother than the share of right answers.
+        left_out: bool (N − V,), which of the others were named rightly, each by a head that was not taught it.
+        surprise: float64 (G,), log-loss of the same in nats, summed over each group. Both are fair only where the
+            network was not trained on them.
+    """
+
+    head: Head
+    probabilities: NDArray[np.float32]
+    right: NDArray[np.bool_]
+    loss: float
+    left_out: NDArray[np.bool_]
+    surprise: NDArray[np.float64]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right.mean())
+
+
+def read_material(
+    photos: Photos,
+    size: int,
+    step: Callable[[int, int], None],
+    group_by: str | None = None,
+    folder: Path | None = None,
+    fit: str = "crop",
+) -> Material:
+    """Decode all photos; those that cannot be read, and copies, are passed over and listed.
+
+    Args:
+        photos: Which.
+        size: Pixels per side of the network's input.
+        step: Told how many of how many are done.
+        group_by, folder: What photos belong together by, as `export.photos.split.group_photos` takes it.
+        fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
+
+    Raises:
+        DatasetError: A class would be left with no photo.
+    """
+    side = short_side(size)
+
+    def read(path: Path) -> _Read | ImageError:
+        try:
+            data = preprocess.read(path)
+            square = preprocess.decode(data, str(path), side, side, fit=fit)
+            centre = preprocess.decode(data, str(path), size, side, fit=fit)
+            return _Read(hashlib.sha256(data).hexdigest(), square, centre)
+        except ImageError as error:
+            return error
+
+    rows: list[int] = []
+    found: list[_Read] = []
+    skipped = list(photos.contradictions)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for row, one in enumerate(pool.map(read, photos.paths)):
+            step(row + 1, len(photos.paths))
+            if isinstance(one, ImageError):
+                skipped.append(Skipped(photos.paths[row], str(one), one.reason))
+            else:
+                rows.append(row)
+                found.append(one)
+    kept, copies = sort_out([photos.paths[row] for row in rows], [one.sha256 for one in found])
+    skipped += copies
+    chosen, found = np.array(rows, np.int64)[kept], [one for one, keep in zip(found, kept, strict=True) if keep]
+    targets = photos.targets[chosen]
+    check_labels(photos, targets, skipped)
+    paths = tuple(photos.paths[row] for row in chosen.tolist())
+    return Material(
+        photos.labels,
+        paths,
+        tuple(one.sha256 for one in found),
+        np.stack([one.square for one in found]),
+        np.stack([one.centre for one in found]),
+        targets,
+        group_photos(paths, group_by, folder),
+        photos.held[chosen],
+        tuple(skipped),
+        counted(photos, len(paths), skipped),
+    )
+
+
+def embed_rows(body: torch.nn.Module, inputs: Inputs, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Run a network over photos in batches: float32 (len(rows), D), in their order."""
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), BATCH):
+            parts.append(body(inputs(rows[start : start + BATCH])).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def measure(embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_]) -> Measured:
+    """Fit the device's head to the photos that are not held out, and ask it about those that are.
+
+    Args:
+        embeddings: (N, D).
+        material: the photos.
+        held: bool (N,).
+    """
+    names, (numbers, groups) = np.array(material.names), np.unique(material.groups[~held], return_inverse=True)
+    together = tuple(map(str, groups)) if len(numbers) < len(groups) else ()
+    fitted = fit.fit(fit.Examples(embeddings[~held], tuple(names[~held]), together))
+    head = fitted.head
+    truth, own = (np.searchsorted(head.labels, names[part]) for part in (held, ~held))
+    scores = head.scores(embeddings[held]).astype(np.float64)
+    cost, _ = calibrate(scores, truth, np.ones(len(truth)), head.temperature)
+    sure = np.nan_to_num(fitted.loo[np.arange(len(own)), own].astype(np.float64))  # NaN: the only one of its class
+    return Measured(
+        head,
+        head.probabilities(embeddings[held]),
+        scores.argmax(axis=1) == truth,
+        cost / len(truth),
+        (fitted.loo.argmax(axis=1) == own) & (sure > 0),
+        np.bincount(groups, -np.log(np.maximum(sure, SMALLEST))).astype(np.float64),
+    )
+
+
+def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: float = 0.05) -> bool:
+    """Whether one set of answers to the same photos is right more often than the other by more than chance explains.
+
+    By the sign test: of the n photos that only one of them has right, the one has n₊, which happens to equals with a
+    probability of Σ_{k ≥ n₊} C(n, k)/2ⁿ.
+
+    Args:
+        one, other: bool (N,), which photos were named rightly.
+        chance: probability of calling equals different.
+
+    Example:
+        >>> right = np.ones(5, np.bool_)
+        >>> clearly_better(right, np.zeros(5, np.bool_))
+        True
+        >>> clearly_better(right, np.array([True, False, False, False, False]))
+        False
+    """
+    won, lost = int((one & ~other).sum()), int((other & ~one).sum())
+    return tail(won + lost, won, 0.5) < chance
+
+
+def clearly_surer(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether one set of answers is surer of the truth than the other: by a paired test, three standard errors.
+
+    Args:
+        one, other: float64 (G,), `Measured.surprise` of the same photos.
+
+    Example:
+        >>> other = np.array([1.0, 2.0, 3.0, 2.0])
+        >>> clearly_surer(other - np.array([0.4, 0.5, 0.6, 0.5]), other)
+        True
+        >>> clearly_surer(other - np.array([2.0, -1.0, 2.0, -1.0]), other)
+        False
+    """
+    gain = other - one
+    return bool(gain.mean() > 3 * gain.std() / math.sqrt(len(gain)))
+
+
+@contextlib.contextmanager
+def fast_inference(device: str) -> Iterator[None]:
+    """Half precision where it is faster: on a GPU, and on processors with bfloat16 arithmetic."""
+    import torch
+
+    helps = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bool(helps)):
+        yield
+
+
+@dataclass(frozen=True)
+class _Read:
+    sha256: str
+    square: NDArray[np.uint8]
+    centre: NDArray[np.uint8]

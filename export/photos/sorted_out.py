@@ -1,0 +1,63 @@
+"""Which of the photos that were read count: of equal files one. What lies under two labels is not among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Files
+from edge.errors import DatasetError
+from edge.picture.count import Left, count
+from export.photos.folders import Photos, Skipped
+
+
+def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.bool_], list[Skipped]]:
+    """Keep the first of equal files.
+
+    Args:
+        paths: N files.
+        hashes: N SHA-256 of their bytes.
+
+    Returns:
+        bool (N,), true where one counts, and why the others do not.
+
+    Example:
+        >>> kept, left = sort_out([Path("a"), Path("b"), Path("c")], ["1", "1", "2"])
+        >>> kept.tolist(), left[0].reason
+        ([True, False, True], 'b is an exact copy of a')
+    """
+    first: dict[str, int] = {}
+    kept = np.array([first.setdefault(image, row) == row for row, image in enumerate(hashes)], np.bool_)
+    copies = [
+        Skipped(path, f"{path} is an exact copy of {paths[first[image]]}", "copy")
+        for path, image, keep in zip(paths, hashes, kept, strict=True)
+        if not keep
+    ]
+    return kept, copies
+
+
+def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[Skipped]) -> None:
+    """Refuse where a label has no photo left, with the reason of its own photos.
+
+    Args:
+        photos: All that were found.
+        targets: int32 (N,), of those that count.
+        skipped: Why the others do not.
+
+    Raises:
+        DatasetError: A label has none.
+    """
+    of = {path: int(target) for path, target in zip(photos.paths, photos.targets, strict=True)}
+    for target, label in enumerate(photos.labels):
+        if target not in targets:
+            first = next((one for one in skipped if of.get(one.path) == target), None)
+            raise DatasetError(f"no photo of class {label!r} can be read; {first.reason if first else 'add photos'}")
+
+
+def counted(photos: Photos, read: int, skipped: Sequence[Skipped]) -> Files:
+    """Count what became of all files of a folder."""
+    own = set(photos.paths)  # others are generic photos, which are counted elsewhere
+    return count(read, [*photos.left, *[Left(one.path, one.kind) for one in skipped if one.path in own]])

@@ -1,0 +1,325 @@
+"""Pretraining a backbone from nothing, or from where another run left off: the recipe of the weights that ship here.
+
+A student learns from a teacher that looks at the same picture ("function matching", Beyer et al., "Knowledge
+distillation: a good teacher is patient and consistent", CVPR 2022), through one linear layer P that is dropped
+afterwards. With maps s, t (features at every place) and their means over places s̄, t̄::
+
+    loss = |P s − t|²  +  |P s̄ − t̄|²  +  KL(softened answers of the teacher ‖ of the student)        T = 2
+
+t and t̄ are scaled so that each of the teacher's features has mean 0 and deviation 1 over the pictures: a head, which
+whitens, uses the faint features as much as the strong ones. The place-by-place term (Romero et al., "FitNets", ICLR
+2015) says far more per picture than the answer alone. Without a teacher the loss is cross-entropy on the labels.
+
+**Pictures.** Small ones lack sharp detail when enlarged. So a source whose pictures are smaller than the input is shown
+half enlarged and, where there is a teacher, half as a mosaic of k × k pictures in their own sharpness. Sources share
+each batch equally. Then crops, flips and colour changes at random.
+
+**Exactly repeatable.** All that is random in step n comes from (seed, n). So a run that was killed goes on from its
+checkpoint to the same bytes, and several processes (torchrun) see the batches that one would.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn import functional
+
+from edge.errors import BundleError
+from edge.files import replacing
+from export.adapt import checkpoint
+from export.adapt.processes import Spread
+from export.network import backbones
+from export.network.embedder import JOINING, dimension, embedder
+from export.network.state_dict import read_state_dict
+from export.pretrain.views import Batch, Pictures, draw
+
+TEMPERATURE = 2.0
+MEASURED = 8  # batches on which the scale of the teacher's features is measured
+CLIP = 5.0  # largest norm of a gradient
+DECAY = 0.05  # of the weights, each step, times the rate (Loshchilov & Hutter, "Decoupled weight decay", ICLR 2019)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the weights depend on, beside the pictures and the teacher.
+
+    Args:
+        arch: A name of the table in export/network/backbones.py.
+        size: Pixels per side while training. Crops enlarge things, so twice the pixels suit later use best (Touvron et
+            al., "Fixing the train-test resolution discrepancy", NeurIPS 2019: a little more at test than in training).
+        steps: Batches.
+        batch: Pictures in each.
+        rate: Largest learning rate of AdamW; it rises over the first twentieth and falls by a cosine to nothing.
+        average: Each step keeps so much of the running average of weights, which is what is kept in the end.
+        seed: Of everything random.
+    """
+
+    arch: str = "mobilenet_v3_small"
+    size: int = 160
+    steps: int = 10_000
+    batch: int = 128
+    rate: float = 2e-3
+    average: float = 0.999
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run gets on: `loss` is the mean since the last report, `rate` in pictures per second, `left` in seconds."""
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    left: float
+
+
+def pretrain(
+    recipe: Recipe,
+    sources: Sequence[Pictures],
+    teacher: Teacher | None,
+    saved: Path,
+    spread: Spread,
+    tell: Callable[[Report], None],
+    start: Path | None = None,
+    every: int = 200,
+) -> dict[str, torch.Tensor]:
+    """Train, or go on training where the checkpoint `saved` stands.
+
+    Args:
+        recipe: What to do.
+        sources: The pictures; labelled ones if there is no teacher.
+        teacher: Whom to follow, or None to learn the labels.
+        saved: The checkpoint; written every `every` steps and at the end.
+        spread: This process among all.
+        tell: Called every `every` steps.
+        start: Weights to begin with instead of random ones.
+        every: Steps.
+
+    Returns:
+        The averaged weights of the trunk, float32, named as torchvision names them.
+
+    Raises:
+        BundleError: The checkpoint is of another recipe, or there is nothing to learn from.
+    """
+    run = _Run(recipe, sources, teacher, spread, start)
+    run.resume(checkpoint.load(saved), saved)
+    losses: list[torch.Tensor] = []
+    began, first = time.monotonic(), run.step
+    while run.step < recipe.steps:
+        losses.append(run.advance())
+        if run.step % every and run.step < recipe.steps:
+            continue
+        loss = float(spread.sum(torch.stack(losses).mean())) / spread.world
+        if not math.isfinite(loss):
+            raise BundleError(f"the loss became {loss} by step {run.step}; take a lower --rate (now {recipe.rate:g})")
+        if spread.is_first:
+            checkpoint.save(saved, run.state())
+        each = (time.monotonic() - began) / (run.step - first)
+        tell(Report(run.step, recipe.steps, loss, recipe.batch / each, each * (recipe.steps - run.step)))
+        losses.clear()
+    spread.barrier()
+    return {key: value.detach().cpu().clone() for key, value in run.averaged.state_dict().items()}
+
+
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write weights as safetensors: half precision, but in single what half might not hold: statistics and scales.
+
+    Raises:
+        OSError: The disk refuses; an older file is as it was.
+    """
+    from safetensors.torch import save  # save_file's errors are none of the system's
+
+    def packed(key: str, value: torch.Tensor) -> torch.Tensor:
+        single = "running" in key or (key in JOINING and value.ndim == 1)
+        half = value.is_floating_point() and not single
+        return (value.half() if half else value).contiguous()
+
+    with replacing(path) as partial:
+        partial.write_bytes(save({key: packed(key, value) for key, value in weights.items()}))
+
+
+class Teacher:
+    """A network that knows more: its trunk and its last layer, frozen.
+
+    Args:
+        arch: Its name in the table of backbones.
+        file: Its state dict, with the classifier.
+        device: Where it runs.
+
+    Raises:
+        BundleError: The file does not fit, or does not end in one linear layer.
+    """
+
+    def __init__(self, arch: str, file: Path, device: str) -> None:
+        state = read_state_dict(file)
+        last = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
+        if len(last) != 1:
+            raise BundleError(f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher")
+        loaded = backbones.load(arch, str(file))
+        row, trunk = loaded.backbone, loaded.trunk.eval()
+        if not row.architecture.startswith(backbones.TIMM):  # whose padding cannot be traced
+            trunk = fuse(trunk)  # norms into convolutions: faster
+        self._trunk, self._taught = trunk.to(device), row.pixels
+        self._weight, self._bias = (state[f"{last[0]}.{part}"].to(device) for part in ("weight", "bias"))
+        self._half = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.answers, self.features = self._weight.shape
+
+    def __call__(self, pixels: torch.Tensor) -> Lesson:
+        """Look at pictures (N, 3, H, H), 0 to 1."""
+        with torch.no_grad():
+            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self._half):
+                features = self._trunk(self._taught.normalised(pixels)).float()
+            mean = features.mean((2, 3))
+            return Lesson(features, mean, mean @ self._weight.T + self._bias)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teacher says of N pictures: features (N, F, h, w), their means (N, F), and answers (N, A), unscaled."""
+
+    features: torch.Tensor
+    mean: torch.Tensor
+    answers: torch.Tensor
+
+
+class _Run:
+    """The state of a run: the student, the average of its weights, the optimizer, the step."""
+
+    def __init__(
+        self, recipe: Recipe, sources: Sequence[Pictures], teacher: Teacher | None, spread: Spread, start: Path | None
+    ) -> None:
+        classes = sum(source.classes for source in sources)
+        if teacher is None and (classes < 2 or not all(source.classes for source in sources)):
+            raise BundleError("nothing to learn from: give a --teacher, or labels for all pictures and at least two")
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.sources, self.teacher, self.spread, self.step = recipe, sources, teacher, spread, 0
+        loaded = backbones.load(recipe.arch, str(start) if start else "random")
+        self.taught = loaded.backbone.pixels
+        features = dimension(embedder(loaded.trunk), recipe.size)
+        self.student = loaded.trunk.to(spread.device).train()
+        self.averaged = copy.deepcopy(self.student).eval()
+        lessons = _Distilled(self.student, features, teacher) if teacher else _Named(self.student, features, classes)
+        self.lessons = lessons.to(spread.device)
+        if isinstance(self.lessons, _Distilled) and teacher:
+            self.lessons.measure(teacher(self._draw(n, stream=1).pixels) for n in range(MEASURED))
+        self.loss = spread.wrap(self.lessons)
+        parts = [p for p in lessons.parameters() if p.ndim > 1], [p for p in lessons.parameters() if p.ndim == 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": parts[0], "weight_decay": DECAY}, {"params": parts[1], "weight_decay": 0.0}], lr=recipe.rate
+        )
+
+    def advance(self) -> torch.Tensor:
+        """Learn from one batch; its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate * cycle(self.step / self.recipe.steps)
+        batch = self._draw(self.step)
+        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.spread.device != "cpu"):
+            lesson = self.teacher(batch.pixels) if self.teacher else None
+            loss: torch.Tensor = self.loss(replace(batch, pixels=self.taught.normalised(batch.pixels)), lesson)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.lessons.parameters(), CLIP)
+        self.optimizer.step()
+        self.step += 1
+        keep = min(self.recipe.average, self.step / (self.step + 10))  # at first the average is young, too
+        with torch.no_grad():
+            for mean, new in zip(self.averaged.state_dict().values(), self.student.state_dict().values(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(new, 1 - keep)
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """All that a later run needs to go on."""
+        return {
+            "recipe": asdict(self.recipe), "step": self.step, "lessons": self.lessons.state_dict(),
+            "averaged": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict(),
+        }  # fmt: skip
+
+    def resume(self, state: Mapping[str, Any] | None, file: Path) -> None:
+        """Go on where a checkpoint stands, if there is one."""
+        if state is None:
+            return
+        mine, its = asdict(self.recipe), state.get("recipe")
+        if its != mine:
+            raise BundleError(f"{file} is of another run ({its}, now {mine}); move it elsewhere to begin anew")
+        self.step = state["step"]
+        self.lessons.load_state_dict(state["lessons"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _draw(self, number: int, stream: int = 0) -> Batch:
+        """The batch of this number, this process's part of it."""
+        seed = np.random.SeedSequence((self.recipe.seed, stream, number)).generate_state(1, np.uint64)[0]
+        random = torch.Generator().manual_seed(int(seed >> 1))
+        part, mosaics = self.spread.share(self.recipe.batch), self.teacher is not None
+        mine = draw(self.sources, self.recipe.batch, self.recipe.size, random, mosaics, part)
+        return Batch(mine.pixels.to(self.spread.device), mine.labels.to(self.spread.device))
+
+
+class _Distilled(nn.Module):
+    """Student and the layer P: batch, lesson → loss."""
+
+    def __init__(self, student: nn.Module, features: int, teacher: Teacher) -> None:
+        super().__init__()
+        self.student = student
+        self.like = nn.Linear(features, teacher.features)
+        self.answer = nn.Linear(features, teacher.answers)
+        for layer in (self.like, self.answer):  # nothing is known yet, so nothing shakes the student at first
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("scales", torch.zeros(4, teacher.features))  # mean, deviation: of features, of their means
+
+    def measure(self, lessons: Iterable[Lesson]) -> None:
+        """Set the scales from what the teacher says of some pictures."""
+        seen = list(lessons)
+        places = torch.cat([lesson.features.movedim(1, 3).flatten(0, 2) for lesson in seen])
+        means = torch.cat([lesson.mean for lesson in seen])
+        self.scales = torch.stack([places.mean(0), places.std(0), means.mean(0), means.std(0)])
+
+    def forward(self, batch: Batch, lesson: Lesson) -> torch.Tensor:
+        seen = self.student(batch.pixels)
+        mean = seen.mean((2, 3))
+        centre, spread, mean_centre, mean_spread = self.scales + torch.finfo(torch.float32).eps
+        places = (lesson.features.movedim(1, 3) - centre) / spread
+        everywhere = functional.mse_loss(self.like(seen.movedim(1, 3)), places)
+        liked = (self.like(mean) * spread + centre - mean_centre) / mean_spread
+        overall = functional.mse_loss(liked, (lesson.mean - mean_centre) / mean_spread)
+        said = functional.log_softmax(self.answer(mean) / TEMPERATURE, 1)
+        told = functional.log_softmax(lesson.answers / TEMPERATURE, 1)
+        answers = functional.kl_div(said, told, reduction="batchmean", log_target=True)
+        return everywhere + overall + answers
+
+
+class _Named(nn.Module):
+    """Student and a layer that names the labels: batch → loss."""
+
+    def __init__(self, student: nn.Module, features: int, classes: int) -> None:
+        super().__init__()
+        self.student = student
+        self.answer = nn.Linear(features, classes)
+
+    def forward(self, batch: Batch, _lesson: None) -> torch.Tensor:
+        answers = self.answer(self.student(batch.pixels).mean((2, 3)))
+        return functional.cross_entropy(answers, batch.labels, label_smoothing=0.1)
+
+
+def cycle(done: float) -> float:
+    """The share of the largest rate: a rise over the first twentieth, then half a cosine down to 0.
+
+    Example:
+        >>> cycle(0.025), cycle(0.05), round(cycle(0.525), 3), round(cycle(1.0), 3)
+        (0.5, 1.0, 0.5, 0.0)
+    """
+    rise = 0.05
+    return done / rise if done < rise else 0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))

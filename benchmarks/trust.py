@@ -313,8 +313,8 @@ def cost(rounds: int = 300) -> None:
 
 def benches(cache: Path, generic: Path | None) -> Iterator[Bench]:
     from export.bundle.background import shipped
-    from export.bundle.build import fingerprint
     from export.network.backbones import EMBEDDED_FILE, load
+    from export.network.form import fingerprint
 
     files = find([SHARED / "data" / "imagenet_sample1000"]).files[:: 1000 // RANDOM]
     if V2.exists():

@@ -325,7 +325,7 @@ class Learner(Home):
             OSError: the disk refuses the page.
         """
         from edge.audit.findings import audit, least_sure
-        from edge.watch.unsure import saved
+        from edge.picture.find import saved
 
         if html is not None:
             check_output(html, "audit.html", "a page that edge audit wrote", b"<title>Audit of ")

@@ -27,6 +27,7 @@ PURE_MODULES = {
     "edge.answers",
     "edge.errors",
     "edge.labels",
+    "edge.text",
     "edge.audit.curve",
     "edge.audit.suspects",
     "edge.picture.kinds",
@@ -40,20 +41,9 @@ DISK_MODULES = {"edge.files", "edge.learner", "edge.learning.init", "edge.pictur
 TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
 OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}
 UPWARD = {  # still to be untied
-    ("edge.care.doctor", "edge.cli.terminal"),
     ("edge.home.state", "edge.learning.overview"),
     ("edge.home.state", "edge.learning.retrain"),
-    ("edge.learner", "edge.watch.unsure"),
     ("edge.learning.init", "edge.learner"),
-    ("export.bundle.background", "export.pretrain.distil"),
-    ("export.photos.material", "export.bundle.build"),
-    ("export.adapt.report", "export.adapt.run"),
-    ("export.bundle.background", "export.bundle.build"),
-    ("edge.home.ours", "edge.home.state"),
-    ("edge.home.ours", "edge.home.store"),
-    ("edge.home.serving", "edge.home.state"),
-    ("edge.modelfile.graft", "edge.modelfile.graft_onnx"),
-    ("edge.modelfile.graft", "edge.modelfile.graft_tflite"),
 }
 EDGE = modules("edge")
 EXPORT = modules("export")

@@ -132,7 +132,7 @@ def _state() -> dict[str, object]:
             generations = [e.generation for e in entries]
             for entry in entries:
                 if entry.usable:
-                    load(learner, entry.generation)
+                    load(learner.store, learner.info, learner.background, entry.generation)
     except Exception as error:  # whatever it is, it is a finding
         wrong.append(f"{type(error).__name__}: {error}")
     return {"numbers": _ranges(numbers), "generations": _ranges(generations), "serving": serving, "wrong": wrong}

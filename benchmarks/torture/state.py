@@ -7,8 +7,7 @@ from pathlib import Path
 
 from edge.care.verify import verify
 from edge.errors import EdgeError
-from edge.home.database import FILE
-from edge.home.ours import FOLDER
+from edge.home.database import FILE, FOLDER
 from edge.learner import Learner
 
 NONE = "no home yet"

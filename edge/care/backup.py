@@ -28,8 +28,7 @@ from edge.answers import BackedUp
 from edge.care.verify import verify
 from edge.errors import EdgeError, HomeError
 from edge.files import abandoned, check_output, make_folder, new_partial, replacing, sync_folder
-from edge.home.database import FILE
-from edge.home.ours import FOLDER
+from edge.home.database import FILE, FOLDER
 from edge.home.state import Home
 from edge.home.store import open_store
 from edge.metrics.figures import read_json

@@ -14,7 +14,6 @@ from edge.answers import Finding
 from edge.bundle import archive
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
 from edge.care import machine
-from edge.cli.terminal import plural
 from edge.errors import EdgeError
 from edge.home.database import FILE
 from edge.learner import Learner
@@ -23,6 +22,7 @@ from edge.network import backbone
 from edge.network.sandbox import Trial, attempt
 from edge.picture.count import Left, count, line, partly
 from edge.picture.find import find
+from edge.text import plural
 
 
 def examine(home: Path, pictures: Sequence[Path] = (), proof: Path | None = None) -> list[Finding]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from edge.answers import Finding, Verified
 from edge.errors import EdgeError, HomeError, HomeMissing
 from edge.files import sha256
-from edge.home.ours import delete_leftovers
+from edge.home.leftovers import delete_leftovers
 from edge.home.state import Home
 from edge.home.store import Store, open_store
 from edge.home.unpack import unpack

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import PARTLY, Progress, complain, plural, say, say_json
+from edge.cli.terminal import PARTLY, Progress, complain, say, say_json
+from edge.text import plural
 from edge.watch.stop import Stop
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import plural
+from edge.text import plural
 
 _PATH = click.Path(path_type=Path)
 

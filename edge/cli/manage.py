@@ -3,7 +3,8 @@
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import complain, plural, say, say_json_list
+from edge.cli.terminal import complain, say, say_json_list
+from edge.text import plural
 
 
 @click.command()

@@ -112,24 +112,6 @@ def shown(text: str) -> str:
     return "".join(_escaped(c) if hidden(c) and c != "\t" else c for c in text)
 
 
-def percent(share: float) -> str:
-    """Write a share as people read it.
-
-    >>> percent(0.8954)
-    '89.5 %'
-    """
-    return f"{100 * share:.1f} %"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun.
-
-    >>> plural(1, "photo"), plural(3, "photo")
-    ('1 photo', '3 photos')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Lay out rows in columns, two blanks apart; the columns numbered in `right` are right-aligned.
 

@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.cli.terminal import confusion_table, percent, plural, table
+from edge.cli.terminal import confusion_table, table
+from edge.text import percent, plural
 
 if TYPE_CHECKING:
     from edge.answers import (

@@ -17,12 +17,14 @@ from edge.errors import HomeBusy, HomeError, HomeMissing
 from edge.files import make_folder, sync_folder
 from edge.home import schema
 from edge.home.lock import turn
-from edge.home.ours import FOLDER
 
 FILE = "learner.db"
 TURN = "turn.lock"
+FOLDER = "own_folder"
+"""Whether we made the home's folder ("1", in the table meta): the permissions of one that was there are its owner's."""
 WAIT = 30.0  # seconds for another process's lock
 
+_PUT = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _DAMAGED = "it is damaged ({}); restore a backup (edge restore FILE), or move it away and run edge init again"
 
 
@@ -71,6 +73,30 @@ class Database:
             finally:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
+
+    def get(self, key: str) -> str | None:
+        """Return a meta value, or None."""
+        row = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return None if row is None else str(self._typed(row, str)[0])
+
+    def meta(self, key: str) -> str:
+        """Return a meta value that every home has.
+
+        Raises:
+            HomeError: it is missing; the database is damaged.
+        """
+        value = self.get(key)
+        if value is None:
+            raise HomeError(f"{self.path} is damaged (no {key}); restore a copy, or run edge init again")
+        return value
+
+    def put(self, key: str, value: str) -> None:
+        """Set a meta value."""
+        self._db.execute(_PUT, (key, value))
+
+    def note(self, key: str, value: str) -> None:
+        """Set a meta value that may be lost: no card is worn by it, and nobody waits for it."""
+        self._attempt(_PUT, key, value)
 
     def version(self) -> int:
         """Return a number that is another one after every change, by this or another process."""
@@ -134,6 +160,18 @@ class Database:
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with explained(self.path):
             return self._db.execute(sql, values).fetchall()
+
+    def _typed(self, row: tuple[Any, ...], *kinds: Any) -> tuple[Any, ...]:
+        """Return a row whose values are of these types; the card may have made others of them.
+
+        Raises:
+            HomeError: one is not.
+        """
+        for value, kind in zip(row, kinds, strict=True):
+            if not isinstance(value, kind):
+                told = f"{value!r:.40} stands where {getattr(kind, '__name__', kind)} should"
+                raise HomeError(f"{self.path} is damaged ({told}); look at it: edge verify")
+        return row
 
     def _attempt(self, sql: str, *values: object) -> None:
         """Make a change that may be lost: not synced, so that it wears no card, and never waited for.

@@ -7,65 +7,36 @@ other files have names that no other program gives. What another program left ha
 import contextlib
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError
-from edge.files import abandoned
-
-if TYPE_CHECKING:
-    from edge.home.state import Home
-    from edge.home.store import Store
+from edge.home.database import FOLDER, Database
 
 _BUNDLE = re.compile(r"[0-9a-f]{16}\.edge")
-_JOURNAL = re.compile(r"watched-[0-9a-f]{12}\.(jsonl|lock)")
+JOURNAL = re.compile(r"watched-[0-9a-f]{12}\.(jsonl|lock)")
 _BUNDLES = "own_bundles"  # in the table meta, as is
-FOLDER = "own_folder"
-"""Whether we made the home's folder ("1"): the permissions of one that was there before are its owner's."""
 
 
-def own_bundles(store: "Store") -> list[str]:
+def own_bundles(store: Database) -> list[str]:
     """Return the names of the bundles that were copied into a home."""
     noted = store.get(_BUNDLES)
     noted = store.get("bundle") if noted is None else noted  # an older program noted that one alone
     return [name for name in (noted or "").split() if _BUNDLE.fullmatch(name)]
 
 
-def put_own_bundles(store: "Store", names: Iterable[str]) -> None:
+def put_own_bundles(store: Database, names: Iterable[str]) -> None:
     """Note the bundles that are copied into a home; part of the caller's transaction."""
     store.put(_BUNDLES, " ".join(sorted(set(names))))
 
 
-def close_to_others(store: "Store") -> None:
+def close_to_others(store: Database) -> None:
     """Take away what others may do with a home's own files: they hold what was taught. A read-only disk stays."""
     home, name = store.path.parent, store.path.name
     files = [store.path, home / f"{name}-wal", home / f"{name}-shm"]
     with contextlib.suppress(EdgeError, OSError):  # the damage is told by who needs what is damaged
         files += [home / bundle for bundle in own_bundles(store)]
         if store.get(FOLDER) == "1":
-            files += [home, home / "turn.lock", *(p for p in home.glob("watched-*") if _JOURNAL.fullmatch(p.name))]
+            files += [home, home / "turn.lock", *(p for p in home.glob("watched-*") if JOURNAL.fullmatch(p.name))]
     for path in files:
         with contextlib.suppress(OSError):
             if path.stat().st_mode & 0o077 and not path.is_symlink():
                 path.chmod(0o700 if path == home else 0o600)
-
-
-def delete_leftovers(home: "Home") -> list[str]:
-    """Delete our bundles that do not serve, and what our commands that were cut off left; return a line for each.
-
-    Raises:
-        HomeError, BundleError: the home cannot be written, or its bundle not be read.
-    """
-    with home.store.transaction():  # nobody adopts a bundle meanwhile
-        adopted = home.bundle.path  # which can be read: where it cannot, what looks left over may be it
-        ours = own_bundles(home.store)
-        bundles = [home.home / name for name in ours]
-        journals = [path for path in home.home.glob("watched-*.jsonl") if _JOURNAL.fullmatch(path.name)]
-        left = [path for path in bundles if path != adopted and path.is_file()]
-        lines = []
-        for path in [*left, *(partial for whole in (*bundles, *journals) for partial in abandoned(whole))]:
-            size = path.stat().st_size
-            path.unlink()
-            lines.append(f"{path.name}, left by a command that was cut off, was deleted ({size / 1e6:.1f} MB)")
-        if left:
-            put_own_bundles(home.store, set(ours) - {path.name for path in left})
-    return lines

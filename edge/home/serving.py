@@ -2,15 +2,13 @@
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from edge.bundle.manifest import BackboneInfo
 from edge.errors import EdgeError, HomeError
 from edge.head.linear import Head
+from edge.home.store import Store
 from edge.home.unpack import unpack
-from edge.unknown.gate import Judge
-
-if TYPE_CHECKING:
-    from edge.home.state import Home
+from edge.unknown.gate import Background, Judge
 
 
 @dataclass(frozen=True)
@@ -22,30 +20,30 @@ class Serving:
     judge: Judge | None
 
 
-def load_whole(home: "Home", wanted: int) -> Serving:
+def load_whole(store: Store, info: BackboneInfo, background: Background, wanted: int) -> Serving:
     """Load a generation; if it is damaged, the newest older one that is whole and once served, or else a newer one.
 
     Raises:
         HomeError: none is whole.
     """
     try:
-        return load(home, wanted)
+        return load(store, info, background, wanted)
     except EdgeError as error:
-        others = [number for number in home.store.generation_numbers() if number != wanted]
+        others = [number for number in store.generation_numbers() if number != wanted]
         for number in sorted(others, key=lambda n: (n > wanted, -n)):
             with contextlib.suppress(EdgeError):
-                stored = home.store.generation(number)
-                if stored.backbone == home.info.fingerprint and stored.promoted:
-                    return load(home, number)
+                stored = store.generation(number)
+                if stored.backbone == info.fingerprint and stored.promoted:
+                    return load(store, info, background, number)
         raise HomeError(f"{error}; no other generation is whole") from error
 
 
-def load(home: "Home", number: int) -> Serving:
+def load(store: Store, info: BackboneInfo, background: Background, number: int) -> Serving:
     """Load one generation.
 
     Raises:
         HomeError, BundleError, LabelError: there is none, or as `unpack`.
     """
-    head, gate = unpack(home.store.generation(number), home.info.dimension)
-    known = gate is not None and gate.background == home.background.digest()  # else a bundle brought another since
-    return Serving(number, head, Judge(gate, home.background) if gate and known else None)
+    head, gate = unpack(store.generation(number), info.dimension)
+    known = gate is not None and gate.background == background.digest()  # else a bundle brought another since
+    return Serving(number, head, Judge(gate, background) if gate and known else None)

@@ -150,7 +150,7 @@ class Home:
         version = self.store.version()
         if self._serving is None or self._serving[0] != version:
             wanted = self.wanted()
-            found = load_whole(self, wanted)
+            found = load_whole(self.store, self.info, self.background, wanted)
             if wanted not in (found.generation, self._warned):
                 number = f"generation {wanted}" if wanted else "the number of the generation"
                 self.warn(
@@ -252,7 +252,7 @@ class Home:
                     f"generation {generation} cannot serve: it had learned from something forgotten since, is damaged, "
                     "or belongs to another backbone; see: edge history"
                 )
-            load(self, generation)
+            load(self.store, self.info, self.background, generation)
             self.store.put("serving", str(generation))
         return chosen._replace(serving=True)
 

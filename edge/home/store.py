@@ -23,7 +23,6 @@ from edge.metrics.figures import read_figures, read_ids
 from edge.unknown.domain import STATISTICS, Look
 
 _HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own, crc"
-_PUT = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _EACH = "json_each(CASE WHEN json_valid(heads.labels) THEN heads.labels ELSE '[]' END)"  # else damaged
 _COLUMNS = f"SELECT value FROM heads, {_EACH} WHERE head IS NOT NULL AND value IS NOT NULL"
 _RELABELLED = "relabelled_after = (SELECT coalesce(max(generation), 0) FROM heads)"
@@ -89,32 +88,6 @@ class Generation:
 
 class Store(Database):
     """An open home. Use as a context manager; group changes with `transaction`."""
-
-    # meta ---------------------------------------------------------------------------------------------------------
-
-    def get(self, key: str) -> str | None:
-        """Return a meta value, or None."""
-        row = self._one("SELECT value FROM meta WHERE key = ?", key)
-        return None if row is None else str(self._typed(row, str)[0])
-
-    def meta(self, key: str) -> str:
-        """Return a meta value that every home has.
-
-        Raises:
-            HomeError: it is missing; the database is damaged.
-        """
-        value = self.get(key)
-        if value is None:
-            raise HomeError(f"{self.path} is damaged (no {key}); restore a copy, or run edge init again")
-        return value
-
-    def put(self, key: str, value: str) -> None:
-        """Set a meta value."""
-        self._db.execute(_PUT, (key, value))
-
-    def note(self, key: str, value: str) -> None:
-        """Set a meta value that may be lost: no card is worn by it, and nobody waits for it."""
-        self._attempt(_PUT, key, value)
 
     # labels -------------------------------------------------------------------------------------------------------
 
@@ -448,18 +421,6 @@ class Store(Database):
             return Generation(int(row[0]), "", "damaged", "", (), head, {}, 0, damaged=True)
         damaged = head is not None and crc is not None and crc != crc32(labels, head, gate, own)
         return Generation(number, created, method, backbone, columns, head, told, last, gate, own, damaged)
-
-    def _typed(self, row: tuple[Any, ...], *kinds: Any) -> tuple[Any, ...]:
-        """Return a row whose values are of these types; the card may have made others of them.
-
-        Raises:
-            HomeError: one is not.
-        """
-        for value, kind in zip(row, kinds, strict=True):
-            if not isinstance(value, kind):
-                told = f"{value!r:.40} stands where {getattr(kind, '__name__', kind)} should"
-                raise HomeError(f"{self.path} is damaged ({told}); look at it: edge verify")
-        return row
 
 
 def open_store(home: Path, create: bool = False) -> Store:

@@ -17,7 +17,8 @@ from edge.bundle.signature import Key
 from edge.errors import BundleError, EdgeError, HomeError, LabelError
 from edge.files import replacing, sha256
 from edge.home.factory import adopt_factory_labels
-from edge.home.ours import delete_leftovers, own_bundles, put_own_bundles
+from edge.home.leftovers import delete_leftovers
+from edge.home.ours import own_bundles, put_own_bundles
 from edge.home.state import Clock, utc_now
 from edge.home.store import Store, open_store
 from edge.home.trust import pins, pins_of, put_pins

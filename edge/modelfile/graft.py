@@ -1,6 +1,6 @@
 """Graft a trained head onto a backbone's file: one ordinary ONNX or TFLite classifier that needs no code of ours.
 
-Owns the rule of what is grafted, and the checks both formats share; `graft_onnx` and `graft_tflite` own the bytes.
+Owns the rule of what is grafted and the checks of the head; `graft_onnx` and `graft_tflite` own the bytes.
 A device has numpy and one runtime, none of the tools that usually edit models, so both edit the file's bytes: they
 keep what is there and add the head's few operators behind the backbone's output::
 
@@ -9,14 +9,10 @@ keep what is there and add the head's few operators behind the backbone's output
     x = x / max(‖x‖₂, SMALLEST_NORM)               row by row; a row of zeros stays zeros
     probabilities = softmax(x @ weights + bias)    (N, C) float32
 
-The floor of the norm is the one TFLite's L2_NORMALIZATION has built in (Source: tensorflow/lite/kernels/internal/
-reference/l2normalization.h); ONNX gets the same, so that both files answer alike.
-
 Measured against numpy in float64, on photos, over three runtimes and two networks: probabilities differ by at most
 1.3e-6 where logits stay below 6, 2e-6 below 11, 7e-6 below 80: float32's own rounding of the logits.
 """
 
-import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -25,14 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError, LabelError
-
-OUTPUT = "probabilities"
-"""Name of the classifier's only output."""
-
-SMALLEST_NORM = 1e-6
-"""A shorter embedding is divided by this instead of by its own length."""
-
-_MOST_AXES = 8  # more than any image network gives; bounds the work on a damaged file
+from edge.modelfile.graft_onnx import graft_onnx
+from edge.modelfile.graft_tflite import graft_tflite
 
 
 def graft(
@@ -70,33 +60,11 @@ def graft(
         ...
         edge.errors.BundleError: not a TFLite file: bytes 4 to 8 are b'o', expected b'TFL3'; build the bundle again
     """
-    from edge.modelfile.graft_onnx import graft_onnx  # here, not above: both need this module's constants
-    from edge.modelfile.graft_tflite import graft_tflite
-
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the check refuses
         weights, bias = np.asarray(weights, "<f4"), np.asarray(bias, "<f4")
     _check_head(weights, bias, labels, power)
     add_head = {"onnx": graft_onnx, "tflite": graft_tflite}[runtime]
     return add_head(bytes(backbone), weights, bias, list(labels), power)
-
-
-def check_dimension(axes: Sequence[int], weights: NDArray[Any]) -> int:
-    """Return how many values per image an output of these axes has; the first one is the images'.
-
-    Raises:
-        BundleError: an axis after the first is not fixed (less than 1), or the head expects another number.
-    """
-    if not 2 <= len(axes) <= _MOST_AXES:
-        raise BundleError(
-            f"the backbone's output has {len(axes)} axes, expected 2 to {_MOST_AXES}; build the bundle again"
-        )
-    dimension = math.prod(axes[1:]) if min(axes[1:]) > 0 else 0
-    if dimension != weights.shape[0]:
-        raise BundleError(
-            f"head expects {weights.shape[0]} features but the backbone gives {dimension or 'no fixed number of them'};"
-            " build the bundle again"
-        )
-    return dimension
 
 
 def _check_head(weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.modelfile.check_onnx import check_onnx
-from edge.modelfile.graft import OUTPUT, SMALLEST_NORM, check_dimension
+from edge.modelfile.graft_rules import OUTPUT, SMALLEST_NORM, check_dimension
 from edge.modelfile.protobuf import Field, bytes_field, fields, varint_field
 
 LABELS_KEY = "labels"

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from edge.errors import BundleError
 from edge.modelfile.check_tflite import check_whole
 from edge.modelfile.flatbuffer import Long, Old, Reader, Value, prefix
-from edge.modelfile.graft import OUTPUT, check_dimension
 from edge.modelfile.graft_metadata import METADATA, metadata
+from edge.modelfile.graft_rules import OUTPUT, check_dimension
 
 LABELS_FILE = "labels.txt"
 """Name of the list of labels, one per line, in the zip behind the model."""

@@ -157,6 +157,11 @@ def is_system(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
 
 
+def saved(folder: Path) -> list[Path]:
+    """List the frames that `watch` saved in a folder, oldest first."""
+    return sorted(path for path in folder.glob("uncertain-*") if path.is_file())
+
+
 def _kind(path: Path) -> Kind:
     with path.open("rb") as file:
         return kind(file.read(HEAD))

@@ -16,7 +16,7 @@ from edge.home.store import Example
 from edge.labels import clean
 from edge.learner import Learner
 from edge.picture import preprocess
-from edge.watch.unsure import saved
+from edge.picture.find import saved
 
 KEYS = "1234567890abcefghijklmoprtvwxyz"  # for labels; d, n, q, s and u are commands
 LABELLED = "labelled"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from edge.errors import SourceError
 from edge.files import replacing
+from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.picture.region import Region
 from edge.picture.same import Alike
@@ -90,11 +91,6 @@ class Uncertain:
                 break
             path.unlink(missing_ok=True)
             used -= length
-
-
-def saved(folder: Path) -> list[Path]:
-    """List the saved frames in a folder, oldest first."""
-    return sorted(path for path in folder.glob("uncertain-*") if path.is_file())
 
 
 def _file(frame: Frame) -> tuple[bytes, str]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from export.adapt.processes import Spread
 from export.adapt.strategies import last_stage
+from export.compare.material import BATCH, Material, fast_inference
 from export.network.embedder import Seen
 from export.photos.augment import Augment
-from export.photos.material import BATCH, Material, fast_inference
 
 if TYPE_CHECKING:
     import torch

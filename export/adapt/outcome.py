@@ -1,7 +1,7 @@
 """What each strategy came to, and which one is kept.
 
 One that is dearer must name more of the held-out photos rightly than luck would once in a hundred times
-(`export.photos.material.clearly_better`), and be surer of the truth. One that trains nothing is judged by the photos
+(`export.compare.material.clearly_better`), and be surer of the truth. One that trains nothing is judged by the photos
 that are not held out, each named with itself and its group left out: they are more, so smaller gains can be told from
 luck, and what is held out stays untouched. It must be surer of their labels by three standard errors (`clearly_surer`).
 """
@@ -9,10 +9,17 @@ luck, and what is held out stays untouched. It must be surer of their labels by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.metrics.evaluate import Evaluation
 from export.adapt.strategies import Strategy
 from export.adapt.train import Point
-from export.photos.material import Measured, clearly_better, clearly_surer
+from export.bundle.adapted import Adaptation
+from export.compare.baselines import Baselines
+from export.compare.material import Material, Measured, clearly_better, clearly_surer
 
 CHANCE = 0.01  # of keeping what is no better: three strategies have a dozen measurements each to try their luck
 
@@ -36,6 +43,36 @@ class Outcome:
     bytes: int
     curve: tuple[Point, ...]
     note: str
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What was adapted: for the terminal and the report.
+
+    Args:
+        adaptation: What adapted.json says.
+        folder: Where it lies.
+        material, held: The photos, and bool (N,) those held out.
+        outcomes: Of every strategy, the cheap first.
+        kept: The strategy kept, and
+        why: the reason, in words.
+        final: The kept one, measured as the device runs it, and
+        evaluation: what there is to say about that.
+        baselines: What knowing nothing is worth.
+        seconds: All of it took, this run.
+    """
+
+    adaptation: Adaptation
+    folder: Path
+    material: Material
+    held: NDArray[np.bool_]
+    outcomes: tuple[Outcome, ...]
+    kept: str
+    why: str
+    final: Measured
+    evaluation: Evaluation
+    baselines: Baselines
+    seconds: float
 
 
 def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:

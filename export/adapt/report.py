@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge.cli.terminal import percent
 from edge.metrics.evaluate import wilson, worst
-from export.adapt.outcome import Outcome
-from export.adapt.run import Adapted
+from edge.text import percent
+from export.adapt.outcome import Adapted, Outcome
 from export.compare import plots
 
 WORST = 12  # photos shown

@@ -24,30 +24,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edge
-from edge.cli.terminal import percent
 from edge.errors import BundleError, DatasetError
 from edge.files import replacing
-from edge.metrics.evaluate import Evaluation, evaluate
+from edge.metrics.evaluate import evaluate
+from edge.text import percent
 from export.adapt import strategies
-from export.adapt.outcome import Outcome, beats, choose
+from export.adapt.outcome import Adapted, Outcome, beats, choose
 from export.adapt.processes import Spread
 from export.adapt.resume import Unfinished, check_output
 from export.adapt.strategies import STRATEGIES, Strategy
 from export.adapt.train import Task, Trained, train
 from export.bundle import adapted
 from export.bundle.adapted import Adaptation
-from export.bundle.build import Watcher, fingerprint, short_side
+from export.bundle.build import Watcher
 from export.compare.baselines import Baselines, measure_baselines
+from export.compare.material import (
+    BATCH,
+    ENOUGH,
+    Material,
+    Measured,
+    embed_rows,
+    fast_inference,
+    measure,
+    read_material,
+)
 from export.convert.frozen import embed_pixels, freeze
 from export.network import backbones
 from export.network.backbones import Loaded
 from export.network.embedder import blocks, embedder, state
+from export.network.form import fingerprint, short_side
 from export.network.taps import every_third, settle
 from export.photos.augment import Augment
 from export.photos.bursts import Bursts, find_bursts
 from export.photos.cut_off import cut_off, warning
 from export.photos.folders import find_photos
-from export.photos.material import BATCH, ENOUGH, Material, Measured, embed_rows, fast_inference, measure, read_material
 from export.photos.split import split_groups
 
 if TYPE_CHECKING:
@@ -92,36 +102,6 @@ class Plan:
     flip: bool = True
     fit: str = "crop"
     progress: bool = False
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """What was adapted: for the terminal and the report.
-
-    Args:
-        adaptation: What adapted.json says.
-        folder: Where it lies.
-        material, held: The photos, and bool (N,) those held out.
-        outcomes: Of every strategy, the cheap first.
-        kept: The strategy kept, and
-        why: the reason, in words.
-        final: The kept one, measured as the device runs it, and
-        evaluation: what there is to say about that.
-        baselines: What knowing nothing is worth.
-        seconds: All of it took, this run.
-    """
-
-    adaptation: Adaptation
-    folder: Path
-    material: Material
-    held: NDArray[np.bool_]
-    outcomes: tuple[Outcome, ...]
-    kept: str
-    why: str
-    final: Measured
-    evaluation: Evaluation
-    baselines: Baselines
-    seconds: float
 
 
 @dataclass

@@ -37,9 +37,9 @@ from export.adapt import checkpoint
 from export.adapt.feed import Maps, Pixels
 from export.adapt.processes import Spread
 from export.adapt.strategies import Strategy, last_stage, unfreeze
+from export.compare.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 from export.network.embedder import Seen
 from export.photos.augment import Augment
-from export.photos.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 
 if TYPE_CHECKING:
     import torch

@@ -122,8 +122,8 @@ def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
     """Write the embedded backbone and its background from PHOTOS, `images` and maybe `labels` in an npz file."""
     import torch
 
-    from export.bundle.build import fingerprint
-    from export.pretrain.distil import save_weights
+    from export.network.form import fingerprint
+    from export.network.state_dict import save_weights
 
     try:
         with np.load(photos, allow_pickle=False) as file:
@@ -165,7 +165,7 @@ def _cut(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     from edge.picture.preprocess import square
-    from export.bundle.build import short_side
+    from export.network.form import short_side
 
     return square(Image.fromarray(image), size, short_side(size))
 

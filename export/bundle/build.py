@@ -25,13 +25,13 @@ from edge.answers import Files, Unmeasured
 from edge.bundle import archive
 from edge.bundle.archive import Bundle, FactoryDomain, FactoryExamples, Golden
 from edge.bundle.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
-from edge.cli.terminal import plural
 from edge.errors import BundleError, DatasetError
 from edge.head import fit
 from edge.metrics.evaluate import Evaluation, evaluate
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from edge.network.photos import embed
 from edge.picture.count import line
+from edge.text import plural
 from edge.unknown.domain import Look
 from export.bundle import adapted
 from export.bundle.adapted import Adaptation
@@ -41,7 +41,7 @@ from export.convert.parity import embed_with_torch, golden_images, prove_everywh
 from export.convert.quantize import quantize
 from export.convert.to_onnx import to_onnx
 from export.convert.to_tflite import to_tflite
-from export.network import backbones
+from export.network import backbones, form
 from export.network.embedder import check_answers
 from export.photos.bursts import Bursts, find_bursts
 from export.photos.cut_off import CutOff, cut_off, warning
@@ -52,7 +52,7 @@ from export.photos.split import group_photos, in_groups, lone_labels, split_grou
 from export.written import check_bundle
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 CALIBRATION = 64  # photos: half of them calibrate, half measure
 
@@ -256,8 +256,8 @@ def _network(work: _Work) -> _Network:
         check_answers(loaded.embedder, images, loaded.origin)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
     info = BackboneInfo(
-        row.name, fingerprint(loaded.embedder, row.size, plan.fit), loaded.origin, loaded.licence,
-        row.size, short_side(row.size), row.embedding, plan.fit,
+        row.name, form.fingerprint(loaded.embedder, row.size, plan.fit), loaded.origin, loaded.licence,
+        row.size, form.short_side(row.size), row.embedding, plan.fit,
     )  # fmt: skip
     watch.said(f"backbone {row.name}: {row.embedding} features from {row.size} × {row.size} pixels, {loaded.origin}")
     calibration = _calibration(work, info) if "int8" in plan.precisions else images[:0]
@@ -277,7 +277,7 @@ def _network(work: _Work) -> _Network:
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
     if running is None:
         raise BundleError("no runtime was asked for; give --runtime onnx or --runtime tflite")
-    usual = fingerprint(loaded.embedder, row.size)
+    usual = form.fingerprint(loaded.embedder, row.size)
     return _Network(info, files, tuple(models), golden, running, cropping=usual)
 
 
@@ -287,8 +287,8 @@ def _own_network(work: _Work, own: OwnModel) -> _Network:
     images = golden_images(size, seed=work.plan.seed)
     golden = Golden(images, own.opened.embed(images))
     info = BackboneInfo(
-        own.name, hashlib.sha256(f"{own.sha256} {_cut(size, work.plan.fit)}".encode()).hexdigest(),
-        f"file {own.name}", "as that file's", size, short_side(size), own.opened.dimension, work.plan.fit,
+        own.name, hashlib.sha256(f"{own.sha256} {form.cut(size, work.plan.fit)}".encode()).hexdigest(),
+        f"file {own.name}", "as that file's", size, form.short_side(size), own.opened.dimension, work.plan.fit,
     )  # fmt: skip
     work.watcher.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")
     files: dict[str, bytes] = {}
@@ -318,30 +318,6 @@ def _add(
     figure = f"off by {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
     on = " and ".join(proof.runtime for proof in proofs)
     work.watcher.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
-
-
-def short_side(size: int) -> int:
-    """Pixels that a photo's short side is resized to before the centre square of `size` is cut: 8/7 of it.
-
-    Example:
-        >>> short_side(224)
-        256
-    """
-    return round(size * 8 / 7)
-
-
-def fingerprint(embedder: nn.Module, size: int, fit: str = "crop") -> str:
-    """SHA-256 over everything an embedding depends on: weights, normalisation, input size, cut and fit."""
-    digest = hashlib.sha256(f"{size} {_cut(size, fit)}".encode())
-    for key, tensor in sorted(embedder.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-    return digest.hexdigest()
-
-
-def _cut(size: int, fit: str) -> str:
-    """What a fingerprint says of how pictures are cut; bundles of version 0.1.0 know no fit but `crop`."""
-    return f"{short_side(size)}" if fit == "crop" else f"{short_side(size)} {fit}"
 
 
 # --- the photos ------------------------------------------------------------------------------------------------------

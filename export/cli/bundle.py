@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.bundle.manifest import FITS
-from edge.cli.terminal import PARTLY, confusion_table, percent, plural, say, say_json
+from edge.cli.terminal import PARTLY, confusion_table, say, say_json
 from edge.errors import DatasetError
 from edge.picture.count import line, partly
+from edge.text import percent, plural
 from export.cli import app
 from export.cli.watchers import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT

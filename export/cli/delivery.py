@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from edge.cli.terminal import complain, plural, say, say_json
+from edge.cli.terminal import complain, say, say_json
+from edge.text import plural
 from export.cli import app
 
 _PATH = click.Path(path_type=Path)

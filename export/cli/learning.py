@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 
 from edge.bundle.manifest import FITS
-from edge.cli.terminal import PARTLY, Progress, complain, percent, plural, say, say_json, table
+from edge.cli.terminal import PARTLY, Progress, complain, say, say_json, table
 from edge.errors import BundleError
 from edge.picture.count import line, partly, together
+from edge.text import percent, plural
 from export.cli import app
 from export.cli.watchers import Silent, Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
@@ -341,7 +342,8 @@ def pretrain(
     """
     from edge.answers import to_json
     from export.adapt.processes import spread
-    from export.pretrain.distil import Recipe, Report, Teacher, save_weights
+    from export.network.state_dict import save_weights
+    from export.pretrain.distil import Recipe, Report, Teacher
     from export.pretrain.distil import pretrain as train
     from export.pretrain.views import Pictures
     from export.written import check_log, check_weights

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.head import fit
+from export.compare.material import Material, embed_rows, fast_inference
 from export.network import backbones
 from export.photos.folders import pick_calibration
-from export.photos.material import Material, embed_rows, fast_inference
 from export.photos.split import in_groups, lone_labels
 
 PHOTOS = 400  # at most so many are asked

@@ -2,7 +2,7 @@
 
 Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is named
 with itself left out. Beside that stand the time for one picture on one core here, and the file's size. The candidate to
-take is the fastest of those that are not clearly worse than the best (`export.photos.material.clearly_better`).
+take is the fastest of those that are not clearly worse than the best (`export.compare.material.clearly_better`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from edge.errors import BundleError, DatasetError
 from edge.files import replacing
 from edge.metrics.evaluate import wilson
 from edge.picture.count import Left
-from export.bundle.build import Watcher, short_side
+from export.bundle.build import Watcher
 from export.compare.baselines import Baselines, loo_right, measure_baselines
+from export.compare.material import ENOUGH, Material, clearly_better, read_material
 from export.convert.frozen import embed_pixels, freeze, latency
 from export.network import backbones
+from export.network.form import short_side
 from export.photos.bursts import Bursts, find_bursts
 from export.photos.cut_off import cut_off, warning
 from export.photos.folders import Photos, Skipped, find_photos, pick_calibration
-from export.photos.material import ENOUGH, Material, clearly_better, read_material
 from export.photos.split import lone_labels
 from export.written import DRAWING
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from edge.errors import BundleError
 from edge.head.linear import softmax
 from edge.modelfile.culprit import culprit
-from edge.modelfile.graft import SMALLEST_NORM, graft
+from edge.modelfile.graft import graft
+from edge.modelfile.graft_rules import SMALLEST_NORM
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from export.convert.parity import golden_images
 from export.network.file_kind import foreign, is_safetensors, torch_zip

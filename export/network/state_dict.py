@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import BundleError
+from edge.files import replacing
+from export.network.embedder import JOINING
 from export.network.file_kind import foreign, is_safetensors, torch_zip
 from export.network.quiet import quiet
 
@@ -172,3 +174,20 @@ def _torch(path: Path) -> Any:
             ) from error
         what = "is cut short or damaged" if torch_zip(path) else "is not a file of weights, or is damaged"
         raise BundleError(f"{path} {what}; name {_WANTED}, or {_AGAIN}") from error
+
+
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write weights as safetensors: half precision, but in single what half might not hold: statistics and scales.
+
+    Raises:
+        OSError: The disk refuses; an older file is as it was.
+    """
+    from safetensors.torch import save  # save_file's errors are none of the system's
+
+    def packed(key: str, value: torch.Tensor) -> torch.Tensor:
+        single = "running" in key or (key in JOINING and value.ndim == 1)
+        half = value.is_floating_point() and not single
+        return (value.half() if half else value).contiguous()
+
+    with replacing(path) as partial:
+        partial.write_bytes(save({key: packed(key, value) for key, value in weights.items()}))

@@ -35,11 +35,10 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 from edge.errors import BundleError
-from edge.files import replacing
 from export.adapt import checkpoint
 from export.adapt.processes import Spread
 from export.network import backbones
-from export.network.embedder import JOINING, dimension, embedder
+from export.network.embedder import dimension, embedder
 from export.network.state_dict import read_state_dict
 from export.pretrain.views import Batch, Pictures, draw
 
@@ -130,23 +129,6 @@ def pretrain(
         losses.clear()
     spread.barrier()
     return {key: value.detach().cpu().clone() for key, value in run.averaged.state_dict().items()}
-
-
-def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write weights as safetensors: half precision, but in single what half might not hold: statistics and scales.
-
-    Raises:
-        OSError: The disk refuses; an older file is as it was.
-    """
-    from safetensors.torch import save  # save_file's errors are none of the system's
-
-    def packed(key: str, value: torch.Tensor) -> torch.Tensor:
-        single = "running" in key or (key in JOINING and value.ndim == 1)
-        half = value.is_floating_point() and not single
-        return (value.half() if half else value).contiguous()
-
-    with replacing(path) as partial:
-        partial.write_bytes(save({key: packed(key, value) for key, value in weights.items()}))
 
 
 class Teacher:

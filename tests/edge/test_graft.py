@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.errors import BundleError, LabelError
-from edge.modelfile.graft import OUTPUT, SMALLEST_NORM, graft
+from edge.modelfile.graft import graft
+from edge.modelfile.graft_rules import OUTPUT, SMALLEST_NORM
 
 DATA = Path(__file__).parent / "data"
 FEATURES = 8

@@ -26,13 +26,14 @@ from edge.camera.folder import Folder, Journal, Notice
 from edge.errors import LabelError, SourceError
 from edge.learner import Learner
 from edge.learning.init import adopt
+from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.picture.region import Region
 from edge.picture.same import Alike
 from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Seen, Sight, watch
 from edge.watch.smooth import Rule, Smoother
-from edge.watch.unsure import Uncertain, saved
+from edge.watch.unsure import Uncertain
 
 from .cameras import filming, jpeg, write_film
 from .conftest import PATIENCE, picture, write_bundle, write_pictures

@@ -13,12 +13,13 @@ import pytest
 from edge.answers import Skipped
 from edge.camera.folder import Folder, Journal
 from edge.learner import Learner
+from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Sight
 from edge.watch.service import Listeners, Watched, keep_watching
 from edge.watch.smooth import Rule
-from edge.watch.unsure import Uncertain, saved
+from edge.watch.unsure import Uncertain
 
 from .cameras import filming, jpeg
 from .conftest import picture

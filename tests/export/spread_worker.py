@@ -12,10 +12,10 @@ import torch
 from export.adapt import strategies
 from export.adapt.processes import spread
 from export.adapt.train import Task, train
+from export.compare.material import embed_rows, measure, read_material
 from export.network.embedder import embedder
 from export.photos.augment import Augment
 from export.photos.folders import find_photos
-from export.photos.material import embed_rows, measure, read_material
 from export.photos.split import group_photos, split_groups
 from tests.export.adapting import RATE, SIZE, tiny_trunk
 

@@ -15,13 +15,13 @@ import pytest
 
 from edge.errors import BundleError, DatasetError
 from edge.learning.init import adopt
-from export.adapt.outcome import Outcome, choose
+from export.adapt.outcome import Adapted, Outcome, choose
 from export.adapt.processes import Spread
-from export.adapt.run import Adapted, Plan, adapt
+from export.adapt.run import Plan, adapt
 from export.adapt.strategies import STRATEGIES
 from export.bundle import adapted, build
 from export.bundle.build import Built
-from export.photos.material import Measured
+from export.compare.material import Measured
 from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
 from tests.export.conftest import Listener
 
@@ -260,8 +260,8 @@ def test_taps_are_judged_by_the_photos_that_are_not_held_out(gain: float, kept: 
 
 def test_photos_of_a_group_are_left_out_together(tmp_path: Path) -> None:
     """Each photo twice under another name: left out alone, its twin would give it away."""
+    from export.compare.material import measure, read_material
     from export.photos.folders import find_photos
-    from export.photos.material import measure, read_material
 
     photos = striped_photos(tmp_path / "photos", 12)
     for path in sorted(photos.glob("*/*.png")):
@@ -378,10 +378,10 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     from export.adapt.feed import Maps, Pixels
     from export.adapt.strategies import last_stage
     from export.adapt.train import _rest
+    from export.compare.material import read_material
     from export.network.embedder import embedder
     from export.photos.augment import Augment
     from export.photos.folders import find_photos
-    from export.photos.material import read_material
 
     material = read_material(find_photos(striped_photos(tmp_path / "photos", 4)), 32, lambda *_: None)
     torch.manual_seed(0)

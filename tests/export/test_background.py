@@ -24,7 +24,7 @@ INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
 
 
 def test_the_background_that_ships_is_of_the_weights_that_ship(embedded: Loaded) -> None:
-    from export.bundle.build import fingerprint
+    from export.network.form import fingerprint
 
     found = shipped(fingerprint(embedded.embedder, embedded.backbone.size))
     assert found is not None, "new weights need a new background: python -m export.bundle.background"

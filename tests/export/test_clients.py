@@ -20,7 +20,8 @@ from onnx import TensorProto, defs, helper
 from PIL import Image
 
 from edge.learning.classifier_file import as_list
-from edge.modelfile.graft import OUTPUT, graft
+from edge.modelfile.graft import graft
+from edge.modelfile.graft_rules import OUTPUT
 from edge.network.backbone import find_runtime, open_backbone
 from export.bundle.build import Built
 from export.convert import quantize

@@ -12,8 +12,8 @@ import pytest
 from edge.errors import BundleError
 from export.compare import rank as module
 from export.compare.baselines import Baselines, loo_right, tiny_pixels
+from export.compare.material import clearly_better
 from export.compare.rank import Candidate, advise, compare, plot
-from export.photos.material import clearly_better
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 
 

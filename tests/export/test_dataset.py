@@ -15,8 +15,8 @@ from PIL import Image
 
 from edge.errors import DatasetError
 from export.cli import app
+from export.compare.material import read_material
 from export.photos.folders import find_photos, hold_out, pick_calibration, read_pixels
-from export.photos.material import read_material
 from tests.edge.conftest import DATA
 from tests.edge.kinds import WRITERS, Writer, write
 

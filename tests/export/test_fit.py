@@ -17,11 +17,11 @@ from edge.bundle.manifest import FITS, BackboneInfo
 from edge.network import photos
 from export.bundle import adapted
 from export.bundle.adapted import Adaptation
-from export.bundle.build import fingerprint, short_side
 from export.cli import main
+from export.compare.material import read_material
+from export.network.form import fingerprint, short_side
 from export.photos.cut_off import CutOff, cut_off, warning
 from export.photos.folders import read_pixels
-from export.photos.material import read_material
 
 SIZE = 32
 

@@ -11,8 +11,8 @@ import torch
 from edge.unknown.gate import Background
 from export.network import backbones
 from export.network.embedder import dimension, embedder, state
+from export.network.state_dict import save_weights
 from export.network.taps import SHARE, every_third, settle, whiten
-from export.pretrain.distil import save_weights
 from tests.export.adapting import tiny_trunk
 
 PARTS = (8, 8, 16)  # of the tiny network's embedding with one tap

@@ -25,7 +25,7 @@ from edge.head.linear import Head
 from edge.head.tune import calibrate
 from edge.metrics.binomial import tail
 from edge.picture import preprocess
-from export.bundle.build import short_side
+from export.network.form import short_side
 from export.photos.folders import Photos, Skipped
 from export.photos.sorted_out import check_labels, counted, sort_out
 from export.photos.split import group_photos

@@ -122,6 +122,17 @@ CASES = (
     Case("nothing", "edge review {empty}"),
     Case("refused", "edge review {unsure}"),
     Case("refused", "edge review {missing}"),
+    # the page
+    Case("refused", "edge serve {missing}"),
+    Case("refused", "edge serve --listen 0.0.0.0"),
+    Case("refused", "edge serve --listen everywhere"),
+    Case("refused", "edge serve --tls-cert {text}"),
+    Case("refused", "edge serve --tls-cert {text} --tls-key {text}"),
+    Case("refused", "edge serve", before=("new home",)),
+    Case("done", "edge password {text}"),
+    Case("refused", "edge password"),
+    Case("refused", "edge password {missing}"),
+    Case("refused", "edge password {text}", before=("new home",)),
     # edge-export
     Case("done", "edge-export backbones"),
     Case("done", "edge-export sample {new}"),
@@ -161,6 +172,9 @@ IMPOSSIBLE = {
     ("edge watch", "nothing"): "it runs until it is stopped: tests/edge/test_watch.py",
     ("edge watch", "partly"): "a folder is watched until it is stopped: tests/edge/test_watch.py",
     ("edge capture", "partly"): "a camera must have faults: tests/edge/test_capture.py",
+    ("edge serve", "done"): "it runs until it is stopped: tests/edge/serve",
+    ("edge serve", "nothing"): "it runs until it is stopped",
+    ("edge serve", "partly"): "it runs until it is stopped",
     ("edge rename", "nothing"): "a name that is there already is refused",
     ("edge capture", "nothing"): "no new frame is 'partly'",
     ("edge doctor", "nothing"): "it always looks",
@@ -185,11 +199,12 @@ WHOLE = {
         "backup",
         "restore",
         "retrain",
+        "password",
     ],
     "edge-export": ["backbones", "sample", "check", "sign", "deploy"],
 }
 ALWAYS_BUSY = {
-    "edge": ["status", "history", "rollback", "forget", "export", "verify", "backup", "restore"],
+    "edge": ["status", "history", "rollback", "forget", "export", "verify", "backup", "restore", "password"],
     "edge-export": ["backbones", "sample", "check", "sign", "deploy", "build", "compare", "adapt", "pretrain"],
 }
 IMPOSSIBLE |= {(f"{p} {c}", "partly"): "it is done whole or not at all" for p, cs in WHOLE.items() for c in cs}

@@ -25,6 +25,7 @@ MODULES = {  # the commands that other modules define
     **dict.fromkeys(("watch", "capture", "review"), "edge.cli.camera"),
     **dict.fromkeys(("examples", "forget", "relabel", "rename"), "edge.cli.manage"),
     **dict.fromkeys(("backup", "restore", "verify"), "edge.cli.care"),
+    **dict.fromkeys(("serve", "password"), "edge.cli.serve"),
 }
 LISTED = 10  # files of which it is said one by one why they were not used
 

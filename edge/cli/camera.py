@@ -3,154 +3,55 @@
 import os
 import select
 import shlex
-import signal
-import socket
 import sys
-import threading
 from contextlib import ExitStack
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import PARTLY, Progress, complain, say, say_json
+from edge.cli.terminal import PARTLY, Progress, complain
+from edge.cli.watching import REGION, SELF_SIGNED, stopped_by_signals, tell, watching
 from edge.text import plural
-from edge.watch.stop import Stop
 
 if TYPE_CHECKING:
-    from edge.learner import Learner
     from edge.watch.loop import Sight
     from edge.watch.review import Review, Reviewed
 
 _PATH = click.Path(path_type=Path)
-_REGION = click.option(
-    "--region",
-    metavar="L,T,W,H",
-    help="Use only this part of each picture from now on: left, top, width and height as fractions of the picture, or "
-    "'whole'.",
-)
-
-_SELF_SIGNED = click.option(
-    "--allow-self-signed", "self_signed", is_flag=True, help="Accept a self-signed certificate from an https camera."
-)
 
 
 @click.command()
 @click.argument("source", envvar="EDGE_SOURCE")
-@_REGION
-@_SELF_SIGNED
-@click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
-@click.option(
-    "--smooth",
-    metavar="N/M",
-    help="Report a label once N of the last M frames agree.  [default: 3/5; 1/1 for a folder or video file]",
-)
-@click.option(
-    "--on",
-    "hooks",
-    nargs=2,
-    multiple=True,
-    metavar="LABEL COMMAND",
-    help="Run COMMAND each time the answer changes to LABEL. Can be repeated.",
-)
-@click.option(
-    "--cool-down",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="Minimum time between two starts of the same --on command.  [default: 5; 0 for a folder or video file]",
-)
-@click.option(
-    "--save-uncertain", type=_PATH, metavar="DIR", help="Save uncertain frames in this folder, for edge review."
-)
-@click.option(
-    "--below",
-    type=click.FloatRange(0, 1),
-    default=0.7,
-    show_default=True,
-    help="Save frames whose probability is below this.",
-)
-@click.option(
-    "--budget",
-    type=click.FloatRange(0.1),
-    default=100.0,
-    show_default=True,
-    help="Space for saved frames, in MB; the oldest are deleted first.",
-)
-@click.option(
-    "--mqtt", envvar="EDGE_MQTT", metavar="URL", help="Publish to this MQTT broker: mqtt://user:password@host/NAME."
-)
+@watching
 @app.shared
-def watch(
-    source: str,
-    region: str | None,
-    self_signed: bool,
-    every: float,
-    smooth: str | None,
-    hooks: tuple[tuple[str, str], ...],
-    cool_down: float | None,
-    save_uncertain: Path | None,
-    below: float,
-    budget: float,
-    mqtt: str | None,
-) -> int:
+def watch(source: str, **options: Any) -> int:
     """Classify the frames of SOURCE continuously, until stopped.
 
     SOURCE is picamera, a device such as /dev/video0, an http://… or rtsp://… address, a video file, or a folder in
     which new pictures appear. For a camera, a line is printed whenever the answer changes; with --json, for every
     frame.
     """
-    from edge.camera.folder import Journal
-    from edge.camera.source import open_source
-    from edge.labels import RESERVED
-    from edge.watch.hooks import Hook
-    from edge.watch.mqtt import Mqtt, identity
-    from edge.watch.service import Listeners, hooks_of, keep_watching
-    from edge.watch.smooth import Rule
+    from edge.watch.service import Asked, Listeners, keep_watching, prepare
     from edge.watch.systemd import Notifier
-    from edge.watch.unsure import Uncertain
 
-    stop = _stopped_by_signals()
+    stop = stopped_by_signals()
     learner = app.learner()
     notifier = Notifier(os.environ)
-    parsed = [Hook.parse(*hook) for hook in hooks]
-    rule = Rule.parse(smooth) if smooth else None
-    labels = learner.serving().head.labels
-    for label in {hook.label for hook in parsed} - {*labels, RESERVED}:
-        complain(f"careful: --on {label}: no such label yet; there are {', '.join(labels)}")
-    _put_region(learner, region)
+    asked = Asked(source=source, **options)
     with ExitStack() as closing:
-        journals: list[Journal] = []
+        live, as_json = True, app.as_json()
 
-        def journal(folder: Path) -> Journal:
-            if save_uncertain is not None and save_uncertain.absolute().is_relative_to(folder.absolute()):
-                raise click.UsageError(f"--save-uncertain {save_uncertain} lies in {folder}, which is watched")
-            journals.append(Journal(learner.home, folder))
-            closing.callback(journals[0].close)
-            return journals[0]
+        def told(sight: "Sight") -> None:
+            tell(sight, live, stop, as_json)
 
-        opened = open_source(source, journal, self_signed)
-        listeners = Listeners(partial(_tell, live=opened.live, stop=stop), complain, notifier.alive)
-        if save_uncertain is not None:
-            listeners.keep = Uncertain(save_uncertain, round(1e6 * budget), below, learner.region, learner.info.fit)
-            learner.put_uncertain(save_uncertain)
-        if parsed:
-            pause = cool_down if cool_down is not None else (5.0 if opened.live else 0.0)
-            listeners.hooks = hooks_of(learner, parsed, pause, source)
-        if mqtt:
-            host, who = socket.gethostname(), identity(learner.home, source)
-            listeners.broker = Mqtt(
-                mqtt, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home,
-                labels=labels, present=not opened.live,
-            )  # fmt: skip
+        ready = prepare(learner, asked, Listeners(told, complain, notifier.alive), closing)
+        live = ready.source.live
         learner.backbone()  # before saying that we are ready
         notifier.tell("READY=1")
-        complain(f"watching {opened.name}; end with Ctrl-C")
-        watched = keep_watching(
-            learner, opened, rule or Rule(*((3, 5) if opened.live else (1, 1))), every, stop, listeners, *journals[:1]
-        )
+        complain(f"watching {ready.source.name}; end with Ctrl-C")
+        watched = keep_watching(learner, ready.source, ready.rule, asked.every, stop, ready.listeners, *ready.journals)
         notifier.tell("STOPPING=1")
     unread = f", {watched.skipped:,} could not be read" if watched.skipped else ""
     complain(f"stopped; {plural(watched.answered, 'frame')} answered{unread}")
@@ -160,8 +61,8 @@ def watch(
 @click.command()
 @click.argument("label")
 @click.argument("source", envvar="EDGE_SOURCE")
-@_REGION
-@_SELF_SIGNED
+@REGION
+@SELF_SIGNED
 @click.option(
     "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of examples to collect."
 )
@@ -189,6 +90,7 @@ def capture(
     from edge.camera.source import open_source
     from edge.labels import clean
     from edge.watch.capture import capture as capturing
+    from edge.watch.service import put_region
 
     if Path(source).is_dir():
         raise click.UsageError(f"{source} is a folder of pictures; teach them: edge teach {label} {source}")
@@ -196,9 +98,10 @@ def capture(
     label = clean(label)
     session = session or f"{label} {learner.now()}"
     opened = open_source(source, _no_journal, self_signed)
-    _put_region(learner, region)
+    for line in put_region(learner, region):
+        complain(line)
     learner.backbone()
-    stop = _stopped_by_signals()
+    stop = stopped_by_signals()
     progress = Progress("capturing")
     result = capturing(learner, label, opened, session, count, seconds, every, stop, progress, complain)
     bursts = len({example.session for example in learner.store.examples("labels.name = ?", label)})
@@ -351,64 +254,6 @@ def _reviewed(result: "Reviewed") -> list[str]:
     if result.known:
         lines.append(f"{plural(result.known, 'frame')} of them had that label already")
     return [*lines, *(wording.retrained(result.retrained) if result.retrained else [])]
-
-
-def _put_region(learner: "Learner", text: str | None) -> None:
-    if text is None:
-        return
-    from edge.picture.region import WHOLE, Region
-
-    others = learner.put_region(None if text == WHOLE else Region.parse(text))
-    if others:
-        complain(
-            f"careful: {plural(others, 'example')} taught before on another part of the picture; teach again, "
-            "or forget them"
-        )
-
-
-def _tell(sight: "Sight", live: bool, stop: threading.Event) -> None:
-    """Print an answer: every one for programs; for people, each picture of a folder or film, or a camera's changes."""
-    from edge.answers import to_json
-    from edge.watch.service import Stopped
-
-    seen = sight.seen
-    if not (app.as_json() or seen.changed or not live):
-        return
-    while not _writable(1.0):  # a pipe that nobody reads from must not keep us from stopping
-        if stop.is_set():
-            raise Stopped
-    if app.as_json():
-        say_json(to_json(seen))
-    else:
-        when = f"{datetime.fromisoformat(seen.time).astimezone():%Y-%m-%d %H:%M:%S}"
-        name = "unknown" if seen.label is None else f"{seen.label} {100 * seen.probability:.0f} %"
-        say(f"{when if live else seen.image}: {name}")
-    sys.stdout.flush()
-
-
-def _writable(seconds: float) -> bool:
-    """Whether stdout takes a line within so many seconds."""
-    try:
-        return bool(select.select([], [sys.stdout.fileno()], [], seconds)[1])
-    except (OSError, ValueError):  # it has no number, as in tests
-        return True
-
-
-def _stopped_by_signals() -> threading.Event:
-    """Return what SIGTERM and Ctrl-C set: the frame in work is finished, and nothing is cut in the middle.
-
-    A second Ctrl-C cuts all the same. A second SIGTERM does not: timeout(1), for one, always sends two.
-    """
-    stop = Stop()
-
-    def end(number: int, _: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    return stop
 
 
 def _no_journal(_: Path) -> Any:

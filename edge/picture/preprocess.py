@@ -18,7 +18,8 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -129,15 +130,54 @@ def decode(
     >>> decode(file.getvalue(), "grey.png", size=224, short_side=256)[0, 0]
     array([200, 200, 200], dtype=uint8)
     """
+    with _opened(data, name) as image:
+        if region is None:
+            return square(image.upright(short_side), size, short_side, fit)
+        side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
+        upright = image.upright(side)
+        return square(upright.crop(region.box(*upright.size)), size, short_side, fit)
+
+
+def preview(data: bytes, name: str, side: int, quality: int = 80) -> bytes:
+    """Return a whole picture, upright, as a small JPEG for people to look at.
+
+    Args:
+        data: of any file that `decode` reads.
+        name: for the error's text.
+        side: its longer side is at most this, in pixels.
+        quality: of the JPEG, 1 to 95.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    with _opened(data, name) as image:
+        upright = image.upright(side)
+        upright.thumbnail((side, side), Image.Resampling.BILINEAR)
+        file = io.BytesIO()
+        upright.save(file, "JPEG", quality=quality)
+        return file.getvalue()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture whose header was read."""
+
+    image: Image.Image
+    bare: Bare
+    name: str
+
+    def upright(self, short_side: int) -> Image.Image:
+        return _upright(self.image, self.bare, self.name, short_side)
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[_Opened]:
+    """Open a picture, and turn all that may go wrong inside into an `ImageError` that names it."""
     what = kind(data[:HEAD])
     try:
         bare = metadata.bare(data, what.format)
         with _decoding, _open(bare, what) as image:
-            if region is None:
-                return square(_upright(image, bare, name, short_side), size, short_side, fit)
-            side = math.ceil(short_side / min(region.width, region.height))  # which may lie on its side as yet
-            upright = _upright(image, bare, name, side)
-            return square(upright.crop(region.box(*upright.size)), size, short_side, fit)
+            yield _Opened(image, bare, name)
     except ImageError:
         raise
     except _NotHere as error:

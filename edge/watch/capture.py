@@ -67,13 +67,7 @@ def capture(
         LabelError: the name is none.
         SourceError: the source cannot be read.
     """
-    alike = Alike(learner.region, count, learner.info.fit)
-    beside = learner.beside(label)
-    taught: list[int] = []
-    unreadable: list[Skipped] = []
-    looks = Looks(learner)
-    faults: list[list[Complaint]] = []
-    frames = same = blanks = 0
+    burst = Burst(learner, label, session, count, notice)
     end = time.monotonic() + seconds
     warming = LONGEST  # seconds that a camera may take longer to its first frame, if it is there
     for event in source.frames(every, stop):
@@ -82,33 +76,78 @@ def capture(
             if notice is not None:
                 notice(event.text)
         if isinstance(event, Frame):
-            if not frames:
+            if not burst.frames:
                 end, warming = time.monotonic() + seconds, 0.0
-            frames += 1
-            try:
-                nothing, new = blank(event.data, event.name, learner.region), alike.new(event)
-            except ImageError as error:
-                unreadable.append(Skipped(event.name, str(error)))
-                continue
-            if nothing:
-                blanks += 1
-                if blanks == 1 and notice is not None:
-                    notice(BLANK)
-            elif new:
-                result = learner.teach(label, [event], session)
-                taught += result.examples
-                same += len(result.known)
-                faults.append(_complaints(learner, looks, event))
-                if faults[-1] and not any(faults[:-1]) and notice is not None:
-                    notice(f"careful: {domain.summary(faults[-1:])[0]}")
-            else:
-                same += 1
-            if progress is not None:
-                progress(len(taught), count)
-        if len(taught) >= count or time.monotonic() >= end + warming:
+            if burst.add(event) and progress is not None:
+                progress(len(burst.taught), count)
+        if len(burst.taught) >= count or time.monotonic() >= end + warming:
             break
-    lines = (*(beside if taught else ()), *domain.summary(faults, FEW))
-    return Captured(label, session, tuple(taught), frames, same, tuple(unreadable), blanks, lines)
+    return burst.result()
+
+
+class Burst:
+    """Frames of one session, taught one by one as they come.
+
+    Args:
+        learner, label, session, notice: as `capture`.
+        count: examples wanted; a frame is compared with as many earlier ones.
+
+    Raises:
+        LabelError: the name is none.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        label: str,
+        session: str,
+        count: int,
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self.label, self.session = label, session
+        self.taught: list[int] = []
+        self.frames = self.alike = self.blank = 0
+        self.faults: list[list[Complaint]] = []
+        self.unreadable: list[Skipped] = []
+        self._learner, self._notice = learner, notice
+        self._seen = Alike(learner.region, count, learner.info.fit)
+        self._beside = learner.beside(label)
+        self._looks = Looks(learner)
+
+    def add(self, frame: Frame) -> bool:
+        """Teach a frame, unless it shows nothing or is nearly the same as another; False: it cannot be read."""
+        self.frames += 1
+        try:
+            nothing, new = blank(frame.data, frame.name, self._learner.region), self._seen.new(frame)
+        except ImageError as error:
+            self.unreadable.append(Skipped(frame.name, str(error)))
+            return False
+        if nothing:
+            self.blank += 1
+            if self.blank == 1:
+                self._tell(BLANK)
+        elif new:
+            result = self._learner.teach(self.label, [frame], self.session)
+            self.taught += result.examples
+            self.alike += len(result.known)
+            self.faults.append(_complaints(self._learner, self._looks, frame))
+            if self.faults[-1] and not any(self.faults[:-1]):
+                self._tell(f"careful: {domain.summary(self.faults[-1:])[0]}")
+        else:
+            self.alike += 1
+        return True
+
+    def result(self) -> Captured:
+        """What it gave so far."""
+        lines = (*(self._beside if self.taught else ()), *domain.summary(self.faults, FEW))
+        return Captured(
+            self.label, self.session, tuple(self.taught), self.frames, self.alike, tuple(self.unreadable), self.blank,
+            lines,
+        )  # fmt: skip
+
+    def _tell(self, line: str) -> None:
+        if self._notice is not None:
+            self._notice(line)
 
 
 def _complaints(learner: Learner, looks: Looks, frame: Frame) -> list[Complaint]:

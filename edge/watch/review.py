@@ -71,10 +71,15 @@ class Review:
         """List the labels that are known, by name: keys stay the same from frame to frame."""
         return sorted({*self.learner.serving().head.labels, *self.learner.store.labels().values()})
 
-    def name(self, path: Path, label: str) -> tuple[str, ...]:
+    def name(self, path: Path, label: str, session: str | None = None) -> tuple[str, ...]:
         """Put a frame's file aside and teach it as an example of a label; returns what is to be said, a line each.
 
         A frame that was taught already gets the label. If anything fails, the file is back in its place.
+
+        Args:
+            path: one of `waiting`.
+            label: its name.
+            session: shared by frames that show nearly the same; None: that of the frame's hour.
 
         Raises:
             LabelError: the name is none.
@@ -84,15 +89,15 @@ class Review:
         label = clean(label)
         target = _move(path, self.folder / LABELLED / label / path.name)
         try:
-            naming, said = self._teach(path, target, label)
+            naming, said = self._teach(path, target, label, session)
         except BaseException:
             _move(target, path)
             raise
         self._done.append(naming)
         return said
 
-    def _teach(self, path: Path, target: Path, label: str) -> tuple[Naming, tuple[str, ...]]:
-        taught = self.learner.teach(label, [target], session=path.name[:HOUR])
+    def _teach(self, path: Path, target: Path, label: str, session: str | None) -> tuple[Naming, tuple[str, ...]]:
+        taught = self.learner.teach(label, [target], session=session or path.name[:HOUR])
         if taught.unreadable:
             raise ImageError(taught.unreadable[0].reason)
         if taught.examples:
@@ -102,6 +107,11 @@ class Review:
             return Naming(path, target, None, None), (f"it was taught as '{label}' already",)
         self.learner.relabel([str(before.id)], label)
         return Naming(path, target, None, before), (f"it was taught as '{before.label}' before and is '{label}' now",)
+
+    @property
+    def last(self) -> Naming | None:
+        """The last naming that was not taken back."""
+        return self._done[-1] if self._done else None
 
     def undo(self) -> Path | None:
         """Take the last naming back; returns its frame, or None if there is none.
@@ -114,12 +124,9 @@ class Review:
         if not self._done:
             return None
         last = self._done[-1]
-        if last.taught is not None:
-            self.learner.forget([str(last.taught)])
-        if last.relabelled is not None:
-            self.learner.relabel([str(last.relabelled.id)], last.relabelled.label)
+        back = take_back(self.learner, last)
         self._done.pop()
-        return _move(last.moved, last.path)
+        return back
 
     def result(self, deleted: int, retrained: Retrained | None) -> Reviewed:
         """What became of the frames, `deleted` of which were deleted."""
@@ -142,6 +149,19 @@ class Review:
         region, fit = self.learner.region, self.learner.info.fit
         pixels = preprocess.decode(preprocess.read(path), str(path), side, side, region, fit)
         return blocks(pixels)
+
+
+def take_back(learner: Learner, naming: Naming) -> Path:
+    """Undo one naming; returns its frame, where it was before.
+
+    Raises:
+        LabelError, NotEnough, SourceError: as `Review.undo`.
+    """
+    if naming.taught is not None:
+        learner.forget([str(naming.taught)])
+    if naming.relabelled is not None:
+        learner.relabel([str(naming.relabelled.id)], naming.relabelled.label)
+    return _move(naming.moved, naming.path)
 
 
 def _try_to_write(folder: Path) -> None:

@@ -5,18 +5,22 @@ leaves its last answer to the next one. A listener that fails is said once, unti
 from being told; only where the caller cannot print does watching end.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from edge.answers import Skipped
 from edge.camera.folder import Journal, Notice
-from edge.camera.source import Source
-from edge.errors import EdgeError
+from edge.camera.source import Source, open_source
+from edge.errors import EdgeError, SourceError
+from edge.labels import RESERVED
 from edge.learner import Learner
+from edge.picture.region import WHOLE, Region
 from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Sight, watch
 from edge.watch.mqtt import Mqtt, identity
@@ -109,6 +113,120 @@ class Listeners:
             self.say(problem)
         self._failing[what] = problem
         return result
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks of `watch` and `serve`: their options.
+
+    Args:
+        source: as the user wrote it; None: nothing is watched.
+        region: as the user wrote it; None: as before.
+        self_signed: take any certificate of an https camera.
+        every: seconds between frames.
+        smooth: "N/M", or None: by the source.
+        hooks: pairs of a label and a command.
+        cool_down: seconds before the same command is started again; None: by the source.
+        save_uncertain: folder for frames of unsure answers; None: they are not kept.
+        below: an answer less probable than this is unsure.
+        budget: MB of frames to keep.
+        mqtt: the broker's address, or None.
+    """
+
+    source: str | None
+    region: str | None
+    self_signed: bool
+    every: float
+    smooth: str | None
+    hooks: tuple[tuple[str, str], ...]
+    cool_down: float | None
+    save_uncertain: Path | None
+    below: float
+    budget: float
+    mqtt: str | None
+
+    def uncertain(self, learner: Learner) -> Uncertain | None:
+        """Return what keeps frames of unsure answers, for the region that is looked at now.
+
+        Raises:
+            SourceError: the folder cannot be written.
+        """
+        if self.save_uncertain is None:
+            return None
+        size = round(1e6 * self.budget)
+        return Uncertain(self.save_uncertain, size, self.below, learner.region, learner.info.fit)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A source that was opened, with those who are told of it."""
+
+    source: Source
+    listeners: Listeners
+    rule: Rule
+    journals: tuple[Journal, ...]  # one, of a folder; else none
+
+
+def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitStack) -> Ready:
+    """Open what is to be watched, and get everybody ready who is to be told.
+
+    Args:
+        learner: answers.
+        asked: by the user; it has a source.
+        listeners: to which the broker, the programs and the folder for review are added.
+        until: closes what was opened.
+
+    Raises:
+        SourceError: the source cannot be read, or the frames would be kept in the folder that is watched.
+        HomeError, HookError, MqttError: as their parts.
+    """
+    hooks = [Hook.parse(*hook) for hook in asked.hooks]
+    rule = Rule.parse(asked.smooth) if asked.smooth else None
+    labels = learner.serving().head.labels
+    for label in {hook.label for hook in hooks} - {*labels, RESERVED}:
+        listeners.say(f"careful: --on {label}: no such label yet; there are {', '.join(labels)}")
+    for line in put_region(learner, asked.region):
+        listeners.say(line)
+    journals: list[Journal] = []
+
+    def journal(folder: Path) -> Journal:
+        kept = asked.save_uncertain
+        if kept is not None and kept.absolute().is_relative_to(folder.absolute()):
+            raise SourceError(f"--save-uncertain {kept} lies in {folder}, which is watched; name another folder")
+        journals.append(Journal(learner.home, folder))
+        until.callback(journals[0].close)
+        return journals[0]
+
+    source = asked.source or ""
+    opened = open_source(source, journal, asked.self_signed)
+    listeners.keep = asked.uncertain(learner)
+    if asked.save_uncertain is not None:
+        learner.put_uncertain(asked.save_uncertain)
+    if hooks:
+        pause = asked.cool_down if asked.cool_down is not None else (5.0 if opened.live else 0.0)
+        listeners.hooks = hooks_of(learner, hooks, pause, source)
+    if asked.mqtt:
+        host, who = socket.gethostname(), identity(learner.home, source)
+        listeners.broker = Mqtt(
+            asked.mqtt, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home,
+            labels=labels, present=not opened.live,
+        )  # fmt: skip
+    return Ready(opened, listeners, rule or Rule(*((3, 5) if opened.live else (1, 1))), tuple(journals))
+
+
+def put_region(learner: Learner, text: str | None) -> list[str]:
+    """Look at the part of each picture that a user names, if one is named; returns what is to be said.
+
+    Raises:
+        SourceError: it is no region.
+    """
+    if text is None:
+        return []
+    others = learner.put_region(None if text == WHOLE else Region.parse(text))
+    if not others:
+        return []
+    told = "1 example" if others == 1 else f"{others:,} examples"
+    return [f"careful: {told} taught before on another part of the picture; teach again, or forget them"]
 
 
 def keep_watching(

@@ -1,0 +1,127 @@
+"""The commands of the page: `serve` and `password`. They parse, call, and print."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from edge.cli import app
+from edge.cli.terminal import complain
+from edge.cli.watching import stopped_by_signals, tell, watching
+
+if TYPE_CHECKING:
+    from edge.watch.loop import Sight
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(hidden=True)  # until its pages are there
+@click.argument("source", envvar="EDGE_SOURCE", required=False)
+@click.option(
+    "--listen",
+    "host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 is every network of this machine. Any but this machine needs a password.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on.")
+@click.option("--host", "names", multiple=True, metavar="NAME", help="A name that a proxy has for this machine.")
+@click.option("--tls-cert", type=_PATH, metavar="FILE", help="Certificate (PEM), to serve https.")
+@click.option("--tls-key", type=_PATH, metavar="FILE", help="Private key (PEM) of the certificate.")
+@watching
+@app.shared
+def serve(
+    source: str | None,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    **options: Any,
+) -> None:
+    """Watch SOURCE and serve a page to teach, watch and review in a browser.
+
+    SOURCE is as for edge watch; without it, the page has no live picture. Frames of unsure answers are kept in the
+    home for review unless --save-uncertain names a folder. It needs: pip install 'edge-transfer[web]'.
+    """
+    import ipaddress
+
+    from edge.errors import RuntimeMissing
+    from edge.watch.systemd import Notifier
+
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise click.UsageError(f"--listen {host} is not an address; write 127.0.0.1, 0.0.0.0 or ::") from None
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together: give both or none")
+    try:
+        from edge.serve.run import Address
+        from edge.serve.run import serve as serving
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise RuntimeMissing(f"{error.name} is not installed; run: pip install 'edge-transfer[web]'") from None
+    from edge.learner import Learner
+    from edge.watch.service import Asked
+
+    home, as_json = app.home(), app.as_json()
+    stop = stopped_by_signals()
+
+    def told(sight: "Sight", live: bool) -> None:
+        tell(sight, live, stop, as_json)
+
+    serving(
+        lambda: Learner.open(home, warn=complain),
+        home,
+        Asked(source=source, **options),
+        Address(host, port, names, tls_cert, tls_key),
+        Notifier(os.environ),
+        stop,
+        told,
+        complain,
+    )
+    complain("stopped")
+
+
+class PasswordSet(NamedTuple):
+    """What `password` wrote."""
+
+    file: str
+
+
+@click.command(hidden=True)
+@click.argument("file", type=_PATH, required=False)
+@app.shared
+def password(file: Path | None) -> None:
+    """Set the password of the page that edge serve shows.
+
+    It is asked for on the terminal, or read from the first line of FILE ('-' is stdin). Whoever was logged in must log
+    in again.
+    """
+    from edge.errors import HomeError
+    from edge.serve.password import put
+
+    home = app.home()
+    if not home.is_dir():
+        from edge.errors import HomeMissing
+
+        raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
+    if file is None:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise click.UsageError("without a terminal, name a FILE whose first line is the password")
+        given = click.prompt("new password", hide_input=True, confirmation_prompt="once more", err=True)
+    else:
+        try:
+            lines = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError) as error:
+            raise HomeError(f"{file} cannot be read as text ({error}); name a file with the password") from None
+        given = lines.rstrip("\r\n")
+    result = PasswordSet(str(put(home, given)))
+    app.answer(result, lambda: ["the password is set; whoever was logged in must log in again"])
+
+
+for _command in (serve, password):
+    app.add(_command)

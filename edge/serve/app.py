@@ -1,0 +1,198 @@
+"""The addresses of the page: its files, what every page asks for, logging in, and the routes of the other modules.
+
+All addresses within the pages are relative, so that they work below the path of a proxy, such as Home Assistant's.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import edge
+from edge.answers import to_json
+from edge.errors import EdgeError
+from edge.learner import Learner
+from edge.picture.frame import Frame
+from edge.serve import learn, review, teach
+from edge.serve.asked import BadRequest, answer, body, desk, failed, field
+from edge.serve.desk import Desk, Stale
+from edge.serve.guard import PAGES, Guard
+from edge.serve.password import Stored, Tries
+
+STATIC = Path(__file__).parent / "static"
+HOLD = 2.0  # seconds for which a viewer waits for the next frame, before it is told that there is none yet
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+NAMES = {"/": "watch", "/teach": "teach", "/review": "review", "/learn": "learn", "/login": "login"}
+
+
+async def page(request: Request) -> Response:
+    """Give one of the pages."""
+    return _file(request, STATIC / f"{NAMES[request.url.path if request.url.path in NAMES else '/']}.html")
+
+
+async def static(request: Request) -> Response:
+    """Give a style sheet, a script, or the picture in the browser's tab."""
+    path = STATIC / request.path_params["name"]
+    if path.parent != STATIC or path.suffix not in (".css", ".js", ".svg") or not path.is_file():
+        raise HTTPException(404)
+    return _file(request, path)
+
+
+def _file(request: Request, path: Path) -> Response:
+    data = path.read_bytes()
+    tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=TYPES[path.suffix[1:]], headers=headers)
+
+
+async def now(request: Request) -> Response:
+    """How everything stands."""
+    here = desk(request)
+    return answer(here.now(look=request.query_params.get("look") == "1"))
+
+
+async def frame(request: Request) -> Response:
+    """Give the frame after the one that the viewer has; 204: there is none yet."""
+    live, given = desk(request).live, request.query_params.get("after", "0")
+    after = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
+    shown = await live.after(after, HOLD)
+    if shown is None:
+        return Response(status_code=204)
+    data = await asyncio.to_thread(live.picture, shown)
+    headers = {"Edge-Frame": str(shown.number), "Edge-Time": f"{shown.frame.time:.3f}"}
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+async def why(request: Request) -> Response:
+    """Classify the newest frame, and name the taught pictures nearest to it, as `edge classify --explain` does."""
+    here = desk(request)
+
+    def look(learner: Learner) -> Any:
+        shown = here.live.shown
+        if shown is None:
+            raise Stale("there is no picture from the camera yet")
+        name = Frame(shown.frame.name, shown.frame.data, shown.frame.time)
+        return to_json(next(iter(learner.classify([name], explain=True))))
+
+    return answer(await here.engine.do(look))
+
+
+async def changes(request: Request) -> Response:
+    """List what was settled on lately, newest first."""
+    return answer([{"number": one.number, **one.seen} for one in list(desk(request).live.changes)])
+
+
+async def change(request: Request) -> Response:
+    """Give the picture of one of them."""
+    number = request.path_params["number"]
+    for one in list(desk(request).live.changes):
+        if one.number == number:
+            return Response(one.picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    raise HTTPException(404)
+
+
+async def healthz(request: Request) -> Response:
+    """Say that the server and the learner's thread are well."""
+    thread = request.app.state.thread
+    well = thread is None or thread.is_alive()
+    return answer({"ok": well, "version": edge.__version__}, 200 if well else 503)
+
+
+async def login(request: Request) -> Response:
+    """Take the password; at most one is tried at a time, and not too many."""
+    state, asked = request.app.state, await body(request)
+    given, address = field(asked, "password", str), request.client.host if request.client else ""
+    password = state.stored.get()
+    if password is None:
+        return answer({"ok": True})
+    async with state.trying:
+        wait = state.tries.wait(address, time.monotonic())
+        if wait:
+            text = f"Too many wrong passwords; try again in {wait:.0f} seconds."
+            return JSONResponse({"error": text}, 429, {"Retry-After": f"{wait + 1:.0f}"})
+        if not await asyncio.to_thread(password.fits, given):
+            state.tries.failed(address, time.monotonic())
+            return answer({"error": "That is not the password."}, 403)
+    response = answer({"ok": True})
+    response.set_cookie(
+        password.cookie_name,
+        password.cookie(time.time()),
+        max_age=86_400 * 30,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+async def logout(request: Request) -> Response:
+    """Let the browser forget its cookie."""
+    response, password = answer({"ok": True}), request.app.state.stored.get()
+    if password is not None:
+        response.delete_cookie(password.cookie_name, httponly=True, samesite="strict")
+    return response
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return JSONResponse({"error": "There is nothing at this address.", "stale": False}, status)
+
+
+async def _large(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": f"{error}.", "stale": False}, 413)
+
+
+def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_password: bool = False) -> Starlette:
+    """Make the application.
+
+    Args:
+        desk: what the pages share.
+        stored: the password.
+        hosts: further names under which we are reached.
+        needs_password: whether nobody may come in while none is set.
+    """
+    pages = [Route(path, page) for path in (*PAGES, "/login")]
+    app = Starlette(
+        routes=[
+            *pages,
+            Route("/static/{name}", static),
+            Route("/now", now),
+            Route("/frame", frame),
+            Route("/why", why),
+            Route("/changes", changes),
+            Route("/changes/{number:int}.jpg", change),
+            Route("/healthz", healthz),
+            Route("/login", login, methods=["POST"]),
+            Route("/logout", logout, methods=["POST"]),
+            *teach.ROUTES,
+            *review.ROUTES,
+            *learn.ROUTES,
+        ],
+        middleware=[Middleware(Guard, stored=stored, hosts=hosts, needs_password=needs_password)],
+        exception_handlers={
+            teach.TooLarge: _large,
+            EdgeError: failed,
+            BadRequest: failed,
+            ClientDisconnect: failed,
+            HTTPException: _http,
+            Exception: failed,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.desk, app.state.stored, app.state.tries = desk, stored, Tries()
+    app.state.trying = asyncio.Lock()
+    app.state.waiting = review.Waiting(lambda: desk.uncertain)
+    desk.idle.append(app.state.waiting.look)
+    app.state.audited = app.state.thread = None
+    return app

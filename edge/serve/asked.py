@@ -1,0 +1,98 @@
+"""What a request holds, looked at before it is used, and how answers and errors go back."""
+
+import json
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from edge.errors import EdgeError, HomeBusy
+from edge.serve.desk import Desk, Stale
+from edge.serve.engine import Busy, Ended
+from edge.serve.words import plain
+
+T = TypeVar("T")
+MOST = 256_000  # bytes of a JSON body
+
+
+class BadRequest(EdgeError, ValueError):
+    """A request that none of our pages would send."""
+
+
+def desk(request: Request) -> Desk:
+    """The shared state."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+async def body(request: Request) -> dict[str, Any]:
+    """Read a request's JSON object.
+
+    Raises:
+        BadRequest: it is none, or larger than `MOST`.
+    """
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MOST:
+            raise BadRequest(f"the request has more than {MOST:,} bytes")
+    try:
+        found = json.loads(bytes(data))
+    except (ValueError, RecursionError):
+        raise BadRequest("the request is no JSON") from None
+    if not isinstance(found, dict):
+        raise BadRequest("the request is no JSON object")
+    return found
+
+
+def field(asked: dict[str, Any], name: str, kind: type[T]) -> T:
+    """Return a field of a request.
+
+    Raises:
+        BadRequest: it is missing or of another type.
+
+    >>> field({"label": "cup"}, "label", str)
+    'cup'
+    """
+    value = asked.get(name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise BadRequest(f"'{name}' must be {kind.__name__}")
+    return value
+
+
+def examples(asked: dict[str, Any]) -> dict[int, str]:
+    """Return the examples that a request names, each with the label that its page showed.
+
+    Raises:
+        BadRequest: they are not given so.
+
+    >>> examples({"examples": [{"id": 3, "label": "cup"}]})
+    {3: 'cup'}
+    """
+    found = field(asked, "examples", list)
+    if not found or not all(isinstance(one, dict) for one in found):
+        raise BadRequest("'examples' must be a list of objects")
+    return {field(one, "id", int): field(one, "label", str) for one in found}
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Answer with JSON."""
+    return JSONResponse(value, status)
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """Turn an error into an answer that says it in plain words."""
+    status, again = 422, {}
+    if isinstance(error, Stale):
+        status = 409
+    elif isinstance(error, BadRequest):
+        status = 400
+    elif isinstance(error, Busy | Ended | HomeBusy):
+        status, again = 503, {"Retry-After": "2"}
+    elif isinstance(error, ClientDisconnect):
+        status = 400
+    elif not isinstance(error, EdgeError):
+        status = 500
+        request.app.state.say(f"error: {request.url.path}: {type(error).__name__}: {error}")
+    text = plain(str(error)) if isinstance(error, EdgeError) else "The device could not do that."
+    return JSONResponse({"error": text, "stale": status == 409}, status, again)

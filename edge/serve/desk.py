@@ -1,0 +1,213 @@
+"""What the pages share on the server: the engine, the live view, the recording under way, and the home at a glance.
+
+`turn` runs in the learner's thread, between jobs and frames; what it prepares is read by the event loop as one
+reference, so no request for the state waits for the learner.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edge.answers import to_json
+from edge.camera.source import Event
+from edge.errors import EdgeError, ImageError
+from edge.labels import clean
+from edge.learner import Learner
+from edge.learning.domain_check import Looks
+from edge.picture import preprocess
+from edge.picture.frame import Frame
+from edge.serve.engine import Engine
+from edge.serve.live import LOOKING, Live
+from edge.serve.words import plain
+from edge.unknown import domain
+from edge.watch.capture import Burst, Captured
+from edge.watch.unsure import saved
+
+ALONE = 3.0  # seconds without a word from the phone after which a recording stops by itself
+MOST = 200  # examples of one recording
+RECOUNT = 2.0  # seconds from one count of the frames to review to the next
+
+
+class Stale(EdgeError):
+    """What the page showed is no longer so: somebody else was faster."""
+
+
+class Desk:
+    """The shared state.
+
+    Args:
+        engine: the learner's queue.
+        live: the newest frame.
+        home: the folder of all state.
+        uncertain: where frames for review are saved; the folder need not exist.
+        region_changed: called after the region was changed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        live: Live,
+        home: Path,
+        uncertain: Path,
+        region_changed: Callable[[Learner], None] = lambda _: None,
+    ) -> None:
+        self.engine, self.live, self.home, self.uncertain = engine, live, home, uncertain
+        self.region_changed = region_changed
+        engine.settle = self.refresh
+        self.at_a_glance: dict[str, Any] = {}
+        self.recording: Recording | None = None
+        self.recorded: OrderedDict[str, Captured] = OrderedDict()  # the last ones, by session
+        self.idle: list[Callable[[Learner], None]] = []  # called in each turn
+        self._run = secrets.token_hex(4)  # a page that outlived a restart sees another version
+        self._version = -1
+        self._counted = 0.0
+        self._look = ""
+        self._look_asked = 0.0
+        self._looks: tuple[int, Looks] | None = None
+
+    def turn(self, learner: Learner, event: Event = None) -> None:
+        """Do what is due between two jobs or frames, in the learner's thread."""
+        recording = self.recording
+        if recording is not None:
+            if isinstance(event, Frame):
+                recording.burst.add(event)
+            if recording.over(time.monotonic()):
+                self.finish(recording.burst.session)
+        elif isinstance(event, Frame):
+            self._judge_light(learner, event)
+        for due in self.idle:
+            due(learner)
+        self.refresh(learner)
+
+    def refresh(self, learner: Learner) -> None:
+        """Bring the home at a glance up to date, if the home has changed."""
+        version, now = learner.store.version(), time.monotonic()
+        if version == self._version and now - self._counted < RECOUNT:
+            return
+        waiting = len(saved(self.uncertain)) if self.uncertain.is_dir() else 0
+        if version != self._version:
+            status = learner.status()
+            self.at_a_glance = {**to_json(status), "version": f"{self._run}-{version:x}", "waiting": waiting}
+        elif waiting != self.at_a_glance["waiting"]:
+            self.at_a_glance = {**self.at_a_glance, "waiting": waiting}
+        self._version, self._counted = version, now
+
+    def now(self, look: bool) -> dict[str, Any]:
+        """What a page asks for every second: the camera, its answer, the recording, and the home at a glance."""
+        live, shown, recording = self.live, self.live.shown, self.recording
+        if look:
+            self._look_asked = time.monotonic()
+        return {
+            "camera": {"name": live.name, "live": live.continuous, "state": live.state, "text": plain(live.text)}
+            if live.text
+            else {"name": live.name, "live": live.continuous, "state": live.state, "text": ""},
+            "frame": shown.number if shown else 0,
+            "answer": live.seen,
+            "change": live.changes[0].number if live.changes else 0,
+            "recording": recording.told() if recording else None,
+            "look": self._look if look else "",
+            "home": self.at_a_glance,
+        }
+
+    def start(self, learner: Learner, label: str, frame: int | None) -> dict[str, Any]:
+        """Begin to record; the frame on the screen is the first one.
+
+        Raises:
+            Stale: another recording is under way, or the picture has changed, where it is no film.
+            LabelError: the label is none.
+        """
+        label = clean(label)
+        if self.recording is not None:
+            raise Stale(f"somebody else is recording '{self.recording.burst.label}' right now")
+        shown = self.live.shown
+        if shown is None:
+            raise Stale("there is no picture from the camera yet")
+        if not self.live.continuous and frame is not None and frame != shown.number:
+            raise Stale("a new picture has arrived meanwhile; look again")
+        now = learner.now()
+        taken = {session for session in self.recorded if session.startswith(f"{label} {now}")}
+        session = f"{label} {now}" + (f" {len(taken) + 1}" if taken else "")
+        recording = Recording(Burst(learner, label, session, MOST))
+        recording.burst.add(shown.frame)
+        self.recording = recording
+        return recording.told()
+
+    def keep_on(self, session: str) -> dict[str, Any]:
+        """Take in that whoever records is still there; a recording that has ended says so."""
+        recording = self.recording
+        if recording is not None and recording.burst.session == session:
+            recording.heard = time.monotonic()
+            return recording.told()
+        return self.told(session)
+
+    def finish(self, session: str) -> dict[str, Any]:
+        """End a recording; one that has ended already is told again. In the learner's thread."""
+        recording = self.recording
+        if recording is not None and recording.burst.session == session:
+            self.recorded[session] = recording.burst.result()
+            self.recording = None
+            while len(self.recorded) > 16:
+                self.recorded.popitem(last=False)
+        return self.told(session)
+
+    def told(self, session: str) -> dict[str, Any]:
+        """What a recording that has ended gave.
+
+        Raises:
+            Stale: it is not known.
+        """
+        if session not in self.recorded:
+            raise Stale("this recording is not known here; the device was restarted meanwhile")
+        return told(self.recorded[session], running=False)
+
+    def _judge_light(self, learner: Learner, frame: Frame) -> None:
+        """Say that the picture is too dark, blurred, … while somebody is about to teach."""
+        if time.monotonic() - self._look_asked > LOOKING:
+            return
+        try:
+            self._look = next(iter(complaints(self.looks(learner), learner, frame)), "")
+        except ImageError:
+            self._look = ""
+
+    def looks(self, learner: Learner) -> Looks:
+        """What pictures usually look like here."""
+        generation = learner.serving().generation
+        if self._looks is None or self._looks[0] != generation:
+            self._looks = generation, Looks(learner)
+        return self._looks[1]
+
+
+class Recording:
+    """A burst under way, and when whoever records was heard last."""
+
+    def __init__(self, burst: Burst) -> None:
+        self.burst = burst
+        self.heard = time.monotonic()
+
+    def over(self, now: float) -> bool:
+        """Whether the phone has vanished, or there are enough."""
+        return now - self.heard > ALONE or len(self.burst.taught) >= MOST
+
+    def told(self) -> dict[str, Any]:
+        """How it stands."""
+        return told(self.burst.result(), running=True)
+
+
+def told(captured: Captured, running: bool) -> dict[str, Any]:
+    """The JSON of a recording: that of `edge capture`, its complaints in plain words, and whether it goes on."""
+    about: dict[str, Any] = to_json(captured)
+    return {**about, "complaints": [plain(line) for line in captured.complaints], "running": running}
+
+
+def complaints(looks: Looks, learner: Learner, frame: Frame) -> list[str]:
+    """Say how a picture looks unlike those that the network knows: too dark, blurred …; in plain words.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    info = learner.info
+    pixels = preprocess.decode(frame.data, frame.name, info.input_size, info.short_side, learner.region, info.fit)
+    return [plain(line) for line in domain.summary([looks.complaints(domain.look(pixels).statistics)])]

@@ -1,0 +1,187 @@
+"""The one thread that owns the home and the network: it answers the camera's frames, and between them does jobs.
+
+Requests arrive in other threads. Each is a job, a function of the learner; jobs are done in the order in which they
+came, so SQLite and the runtime are never used by two at once. The camera is read by a thread of its own, which hands
+over one frame at a time: during a long job a camera's frames are dropped, and the live picture goes on.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from edge.answers import Skipped
+from edge.camera.folder import Notice
+from edge.camera.source import Event, Source
+from edge.errors import EdgeError
+from edge.learner import Learner
+from edge.picture.frame import Frame
+
+T = TypeVar("T")
+WAITING = 200  # jobs; more requests than that are refused
+TURN = 0.5  # seconds without a job or a frame after which the listeners get their turn
+
+
+class Busy(EdgeError):
+    """Too many requests are waiting for the learner."""
+
+
+class Ended(EdgeError):
+    """The server is stopping."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    act: Callable[[Learner], Any]
+    loop: asyncio.AbstractEventLoop
+    answer: "asyncio.Future[Any]"
+
+
+class Engine:
+    """The queue of jobs, and the loop that does them.
+
+    Args:
+        stop: set to end; jobs that still wait are answered with `Ended`.
+    """
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+        self.settle: Callable[[Learner], None] = lambda _: None  # called after each job, before it is answered
+        self._queue: queue.Queue[Any] = queue.Queue()
+        self._jobs = 0  # changed by the event loop alone
+
+    async def do(self, act: Callable[[Learner], T]) -> T:
+        """Let the learner's thread call a function, and return what it returns.
+
+        Raises:
+            Busy: too many jobs wait.
+            Ended: the server is stopping.
+            Exception: what the function raised.
+        """
+        if self._jobs >= WAITING:
+            raise Busy("too many requests are waiting; try again in a moment")
+        if self.stop.is_set():
+            raise Ended("the server is stopping")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._jobs += 1
+        self._queue.put(_Job(act, loop, answer))
+        try:
+            return await answer
+        finally:
+            self._jobs -= 1
+
+    def next(self, learner: Learner, seconds: float = TURN) -> Any:
+        """Do the next job, or return what else was put into the queue; None after so many seconds without either."""
+        try:
+            item = self._queue.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if not isinstance(item, _Job):
+            return item
+        self._work(item, learner)
+        return None
+
+    def put(self, item: Any) -> None:
+        """Put an event into the queue; `next` returns it."""
+        self._queue.put(item)
+
+    def refuse(self) -> None:
+        """Answer the jobs that wait with `Ended`."""
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, _Job):
+                _answer(item, error=Ended("the server is stopping"))
+
+    def _work(self, job: _Job, learner: Learner) -> None:
+        if job.answer.cancelled():  # whoever asked has gone, and nothing was promised
+            return
+        try:
+            result = job.act(learner)
+            self.settle(learner)  # so that whoever asks after the answer sees what was done
+        except Exception as error:
+            _answer(job, error=error)
+        else:
+            _answer(job, result)
+
+
+def _answer(job: _Job, result: Any = None, error: Exception | None = None) -> None:
+    def give() -> None:
+        if job.answer.done():
+            return
+        if error is not None:
+            job.answer.set_exception(error)
+        else:
+            job.answer.set_result(result)
+
+    with suppress(RuntimeError):  # the event loop has ended
+        job.loop.call_soon_threadsafe(give)
+
+
+class _End:
+    """The source ended, perhaps by an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
+class Shared:
+    """A source whose frames come through the engine's queue, so that jobs are done between them.
+
+    Args:
+        source: the camera or folder.
+        engine: its queue.
+        learner: for the jobs.
+        show: is handed each frame and notice in the reading thread, before it is answered.
+        turn: is called in the learner's thread after each job, and with each event before it is answered.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        engine: Engine,
+        learner: Learner,
+        show: Callable[[Frame | Notice | Skipped], None],
+        turn: Callable[[Event], None],
+    ) -> None:
+        self.name, self.live = source.name, source.live
+        self._source, self._engine, self._learner = source, engine, learner
+        self._show, self._turn = show, turn
+        self._done = threading.Event()
+
+    def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
+        """As `Source.frames`; it also does the engine's jobs, in the thread that reads this."""
+        reader = threading.Thread(target=self._read, args=(every, stop), name="camera", daemon=True)
+        reader.start()
+        while not stop.is_set():
+            event = self._engine.next(self._learner)
+            if isinstance(event, _End):
+                if event.error is not None:
+                    raise event.error
+                return
+            self._turn(event)
+            yield event
+            if event is not None:
+                self._done.set()
+
+    def _read(self, every: float, stop: threading.Event) -> None:
+        error: Exception | None = None
+        try:
+            for event in self._source.frames(every, stop):
+                if event is None:
+                    continue
+                self._show(event)
+                self._done.clear()
+                self._engine.put(event)
+                while not self._done.wait(TURN):  # a folder's frames are answered one by one, as its journal wants
+                    if stop.is_set():
+                        return
+        except Exception as raised:
+            error = raised
+        self._engine.put(_End(error))

@@ -1,0 +1,205 @@
+"""Answers for the Learn page: the examples, the figures, the generations, and a backup to take away."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from edge.answers import to_json
+from edge.audit.findings import audit, thumbnails
+from edge.care.backup import backup
+from edge.errors import NotEnough
+from edge.labels import clean
+from edge.learner import Learner
+from edge.serve.asked import BadRequest, answer, body, desk, examples, field
+from edge.serve.desk import Stale
+from edge.serve.teach import forget, unchanged
+from edge.serve.words import plain
+
+PAGE = 60  # examples listed at a time
+NOT_ENOUGH = "Nothing was taught here yet."
+
+
+async def listed(request: Request) -> Response:
+    """List examples, newest first: all or one label's, those before a number, or those of given numbers."""
+    asked = request.query_params
+    label, before, wanted = asked.get("label"), _number(asked.get("before")), asked.get("ids", "")
+    ids = [_number(part) for part in wanted.split(",")] if wanted else []
+
+    def look(learner: Learner) -> Any:
+        found = learner.store.examples() if ids else list(learner.list_examples(label or None))
+        if ids:
+            found = [e for e in found if e.id in ids]
+        elif before:
+            found = [e for e in found if e.id < before]
+        return {"examples": to_json(found[::-1][: PAGE if not ids else None]), "count": len(found)}
+
+    return answer(await desk(request).engine.do(look))
+
+
+async def thumbnail(request: Request) -> Response:
+    """Show what the network saw of an example."""
+    number = request.path_params["number"]
+
+    def look(learner: Learner) -> bytes | None:
+        return thumbnails(learner, learner.find_examples([str(number)])).get(number)
+
+    data = await desk(request).engine.do(look)
+    if data is None:
+        return answer({"error": "No picture is kept of this example.", "stale": False}, 404)
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+async def move(request: Request) -> Response:
+    """Give examples another label."""
+    asked, here = await body(request), desk(request)
+    seen, label = examples(asked), field(asked, "label", str)
+
+    def act(learner: Learner) -> Any:
+        unchanged(learner, seen)
+        said = [plain(line) for line in learner.beside(label)]
+        return {"moved": to_json(learner.relabel([str(i) for i in seen], label)), "said": said}
+
+    return answer(await here.engine.do(act))
+
+
+async def forget_examples(request: Request) -> Response:
+    """Forget examples."""
+    seen = examples(await body(request))
+    return answer(await desk(request).engine.do(lambda learner: forget(learner, seen)))
+
+
+async def forget_label(request: Request) -> Response:
+    """Forget a label with all of its examples, if there are as many as the page showed."""
+    asked, here = await body(request), desk(request)
+    label, count = field(asked, "label", str), field(asked, "count", int)
+
+    def act(learner: Learner) -> Any:
+        if sum(1 for _ in learner.list_examples(label)) != count:
+            raise Stale(f"somebody taught or moved pictures of '{label}' meanwhile; look again")
+        return to_json(learner.forget(label=label))
+
+    return answer(await here.engine.do(act))
+
+
+async def rename(request: Request) -> Response:
+    """Rename a label, or make one of two."""
+    asked, here = await body(request), desk(request)
+    old, new, merge = field(asked, "old", str), field(asked, "new", str), field(asked, "merge", bool)
+
+    def act(learner: Learner) -> Any:
+        names = set(learner.store.labels().values())
+        if clean(old) not in names:
+            raise Stale(f"somebody else renamed or removed '{old}'; look again")
+        if not merge and clean(new) in names - {clean(old)}:
+            return {"exists": True, "old": old, "new": clean(new)}
+        said = [plain(line) for line in learner.beside(new, leaving=clean(old))]
+        return {**to_json(learner.rename(old, new, merge)), "said": said}
+
+    return answer(await here.engine.do(act))
+
+
+async def retrain(request: Request) -> Response:
+    """Fit a new head; the answer is that of `edge retrain`, and what served before is told beside it."""
+    force, here = field(await body(request), "force", bool), desk(request)
+
+    def act(learner: Learner) -> Any:
+        before = learner.status()
+        made = to_json(learner.retrain(force=force))
+        old = {"loo_accuracy": before.loo_accuracy, "loo_interval": before.loo_interval}
+        for name in ("refusal", "note", "advice", "unknown_note"):
+            made[name] = plain(made[name]) if made[name] else ""
+        return {**made, "before": to_json({"generation": before.generation, **old})}
+
+    return answer(await here.engine.do(act))
+
+
+async def history(request: Request) -> Response:
+    """List the generations, newest first."""
+    return answer(await desk(request).engine.do(lambda learner: to_json(learner.history()[::-1])))
+
+
+async def rollback(request: Request) -> Response:
+    """Let an earlier generation serve, if the one that the page showed still does."""
+    asked, here = await body(request), desk(request)
+    generation, serving = field(asked, "generation", int), field(asked, "serving", int)
+
+    def act(learner: Learner) -> Any:
+        there = learner.serving().generation
+        if there != serving:
+            raise Stale(f"generation {there} answers by now; look again")
+        return to_json(learner.rollback(generation))
+
+    return answer(await here.engine.do(act))
+
+
+async def findings(request: Request) -> Response:
+    """Look through the examples, as `edge audit` does; looked at once for each state of the home."""
+    here, state = desk(request), request.app.state
+
+    def look(learner: Learner) -> Any:
+        version = learner.store.version()
+        if state.audited is None or state.audited[0] != version:
+            try:
+                found = to_json(audit(learner).answer)
+            except NotEnough as error:
+                few = learner.store.count() == 0
+                return {"examples": 0, "note": NOT_ENOUGH if few else plain(str(error))}
+            found["note"] = plain(found["note"]) if found["note"] else ""
+            state.audited = version, found
+        return state.audited[1]
+
+    return answer(await here.engine.do(look))
+
+
+async def take_away(request: Request) -> Response:
+    """Write a backup and send it; the file is deleted afterwards."""
+    here = desk(request)
+    path: Path = here.home / f"download-{secrets.token_hex(6)}.backup"
+
+    def act(learner: Learner) -> Any:
+        return backup(learner, path), learner.now()[:10]
+
+    _, day = await here.engine.do(act)
+    name = f"edge-{day}.backup"
+    gone = BackgroundTask(_remove, path)
+    return FileResponse(path, filename=name, media_type="application/octet-stream", background=gone)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def tidy(home: Path) -> None:
+    """Delete what a server that was killed has left: downloads, and photos that did not arrive."""
+    for path in (*home.glob("download-*.backup"), *(home / "incoming").glob("*")):
+        if path.is_file() and os.access(path, os.W_OK):
+            path.unlink(missing_ok=True)
+
+
+def _number(text: str | None) -> int:
+    if text is None or not text:
+        return 0
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise BadRequest("not a number")
+    return int(text)
+
+
+ROUTES = [
+    Route("/examples", listed),
+    Route("/examples/{number:int}.jpg", thumbnail),
+    Route("/examples/move", move, methods=["POST"]),
+    Route("/examples/forget", forget_examples, methods=["POST"]),
+    Route("/labels/forget", forget_label, methods=["POST"]),
+    Route("/labels/rename", rename, methods=["POST"]),
+    Route("/retrain", retrain, methods=["POST"]),
+    Route("/history", history),
+    Route("/rollback", rollback, methods=["POST"]),
+    Route("/findings", findings),
+    Route("/backup", take_away),
+]

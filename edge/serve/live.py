@@ -1,0 +1,133 @@
+"""What all viewers see: the newest frame, its answer, how the camera is, and what changed lately.
+
+The camera's thread puts frames in, the learner's thread answers, and the server's event loop hands them out; each holds
+the lock for no longer than it takes to copy a reference. A viewer asks for the frame after the one that it has, when it
+has drawn that one: so a slow phone gets fewer frames and holds up nobody.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge.answers import Skipped, to_json
+from edge.camera.folder import Notice
+from edge.errors import ImageError
+from edge.picture import preprocess
+from edge.picture.frame import Frame
+from edge.watch.loop import Sight
+
+SIDE = 640  # pixels of a frame that is encoded for viewers
+PAUSE = 0.2  # seconds from one encoding to the next, at least
+PASSED = 400_000  # bytes up to which a camera's own JPEG is passed on as it is
+CHANGES = 24  # of which a thumbnail is kept
+THUMB = 200  # pixels
+LOOKING = 5.0  # seconds for which somebody who asked counts as looking
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame with its number, which grows by one with each."""
+
+    number: int
+    frame: Frame
+
+
+@dataclass
+class Change:
+    """What was settled on, when, and a small JPEG of it."""
+
+    number: int
+    seen: Any
+    picture: bytes = field(repr=False)
+
+
+class Live:
+    """The newest of everything.
+
+    Args:
+        name: of the source, as people call it; "" if there is none.
+        continuous: whether it is a camera or stream, and not a folder or film.
+    """
+
+    def __init__(self, name: str = "", continuous: bool = False) -> None:
+        self.name, self.continuous = name, continuous
+        self.state, self.text = ("starting" if name else "none"), ""
+        self.shown: Shown | None = None
+        self.seen: Any = None  # the line of `edge watch --json` for the newest answered frame
+        self.changes: deque[Change] = deque(maxlen=CHANGES)
+        self._lock = threading.Lock()
+        self._encoding = threading.Lock()
+        self._encoded: tuple[int, bytes] = (0, b"")
+        self._encoded_at = 0.0
+        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+
+    def show(self, event: Frame | Notice | Skipped) -> None:
+        """Take a frame, or what is told of the camera."""
+        with self._lock:
+            if isinstance(event, Frame):
+                number = self.shown.number + 1 if self.shown else 1
+                self.shown = Shown(number, event)
+                if self.state in ("starting", "gone", "unreadable"):
+                    self.state, self.text = "there", ""
+            elif isinstance(event, Skipped):
+                if self.state != "gone":
+                    self.state, self.text = "unreadable", event.reason
+            elif event.gone is not None or event.frozen is not None:
+                bad = "gone" if event.gone else "frozen" if event.frozen else ""
+                self.state, self.text = (bad, event.text) if bad else ("there", "")
+            waiting, self._waiting = self._waiting, {}
+        for future, loop in waiting.items():
+            loop.call_soon_threadsafe(_wake, future)
+
+    def answer(self, sight: Sight) -> None:
+        """Take an answer; a change is remembered with its thumbnail."""
+        self.seen = to_json(sight.seen)
+        if sight.seen.changed and sight.frame is not None:
+            try:
+                picture = preprocess.preview(sight.frame.data, sight.frame.name, THUMB)
+            except ImageError:
+                return
+            with self._lock:
+                number = self.changes[0].number + 1 if self.changes else 1
+                self.changes.appendleft(Change(number, self.seen, picture))
+
+    async def after(self, number: int, seconds: float) -> Shown | None:
+        """Wait for a frame with another number than this; None: none came in time."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self.shown is not None and self.shown.number != number:
+                return self.shown
+            future: asyncio.Future[None] = loop.create_future()
+            self._waiting[future] = loop
+        try:
+            await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            return None
+        finally:
+            with self._lock:
+                self._waiting.pop(future, None)
+        return self.shown
+
+    def picture(self, shown: Shown) -> bytes:
+        """A frame as JPEG for viewers: the camera's own where it made one, else encoded, once for all of them.
+
+        Raises:
+            ImageError: it cannot be decoded.
+        """
+        data = shown.frame.data
+        if data.startswith(b"\xff\xd8\xff") and len(data) <= PASSED:
+            return data
+        with self._encoding:
+            if self._encoded[0] != shown.number:
+                time.sleep(max(0.0, PAUSE - (time.monotonic() - self._encoded_at)))
+                self._encoded = shown.number, preprocess.preview(data, shown.frame.name, SIDE)
+                self._encoded_at = time.monotonic()
+            return self._encoded[1]
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,167 @@
+"""The password of the page: a file in the home that holds its scrypt hash, and the cookies that follow from it.
+
+A cookie is `EXPIRES.NONCE.SEAL`, where the seal is an HMAC of the rest under a key that follows from the hash: it
+outlives a restart, nothing is stored for it, and a new password makes all older cookies invalid.
+
+Source: RFC 7914 (scrypt); the parameters are those of OWASP's password storage cheat sheet for 16 MB.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import EdgeError, HomeError
+from edge.files import replacing
+
+FILE = "password.json"
+LEAST = 8  # characters
+MOST = 1000
+DAYS = 30  # for which a browser stays logged in
+_N, _R, _P = 2**14, 8, 5
+
+
+class PasswordError(EdgeError, ValueError):
+    """A password that is too short or too long."""
+
+
+@dataclass(frozen=True)
+class Password:
+    """A stored password: salt and hash, never the password itself."""
+
+    salt: bytes
+    hash: bytes
+
+    def fits(self, given: str) -> bool:
+        """Whether this is the password. It takes 16 MB and some 0.1 to 1 s, so that guessing is slow."""
+        return len(given) <= MOST and hmac.compare_digest(_scrypt(given, self.salt), self.hash)
+
+    @property
+    def cookie_name(self) -> str:
+        """The cookie's name: boxes that are reached through one host name, such as localhost, do not share it."""
+        return f"edge_{self.salt.hex()[:8]}"
+
+    def cookie(self, now: float) -> str:
+        """Make a cookie that is valid from now on for `DAYS`."""
+        told = f"{int(now) + 86_400 * DAYS}.{secrets.token_hex(8)}"
+        return f"{told}.{self._seal(told)}"
+
+    def valid(self, cookie: str, now: float) -> bool:
+        """Whether a cookie was made here with this password, and has not expired."""
+        told, _, seal = cookie.rpartition(".")
+        expires = told.partition(".")[0]
+        fits = hmac.compare_digest(self._seal(told).encode(), seal.encode("utf-8", "replace"))
+        return fits and expires.isdecimal() and now < int(expires)
+
+    def _seal(self, told: str) -> str:
+        key = hmac.new(self.hash, b"edge serve cookie", "sha256").digest()
+        return hmac.new(key, told.encode("utf-8", "replace"), "sha256").hexdigest()
+
+
+def put(home: Path, password: str) -> Path:
+    """Store a password's hash in a home, readable by its owner alone; returns the file.
+
+    Raises:
+        PasswordError: it is too short or too long.
+        HomeError: the home cannot be written.
+    """
+    if not LEAST <= len(password) <= MOST:
+        raise PasswordError(f"the password has {len(password)} characters; use {LEAST} to {MOST}")
+    salt = os.urandom(16)
+    about = {"method": "scrypt", "n": _N, "r": _R, "p": _P, "salt": salt.hex(), "hash": _scrypt(password, salt).hex()}
+    path = home / FILE
+    try:
+        with replacing(path, 0o600) as partial:
+            partial.write_text(json.dumps(about) + "\n")
+    except OSError as error:
+        raise HomeError(f"{path} cannot be written ({error.strerror}); check the home's permissions") from error
+    return path
+
+
+class Stored:
+    """The password of a home, read again when its file has changed.
+
+    Args:
+        home: the folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / FILE
+        self._stamp: tuple[int, int] | None = None
+        self._password: Password | None = None
+
+    def get(self) -> Password | None:
+        """The password; None if none was set.
+
+        Raises:
+            HomeError: its file is damaged. Nobody gets in then.
+        """
+        try:
+            about = self._path.stat()
+        except FileNotFoundError:
+            self._stamp = self._password = None
+            return None
+        except OSError as error:
+            raise HomeError(f"{self._path} cannot be read ({error.strerror})") from error
+        stamp = about.st_mtime_ns, about.st_ino
+        if stamp != self._stamp:
+            self._password = _read(self._path)
+            self._stamp = stamp
+        return self._password
+
+
+class Tries:
+    """Slows down guessing: so many wrong passwords in `SECONDS`, from one address and from all, and no more.
+
+    >>> tries = Tries()
+    >>> for second in range(5):
+    ...     tries.failed("192.0.2.7", float(second))
+    >>> tries.wait("192.0.2.7", 10.0), tries.wait("192.0.2.8", 10.0)
+    (50.0, 0.0)
+    """
+
+    SECONDS, EACH, ALL = 60.0, 5, 30
+
+    def __init__(self) -> None:
+        self._failed: list[tuple[float, str]] = []
+
+    def wait(self, address: str, now: float) -> float:
+        """How many seconds to wait before the next try is heard; 0: it may come now."""
+        self._failed = [(at, who) for at, who in self._failed if now - at < self.SECONDS]
+        own = [at for at, who in self._failed if who == address]
+        due = [times[-most] for times, most in ((own, self.EACH), (self._all(), self.ALL)) if len(times) >= most]
+        return max((self.SECONDS - (now - at) for at in due), default=0.0)
+
+    def failed(self, address: str, now: float) -> None:
+        """Take note of a wrong password."""
+        self._failed.append((now, address))
+
+    def _all(self) -> list[float]:
+        return [at for at, _ in self._failed]
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    data = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(data, salt=salt, n=_N, r=_R, p=_P, maxmem=64_000_000, dklen=32)
+
+
+def _read(path: Path) -> Password:
+    try:
+        about = json.loads(path.read_text())
+        if (about["method"], about["n"], about["r"], about["p"]) != ("scrypt", _N, _R, _P):
+            raise ValueError(about["method"])
+        found = Password(bytes.fromhex(about["salt"]), bytes.fromhex(about["hash"]))
+        if len(found.salt) != 16 or len(found.hash) != 32:
+            raise ValueError("length")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HomeError(f"{path} is damaged; set the password again: edge password") from error
+    return found
+
+
+def now() -> float:
+    """Seconds since 1970."""
+    return time.time()

@@ -1,0 +1,247 @@
+"""Answers for the Review page: the frames that watching kept because it was unsure, named one by one or many at once.
+
+The network looks at the waiting frames one by one while nothing else is to be done, as long as somebody has the page
+open; those that are nearly the same are shown as one.
+"""
+
+import itertools
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from edge.answers import Guess, to_json
+from edge.audit.suspects import near_duplicates
+from edge.labels import clean
+from edge.learner import TOP, Learner
+from edge.picture import preprocess
+from edge.serve.asked import BadRequest, answer, body, desk, field
+from edge.serve.desk import Stale
+from edge.serve.words import plain
+from edge.watch.review import Naming, Review, take_back
+from edge.watch.unsure import saved
+
+MOST = 300  # frames listed, the newest
+OPEN = 10.0  # seconds for which a page that asked counts as open
+USELESS = "useless"  # the folder of frames that were put away
+KEPT = 100  # of these
+STEPS = 50  # that can be undone
+_NAME = re.compile(r"uncertain-[0-9A-Za-z.]{1,60}")
+
+
+class _Step(NamedTuple):
+    """What one tap did, to be undone: namings, and files that were put away, as (from, to)."""
+
+    namings: tuple[Naming, ...]
+    useless: tuple[tuple[Path, Path], ...]
+
+
+class Waiting:
+    """The frames to review, and what the network sees on each.
+
+    Args:
+        folder: says where they are saved.
+    """
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self._seen: dict[str, NDArray[np.float32] | None] = {}  # embedding; None: it cannot be read
+        self._steps: OrderedDict[int, _Step] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._asked = float("-inf")
+
+    @property
+    def folder(self) -> Path:
+        """Where they are saved."""
+        return self._folder()
+
+    def look(self, learner: Learner) -> None:
+        """Look at one frame more, if somebody waits for it; in the learner's thread, between two jobs."""
+        if time.monotonic() - self._asked > OPEN:
+            return
+        path = next((path for path in self._files() if path.name not in self._seen), None)
+        if path is not None:
+            photo = next(iter(learner.embed([path])))
+            self._seen[path.name] = photo.embedding
+
+    def listed(self, learner: Learner) -> Any:
+        """The frames with what the network makes of each, near-duplicates in one group, oldest first."""
+        self._asked = time.monotonic()
+        files = self._files()
+        self._seen = {path.name: self._seen[path.name] for path in files if path.name in self._seen}
+        looked = [path for path in files if self._seen.get(path.name) is not None]
+        groups: dict[str, str] = {}
+        told: dict[str, Any] = {}
+        if looked:
+            serving = learner.serving()
+            x = np.stack([e for path in looked if (e := self._seen[path.name]) is not None])
+            for alike in near_duplicates(x, [""] * len(looked)) if len(looked) > 1 else ():
+                groups |= {looked[row].name: looked[alike.rows[0]].name for row in alike.rows}
+            for path, row, embedding in zip(looked, serving.head.probabilities(x), x, strict=True):
+                best = np.argsort(-row, kind="stable")[:TOP]
+                judge = serving.judge
+                unknown = judge.unknown(judge.similarity(embedding), int(best[0])) if judge else None
+                top = [Guess(serving.head.labels[i], float(row[i])) for i in best]
+                told[path.name] = {"unknown": None if unknown is None else bool(unknown), "top": to_json(top)}
+        return {
+            "frames": [
+                {
+                    "file": path.name,
+                    "time": _time(path.name),
+                    "group": groups.get(path.name, path.name),
+                    "readable": path.name not in self._seen or self._seen[path.name] is not None,
+                    **told.get(path.name, {"unknown": None, "top": []}),
+                }
+                for path in files
+            ],
+            "looked_at": len([path for path in files if path.name in self._seen]),
+            "labels": sorted({*learner.serving().head.labels, *learner.store.labels().values()}),
+        }
+
+    def name(self, learner: Learner, files: list[str], label: str) -> Any:
+        """Give frames a label; of several, all are of one session.
+
+        Raises:
+            Stale: one is not there any more.
+        """
+        label, paths = clean(label), self._paths(files)
+        review, session = Review(learner, self.folder), None
+        if len(paths) > 1:
+            session = f"review {learner.now()} {paths[0].name}"
+        namings: list[Naming] = []
+        said: list[str] = []
+        try:
+            for path in paths:
+                said += [plain(line) for line in review.name(path, label, session)]
+                if review.last is not None:
+                    namings.append(review.last)
+        finally:  # what was done before one failed can be undone as well
+            number = self._step(_Step(tuple(namings), ())) if namings else 0
+        return {"labelled": len(namings), "label": label, "said": list(dict.fromkeys(said)), "step": number}
+
+    def put_away(self, files: list[str]) -> Any:
+        """Put frames away that show nothing of use."""
+        folder = self.folder / USELESS
+        folder.mkdir(exist_ok=True)
+        moved = []
+        for path in self._paths(files):
+            moved.append((path, path.rename(folder / path.name)))
+        for path in saved(folder)[:-KEPT]:
+            path.unlink(missing_ok=True)
+        return {"put_away": len(moved), "step": self._step(_Step((), tuple(moved)))}
+
+    def undo(self, learner: Learner, number: int) -> Any:
+        """Take one step back.
+
+        Raises:
+            Stale: it was taken back already, or is too long ago.
+            LabelError, NotEnough, SourceError: as `edge.watch.review.Review.undo`.
+        """
+        step = self._steps.get(number)
+        if step is None:
+            raise Stale("this was undone already, or is too long ago")
+        left = list(step.namings)
+        try:
+            while left:
+                take_back(learner, left[-1])
+                left.pop()
+            for before, path in step.useless:
+                if path.exists():
+                    path.rename(before)
+        finally:
+            self._steps[number] = _Step(tuple(left), step.useless)
+        del self._steps[number]
+        return {"undone": len(step.namings) + len(step.useless)}
+
+    def picture(self, name: str) -> bytes:
+        """A frame as JPEG for viewers.
+
+        Raises:
+            Stale: it is not there any more.
+            ImageError: it cannot be read.
+        """
+        (path,) = self._paths([name])
+        return preprocess.preview(preprocess.read(path), name, 1280)
+
+    def _files(self) -> list[Path]:
+        return saved(self.folder)[-MOST:] if self.folder.is_dir() else []
+
+    def _paths(self, names: list[str]) -> list[Path]:
+        if not names or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+            raise BadRequest("'files' must be a list of frames that wait for a label")
+        paths = [self.folder / name for name in dict.fromkeys(names)]
+        gone = sum(not path.is_file() for path in paths)
+        if gone:
+            raise Stale(f"somebody else was faster: {gone} of these pictures {'is' if gone == 1 else 'are'} gone")
+        return paths
+
+    def _step(self, step: _Step) -> int:
+        number = next(self._numbers)
+        self._steps[number] = step
+        while len(self._steps) > STEPS:
+            self._steps.popitem(last=False)
+        return number
+
+
+async def waiting(request: Request) -> Response:
+    """List the frames that wait."""
+    found = _waiting(request)
+    return answer(await desk(request).engine.do(lambda learner: found.listed(learner)))
+
+
+async def picture(request: Request) -> Response:
+    """Show one of them."""
+    name, found = request.path_params["file"], _waiting(request)
+    data = await desk(request).engine.do(lambda _: found.picture(name))
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+
+
+async def name(request: Request) -> Response:
+    """Name some."""
+    asked, found = await body(request), _waiting(request)
+    files, label = field(asked, "files", list), field(asked, "label", str)
+    return answer(await desk(request).engine.do(lambda learner: found.name(learner, files, label)))
+
+
+async def useless(request: Request) -> Response:
+    """Put some away."""
+    files, found = field(await body(request), "files", list), _waiting(request)
+    return answer(await desk(request).engine.do(lambda _: found.put_away(files)))
+
+
+async def undo(request: Request) -> Response:
+    """Take one step back."""
+    number, found = field(await body(request), "step", int), _waiting(request)
+    return answer(await desk(request).engine.do(lambda learner: found.undo(learner, number)))
+
+
+def _waiting(request: Request) -> Waiting:
+    found: Waiting = request.app.state.waiting
+    return found
+
+
+def _time(name: str) -> str:
+    """When a frame was taken, by its name; "" if that does not say.
+
+    >>> _time("uncertain-20261124T160102.250000.jpg")
+    '2026-11-24T16:01:02+00:00'
+    """
+    found = re.match(r"uncertain-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.", name)
+    return "{}-{}-{}T{}:{}:{}+00:00".format(*found.groups()) if found else ""
+
+
+ROUTES = [
+    Route("/waiting", waiting),
+    Route("/waiting/{file}", picture),
+    Route("/review/name", name, methods=["POST"]),
+    Route("/review/useless", useless, methods=["POST"]),
+    Route("/review/undo", undo, methods=["POST"]),
+]

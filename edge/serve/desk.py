@@ -18,13 +18,13 @@ from edge.labels import clean
 from edge.learner import Learner
 from edge.learning.domain_check import Looks
 from edge.picture import preprocess
+from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.serve.engine import Engine
 from edge.serve.live import LOOKING, Live
 from edge.serve.words import plain
 from edge.unknown import domain
 from edge.watch.capture import Burst, Captured
-from edge.watch.unsure import saved
 
 ALONE = 3.0  # seconds without a word from the phone after which a recording stops by itself
 MOST = 200  # examples of one recording

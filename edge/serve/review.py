@@ -23,11 +23,11 @@ from edge.audit.suspects import near_duplicates
 from edge.labels import clean
 from edge.learner import TOP, Learner
 from edge.picture import preprocess
+from edge.picture.find import saved
 from edge.serve.asked import BadRequest, answer, body, desk, field
 from edge.serve.desk import Stale
 from edge.serve.words import plain
 from edge.watch.review import Naming, Review, take_back
-from edge.watch.unsure import saved
 
 MOST = 300  # frames listed, the newest
 OPEN = 10.0  # seconds for which a page that asked counts as open

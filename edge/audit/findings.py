@@ -72,7 +72,7 @@ def audit(
     """
     give_back()
     start = time.perf_counter()
-    taught = home.store.examples("NOT held_out")
+    taught = home.store.examples(held_out=False)
     if not taught:
         raise NotEnough("nothing was taught here yet; teach some: edge teach LABEL PICTURES")
     left, taught = len(taught[:-MOST]), taught[-MOST:]

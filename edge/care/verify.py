@@ -109,7 +109,7 @@ def _examples(home: Home, findings: list[Finding]) -> None:
     if not bad:
         findings.append(Finding("examples", True, f"the embeddings of all {home.store.count()} are whole", ""))
         return
-    named = home.store.examples(f"examples.id IN ({','.join(map(str, bad[:_SHOWN]))})")
+    named = home.store.examples(bad[:_SHOWN])
     seen = ", ".join(f"{e.id} ({e.label}, {e.source})" for e in named)
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
     numbers = " ".join(map(str, bad))

@@ -47,3 +47,25 @@ def load(store: Store, info: BackboneInfo, background: Background, number: int) 
     head, gate = unpack(store.generation(number), info.dimension)
     known = gate is not None and gate.background == background.digest()  # else a bundle brought another since
     return Serving(number, head, Judge(gate, background) if gate and known else None)
+
+
+def drop_old(store: Store, fingerprint: str, serving: int, most: int) -> None:
+    """Keep the newest generations, the one that serves, and the one that `rollback` would let serve instead.
+
+    Args:
+        store: the database, in a transaction.
+        fingerprint: of the backbone here.
+        serving: the number of the one that serves.
+        most: how many of the newest are kept.
+    """
+    numbers = store.generation_numbers()
+    if len(numbers) <= most:
+        return
+    kept = {*numbers[-most:], serving}
+    for number in reversed([number for number in numbers if number < serving]):
+        earlier = store.generation(number)
+        whole = earlier.head is not None and not earlier.damaged
+        if whole and earlier.promoted and earlier.backbone == fingerprint:
+            kept.add(number)
+            break
+    store.keep_generations(kept)

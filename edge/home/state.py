@@ -5,7 +5,6 @@ network. Every change is one transaction of `store`; what a method returns has b
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -267,16 +266,16 @@ class Home:
         found: list[Example] = []
         for name in names:
             if name.isdecimal() and len(name) < 19 and not Path(name).exists():
-                matches = self.store.examples("examples.id = ?", int(name))
+                matches = self.store.examples([int(name)])
             else:
-                matches = self.store.examples("image = ?", photos.digest(Path(name)))
+                matches = self.store.examples(image=photos.digest(Path(name)))
             if not matches:
                 raise LabelError(f"'{name}' is no example here: give an example's number or a picture that was taught")
             found += matches
         if session is not None:
-            found += self.store.examples("session = ?", session) or _nothing("session", session)
+            found += self.store.examples(session=session) or _nothing("session", session)
         if label is not None:
-            found += self.store.examples("labels.name = ?", clean(label))
+            found += self.store.examples(label=clean(label))
         return sorted(set(found), key=lambda e: e.id)
 
     def forget(self, names: Sequence[str] = (), session: str | None = None, label: str | None = None) -> Forgotten:
@@ -340,7 +339,7 @@ class Home:
             ids = [e.id for e in self.find_examples(names)]
             self.store.relabel_examples(ids, label)
             self.store.remove_empty_labels()
-            return self.store.examples("examples.id IN (SELECT value FROM json_each(?))", json.dumps(ids))
+            return self.store.examples(ids)
 
     def rename(self, old: str, new: str, merge: bool = False) -> Renamed:
         """Give a label another name, at once and everywhere; nothing is retrained, unless two labels become one.

@@ -180,12 +180,35 @@ class Store(Database):
         assert row is not None
         return int(row[0])
 
-    def examples(self, where: str = "TRUE", *values: object) -> list[Example]:
-        """List examples, oldest first; `where` is SQL over the columns of `examples` and `labels.name`."""
+    def examples(
+        self,
+        ids: Sequence[int] | None = None,
+        label: str | None = None,
+        session: str | None = None,
+        image: str | None = None,
+        held_out: bool | None = None,
+    ) -> list[Example]:
+        """List examples, oldest first: all, or those that fit everything that is given.
+
+        Args:
+            ids: their numbers.
+            label: its name today.
+            session: its name.
+            image: SHA-256 of the file.
+            held_out: whether no head is ever fitted to them.
+        """
+        wanted = {
+            "examples.id IN (SELECT value FROM json_each(?))": None if ids is None else json.dumps(list(ids)),
+            "labels.name = ?": label,
+            "session = ?": session,
+            "image = ?": image,
+            "held_out = ?": held_out,
+        }
+        given = {condition: value for condition, value in wanted.items() if value is not None}
         rows = self._all(
             "SELECT examples.id, labels.name, image, session, source, created, held_out FROM examples"
-            f" JOIN labels ON labels.id = examples.label WHERE {where} ORDER BY examples.id",
-            *values,
+            f" JOIN labels ON labels.id = examples.label WHERE {' AND '.join(given) or 'TRUE'} ORDER BY examples.id",
+            *given.values(),
         )
         typed = (self._typed(row, int, str, str, str | None, str, str, int) for row in rows)
         return [Example._make((*about, bool(held_out))) for *about, held_out in typed]
@@ -194,9 +217,15 @@ class Store(Database):
         """Go through the examples, all or one label's, oldest first, a few in memory at a time."""
         page = "SELECT id FROM examples WHERE id > ?1 AND (?2 IS NULL OR label = ?2) ORDER BY id LIMIT 500"
         last = 0
-        while part := self.examples(f"examples.id IN ({page})", last, label):
-            yield from part
-            last = part[-1].id
+        while ids := [int(row[0]) for row in self._all(page, last, label)]:
+            yield from self.examples(ids)
+            last = ids[-1]
+
+    def foreign(self, backbone: str) -> int:
+        """Return how many examples were taught on another backbone."""
+        row = self._one("SELECT count(*) FROM examples WHERE backbone != ?", backbone)
+        assert row is not None
+        return int(row[0])
 
     def labelled(self, held_out: bool = False) -> list[Labelled]:
         """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""

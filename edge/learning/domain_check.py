@@ -87,7 +87,7 @@ def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) 
     white = home.background.white()
     z = white(embedding[None])[0]
     best: list[Neighbour] = []
-    taught = home.store.examples("NOT held_out")
+    taught = home.store.examples(held_out=False)
     for at in range(0, len(taught), CHUNK):
         part = taught[at : at + CHUNK]
         cosines = white(home.store.embeddings([e.id for e in part], home.info.dimension)) @ z

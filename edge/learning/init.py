@@ -82,10 +82,10 @@ def adopt(
             _claim(store, copy)
             trusted = pins(store).plus(trust)
             trusted.check(opened)  # again: a key may have been pinned since
-            foreign = store.examples("backbone != ?", fingerprint)
+            foreign = store.foreign(fingerprint)
             if foreign:
                 raise HomeError(
-                    f"{home} holds {len(foreign)} examples taught on another backbone, their embeddings do not fit "
+                    f"{home} holds {foreign} examples taught on another backbone, their embeddings do not fit "
                     f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
                 )
             put_pins(store, trusted.adopted(opened))

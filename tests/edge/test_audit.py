@@ -106,7 +106,7 @@ def test_what_is_held_out_is_not_audited(learner: Learner, pictures: Path) -> No
     learner.teach("coins", [held], held_out=True)
     found = learner.audit()
     assert found.examples == 48
-    assert {e.id for e in learner.store.examples("held_out")}.isdisjoint(s.example for s in found.suspects)
+    assert {e.id for e in learner.store.examples(held_out=True)}.isdisjoint(s.example for s in found.suspects)
 
 
 def test_only_untaught_pictures_that_it_is_unsure_of_are_proposed(

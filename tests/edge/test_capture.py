@@ -24,7 +24,7 @@ def test_a_burst_is_one_session_without_the_frames_that_are_alike(ready: Run, tm
     assert (result["label"], len(result["examples"])) == ("coins", 6)
     assert result["alike"] > 6, "each was shown ten times"
     with Learner.open(tmp_path / "home") as learner:
-        taught = learner.store.examples("labels.name = 'coins'")
+        taught = learner.store.examples(label="coins")
     assert {example.session for example in taught} == {result["session"]}
     assert "127.0.0.1" in taught[0].source
     with filming(lambda n: picture("coins", 100 + n)) as camera:
@@ -144,7 +144,7 @@ def test_what_a_camera_gives_while_it_warms_up_is_not_taught(ready: Run, tmp_pat
     result = json.loads(out)
     assert (result["blank"], result["complaints"]) == (0, [])
     with Learner.open(tmp_path / "home") as learner:
-        assert len(learner.store.examples("labels.name = 'coins'")) == 5
+        assert len(learner.store.examples(label="coins")) == 5
     assert camera.number > 40
 
 
@@ -157,7 +157,7 @@ def test_a_burst_that_shows_nothing_is_not_taught_and_said(ready: Run, tmp_path:
     assert "nothing but one colour" in out
     assert err.count("shows nothing but one colour") == 1, "at once, and once"
     with Learner.open(tmp_path / "home") as learner:
-        assert not learner.store.examples("labels.name = 'coins'")
+        assert not learner.store.examples(label="coins")
 
 
 def test_what_teach_says_of_pictures_capture_says_too(

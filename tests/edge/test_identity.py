@@ -173,7 +173,7 @@ def test_two_labels_become_one_with_all_examples_sessions_and_a_head(learner: Le
     assert (result.merged, result.examples, result.refitted) == (True, 6, True)
     assert 2 in result.overwritten, "it told the two apart"
     assert 1 not in result.overwritten, "it knew neither"
-    assert {e.session for e in learner.store.examples("labels.name = 'tins'")} == {"monday", None}
+    assert {e.session for e in learner.store.examples(label="tins")} == {"monday", None}
     assert learner.store.label_id("coins") is None
     assert "coins" not in learner.serving().head.labels
     (answer,) = learner.classify([pictures / "coins" / "coins_300.png"])

@@ -12,7 +12,7 @@ from edge.home.state import Home
 from edge.learner import Learner
 from edge.learning import retrain
 from edge.learning.init import adopt
-from edge.learning.retrain import Fitted
+from edge.learning.retrain import Measured
 from edge.network.backbone import Backbone
 
 from .conftest import write_bundle, write_pictures
@@ -48,7 +48,7 @@ def during(monkeypatch: pytest.MonkeyPatch) -> During:
     real = retrain.fit_anew
     todo: list[Callable[[], None]] = []
 
-    def fit_anew(home: Home, coverage: float) -> Fitted:
+    def fit_anew(home: Home, coverage: float) -> Measured:
         fitted = real(home, coverage)
         while todo:
             todo.pop()()

@@ -44,7 +44,7 @@ def learner(tmp_path: Path, tiny_bundle: Path, pictures: Path, clock: Clock) -> 
 def spoil(learner: Learner) -> dict[str, str]:
     """Turn every third label; return what they were."""
     labels = sorted(COLOURS)
-    examples = learner.store.examples("NOT held_out")[::3]
+    examples = learner.store.examples(held_out=False)[::3]
     for e in examples:
         learner.relabel([str(e.id)], labels[labels.index(e.label) - 1])
     return {str(e.id): e.label for e in examples}

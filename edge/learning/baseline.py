@@ -1,0 +1,55 @@
+"""Does the network know anything that helps here? The same fitter on 8 × 8 pixels answers.
+
+A backbone whose head is no more often right than one fitted to thumbnails brings nothing to these pictures.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.head.fit import Examples, fit
+from edge.learning.gather import Gathered
+from edge.metrics.left_out import Judged
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+
+PIXELS = 600  # examples, at most
+GOOD = 0.97  # accuracy above which nobody needs another backbone
+
+
+def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | None:
+    """The accuracy on thumbnails, left out, of the labels that the figure counts; None where there are none."""
+    taught, thumbs = gathered.basis.taught, gathered.store.thumbs()
+    if any(example.id not in thumbs for example in taught):
+        return None
+    pixels = [thumbs[example.id] for example in taught]
+    labels, sessions = gathered.labels, gathered.sessions
+    if judged.scope == "all":
+        domain = home.bundle.domain()
+        if domain is None:
+            return None
+        pixels += [thumb for thumb, name in zip(domain.thumbs, gathered.names, strict=True) if name is not None]
+        labels += gathered.factory.labels
+        sessions += gathered.factory.sessions
+    step = -(-len(pixels) // PIXELS)
+    order = sorted(range(len(labels)), key=lambda row: labels[row])[::step]
+    table = np.stack([pixels[row] for row in order]).reshape(len(order), -1).astype(np.float32)
+    chosen = tuple(labels[row] for row in order)
+    if len(set(chosen)) < 2:
+        return None
+    result = fit(Examples(table, chosen, tuple(sessions[row] for row in order)))
+    left_out = {judged.fit.head.labels[m.column] for m in judged.missing}
+    measured = np.isfinite(result.loo).all(axis=1) & np.array([label not in left_out for label in chosen])
+    right = [result.head.labels[i] == label for i, label in zip(result.loo.argmax(axis=1), chosen, strict=True)]
+    return float(np.mean(np.array(right)[measured])) if measured.any() else None
+
+
+def advice(accuracy: float | None, pixels: float | None) -> str:
+    """Say what to do where the network is no better than pixels; "" where it is."""
+    if accuracy is None or pixels is None or accuracy > pixels or accuracy >= GOOD:
+        return ""
+    return (
+        f"8 × 8 pixels alone are named rightly as often ({100 * pixels:.1f} %): what this backbone knows does not help "
+        "here; on the workstation, adapt one to such photos: edge-export adapt"
+    )

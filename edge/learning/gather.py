@@ -1,0 +1,83 @@
+"""`retrain`, first step: all that a head is fitted to, as it is in the home now."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.archive import FactoryExamples
+from edge.head.fit import Examples
+from edge.head.stream import whole_sessions
+from edge.home.factory import factory_examples, factory_labels, named_examples
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+    from edge.home.store import Labelled, Store
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What decides which head is fitted: what is taught up to example `last`, the factory's under today's names."""
+
+    last: int
+    taught: "tuple[Labelled, ...]"
+    bundle: str
+    factory_labels: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, store: "Store", last: int | None = None) -> "Basis":
+        """Read it as it is now, up to example `last`, or to the newest."""
+        newest = store.last_example() if last is None else last
+        taught = tuple(example for example in store.labelled() if example.id <= newest)
+        return cls(newest, taught, store.meta("bundle"), tuple(factory_labels(store)))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The examples themselves.
+
+    Args:
+        basis: which ones.
+        bundled: the bundle's, those without a label today as well.
+        names: the label of each of these today; None for a forgotten one.
+        factory: those of them that have a label.
+        store, dimension: where the embeddings of the local ones are, and their length.
+    """
+
+    basis: Basis
+    bundled: FactoryExamples
+    names: Sequence[str | None]
+    factory: Examples
+    store: "Store" = field(repr=False)
+    dimension: int
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the local examples."""
+        return [example.label for example in self.basis.taught]
+
+    @property
+    def sessions(self) -> list[str | None]:
+        """The sessions of the local examples."""
+        return [example.session for example in self.basis.taught]
+
+    @property
+    def countable(self) -> NDArray[np.bool_]:
+        """Which of the factory's may count in figures."""
+        return self.factory.counts > 0
+
+    def local(self) -> Iterator[Examples]:
+        """Read the local examples in parts that fit in memory, a session whole in one of them."""
+        taught = self.basis.taught
+        for part in whole_sessions(self.sessions):
+            ids, labels, sessions = zip(*taught[part], strict=True)
+            yield Examples(self.store.embeddings(ids, self.dimension), labels, sessions)
+
+
+def gather(home: "Home") -> Gathered:
+    """Gather them: inside a snapshot or a transaction of the store, for as long as they are used."""
+    store = home.store
+    bundled, names = factory_examples(home.bundle, store)
+    return Gathered(Basis.of(store), bundled, names, named_examples(bundled, names), store, home.info.dimension)

@@ -1,13 +1,14 @@
 """The import rules: what the device half may load, who may import whom, and who may touch the disk."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.imports import ORDER, folder, graph, imported, levels, modules, upward
+from benchmarks.imports import ORDER, TOP, folder, graph, imported, levels, modules, upward
 from edge.cli.app import MODULES
 
 ROOT = Path(__file__).parent.parent
@@ -106,6 +107,15 @@ def test_every_folder_stands_in_the_order_and_says_what_it_owns(package: str) ->
         assert len(tree.body) == 1 or rest == {"main"}, f"{init}: imports make every module of the folder heavy"
     for name, file in (EDGE | EXPORT).items():
         assert (file.parent / "__init__.py").exists(), f"{name}: without __init__.py a wheel may leave it out"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_pages_about_the_house_name_every_folder_and_no_file_that_is_gone(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in set(ORDER["edge"]) - {"system", TOP}:
+        assert re.search(rf"(edge/|`){name}\b", text), f"{page} does not say what edge/{name} is"
+    for path in re.findall(r"\b(?:edge|export)/[a-z_/]+\.py\b", text):
+        assert (ROOT / path).exists(), f"{page}: {path} is gone"
 
 
 @pytest.mark.parametrize("module", EDGE)

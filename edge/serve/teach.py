@@ -184,7 +184,7 @@ def _teach(learner: Learner, path: Path, label: str, name: str, session: str | N
     data = preprocess.read(path)
     frame = Frame(name, data, time.time())
     image = hashlib.sha256(data).hexdigest()
-    known = next(iter(learner.store.examples("image = ?", image)), None)
+    known = next(iter(learner.store.examples(image=image)), None)
     if known is not None:
         path.unlink(missing_ok=True)
         where = "with this label" if known.label == label else f"as '{known.label}'"

@@ -54,7 +54,7 @@ bench-trust: $(VENV)/ready  ## Does it know what it does not know, see wrong pic
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.audit
 
-bench-backbones: $(VENV)/ready  ## The embedded backbone beside others: accuracy on photos it never saw, size, speed
+bench-backbones: $(VENV)/ready  ## The backbones: accuracy on photos they never saw, size, speed
 	@$(BIN)/python -m benchmarks.backbones
 
 bench-frigate: $(VENV)/ready $(TENSORFLOW)/ready  ## From a folder of photos to a model: beside Frigate's own trainer in TensorFlow
@@ -67,7 +67,7 @@ build/surfaces.edge: $(VENV)/ready $(shell find export -name "*.py")
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"
 	@rm -rf build/sample
 	@$(BIN)/edge-export sample build/sample >/dev/null
-	@$(BIN)/edge-export build build/sample/photos -o $@
+	@$(BIN)/edge-export build build/sample/photos --backbone embedded -o $@
 
 build/pillow-%: $(DEVICE)/ready
 	@$(DEVICE)/bin/python -m pip $(PIP) --target $@ pillow==$*

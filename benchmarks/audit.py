@@ -37,7 +37,7 @@ from edge.learner import Learner
 from edge.metrics.evaluate import margins
 
 sys.path.insert(0, str(Path(__file__).parent))
-from embeddings import Set, embedded, features
+from embeddings import BACKBONES, Set, photo_sets
 
 Array = Any
 K = 20
@@ -404,16 +404,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only", choices=("flips", "gate", "curve", "time"))
     options = parser.parse_args()
-    sets, sites = features(), {}
+    sets = [one for name in BACKBONES for one in photo_sets(name, options.cache)]
+    there = [one for name in BACKBONES for one in photo_sets(name, options.cache, site=True)]
+    sites = {one.name: site for one, site in zip(sets, there, strict=True)}
     if not sets:
-        print("skipped: no ../shared/features beside the project")
-    try:
-        own = embedded(options.cache)
-        sets += own
-        there = embedded(options.cache, site=True)
-        sites = {one.name: site for one, site in zip(own, there, strict=True)}
-    except (ImportError, OSError) as reason:
-        print(f"skipped the embedded backbone: {reason}")
+        print("skipped: no ../shared/data beside the project")
+        return
     if options.only in (None, "flips"):
         flips(sets, options.seeds)
     if options.only in (None, "gate"):

@@ -1,14 +1,15 @@
-"""Embeddings for the benchmarks: ready features, and the embedded backbone run over the photo sets beside the project.
+"""Embeddings for the benchmarks: the default backbone and the small one, run over the photo sets beside the project.
 
 Everything lies outside the repository (`../shared`); what is absent is skipped with a reason. Embeddings made here are
-kept in a cache folder, under the hash of the weights that made them. `site=True` takes every photo as one fixed, badly
+kept in a cache folder, under the hash of the network that made them. `site=True` takes every photo as one fixed, badly
 placed camera would: tilted, blurred, darker, yellowish.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache as once
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,11 @@ from numpy.typing import NDArray
 
 from edge.picture import preprocess
 from edge.picture.find import find
+from export.convert.frozen import freeze
+from export.network import backbones
+from export.network.form import fingerprint, short_side
 
+BACKBONES = (backbones.DEFAULT, "embedded")
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 LIGHT = np.array([0.5, 0.45, 0.3])  # what is left of red, green and blue at the site
 
@@ -32,51 +37,42 @@ class Set:
     test_labels: NDArray[np.int64]
 
 
-def read(path: Path, name: str) -> Set:
-    """Read one npz of `X_train y_train X_val y_val`."""
-    with np.load(path, allow_pickle=False) as file:
-        x, t = file["X_train"].astype(np.float32), file["X_val"].astype(np.float32)
-        return Set(name, x, file["y_train"].astype(np.int64), t, file["y_val"].astype(np.int64))
-
-
-def features() -> list[Set]:
-    """Give the ImageNet MobileNetV2 features (1280-d); none if they are absent."""
-    return [read(path, f"mobilenet_v2/{path.stem}") for path in sorted((SHARED / "features").glob("*.npz"))]
-
-
-def embedded(cache: Path, site: bool = False) -> list[Set]:
-    """Give the embedded backbone's embeddings (992-d) of every labelled photo set, made once and kept in cache."""
-    from export.network.backbones import EMBEDDED_FILE
-
-    made_by = hashlib.sha256(EMBEDDED_FILE.read_bytes()).hexdigest()[:12]
+def photo_sets(name: str, cache: Path, site: bool = False) -> list[Set]:
+    """Give a backbone's embeddings of every labelled photo set, made once and kept in cache."""
     sets = []
     for folder in sorted(path.parent for path in (SHARED / "data").glob("*/train")):
-        path = cache / f"embedded_{made_by}{'_site' if site else ''}_{folder.name}.npz"
-        if not path.exists():
-            arrays = {}
-            for part in ("train", "val"):
-                files = find([folder / part]).files
-                names = sorted({file.parent.name for file in files})
-                arrays[f"X_{part}"] = embed(files, site)
-                arrays[f"y_{part}"] = np.array([names.index(file.parent.name) for file in files])
-            cache.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **arrays)
-        sets.append(read(path, f"{'site' if site else 'embedded'}/{folder.name}"))
+        kept = {}
+        for part in ("train", "val"):
+            files = find([folder / part]).files
+            names = sorted({file.parent.name for file in files})
+            kept[part] = embed(name, f"{folder.name}_{part}", files, cache, site)
+            kept[f"{part} labels"] = np.array([names.index(file.parent.name) for file in files])
+        title = f"{name}{', site' if site else ''}/{folder.name}"
+        sets.append(Set(title, kept["train"], kept["train labels"], kept["val"], kept["val labels"]))
     return sets
 
 
-def embed(files: list[Path], site: bool) -> NDArray[np.float32]:
-    """Run the package's own backbone over the files: (N, 992)."""
-    import torch
+def embed(name: str, what: str, files: Sequence[Path], cache: Path, site: bool = False) -> NDArray[np.float32]:
+    """Give a backbone's embeddings (N, D) of photos by the device's runtime, kept in the cache under `what`."""
+    loaded, row = network(name), backbones.find(name)
+    made_by = fingerprint(loaded.embedder, row.size, crop=row.crop)[:12]
+    path = cache / f"{name}_{made_by}{'_site' if site else ''}_{what}.npz"
+    if not path.exists():
+        running = freeze(loaded.embedder, row.size).running
+        side = short_side(row.size, row.crop)
+        pixels = (at_site(file) if site else preprocess.load(file, row.size, side) for file in files)
+        rows = [running.embed(picture[None])[0] for picture in pixels]
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(path, X=np.stack(rows))
+    with np.load(path, allow_pickle=False) as file:
+        embeddings: NDArray[np.float32] = file["X"].astype(np.float32)
+        return embeddings
 
-    from export.network.backbones import load
 
-    network, take, parts = load("embedded").embedder, at_site if site else preprocess.load, []
-    with torch.no_grad():
-        for start in range(0, len(files), 32):
-            pixels = np.stack([take(file) for file in files[start : start + 32]])
-            parts.append(network(torch.from_numpy(pixels)).numpy())
-    return np.concatenate(parts)
+@once
+def network(name: str) -> backbones.Loaded:
+    """Load a backbone, once."""
+    return backbones.load(name)
 
 
 def at_site(file: Path) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.embeddings import Set, embedded, features
+from benchmarks.embeddings import BACKBONES, Set, photo_sets
 from benchmarks.peers import peers
 from edge.head.fit import Examples, fit
 from edge.head.linear import unit
@@ -175,7 +175,7 @@ def site(cache: Path, seeds: int) -> None:
     print("\n| set | local per label | factory only | local only | all equal | chosen | weight | below the best |")
     print("|---|---|---|---|---|---|---|---|")
     means = []
-    for here, there in zip(embedded(cache), embedded(cache, site=True), strict=True):
+    for here, there in zip(*(photo_sets(BACKBONES[0], cache, moved) for moved in (False, True)), strict=True):
         factory = Examples(here.train, named(here.train_labels))
         only = fit(factory)
         for k in ("0", "2", "5", "10", "20"):
@@ -202,13 +202,10 @@ def main() -> None:
     parser.add_argument("--only", choices=("accuracy", "honesty", "time", "site"))
     warnings.simplefilter("ignore")  # scikit-learn says where lbfgs stopped early
     options = parser.parse_args()
-    sets = features()
+    sets = [one for name in BACKBONES for one in photo_sets(name, options.cache)]
     if not sets:
-        print("skipped: no ../shared/features beside the project")
-    try:
-        sets += embedded(options.cache)
-    except (ImportError, OSError) as reason:
-        print(f"skipped the embedded backbone: {reason}")
+        print("skipped: no ../shared/data beside the project")
+        return
     if options.only in (None, "time"):
         timing(sets)
     if options.only in (None, "honesty"):

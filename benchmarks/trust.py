@@ -1,6 +1,6 @@
 """`make bench-trust`: does it know what it does not know, and see a wrong picture? In one run, against the usual gates.
 
-    python -m benchmarks.trust [--cache DIR] [--seeds 10] [--generic FILE] [--only unknown|coverage|domain|cost]
+    python -m benchmarks.trust [--cache DIR] [--seeds 10] [--only unknown|coverage|domain|cost]
 
 Unknown: heads are taught 20 examples of all labels but one; of that one's photos, and of random pictures, the share
 that is taken for known. Our threshold comes from the taught examples alone; every rival is given the threshold that
@@ -8,15 +8,11 @@ keeps exactly as many of the *test* photos of known labels as ours does, which n
 have no label to spare: there, photos of the other sets are the unknown. Coverage: what share of known photos is kept,
 by number of examples. Domain: test photos as they are and spoilt, words by a domain of training photos. Cost: a warm
 classification with the gate over one without, as the median of paired ratios.
-
-`--generic` names an npz file of `images` uint8 (N, S, S, 3), generic photos for MobileNetV2's background; it is kept in
-the cache. Without it MobileNetV2 is gated by the plain embedding. The embedded backbone brings its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 import sys
 import tempfile
@@ -29,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.embeddings import SHARED, Set, embedded, features
+from benchmarks.embeddings import BACKBONES, SHARED, Set, embed, network, photo_sets
 from benchmarks.peers import peers
 from edge.head.fit import Examples, fit
 from edge.head.linear import unit
@@ -38,14 +34,15 @@ from edge.picture.find import find
 from edge.unknown.domain import Domain, complaints, look
 from edge.unknown.fit_gate import fit_gate
 from edge.unknown.gate import Background, Judge
+from export.bundle.background import shipped
+from export.network import backbones
+from export.network.form import fingerprint
 
 Array = Any
 Score = Callable[[Array], Array]  # embeddings (N, D) → (N,), larger is more surely known
 
 SOFTMAX = ("Coral SGD softmax", "Teachable Machine", "Frigate", "logistic C=10")
-V2 = SHARED / "weights" / "mobilenet_v2_imagenet.pth"
 KNOWN, RANDOM = 20, 500  # examples a label; random pictures
-GENERIC = 5000  # generic photos that are enough
 
 
 @dataclass(frozen=True)
@@ -311,90 +308,32 @@ def cost(rounds: int = 300) -> None:
         print(f"measuring one picture for the domain check: {1000 * statistics.median(look_spent):.2f} ms")
 
 
-def benches(cache: Path, generic: Path | None) -> Iterator[Bench]:
-    from export.bundle.background import shipped
-    from export.network.backbones import EMBEDDED_FILE, load
-    from export.network.form import fingerprint
-
+def benches(cache: Path) -> Iterator[Bench]:
     files = find([SHARED / "data" / "imagenet_sample1000"]).files[:: 1000 // RANDOM]
-    if V2.exists():
-        made_by = hashlib.sha256(V2.read_bytes()).hexdigest()[:12]
-
-        def network() -> Any:
-            return load("mobilenet_v2", str(V2)).embedder
-
-        photos = cached(cache / f"mobilenet_v2_{made_by}_random.npz", lambda: embed(network(), files))
-        path = cache / f"mobilenet_v2_{made_by}_generic.npz"
-        background = Background.none(photos.shape[1])
-        if generic or path.exists():
-            labels = path.with_name(path.name.replace("generic", "kinds"))
-            kinds = cached(labels, lambda: np.array(generic_kinds(generic)))
-            background = Background.of(cached(path, lambda: embed(network(), images(generic))), kinds)
-        else:
-            print("mobilenet_v2: no --generic photos, so gated by the plain embedding", file=sys.stderr)
-        yield Bench("mobilenet_v2, ImageNet", features(), photos, background)
-    made_by = hashlib.sha256(EMBEDDED_FILE.read_bytes()).hexdigest()[:12]
-    loaded = load("embedded")
-    photos = cached(cache / f"embedded_{made_by}_random.npz", lambda: embed(loaded.embedder, files))
-    found = shipped(fingerprint(loaded.embedder, loaded.backbone.size))
-    if found is None:
-        print("embedded: export/weights/background.npz is of other weights; make it anew", file=sys.stderr)
-    background = found.background if found else Background.none(photos.shape[1])
-    yield Bench("embedded", embedded(cache), photos, background)
-
-
-def cached(path: Path, make: Callable[[], Array]) -> Array:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, X=make().astype(np.float16))
-    with np.load(path) as file:
-        return file["X"].astype(np.float32)
-
-
-def images(generic: Path | None) -> list[Array]:
-    """Generic photos from an npz file, cut to the network's input."""
-    from PIL import Image
-
-    assert generic is not None
-    with np.load(generic) as file:
-        found = file["images"]
-    return [preprocess.square(Image.fromarray(image), 224, 256) for image in found[:: -(-len(found) // GENERIC)]]
-
-
-def generic_kinds(generic: Path | None) -> Array:
-    """What they show, as numbers: their `labels`, or all the same."""
-    assert generic is not None
-    with np.load(generic) as file:
-        count = len(file["images"])
-        found = file["labels"] if "labels" in file.files else np.zeros(count)
-    return np.unique(found[:: -(-count // GENERIC)], return_inverse=True)[1]
-
-
-def embed(network: Any, pictures: list[Any]) -> Array:
-    import torch
-
-    parts = []
-    with torch.inference_mode():
-        for at in range(0, len(pictures), 32):
-            batch = [preprocess.load(p) if isinstance(p, Path) else p for p in pictures[at : at + 32]]
-            parts.append(network(torch.from_numpy(np.stack(batch))).numpy())
-    return np.concatenate(parts)
+    for name in BACKBONES:
+        loaded, row = network(name), backbones.find(name)
+        found = shipped(fingerprint(loaded.embedder, row.size, crop=row.crop))
+        if found is None:
+            print(
+                f"{name}: its background is of other weights; run: python -m export.bundle.background", file=sys.stderr
+            )
+        background = found.background if found else Background.none(row.embedding)
+        yield Bench(name, photo_sets(name, cache), embed(name, "random", files, cache), background)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edge-bench")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--generic", type=Path)
     parser.add_argument("--only", choices=["unknown", "coverage", "domain", "cost"])
-    parser.add_argument("--backbone", choices=["mobilenet_v2", "embedded"])
+    parser.add_argument("--backbone", choices=BACKBONES)
     options = parser.parse_args()
     wanted = [options.only] if options.only else ["unknown", "coverage", "domain", "cost"]
     if not (SHARED / "data").is_dir():
         print(f"no photo sets at {SHARED / 'data'}: only the cost can be measured", file=sys.stderr)
         wanted = [part for part in wanted if part == "cost"]
-    for bench in benches(options.cache, options.generic) if {"unknown", "coverage"} & set(wanted) else ():
-        if options.backbone and not bench.name.startswith(options.backbone):
+    for bench in benches(options.cache) if {"unknown", "coverage"} & set(wanted) else ():
+        if options.backbone and bench.name != options.backbone:
             continue
         if "unknown" in wanted:
             unknown(bench, options.seeds)

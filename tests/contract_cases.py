@@ -155,9 +155,9 @@ CASES = (
     Case("partly", "edge-export compare {mixed class folders} --backbone embedded --size 32"),
     Case("refused", "edge-export compare {empty} --backbone embedded"),
     Case("refused", "edge-export compare {class folders} --backbone nothing"),
-    Case("done", "edge-export adapt {class folders} -o {new} --strategy head --size 32"),
-    Case("partly", "edge-export adapt {mixed class folders} -o {new} --strategy head --size 32"),
-    Case("refused", "edge-export adapt {empty} -o {new}"),
+    Case("done", "edge-export adapt {class folders} -o {new} --backbone embedded --strategy head --size 32"),
+    Case("partly", "edge-export adapt {mixed class folders} -o {new} --backbone embedded --strategy head --size 32"),
+    Case("refused", "edge-export adapt {empty} -o {new} --backbone embedded"),
     Case("done", "edge-export pretrain {class folders} -o {weights} --steps 1 --batch 2 --size 32"),
     Case("refused", "edge-export pretrain {missing} -o {weights}"),
 )

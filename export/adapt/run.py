@@ -154,9 +154,9 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     watcher.doing("reading photos")
     photos = find_photos(plan.photos)
     size = loaded.backbone.size
-    if line := warning(cut_off(photos.paths, size, short_side(size), plan.fit)):
+    if line := warning(cut_off(photos.paths, size, short_side(size, loaded.backbone.crop), plan.fit)):
         watcher.said(f"careful: {line}")
-    material = read_material(photos, size, watcher.step, plan.group_by, plan.photos, plan.fit)
+    material = read_material(photos, size, watcher.step, plan.group_by, plan.photos, plan.fit, loaded.backbone.crop)
     held = _held(plan, material)
     if photos.layout:
         watcher.said(f"parts: {photos.layout}")
@@ -188,7 +188,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
             left = 60 * plan.minutes - reserve - (clock() - began)
             outcomes.append(_tap(work, taps, outcomes[0], spread.first_says(left) > TAPPING * embedding))
 
-    network = fingerprint(work.loaded.embedder, material.size, plan.fit)
+    network = fingerprint(work.loaded.embedder, material.size, plan.fit, work.loaded.backbone.crop)
     work.unfinished = Unfinished(plan.output, (network, *material.hashes, plan.seed, plan.group_by, plan.flip), spread)
     training = [strategy for strategy in wanted if strategy.trains]
     earlier = {strategy.name: work.unfinished.spent(strategy) for strategy in training}

@@ -1,18 +1,21 @@
 """The background: statistics of generic photos' embeddings, by which a device tells known pictures from unknown ones.
 
-For the backbone of this package they ship beside its weights. To make both files anew from a newly trained trunk and an
-array of generic photos (an npz file of `images` uint8 (N, S, S, 3) and, if their kinds are known, `labels` (N,))::
+For the backbones whose embedding this package joins itself they ship beside what says how. Both files are made from a
+folder of generic photos, with a folder for each kind of thing::
 
-    python -m export.bundle.background photos.npz --weights trunk.safetensors --source "9,144 photos of Caltech-101"
+    python -m export.bundle.background 101_ObjectCategories --source "9,144 photos of Caltech-101"
 
-The same photos settle how the parts of that backbone's embedding are joined (export/network/taps.py).
+The same photos settle how the parts of the embedding are joined, and whiten it or project it (export/network/taps.py). The same
+photos give the same files on the same machine. For `embedded` it takes newly trained weights, too::
+
+    python -m export.bundle.background 101_ObjectCategories --backbone embedded --weights trunk.safetensors --source "…"
 
 For any other backbone `edge-export build --background DIR` takes them from a folder of generic photos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,17 +33,16 @@ from edge.network.photos import embed
 from edge.picture.count import Left, count
 from edge.picture.find import find
 from edge.unknown.gate import Background
+from export.convert.frozen import freeze
 from export.network import backbones
-from export.network.embedder import embedder, state
-from export.network.taps import settle, whiten
+from export.network.embedder import JOINING, embedder, state
+from export.network.taps import project, scale, whiten
 from export.photos.folders import Skipped
 
 if TYPE_CHECKING:
     from torch import nn
 
-FILE = backbones.WEIGHTS / "background.npz"
 FEWEST = 100  # generic photos; a few thousand are better
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ def shipped(fingerprint: str, folder: Path = backbones.WEIGHTS) -> Generic | Non
                 background = Background(arrays["mean"], arrays["basis"], arrays["values"], float(arrays["rest"][0]))
                 return Generic(background, bytes(arrays["source"]).decode())
     return None
+
+
+def background_file(name: str) -> Path:
+    """Where the background of a backbone of this package lies."""
+    return backbones.WEIGHTS / f"{name}.background.npz"
 
 
 def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callable[[int, int], None]) -> Generic:
@@ -113,40 +120,53 @@ def save(file: Path, generic: Generic, fingerprint: str) -> None:
 
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path))
+@click.option("--backbone", default="efficientnet_lite0", show_default=True, help="The backbone whose files to write.")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), required=True, multiple=True,
-    help="Of the trunk, newly trained; of several, each trained on from the one before, the mean is taken.",
+    "--weights", type=click.Path(path_type=Path), multiple=True,
+    help="Weights of the trunk of `embedded`; of several, each trained on from the one before, the mean is taken.",
 )  # fmt: skip
 @click.option("--source", required=True, help="What the photos are, in words, with their number.")
-def main(photos: Path, weights: tuple[Path, ...], source: str) -> None:
-    """Write the embedded backbone and its background from PHOTOS, `images` and maybe `labels` in an npz file."""
+def main(photos: Path, backbone: str, weights: tuple[Path, ...], source: str) -> None:
+    """Write how the embedding of a backbone is joined, and its background, from PHOTOS, a folder for each kind."""
     import torch
 
-    from export.network.form import fingerprint
+    from export.network.form import fingerprint, short_side
     from export.network.state_dict import save_weights
 
-    try:
-        with np.load(photos, allow_pickle=False) as file:
-            images = file["images"]
-            kinds = [str(label) for label in file["labels"]] if "labels" in file.files else []
-    except (OSError, KeyError, ValueError) as error:
-        raise BundleError(f"{photos} is no npz file with an array `images` ({error}); see --help") from error
-    row, progress = backbones.find("embedded"), Progress("embedding")
-    network = embedder(_mean([backbones.load("mobilenet_v3_small", str(file)).trunk for file in weights]), row.taps)
-
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for at in range(0, len(images), BATCH):
-            progress(at, len(images))
-            yield np.stack([_cut(image, row.size) for image in images[at : at + BATCH]])
-
-    whiten(network, joined := settle(network, batches()), kinds)
-    save_weights(backbones.EMBEDDED_FILE, state(network))
-    shipping = backbones.load("embedded").embedder  # as it was rounded
+    row, progress = backbones.find(backbone), Progress("embedding")
+    if not row.taps:
+        raise BundleError(f"the embedding of {backbone} joins no earlier maps, so that there is nothing to settle")
+    if row.is_embedded != bool(weights):
+        need = "needs the newly trained --weights" if row.is_embedded else "takes its own weights; leave --weights out"
+        raise BundleError(f"{backbone} {need}")
+    files = find([photos]).files
+    kinds = [file.parent.name for file in files]
+    trunks = [backbones.load(row.name, str(file), taps=()).trunk for file in weights]
+    network = embedder(_mean(trunks) if trunks else backbones.load(row.name, taps=()).trunk, row.taps, row.pixels)
+    running = freeze(network, row.size).running
+    info = BackboneInfo(
+        row.name, "", row.origin, row.licence, row.size, short_side(row.size, row.crop), running.dimension
+    )
+    raw = []
+    for photo in embed(files, running, info):
+        if photo.embedding is None:
+            raise DatasetError(f"{photo.path} cannot be read ({photo.error}); take it out of {photos}")
+        raw.append(photo.embedding)
+        progress(len(raw), len(files))
+    joined = scale(network, np.stack(raw), row.size)
+    if row.embedding < joined.shape[1]:
+        project(network, joined, row.embedding)
+    else:
+        whiten(network, joined, kinds)
+    joining = {key: value for key, value in state(network).items() if row.is_embedded or key in JOINING}
+    save_weights(backbones.joining_file(row.name), joining)
+    shipping = backbones.load(row.name).embedder  # as it was rounded
     with torch.inference_mode():
         embeddings = shipping.finished(torch.from_numpy(joined)).numpy()  # type: ignore[operator]
-    save(FILE, Generic(Background.of(embeddings, kinds), source), fingerprint(shipping, row.size))
-    for written in (backbones.EMBEDDED_FILE, FILE):
-        say(f"{written}: {written.stat().st_size / 1e3:.0f} kB, of {len(images):,} photos")
+    fitting = fingerprint(shipping, row.size, crop=row.crop)
+    save(background_file(row.name), Generic(Background.of(embeddings, kinds), source), fitting)
+    for written in (backbones.joining_file(row.name), background_file(row.name)):
+        say(f"{written}: {written.stat().st_size / 1e3:.0f} kB, of {len(files):,} photos")
 
 
 def _mean(trunks: Sequence[nn.Module]) -> nn.Module:
@@ -159,15 +179,6 @@ def _mean(trunks: Sequence[nn.Module]) -> nn.Module:
             mean = torch.stack([state[key] for state in states]).mean(0)
             value.copy_(mean if "running" in key else mean.half())
     return trunks[0]
-
-
-def _cut(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    from edge.picture.preprocess import square
-    from export.network.form import short_side
-
-    return square(Image.fromarray(image), size, short_side(size))
 
 
 if __name__ == "__main__":

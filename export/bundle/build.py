@@ -256,8 +256,8 @@ def _network(work: _Work) -> _Network:
         check_answers(loaded.embedder, images, loaded.origin)
         golden = Golden(images, embed_with_torch(loaded.embedder, images))
     info = BackboneInfo(
-        row.name, form.fingerprint(loaded.embedder, row.size, plan.fit), loaded.origin, loaded.licence,
-        row.size, form.short_side(row.size), row.embedding, plan.fit,
+        row.name, form.fingerprint(loaded.embedder, row.size, plan.fit, row.crop), loaded.origin, loaded.licence,
+        row.size, form.short_side(row.size, row.crop), row.embedding, plan.fit,
     )  # fmt: skip
     watch.said(f"backbone {row.name}: {row.embedding} features from {row.size} × {row.size} pixels, {loaded.origin}")
     calibration = _calibration(work, info) if "int8" in plan.precisions else images[:0]
@@ -277,7 +277,7 @@ def _network(work: _Work) -> _Network:
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
     if running is None:
         raise BundleError("no runtime was asked for; give --runtime onnx or --runtime tflite")
-    usual = form.fingerprint(loaded.embedder, row.size)
+    usual = form.fingerprint(loaded.embedder, row.size, crop=row.crop)
     return _Network(info, files, tuple(models), golden, running, cropping=usual)
 
 

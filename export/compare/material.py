@@ -25,7 +25,7 @@ from edge.head.linear import Head
 from edge.head.tune import calibrate
 from edge.metrics.binomial import tail
 from edge.picture import preprocess
-from export.network.form import short_side
+from export.network.form import CROP, short_side
 from export.photos.folders import Photos, Skipped
 from export.photos.sorted_out import check_labels, counted, sort_out
 from export.photos.split import group_photos
@@ -114,6 +114,7 @@ def read_material(
     group_by: str | None = None,
     folder: Path | None = None,
     fit: str = "crop",
+    crop: float = CROP,
 ) -> Material:
     """Decode all photos; those that cannot be read, and copies, are passed over and listed.
 
@@ -123,6 +124,7 @@ def read_material(
         step: Told how many of how many are done.
         group_by, folder: What photos belong together by, as `export.photos.split.group_photos` takes it.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
+        crop: The share of a photo's centre square that the network sees.
 
     Raises:
         DatasetError: A class would be left with no photo.
@@ -133,7 +135,7 @@ def read_material(
         try:
             data = preprocess.read(path)
             square = preprocess.decode(data, str(path), side, side, fit=fit)
-            centre = preprocess.decode(data, str(path), size, side, fit=fit)
+            centre = preprocess.decode(data, str(path), size, short_side(size, crop), fit=fit)
             return _Read(hashlib.sha256(data).hexdigest(), square, centre)
         except ImageError as error:
             return error

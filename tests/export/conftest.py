@@ -72,7 +72,7 @@ def built(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     from export.bundle.build import Plan, build
 
     output = tmp_path_factory.mktemp("built") / "surfaces.edge"
-    return build(Plan(sample / "photos", output, created="2026-01-01T00:00:00+00:00"), Listener())
+    return build(Plan(sample / "photos", output, "2026-01-01T00:00:00+00:00", "embedded"), Listener())
 
 
 @pytest.fixture(scope="session")

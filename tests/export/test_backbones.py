@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from edge.errors import BundleError
 from export.convert.parity import golden_images
 from export.network import backbones, data_wheel, timm_networks
-from export.network.backbones import BACKBONES, EMBEDDED_FILE, Loaded, load
+from export.network.backbones import BACKBONES, Loaded, joining_file, load
 from export.network.data_wheel import DataWheel
 from export.network.embedder import IMAGENET, blocks, embedder, state
 from export.network.state_dict import read_state_dict
@@ -29,8 +29,9 @@ def test_the_table_states_what_the_network_is(name: str) -> None:
     trunk = backbones._trunk(row)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         features = trunk(torch.zeros(1, 3, row.size, row.size))
+    network = load(name).embedder if row.taps else embedder(trunk)
     with torch.no_grad():
-        embedding = embedder(trunk, row.taps)(torch.zeros(1, row.size, row.size, 3, dtype=torch.uint8))
+        embedding = network(torch.zeros(1, row.size, row.size, 3, dtype=torch.uint8))
     assert embedding.shape == (1, row.embedding)
     assert row.taps or features.shape[1] == row.embedding
     assert sum(parameter.numel() for parameter in trunk.parameters()) == row.parameters
@@ -70,7 +71,7 @@ def test_a_wheels_weights_are_those_of_timms_network_seen_from_minus_one_to_one(
     theirs = torch.load(path, weights_only=True)
     whole.load_state_dict(dict(zip(whole.state_dict(), theirs.values(), strict=True)))
     images = torch.from_numpy(golden_images(row.size, 2))
-    loaded = load(row.name)
+    loaded = load(row.name, taps=())
     with torch.no_grad():
         expected = whole.forward_features(images.permute(0, 3, 1, 2) / 127.5 - 1).mean((2, 3))
         ours = loaded.embedder(images)
@@ -190,16 +191,18 @@ def test_a_checkpoint_may_bring_its_classifier_or_not(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_widened() -> None:
-    assert all(t.dtype == torch.float32 for t in read_state_dict(EMBEDDED_FILE).values() if t.is_floating_point())
+    assert all(
+        t.dtype == torch.float32 for t in read_state_dict(joining_file("embedded")).values() if t.is_floating_point()
+    )
 
 
 def test_weights_of_another_network_are_refused_naming_keys() -> None:
     with pytest.raises(BundleError, match=r"does not fit squeezenet1_1: missing \d+ \(first: features"):
-        load("squeezenet1_1", str(EMBEDDED_FILE))
+        load("squeezenet1_1", str(joining_file("embedded")))
 
 
 def test_weights_of_another_shape_are_refused_naming_keys(tmp_path: Path) -> None:
-    tensors = read_state_dict(EMBEDDED_FILE)
+    tensors = read_state_dict(joining_file("embedded"))
     tensors["features.0.0.weight"] = tensors["features.0.0.weight"][:, :1]
     torch.save(tensors, tmp_path / "thin.pth")
     with pytest.raises(BundleError, match=r"of another shape 1 \(first: features\.0\.0\.weight\)"):
@@ -224,7 +227,7 @@ def test_a_bad_weights_file_is_refused_in_one_line(tmp_path: Path, monkeypatch: 
     elif kind == "list":
         torch.save([torch.zeros(1)], path)
     elif kind == "cut.safetensors":
-        path.write_bytes(EMBEDDED_FILE.read_bytes()[:1000])
+        path.write_bytes(joining_file("embedded").read_bytes()[:1000])
     with pytest.raises(BundleError) as caught:
         load("mobilenet_v2", str(path))
     assert path.name in str(caught.value)

@@ -13,25 +13,50 @@ from edge.bundle.manifest import BackboneInfo
 from edge.errors import DatasetError
 from edge.network.backbone import find_runtime, open_backbone
 from edge.unknown.gate import Background
-from export.bundle.background import FILE, Generic, of_folder, save, shipped
+from export.bundle.background import Generic, background_file, of_folder, save, shipped
+from export.network.backbones import BACKBONES, joining_file, load
 
 if TYPE_CHECKING:
     from export.bundle.build import Built
-    from export.network.backbones import Loaded
 
 
 INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
 
 
-def test_the_background_that_ships_is_of_the_weights_that_ship(embedded: Loaded) -> None:
+@pytest.mark.parametrize("name", [row.name for row in BACKBONES.values() if row.taps])
+def test_the_background_that_ships_is_of_the_weights_that_ship(name: str) -> None:
     from export.network.form import fingerprint
 
-    found = shipped(fingerprint(embedded.embedder, embedded.backbone.size))
+    loaded = load(name)
+    found = shipped(fingerprint(loaded.embedder, loaded.backbone.size, crop=loaded.backbone.crop))
     assert found is not None, "new weights need a new background: python -m export.bundle.background"
-    assert found.background.mean.shape == (embedded.backbone.embedding,)
+    assert found.background.mean.shape == (loaded.backbone.embedding,)
     assert "photos" in found.source
-    assert FILE.stat().st_size < 300_000
+    assert background_file(name).stat().st_size < 300_000
+    assert joining_file(name).stat().st_size < 4_000_000
     assert shipped("0" * 64) is None
+
+
+def test_a_projection_keeps_the_main_directions_and_evens_them_a_little() -> None:
+    """Differential: the singular vectors of the pictures themselves."""
+    import torch
+    from torch import nn
+
+    from export.network.taps import WHITE, project
+
+    joined = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32) * np.arange(1, 9, dtype=np.float32)
+    network = nn.Module()
+    project(network, joined, 3)
+    _, lengths, directions = np.linalg.svd(joined.astype(np.float64), full_matrices=False)
+    values = lengths[:3] ** 2
+    expected = (values / values[0])[:, None] ** (-WHITE / 2) * directions[:3]
+    found = network.get_buffer("projection").numpy()
+    signs = np.sign((found * expected).sum(1))
+    np.testing.assert_allclose(found, signs[:, None] * expected, atol=1e-5)
+    assert (found[np.arange(3), np.abs(found).argmax(1)] > 0).all()
+    twice = nn.Module()
+    project(twice, joined, 3)
+    assert torch.equal(twice.get_buffer("projection"), network.get_buffer("projection"))
 
 
 def test_a_bundle_holds_background_and_domain_and_says_whose(built: Built) -> None:

@@ -69,7 +69,8 @@ def test_backbones_lists_every_row(capsys: pytest.CaptureFixture[str], monkeypat
     assert code == 0
     assert [line.split()[0] for line in lines] == ["name", *BACKBONES, "and"]
     assert "--backbone timm:NAME" in lines[-1]
-    assert lines[1].split()[:6] == ["embedded", "0.9", "M", "55", "M", "992"]
+    assert lines[1].split()[:6] == ["efficientnet_lite0", "3.4", "M", "384", "M", "768"]
+    assert lines[2].split()[:6] == ["embedded", "0.9", "M", "55", "M", "992"]
     code, out, _ = run(capsys, monkeypatch, "backbones", "--json")
     rows = json.loads(out)
     assert [row["name"] for row in rows] == list(BACKBONES)

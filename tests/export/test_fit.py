@@ -112,6 +112,7 @@ def test_a_padded_bundle_says_so_and_tells_apart_what_cropping_does_not_see(
     for fit in ("crop", "pad"):
         bundle = tmp_path / f"{fit}.edge"
         command = ["build", folder, "-o", bundle, "--runtime", "onnx", "--precision", "fp32", "--json"]
+        command += ["--backbone", "embedded"]
         monkeypatch.setattr(
             sys, "argv", ["edge-export", *map(str, command), *(["--fit", fit] if fit != "crop" else [])]
         )

@@ -5,8 +5,9 @@ folder of generic photos, with a folder for each kind of thing::
 
     python -m export.bundle.background 101_ObjectCategories --source "9,144 photos of Caltech-101"
 
-The same photos settle how the parts of the embedding are joined, and whiten it or project it (export/network/taps.py). The same
-photos give the same files on the same machine. For `embedded` it takes newly trained weights, too::
+The same photos settle how the parts of the embedding are joined, and whiten it or project it
+(export/network/taps.py). The same photos give the same files on the same machine. For `embedded` it takes newly trained
+weights, too::
 
     python -m export.bundle.background 101_ObjectCategories --backbone embedded --weights trunk.safetensors --source "…"
 

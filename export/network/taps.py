@@ -66,7 +66,7 @@ def scale(network: nn.Module, raw: NDArray[np.float32], size: int) -> NDArray[np
     """Set an embedder's `centre` and `weight`, so that pictures lie about 0 and no part drowns the others.
 
     Args:
-        network: of `export.embedder.embedder`, with taps, not settled yet.
+        network: of `export.network.embedder.embedder`, with taps, not settled yet.
         raw: (N, J), what it gives for pictures.
         size: pixels per side of its input.
 
@@ -110,7 +110,7 @@ def project(network: nn.Module, joined: NDArray[np.float32], dimension: int) -> 
     """Set an embedder's `projection`: the main directions of generic photos' embeddings, the weaker ones lengthened.
 
     Args:
-        network: of `export.embedder.embedder`, settled.
+        network: of `export.network.embedder.embedder`, settled.
         joined: (N, J), generic photos' embeddings.
         dimension: D, how many directions to keep, at most J.
     """

@@ -250,7 +250,7 @@ def test_a_failed_download_names_the_way_around_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_names_and_weights_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(BundleError, match="no backbone 'resnet'; choose one of embedded, "):
+    with pytest.raises(BundleError, match="no backbone 'resnet'; choose one of efficientnet_lite0, "):
         load("resnet")
     with pytest.raises(BundleError, match="has no 'embedded' weights"):
         load("mobilenet_v2", "embedded")

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import Audited, LearningCurve
-from edge.audit.curve import Curve
 from edge.audit.findings import Audit
 
 DOTS = 2000
@@ -85,40 +84,35 @@ def map_of_examples(found: Audit) -> str:
     )
 
 
-def learning_curve(curve: LearningCurve, measured: Curve) -> str:
-    """Draw the measured accuracy with its interval, and the law that goes on to twice the examples."""
+def learning_curve(curve: LearningCurve, gain: float) -> str:
+    """Draw the measured accuracy with its interval, and what twice the examples are expected to add."""
     width, height, left, bottom, top = 520.0, 300.0, 46.0, 40.0, 14.0
-    ahead = np.geomspace(measured.shares[0], 2.0, 40)
-    law = measured.at(ahead)
-    floor = min(0.9, max(0.0, np.floor(10 * min(*curve.low, *law)) / 10))  # at 100 %, too, the axis has a length
-    first, last = np.log(ahead[0]), np.log(ahead[-1])
+    floor = min(0.9, max(0.0, np.floor(10 * min(curve.low)) / 10))  # at 100 %, too, the axis has a length
+    first, last = np.log(curve.sizes[0]), np.log(2 * curve.sizes[-1])
 
-    def at(share: float, accuracy: float) -> str:
-        x = left + (np.log(share) - first) / (last - first) * (width - left - 14)
+    def at(size: float, accuracy: float) -> str:
+        x = left + (np.log(size) - first) / (last - first) * (width - left - 14)
         y = top + (1 - (min(accuracy, 1.0) - floor) / (1 - floor)) * (height - top - bottom)
         return f"{x:.1f},{y:.1f}"
 
     parts = []
     for tick in np.arange(floor, 1.001, 0.1 if floor >= 0.4 else 0.2):
-        x, y = at(ahead[0], tick).split(",")
+        x, y = at(curve.sizes[0], tick).split(",")
         parts.append(f'<path d="M{left},{y}H{width - 14}" stroke="var(--line)"/>')
         parts.append(f'<text x="{left - 8}" y="{float(y) + 4}" text-anchor="end">{100 * tick:.0f} %</text>')
-    shares = measured.shares.tolist()
-    band = [at(s, v) for s, v in zip(shares, curve.high, strict=True)]
-    band += [at(s, v) for s, v in zip(shares[::-1], curve.low[::-1], strict=True)]
+    band = [*map(at, curve.sizes, curve.high), *map(at, curve.sizes[::-1], curve.low[::-1])]
     parts.append(f'<polygon points="{" ".join(band)}" fill="rgba(var(--shade),.18)"/>')
-    for part, dash in ((ahead <= 1, ""), (ahead >= ahead[ahead <= 1][-1], ' stroke-dasharray="5 5"')):
-        line = " ".join(at(s, v) for s, v in zip(ahead[part].tolist(), law[part].tolist(), strict=True))
-        parts.append(f'<polyline points="{line}" fill="none" stroke="var(--accent)" stroke-width="2"{dash}/>')
-    for share, size, accuracy in zip(
-        [*shares, 2.0], [*curve.sizes, 2 * curve.sizes[-1]], [*curve.accuracy, None], strict=True
-    ):
-        x, y = at(share, floor if accuracy is None else accuracy).split(",")
+    sizes = (*curve.sizes, 2 * curve.sizes[-1])
+    dots = list(map(at, sizes, (*curve.accuracy, curve.accuracy[-1] + gain)))
+    for line, dash in ((dots[:-1], ""), (dots[-2:], ' stroke-dasharray="5 5"')):
+        parts.append(f'<polyline points="{" ".join(line)}" fill="none" stroke="var(--accent)" stroke-width="2"{dash}/>')
+    for size, dot in zip(sizes, dots, strict=True):
+        x = dot.split(",")[0]
         parts.append(f'<text x="{x}" y="{height - bottom + 18}" text-anchor="middle">{size:.0f}</text>')
-        if accuracy is not None:
-            parts.append(
-                f'<circle cx="{x}" cy="{y}" r="4.5" fill="var(--accent)"><title>{100 * accuracy:.1f} %</title></circle>'
-            )
+    for accuracy, dot in zip(curve.accuracy, dots, strict=False):
+        x, y = dot.split(",")
+        tip = f"<title>{100 * accuracy:.1f} %</title>"
+        parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="var(--accent)">{tip}</circle>')
     middle = (left + width - 14) / 2
     parts.append(f'<text x="{middle}" y="{height - 4}" text-anchor="middle">examples per label taught here</text>')
     return (

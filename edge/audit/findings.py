@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.answers import Advice, Audited, Guess, LearningCurve, Repeated, Skipped, Suspect, Thin, Unsure, rows
-from edge.audit.curve import Curve, learning_curve
+from edge.answers import Advice, Audited, Guess, Repeated, Skipped, Suspect, Thin, Unsure, rows
+from edge.audit.curve import doubled, independent, learning_curve
 from edge.audit.suspects import Suspicions, contradictions, near_duplicates, nearness, suspicions
 from edge.errors import ImageError, NotEnough
-from edge.head.fit import Examples, groups_of
+from edge.head.fit import Examples, Fit
 from edge.head.linear import unit
 from edge.home.factory import factory_examples, named_examples
 from edge.metrics.left_out import judge
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 MOST = 4096  # examples looked at: the newest
 ODDS = 3.0  # how much more probable another label must be for the taught one to be likely wrong: half of these are
-ADVICE = 3  # labels that are worth most
 UNSURE = 12  # pictures proposed to be taught
 ENOUGH_SURE = 0.9  # probability from which a picture is not worth teaching
 SEED = 0  # of the parts that the learning curve is measured on
@@ -49,13 +48,11 @@ class Audit:
         answer: what the command says.
         examples: those looked at.
         suspicions: what held-out answers say of them; None if there is none.
-        curve: the learning curve, if it could be measured.
     """
 
     answer: Audited
     examples: "Sequence[Example]"
     suspicions: Suspicions | None
-    curve: Curve | None
 
 
 def audit(
@@ -86,8 +83,7 @@ def audit(
     found = suspicions(local, factory)
     sessions = (*local.sessions, *factory.sessions)
     judged = judge(found.result, local.labels, factory.labels, factory.counts > 0, sessions)
-    rng = np.random.default_rng(SEED)
-    curve = learning_curve(local, found.result, rng, factory)
+    curve = learning_curve(local, found.result, np.random.default_rng(SEED), factory)
     answer = Audited(
         examples=len(taught),
         not_looked_at=left,
@@ -103,15 +99,15 @@ def audit(
         contradictions=tuple(_contradictions(taught, local, found)),
         repeated=tuple(_repeated(taught, local)),
         thin=tuple(_thin(local, factory)),
-        curve=None if curve is None else _plain(curve),
-        advice=tuple(_advice(local, curve, rng)) if curve else (),
+        curve=curve,
+        advice=tuple(_advice(local, found.result)) if curve else (),
         unsure=tuple(unsure),
         review=f"edge review {quoted(watched)}" if watched and unsure else None,
         unreadable=tuple(unreadable),
         page=None,
         milliseconds=1000 * (time.perf_counter() - start),
     )
-    return Audit(answer, taught, found, curve)
+    return Audit(answer, taught, found)
 
 
 def least_sure(
@@ -219,36 +215,18 @@ def _repeated(taught: "Sequence[Example]", local: Examples) -> list[Repeated]:
 
 
 def _thin(local: Examples, factory: Examples) -> list[Thin]:
-    examples, independent, counts = Counter(local.labels), _independent(local), _independent(factory)
+    examples, groups, counts = Counter(local.labels), independent(local), independent(factory)
     return [
-        Thin(label, examples[label], independent[label], f"edge teach {shlex.quote(label)} PICTURES")
+        Thin(label, examples[label], groups[label], f"edge teach {shlex.quote(label)} PICTURES")
         for label in sorted(examples)
-        if independent[label] + counts[label] < ENOUGH
+        if groups[label] + counts[label] < ENOUGH
     ]
 
 
-def _independent(part: Examples) -> Counter[str]:
-    """How many examples of each label there are, those of a session counting as one."""
-    groups = groups_of(part.sessions or (None,) * len(part))
-    return Counter(label for label, _ in set(zip(part.labels, groups.tolist(), strict=True)))
-
-
-def _advice(local: Examples, curve: Curve, rng: np.random.Generator) -> list[Advice]:
-    """What twice the examples are worth: of all labels, then of those where it is surely something."""
-    every = curve.doubled()
-    names = sorted(set(local.labels))
-    weakest = np.argsort([np.nanmean(curve.right[curve.columns == c, -1]) for c in range(len(names))], kind="stable")
-    each = [(names[c], curve.doubled_label(int(c), rng)) for c in weakest[: 2 * ADVICE]]
-    each = sorted([(name, worth) for name, worth in each if worth.sure], key=lambda item: -item[1].gain)
+def _advice(local: Examples, result: Fit) -> list[Advice]:
+    """What twice the examples are worth: of all labels, then of the one with most errors, if it has any."""
     return [
-        Advice(None, every.more, every.gain, every.interval, "edge teach LABEL PICTURES"),
-        *(
-            Advice(name, worth.more, worth.gain, worth.interval, f"edge teach {shlex.quote(name)} PICTURES")
-            for name, worth in each[:ADVICE]
-        ),
+        Advice(label, worth.more, worth.gain, (0.0, worth.most), f"edge teach {shlex.quote(label or 'LABEL')} PICTURES")
+        for label, worth in doubled(local, result).items()
+        if label is None or worth.gain
     ]
-
-
-def _plain(curve: Curve) -> LearningCurve:
-    low, high = np.clip(curve.interval, 0, 1).tolist()
-    return LearningCurve(tuple(curve.sizes.tolist()), tuple(curve.accuracy.tolist()), tuple(low), tuple(high))

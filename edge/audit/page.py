@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge
-from edge.answers import Audited, Repeated, Suspect, Unsure
+from edge.answers import Advice, Audited, Repeated, Suspect, Unsure
 from edge.audit import charts
-from edge.audit.curve import Curve
 from edge.audit.findings import Audit, thumbnail, thumbnails
 from edge.metrics.left_out import SCOPES
 
@@ -77,7 +76,7 @@ def page(home: "Home", found: Audit, now: str) -> str:
         _suspects(answer, shown, pictures),
         _pairs(pairs, pictures),
         _unsure(home, answer),
-        _curve(answer, found.curve),
+        _curve(answer),
         _rest(answer),
         f"<footer>edge-transfer {edge.__version__}, {escape(now[:16].replace('T', ' '))} UTC, home "
         f"{escape(str(home.home))}. Everything on this page stays in this file.</footer>",
@@ -190,30 +189,25 @@ def _named(unsure: Unsure) -> str:
     return " or ".join(f"<b>{escape(g.label)}</b> ({100 * g.probability:.0f}&nbsp;%)" for g in unsure.top[:2])
 
 
-def _curve(answer: Audited, curve: Curve | None) -> str:
+def _curve(answer: Audited) -> str:
     title = "<h2>What more examples are worth</h2>"
-    if answer.curve is None or curve is None:
+    if answer.curve is None:
         return (
             f"{title}<p class='soft'>Not measurable yet: it takes eight examples of every label that is taught here; "
             "a burst counts once.</p>"
         )
-    advice = "".join(
-        f"<li>{_advice_text(a.label, a.more, a.gain, a.interval)}<code>{escape(a.remedy)}</code></li>"
-        for a in answer.advice
-    )
-    return f'{title}<div class="two">{charts.learning_curve(answer.curve, curve)}<ul class="list">{advice}</ul></div>'
+    advice = "".join(f"<li>{_advice_text(a)}<code>{escape(a.remedy)}</code></li>" for a in answer.advice)
+    drawing = charts.learning_curve(answer.curve, answer.advice[0].gain)
+    return f'{title}<div class="two">{drawing}<ul class="list">{advice}</ul></div>'
 
 
-def _advice_text(label: str | None, more: int, gain: float, interval: tuple[float, float]) -> str:
+def _advice_text(advice: Advice) -> str:
     what = (
-        f"About {more:,} more of <b>{escape(label)}</b>"
-        if label
-        else f"Twice the examples ({more:,} more, of all labels)"
+        f"About {advice.more:,} more of <b>{escape(advice.label)}</b>"
+        if advice.label
+        else f"Twice the examples ({advice.more:,} more, of all labels)"
     )
-    low, high = (max(0.0, 100 * end) for end in interval)
-    if low < 0.1:
-        return f"{what} would add at most {high:.1f} points."
-    return f"{what} would add about <b>{100 * gain:.1f} points</b> ({low:.1f} to {high:.1f})."
+    return f"{what} would add about <b>{100 * advice.gain:.1f} points</b>, {100 * advice.interval[1]:.1f} at most."
 
 
 def _rest(answer: Audited) -> str:

@@ -360,10 +360,7 @@ def _advice(advice: "Advice") -> str:
         if advice.label
         else f"twice the examples ({advice.more:,} more, of all labels)"
     )
-    low, high = (max(0.0, 100 * end) for end in advice.interval)
-    if low < 0.1:
-        return f"{what}: at most {high:.1f} points"
-    return f"{what}: about {100 * advice.gain:.1f} points ({low:.1f} to {high:.1f})"
+    return f"{what}: about {100 * advice.gain:.1f} points, {100 * advice.interval[1]:.1f} at most"
 
 
 def trusted(result: "Trusted") -> list[str]:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge.errors import LabelError, NotEnough
 
-_SHARED = 0.7  # what one leave-one-out answer is worth: measured, so that 95 % intervals cover the truth
+SHARED = 0.7  # what one leave-one-out answer is worth: measured, so that 95 % intervals cover the truth
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
@@ -77,7 +77,7 @@ def evaluate(
     np.add.at(confusion, (true[known], answer[known]), 1)
     return Evaluation(
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), right.size, 1.0 if held_out else _SHARED),
+        interval=wilson(int(right.sum()), right.size, 1.0 if held_out else SHARED),
         examples=right.size,
         labels=tuple(labels),
         confusion=confusion,

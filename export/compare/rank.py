@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.answers import Files
 from edge.errors import BundleError, DatasetError
 from edge.files import replacing
-from edge.metrics.evaluate import wilson
+from edge.metrics.evaluate import SHARED, wilson
 from edge.picture.count import Left
 from export.bundle.build import Watcher
 from export.compare.baselines import Baselines, loo_right, measure_baselines
@@ -32,7 +32,6 @@ from export.written import DRAWING
 
 PHOTOS = 1500  # at most so many are embedded, the classes in turn
 GOOD = 0.95  # right answers from which adapting has little to add
-LOO_WORTH = 0.7  # of an independent answer (edge.metrics.evaluate)
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def compare(
         watcher.doing(f"{candidate.name}: embedding photos")
         found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
         right = loo_right(found, material.names, material.groups)[~np.isin(material.names, unmeasured)]
-        interval = wilson(int(right.sum()), len(right), LOO_WORTH)
+        interval = wilson(int(right.sum()), len(right), SHARED)
         ranked.append(Ranked(candidate, right, interval, latency(frozen), len(frozen.data)))
     if not ranked:
         raise BundleError(failed[0] if failed else "there is no network to compare; give --backbone NAME")

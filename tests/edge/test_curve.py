@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.audit.curve import NEEDED, Curve, _law, learning_curve
+from edge.answers import LearningCurve
+from edge.audit.curve import NEEDED, doubled, learning_curve
 from edge.head.fit import Examples, fit
 
 MEANS = np.random.default_rng(9).normal(size=(3, 40))
@@ -15,7 +16,7 @@ def clouds(per_label: int, seed: int = 0, noise: float = 2.6) -> Examples:
     return Examples(x.astype(np.float32), tuple(name for name in "abc" for _ in range(per_label)))
 
 
-def curve(examples: Examples, factory: Examples | None = None) -> Curve | None:
+def curve(examples: Examples, factory: Examples | None = None) -> LearningCurve | None:
     return learning_curve(examples, fit(examples, factory), np.random.default_rng(0), factory)
 
 
@@ -25,21 +26,28 @@ def true_accuracy(per_label: int) -> float:
     return float(np.mean([np.array(h.labels)[h.scores(test.embeddings).argmax(1)] == test.labels for h in heads]))
 
 
-def test_what_twice_the_examples_are_worth_is_what_they_bring() -> None:
+def test_what_twice_the_examples_are_worth_is_about_what_they_bring() -> None:
     brings = true_accuracy(40) - true_accuracy(20)
-    told = [curve(clouds(20, seed=seed)) for seed in range(6)]
-    worths = [found.doubled() for found in told if found]
-    assert len(worths) == 6
+    worths = [doubled(examples, fit(examples))[None] for examples in (clouds(20, seed=seed) for seed in range(6))]
     assert abs(np.mean([w.gain for w in worths]) - brings) < 0.03
-    assert sum(w.interval[0] <= brings <= w.interval[1] for w in worths) >= 4
+    assert sum(brings <= w.most for w in worths) >= 4
     assert worths[0].more == 60
 
 
+def test_the_label_with_most_errors_is_the_one_to_teach() -> None:
+    examples = clouds(20)
+    result = fit(examples)
+    wrong = np.array(result.head.labels)[result.loo.argmax(axis=1)] != np.array(examples.labels)
+    errors = [wrong[np.array(examples.labels) == label].mean() for label in "abc"]
+    every, (label, alone) = doubled(examples, result).items()
+    assert (label, alone.more) == ("abc"[int(np.argmax(errors))], 20)
+    assert 0 < alone.gain < every[1].gain == pytest.approx(np.mean(errors) / 6)
+
+
 def test_where_everything_is_right_more_is_worth_nothing() -> None:
-    found = curve(clouds(20, noise=0.1))
-    assert found is not None
-    assert found.doubled().gain == pytest.approx(0, abs=0.005)
-    assert not found.doubled().sure
+    examples = clouds(20, noise=0.1)
+    found = doubled(examples, fit(examples))
+    assert all(worth.gain == 0 for worth in found.values())
 
 
 def test_too_few_examples_tell_nothing() -> None:
@@ -59,19 +67,15 @@ def test_the_last_point_is_leave_one_out() -> None:
     assert found is not None
     right = np.array(result.head.labels)[result.loo.argmax(axis=1)] == np.array(examples.labels)
     assert found.accuracy[-1] == pytest.approx(right.mean())
-    assert found.shares[-1] == 1
-    assert (np.diff(found.shares) > 0).all()
-
-
-def test_the_law_is_found_again() -> None:
-    shares = np.array([0.1, 0.2, 0.4, 1.0])
-    (a, b, c), *_ = _law(shares, (0.03 + 0.06 * shares**-0.6)[None])
-    told = c + a * 2.0**-b
-    assert told == pytest.approx(0.03 + 0.06 * 2.0**-0.6, abs=0.004)
+    assert found.sizes[-1] == 12
+    assert sorted(set(found.sizes)) == list(found.sizes)
+    assert all(low <= share <= high for low, share, high in zip(found.low, found.accuracy, found.high, strict=True))
 
 
 def test_the_factorys_examples_teach_and_are_not_counted() -> None:
-    local, factory = clouds(10), clouds(30, seed=5)
-    found = curve(local, factory)
+    found = curve(clouds(10, noise=4), clouds(30, seed=5, noise=4))
+    alone = curve(clouds(10, noise=4))
     assert found is not None
-    assert found.right.shape[0] == 30
+    assert alone is not None
+    assert found.sizes == alone.sizes
+    assert found.accuracy[0] > alone.accuracy[0]

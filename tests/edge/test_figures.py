@@ -135,13 +135,9 @@ def test_a_home_in_which_an_older_program_kept_nan_opens_and_serves(only_bursts:
 def test_a_chart_of_what_is_all_right_holds_only_numbers() -> None:
     from edge.answers import LearningCurve
     from edge.audit.charts import learning_curve
-    from edge.audit.curve import Curve
 
     for right in (1.0, 0.0):
-        table, columns = np.full((16, 3), right), np.repeat([0, 1], 8)
-        curve = Curve(np.array([0.375, 0.5, 1.0]), table, columns, np.array([8, 8]), np.full((10, 3), 1 - right))
-        told = LearningCurve((3.0, 4.0, 8.0), *3 * ((right,) * 3,))
-        drawn = learning_curve(told, curve)
+        drawn = learning_curve(LearningCurve((3.0, 4.0, 8.0), *3 * ((right,) * 3,)), 0.0)
         assert not re.search(r"\b(nan|inf)\b", drawn.lower())
         assert drawn.count("<circle") == 3
 

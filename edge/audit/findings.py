@@ -224,9 +224,9 @@ def _thin(local: Examples, factory: Examples) -> list[Thin]:
 
 
 def _advice(local: Examples, result: Fit) -> list[Advice]:
-    """What twice the examples are worth: of all labels, then of the one with most errors, if it has any."""
+    """What twice the examples are worth: of all labels, then of the one with most errors, if there are several."""
     return [
         Advice(label, worth.more, worth.gain, (0.0, worth.most), f"edge teach {shlex.quote(label or 'LABEL')} PICTURES")
         for label, worth in doubled(local, result).items()
-        if label is None or worth.gain
+        if label is None or (worth.gain and len(set(local.labels)) > 1)
     ]

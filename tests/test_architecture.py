@@ -118,6 +118,19 @@ def test_the_pages_about_the_house_name_every_folder_and_no_file_that_is_gone(pa
         assert (ROOT / path).exists(), f"{page}: {path} is gone"
 
 
+@pytest.mark.parametrize("module", [name for name in EDGE if folder(name) != "home"])
+def test_the_database_is_the_homes_own_affair(module: str) -> None:
+    """No SQL outside edge/home; nobody reaches through a home for its store; what is above the learner asks it."""
+    tree = ast.parse(EDGE[module].read_text())
+    above = ORDER["edge"].index(folder(module)) < ORDER["edge"].index("care")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not re.match(r"(SELECT|INSERT|UPDATE|DELETE|PRAGMA) ", node.value), f"{module}:{node.lineno}: SQL"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "store":
+            assert ast.unparse(node.value.value) == "self", f"{module}:{node.lineno}: {ast.unparse(node)}"
+        assert not (above and isinstance(node, ast.Attribute) and node.attr == "store"), f"{module}:{node.lineno}"
+
+
 @pytest.mark.parametrize("module", EDGE)
 def test_the_device_half_never_imports_the_workstations(module: str) -> None:
     assert not FORBIDDEN & {name.split(".")[0] for name in imported(EDGE[module])}

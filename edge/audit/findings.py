@@ -67,16 +67,17 @@ def audit(
     Raises:
         NotEnough: nothing was taught here yet, or there are fewer than two labels.
     """
+    store = home.store
     give_back()
     start = time.perf_counter()
-    taught = home.store.examples(held_out=False)
+    taught = store.examples(held_out=False)
     if not taught:
         raise NotEnough("nothing was taught here yet; teach some: edge teach LABEL PICTURES")
     left, taught = len(taught[:-MOST]), taught[-MOST:]
-    bundled, names = factory_examples(home.bundle, home.store)
+    bundled, names = factory_examples(home.bundle, store)
     factory = named_examples(bundled, names)
     local = Examples(
-        home.store.embeddings([e.id for e in taught], home.info.dimension),
+        store.embeddings([e.id for e in taught], home.info.dimension),
         tuple(e.label for e in taught),
         tuple(e.session for e in taught),
     )
@@ -153,9 +154,10 @@ def least_sure(
 
 def thumbnails(home: "Home", wanted: "Sequence[Example]") -> Mapping[int, bytes]:
     """What the network saw of examples, as JPEG by number: the kept crop, else from the file if it is the same yet."""
+    store = home.store
     found = {}
     for example in wanted:
-        crop = home.store.crop(example.id)
+        crop = store.crop(example.id)
         if crop is None:
             crop = thumbnail(home, restored(example.source), example.image)
         if crop is not None:

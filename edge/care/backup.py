@@ -50,16 +50,17 @@ def backup(home: Home, file: Path) -> BackedUp:
         HomeError: the home is damaged, or the disk refuses.
         BundleError: the path is none that can be written, or the adopted bundle is damaged.
     """
+    store = home.store
     check_output(file, "home.backup", "a backup of edge", f"{_ABOUT}{{".encode())
-    if damage := home.store.damage():
+    if damage := store.damage():
         raise HomeError(f"{home.home} is damaged ({damage}), a backup of it would be too; look at it: edge verify")
     copy = None
     try:
         copy = new_partial(file.with_name(f"{file.name}.db"), 0o600)
-        with home.store.snapshot():
+        with store.snapshot():
             home.bundle.verify()
-            home.store.copy_to(copy)
-            examples, generation, bundle = home.store.count(), home.serving().generation, home.bundle.path
+            store.copy_to(copy)
+            examples, generation, bundle = store.count(), home.serving().generation, home.bundle.path
             with bundle.open("rb") as adopted, copy.open("rb") as database, replacing(file, 0o600) as partial:
                 about = {
                     "format": 1,

@@ -80,9 +80,10 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
     remedy = "restore a copy of the home, or move it away and run edge init again"
     try:
         with Learner.open(home) as learner:
-            damage = learner.store.damage()
+            store = learner.store
+            damage = store.damage()
             findings.append(
-                Finding("home", not damage, damage or f"{plural(learner.store.count(), 'example')}, intact", remedy)
+                Finding("home", not damage, damage or f"{plural(store.count(), 'example')}, intact", remedy)
             )
             check, remedy = "head", "edge retrain"
             serving = learner.serving()

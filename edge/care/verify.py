@@ -105,11 +105,12 @@ def _readable(home: Home) -> bool:
 
 
 def _examples(home: Home, findings: list[Finding]) -> None:
-    bad = home.store.damaged_examples(home.info.dimension)
+    store = home.store
+    bad = store.damaged_examples(home.info.dimension)
     if not bad:
-        findings.append(Finding("examples", True, f"the embeddings of all {home.store.count()} are whole", ""))
+        findings.append(Finding("examples", True, f"the embeddings of all {store.count()} are whole", ""))
         return
-    named = home.store.examples(bad[:_SHOWN])
+    named = store.examples(bad[:_SHOWN])
     seen = ", ".join(f"{e.id} ({e.label}, {e.source})" for e in named)
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
     numbers = " ".join(map(str, bad))
@@ -119,14 +120,15 @@ def _examples(home: Home, findings: list[Finding]) -> None:
 
 def _heads(home: Home, findings: list[Finding], mended: list[str]) -> None:
     """Look at every generation; one that is damaged is overwritten, and another serves if it did."""
-    with home.store.snapshot():
+    store = home.store
+    with store.snapshot():
         bad = _unsound(home)
     if bad:
-        with home.store.transaction():  # looked at again, as others write meanwhile
+        with store.transaction():  # looked at again, as others write meanwhile
             mended += _overwrite(home, _unsound(home))
-    with home.store.snapshot():
+    with store.snapshot():
         serving = home.serving().generation
-        count = sum(home.store.has_head(number) for number in home.store.generation_numbers())
+        count = sum(store.has_head(number) for number in store.generation_numbers())
     findings.append(Finding("heads", True, f"generation {serving} serves; whole in all: {count}", ""))
 
 
@@ -136,10 +138,11 @@ def _overwrite(home: Home, bad: list[int]) -> list[str]:
     Raises:
         HomeError: none is whole; nothing is changed.
     """
+    store = home.store
     was, serving = home.wanted(), home.serving().generation
-    home.store.put("serving", str(serving))
+    store.put("serving", str(serving))
     for number in bad:
-        home.store.overwrite_head(number)
+        store.overwrite_head(number)
     lines = [f"generation {n} was damaged and can serve no more" for n in bad if n != was]
     if was != serving:
         lines.append(f"generation {was} was damaged; generation {serving} serves; make a new one: edge retrain")
@@ -148,14 +151,16 @@ def _overwrite(home: Home, bad: list[int]) -> list[str]:
 
 def _unsound(home: Home) -> list[int]:
     """The generations that are damaged; the one that should serve also if it has no head."""
-    numbers, serving = home.store.generation_numbers(), home.wanted()
+    store = home.store
+    numbers, serving = store.generation_numbers(), home.wanted()
     bad = [number for number in numbers if not _sound(home, number)]
-    return bad if serving in bad or home.store.has_head(serving) else [*bad, serving]
+    return bad if serving in bad or store.has_head(serving) else [*bad, serving]
 
 
 def _sound(home: Home, number: int) -> bool:
+    store = home.store
     try:
-        stored = home.store.generation(number)
+        stored = store.generation(number)
         if stored.head is not None:
             unpack(stored, home.info.dimension if stored.backbone == home.info.fingerprint else None)
     except EdgeError:

@@ -104,7 +104,7 @@ def capture(
     stop = stopped_by_signals()
     progress = Progress("capturing")
     result = capturing(learner, label, opened, session, count, seconds, every, stop, progress, complain)
-    bursts = len({example.session for example in learner.store.examples(label=label)})
+    bursts = len({example.session for example in learner.find_examples(label=label)})
     for skipped in result.unreadable[:5]:
         complain(f"skipped: {skipped.reason}")
 

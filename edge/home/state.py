@@ -459,6 +459,31 @@ class Home:
         """Whether a small JPEG of what the network sees of each taught picture is kept."""
         return self.store.get("keep_crops") == "1"
 
+    def labels(self) -> list[str]:
+        """List the labels known here, by name: those that the serving head answers with, and those taught since."""
+        return sorted({*self.serving().head.labels, *self.store.labels().values()})
+
+    def example_of(self, image: str) -> Example | None:
+        """Return the example of a picture, known by the SHA-256 of its file; None if it was not taught."""
+        return next(iter(self.store.examples(image=image)), None)
+
+    def version(self) -> int:
+        """Return a number that is another one after every change, by this or another process."""
+        return self.store.version()
+
+    def adopted(self) -> tuple[str | None, ...]:
+        """Which network runs here: another process may have adopted another bundle."""
+        return tuple(self.store.get(key) for key in ("bundle", "format", "precision"))
+
+    def recall(self, key: str) -> str | None:
+        """Return what `remember` kept under a key; None: nothing yet."""
+        return self.store.get(key)
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a value under a key, for this and other processes."""
+        with self.store.transaction():
+            self.store.put(key, value)
+
     def now(self) -> str:
         """The time, as it is stored: ISO 8601, to the second."""
         return self._clock().isoformat(timespec="seconds")

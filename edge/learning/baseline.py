@@ -20,7 +20,7 @@ GOOD = 0.97  # accuracy above which nobody needs another backbone
 
 def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | None:
     """The accuracy on thumbnails, left out, of the labels that the figure counts; None where there are none."""
-    taught, thumbs = gathered.basis.taught, gathered.store.thumbs()
+    taught, thumbs = gathered.basis.taught, gathered.thumbs()
     if any(example.id not in thumbs for example in taught):
         return None
     pixels = [thumbs[example.id] for example in taught]

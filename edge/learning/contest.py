@@ -48,6 +48,7 @@ class Contest:
         names: Sequence[str | None],
     ) -> None:
         self._home, self._head, self._taught, self._bundled, self._names = home, head, taught, factory, names
+        self._store = home.store
         self._serving = home.serving_generation()
         self._loo = np.full((len(taught) + len(self._names), loo.shape[1]), np.nan)  # forgotten labels: not measured
         named = np.array([name is not None for name in self._names], bool)
@@ -72,7 +73,7 @@ class Contest:
         """What the new generation is to keep besides: whose examples `own` is about, its answers to the held-out."""
         own = self._asked(self._head, [e for e in self._canaries if e.label in self._head.labels], self._head.labels)
         return {
-            "bundle": self._home.store.meta("bundle"),
+            "bundle": self._store.meta("bundle"),
             "held_out_examples": len(own),
             "held_out_right": int((own > 0).sum()),
         }
@@ -105,7 +106,7 @@ class Contest:
         """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
         if self._kept is None or self._serving is None:
             return None
-        if self._serving.figures.get("bundle") != self._home.store.meta("bundle"):
+        if self._serving.figures.get("bundle") != self._store.meta("bundle"):
             return None
         old, new = self._kept[len(self._had) :], self._new[len(self._taught) :]
         if len(old) != len(new):  # damaged: the row names another last example
@@ -154,14 +155,14 @@ class Contest:
 
     @cached_property
     def _canaries(self) -> "Sequence[Labelled]":
-        return self._home.store.labelled(held_out=True)
+        return self._store.labelled(held_out=True)
 
     def _asked(self, head: Head, pictures: "Sequence[Labelled]", among: Sequence[str]) -> Floats:
         """How a head names pictures that it was not fitted to."""
         answers = [np.zeros(0)]
         for start in range(0, len(pictures), CHUNK):
             part = pictures[start : start + CHUNK]
-            embeddings = self._home.store.embeddings([e.id for e in part], self._home.info.dimension)
+            embeddings = self._store.embeddings([e.id for e in part], self._home.info.dimension)
             answers.append(_own(head.probabilities(embeddings), [e.label for e in part], among, head.labels))
         return np.concatenate(answers)
 

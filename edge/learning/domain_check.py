@@ -30,9 +30,10 @@ class Looks:
     """
 
     def __init__(self, home: "Home") -> None:
+        store = home.store
         found = home.bundle.domain()
         self.domain = found.domain if found else None
-        taught = home.store.looks(TAUGHT) if self.domain else []
+        taught = store.looks(TAUGHT) if self.domain else []
         words = Counter(complaint.word for statistics in taught for complaint in self.complaints(statistics))
         self._usual = {word for word, count in words.items() if count > FEW * len(taught)}
 
@@ -84,18 +85,19 @@ class DomainCheck:
 
 def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) -> tuple[Neighbour, ...]:
     """Find the taught examples nearest to an embedding (D,), by the cosine of the whitened embeddings, best first."""
+    store = home.store
     white = home.background.white()
     z = white(embedding[None])[0]
     best: list[Neighbour] = []
-    taught = home.store.examples(held_out=False)
+    taught = store.examples(held_out=False)
     for at in range(0, len(taught), CHUNK):
         part = taught[at : at + CHUNK]
-        cosines = white(home.store.embeddings([e.id for e in part], home.info.dimension)) @ z
+        cosines = white(store.embeddings([e.id for e in part], home.info.dimension)) @ z
         best += [
             Neighbour(part[i].id, part[i].source, part[i].label, float(cosines[i]))
             for i in np.argsort(-cosines, kind="stable")[:count].tolist()
         ]
-    factory, names = factory_examples(home.bundle, home.store)
+    factory, names = factory_examples(home.bundle, store)
     if len(names):
         cosines = np.concatenate([white(factory.embeddings[part]) @ z for part in chunks(len(names), CHUNK)])
         rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]

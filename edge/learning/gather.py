@@ -1,6 +1,6 @@
 """`retrain`, first step: all that a head is fitted to, as it is in the home now."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,14 @@ class Gathered:
     def countable(self) -> NDArray[np.bool_]:
         """Which of the factory's may count in figures."""
         return self.factory.counts > 0
+
+    def thumbs(self) -> Mapping[int, NDArray[np.uint8]]:
+        """Return the thumbnails (8, 8, 3) of the local examples that have one, by example."""
+        return self.store.thumbs()
+
+    def sources(self, ids: Sequence[int]) -> Mapping[int, str]:
+        """Return the paths that local examples were taught from, by example."""
+        return {example.id: example.source for example in self.store.examples(ids)}
 
     def local(self) -> Iterator[Examples]:
         """Read the local examples in parts that fit in memory, a session whole in one of them."""

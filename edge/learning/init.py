@@ -124,7 +124,7 @@ def _choose(
 
 def _labels_before(learner: Learner, name: str, manifest: Manifest) -> Sequence[str] | None:
     """The labels of the bundle adopted so far, if there is one and it can be read, or is this one again."""
-    adopted = learner.store.get("bundle")
+    adopted = learner.recall("bundle")
     if adopted == name:
         return manifest.labels
     with contextlib.suppress(EdgeError):

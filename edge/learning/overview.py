@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 def status(home: "Home") -> Status:
     """Return the home at a glance."""
+    store = home.store
     number = home.serving().generation
-    serving = home.store.generation(number)
-    local = Counter(e.label for e in home.store.labelled())
-    held_out = Counter(e.label for e in home.store.labelled(held_out=True))
-    last = home.store.generation_numbers()[-1]
-    newest = serving if last == number else home.store.generation(last)
-    factory = Counter(name for name in factory_examples(home.bundle, home.store)[1] if name is not None)
+    serving = store.generation(number)
+    local = Counter(e.label for e in store.labelled())
+    held_out = Counter(e.label for e in store.labelled(held_out=True))
+    last = store.generation_numbers()[-1]
+    newest = serving if last == number else store.generation(last)
+    factory = Counter(name for name in factory_examples(home.bundle, store)[1] if name is not None)
     return Status(
         home=str(home.home),
         bundle=home.bundle.manifest.name,
@@ -39,15 +40,15 @@ def status(home: "Home") -> Status:
             LabelCount(label, local[label], factory[label], held_out[label])
             for label in sorted({*local, *factory, *held_out})
         ),
-        untrained_examples=home.store.count_after(number),
+        untrained_examples=store.count_after(number),
         region=str(home.region) if home.region else None,
         known_coverage=Gate.from_bytes(serving.gate).coverage if serving.gate else None,
-        drift=drift_of(home.store.get("recent"), number),
+        drift=drift_of(store.get("recent"), number),
         candidate=newest.generation if newest.generation > number and not newest.promoted else None,
         keeps_crops=home.keeps_crops,
         forgotten=tuple(
             label
-            for label, here in zip(home.bundle.manifest.labels, factory_labels(home.store), strict=True)
+            for label, here in zip(home.bundle.manifest.labels, factory_labels(store), strict=True)
             if here is None
         ),
     )
@@ -55,6 +56,7 @@ def status(home: "Home") -> Status:
 
 def history(home: "Home") -> list[HistoryEntry]:
     """Return every generation, oldest first."""
+    store = home.store
     serving = home.serving().generation
     return [
         HistoryEntry(
@@ -74,7 +76,7 @@ def history(home: "Home") -> list[HistoryEntry]:
             promoted=g.promoted,
             refusal=g.figures.get("refusal", ""),
         )
-        for g in home.store.each_generation()
+        for g in store.each_generation()
     ]
 
 

@@ -112,7 +112,7 @@ def _measure(home: "Home", gathered: Gathered, fitted: Fitted) -> Measured:
     judged, taught = fitted.judged, gathered.basis.taught
     pixels = pixel_accuracy(home, gathered, judged) if judged.measurable else None
     found = mistakes(judged.fit, gathered.labels, DOUBTS)
-    source = {e.id: e.source for e in gathered.store.examples(ids=[taught[m.row].id for m in found])}
+    source = gathered.sources([taught[m.row].id for m in found])
     doubts = tuple(
         Doubt(one.id, source[one.id], one.label, m.guess, m.probability) for m in found for one in [taught[m.row]]
     )

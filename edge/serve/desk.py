@@ -84,7 +84,7 @@ class Desk:
 
     def refresh(self, learner: Learner) -> None:
         """Bring the home at a glance up to date, if the home has changed."""
-        version, now = learner.store.version(), time.monotonic()
+        version, now = learner.version(), time.monotonic()
         if version == self._version and now - self._counted < RECOUNT:
             return
         waiting = len(saved(self.uncertain)) if self.uncertain.is_dir() else 0

@@ -32,7 +32,7 @@ async def listed(request: Request) -> Response:
     ids = [_number(part) for part in wanted.split(",")] if wanted else []
 
     def look(learner: Learner) -> Any:
-        found = learner.store.examples() if ids else list(learner.list_examples(label or None))
+        found = list(learner.list_examples(None if ids else label or None))
         if ids:
             found = [e for e in found if e.id in ids]
         elif before:
@@ -93,7 +93,7 @@ async def rename(request: Request) -> Response:
     old, new, merge = field(asked, "old", str), field(asked, "new", str), field(asked, "merge", bool)
 
     def act(learner: Learner) -> Any:
-        names = set(learner.store.labels().values())
+        names = set(learner.labels())
         if clean(old) not in names:
             raise Stale(f"somebody else renamed or removed '{old}'; look again")
         if not merge and clean(new) in names - {clean(old)}:
@@ -143,12 +143,12 @@ async def findings(request: Request) -> Response:
     here, state = desk(request), request.app.state
 
     def look(learner: Learner) -> Any:
-        version = learner.store.version()
+        version = learner.version()
         if state.audited is None or state.audited[0] != version:
             try:
                 found = to_json(audit(learner).answer)
             except NotEnough as error:
-                few = learner.store.count() == 0
+                few = next(learner.list_examples(), None) is None
                 return {"examples": 0, "note": NOT_ENOUGH if few else plain(str(error))}
             found["note"] = plain(found["note"]) if found["note"] else ""
             state.audited = version, found

@@ -103,7 +103,7 @@ class Waiting:
                 for path in files
             ],
             "looked_at": len([path for path in files if path.name in self._seen]),
-            "labels": sorted({*learner.serving().head.labels, *learner.store.labels().values()}),
+            "labels": learner.labels(),
         }
 
     def name(self, learner: Learner, files: list[str], label: str) -> Any:

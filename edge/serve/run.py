@@ -214,9 +214,8 @@ class _Thread(threading.Thread):
 
     def _keep_crops(self, learner: Learner) -> None:
         """Keep small pictures of what is taught, unless `edge init --no-keep-crops` said no: the page shows them."""
-        if learner.store.get("keep_crops") is None:
-            with learner.store.transaction():
-                learner.store.put("keep_crops", "1")
+        if learner.recall("keep_crops") is None:
+            learner.remember("keep_crops", "1")
             self._say("from now on a small picture of each example is kept, for the page to show")
 
 

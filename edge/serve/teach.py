@@ -123,7 +123,7 @@ def unchanged(learner: Learner, seen: dict[int, str]) -> None:
     Raises:
         Stale: one was moved or forgotten meanwhile.
     """
-    there = {e.id: e.label for e in learner.store.examples() if e.id in seen}
+    there = {e.id: e.label for e in learner.list_examples() if e.id in seen}
     gone = sum(number not in there for number in seen)
     moved = next((f"'{there[i]}'" for i, label in seen.items() if i in there and there[i] != label), "")
     if gone:
@@ -184,7 +184,7 @@ def _teach(learner: Learner, path: Path, label: str, name: str, session: str | N
     data = preprocess.read(path)
     frame = Frame(name, data, time.time())
     image = hashlib.sha256(data).hexdigest()
-    known = next(iter(learner.store.examples(image=image)), None)
+    known = learner.example_of(image)
     if known is not None:
         path.unlink(missing_ok=True)
         where = "with this label" if known.label == label else f"as '{known.label}'"

@@ -124,27 +124,24 @@ class _Opened:
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
         self._ours = ExitStack()  # a learner that was opened here
-        self._adopted = self._adopts()
+        self._adopted = self.learner.adopted()
 
     def answer(self, frame: Frame) -> Answer | Skipped:
         while True:
             try:
                 answer = next(iter(self.learner.classify([frame])))
             except Exception:  # whatever it is, a bundle exchanged meanwhile may be why; else it is raised again
-                if self._adopts() == self._adopted:
+                if self.learner.adopted() == self._adopted:
                     raise
             else:
-                if self._adopts() == self._adopted:
+                if self.learner.adopted() == self._adopted:
                     return answer
             self.close()
             self.learner = self._ours.enter_context(Learner.open(self.learner.home, warn=self.learner.warn))
-            self._adopted = self._adopts()
+            self._adopted = self.learner.adopted()
 
     def close(self) -> None:
         self._ours.close()
-
-    def _adopts(self) -> tuple[str | None, ...]:
-        return tuple(self.learner.store.get(key) for key in ("bundle", "format", "precision"))
 
 
 def _seen(frame: Frame, answer: Answer, settled: str | None, changed: bool) -> Seen:

@@ -69,7 +69,7 @@ class Review:
 
     def labels(self) -> list[str]:
         """List the labels that are known, by name: keys stay the same from frame to frame."""
-        return sorted({*self.learner.serving().head.labels, *self.learner.store.labels().values()})
+        return self.learner.labels()
 
     def name(self, path: Path, label: str, session: str | None = None) -> tuple[str, ...]:
         """Put a frame's file aside and teach it as an example of a label; returns what is to be said, a line each.

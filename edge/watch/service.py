@@ -291,10 +291,9 @@ def hooks_of(learner: Learner, hooks: list[Hook], cool_down: float, source: str)
     key = f"settled {identity(learner.home, source)}"
 
     def remember(label: str) -> None:
-        with learner.store.transaction():
-            learner.store.put(key, label)
+        learner.remember(key, label)
 
-    return Hooks(hooks, learner.home, cool_down, learner.store.get(key), remember)
+    return Hooks(hooks, learner.home, cool_down, learner.recall(key), remember)
 
 
 def _tell_camera(notice: Notice, source: Source, broker: Mqtt | None) -> None:

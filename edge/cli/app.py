@@ -174,7 +174,13 @@ def init(
     from edge.network.backbone import find_runtime
 
     key = read_key(trust) if trust else None
-    with adopt(home(), bundle, format, precision, keep_crops, trust=key, labels=labels) as made:
+    progress, again = Progress("embedding again"), list[int]()
+
+    def step(done: int, total: int) -> None:
+        progress(done, total)
+        again[:] = [total]
+
+    with adopt(home(), bundle, format, precision, keep_crops, trust=key, labels=labels, step=step) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
         runtime = find_runtime({made.model.format}).name
@@ -182,7 +188,8 @@ def init(
     kept = storage(home())
     if not kept.ok:
         complain(f"careful: {kept.seen}; {kept.remedy}")
-    answer(status, lambda: [proof, *wording.status(status)])
+    told = [f"another backbone: {total} examples were embedded again from their kept crops" for total in again]
+    answer(status, lambda: [proof, *told, *wording.status(status)])
 
 
 @cli.command()

@@ -221,11 +221,20 @@ class Store(Database):
             yield from self.examples(ids)
             last = ids[-1]
 
-    def foreign(self, backbone: str) -> int:
-        """Return how many examples were taught on another backbone."""
-        row = self._one("SELECT count(*) FROM examples WHERE backbone != ?", backbone)
-        assert row is not None
-        return int(row[0])
+    def foreign(self, backbone: str, cropless: bool = False) -> list[int]:
+        """Return the examples that were taught on another backbone: all, or those whose crop was not kept."""
+        rows = self._all(
+            "SELECT id FROM examples WHERE backbone != ?1 AND (crop IS NULL OR NOT ?2) ORDER BY id", backbone, cropless
+        )
+        return [int(row[0]) for row in rows]
+
+    def put_embedding(self, example: int, embedding: NDArray[np.float32], backbone: str) -> None:
+        """Give an example the embedding of another backbone."""
+        blob = _to_blob(embedding)
+        self._db.execute(
+            "UPDATE examples SET embedding = ?, backbone = ?, crc = ? WHERE id = ?",
+            (blob, backbone, crc32(blob), example),
+        )
 
     def labelled(self, held_out: bool = False) -> list[Labelled]:
         """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""

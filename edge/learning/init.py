@@ -23,6 +23,7 @@ from edge.home.state import Clock, utc_now
 from edge.home.store import Store, open_store
 from edge.home.trust import pins, pins_of, put_pins
 from edge.learner import Learner
+from edge.learning.reembed import Step, check_crops, embed_crops
 from edge.learning.retrain import refit
 from edge.network import backbone, sandbox
 
@@ -38,6 +39,7 @@ def adopt(
     clock: Clock = utc_now,
     trust: Key | None = None,
     labels: Sequence[str] = (),
+    step: Step = lambda _done, _total: None,
 ) -> Learner:
     """Adopt a bundle and return the learner that serves it.
 
@@ -50,13 +52,14 @@ def adopt(
         clock: tells the time for what is stored.
         trust: a key to pin from now on; the bundle must be signed by it, or by one pinned already.
         labels: labels of the bundle to take though they were forgotten here; the others that were stay forgotten.
+        step: is told how many examples of another backbone are embedded again, of how many.
 
     Raises:
         BundleError, ParityError: the bundle is refused, by name of what is wrong.
         SignatureError: a key is pinned, and the bundle is not signed by one that is, or is older.
         RuntimeMissing: nothing here can run it, or check its signature.
         LabelError: the bundle has no such label.
-        HomeError: the home cannot be used, or was taught on another backbone.
+        HomeError: the home cannot be used, or was taught on another backbone without keeping crops.
     """
     opened = archive.read(path)
     pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
@@ -73,21 +76,23 @@ def adopt(
     name = _name(path)
     store = open_store(home, create=True)
     learner = Learner(home, store, clock)
-    copy = home / name
+    copy, info = home / name, opened.manifest.backbone
+
+    def open_network() -> backbone.Backbone:
+        return backbone.open_backbone(opened.entry(model.file), runtime, threads=1)
+
     try:
-        fingerprint = opened.manifest.backbone.fingerprint
+        check_crops(store, info, path)
         with store.transaction():  # noted first: only what is noted as ours is ever deleted
             _claim(store, copy)
+        again = embed_crops(store, open_network, info, {}, step)  # which takes long: others go on teaching meanwhile
         with store.transaction():  # the copy too: of two that adopt at once, neither deletes the other's
             _claim(store, copy)
             trusted = pins(store).plus(trust)
             trusted.check(opened)  # again: a key may have been pinned since
-            foreign = store.foreign(fingerprint)
-            if foreign:
-                raise HomeError(
-                    f"{home} holds {foreign} examples taught on another backbone, their embeddings do not fit "
-                    f"'{opened.manifest.backbone.name}' of {path}; choose another --home and teach them again"
-                )
+            check_crops(store, info, path)  # again: more may have been taught meanwhile
+            for number, embedding in embed_crops(store, open_network, info, again, step).items():
+                store.put_embedding(number, embedding, info.fingerprint)
             put_pins(store, trusted.adopted(opened))
             before = _labels_before(learner, name, opened.manifest)
             _copy(opened, copy)

@@ -6,7 +6,7 @@ environment. Where there is none, the tests that need one are skipped.
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,8 +84,12 @@ def write_bundle(
     folder: Path,
     info: BackboneInfo = INFO,
     group_of: Callable[[Path], int] = lambda file: -1,
+    models: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a bundle of the tiny network and a folder of class folders; `group_of` a picture, −1: it stands alone."""
+    """Write a bundle of the tiny network and a folder of class folders; `group_of` a picture, −1: it stands alone.
+
+    `models` are the files of another network, by format.
+    """
     found = labelled(folder)
     files = list(zip(found.files, found.names, strict=True))
     embedded = list(photos.embed([file for file, _ in files], network, info))
@@ -105,8 +109,9 @@ def write_bundle(
         trained_on=np.zeros(len(files), np.bool_),
         groups=np.array([group_of(file) for file, _ in files], np.int32),
     )
-    models = {f"backbone.{kind}": file.read_bytes() for kind, file in MODELS.items()}
-    archive.write(path, manifest, models, Golden(images, network.embed(images)), examples)
+    models = models or {kind: file.read_bytes() for kind, file in MODELS.items()}
+    named = {f"backbone.{kind}": data for kind, data in models.items()}
+    archive.write(path, manifest, named, Golden(images, network.embed(images)), examples)
     return path
 
 

@@ -283,7 +283,7 @@ def test_a_bundle_of_another_backbone_is_refused_where_something_was_taught(
     adopt(learner.home, tmp_path / "other.edge").store.close()
     with Learner.open(learner.home) as home:
         home.teach("coins", [coins])
-        with pytest.raises(HomeError, match="8 examples taught on another backbone"):
+        with pytest.raises(HomeError, match="of 8 examples taught here no crop was kept"):
             adopt(learner.home, write_bundle(tmp_path / "first.edge", network, photo_folder))
         assert home.info.name == "other"
 

@@ -1,0 +1,89 @@
+"""A bundle of another backbone in a home that was taught: what was taught is embedded again, from its kept crops.
+
+A crop is what the former network saw of a picture, as JPEG; the new one is shown all of it, at its own size. That is
+not to the last bit what the picture itself would give, and where the new network would see more of a picture than its
+centre square, the rest is gone.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import BackboneInfo
+from edge.errors import HomeError
+from edge.home.store import Store
+from edge.network.backbone import Backbone
+from edge.network.photos import embed
+from edge.picture.frame import Frame
+
+CHUNK = 64  # crops in memory at a time
+SHOWN = 20  # example numbers in an error
+
+Step = Callable[[int, int], None]  # is told (done, total)
+Again = dict[int, NDArray[np.float32]]  # by example, its embedding (D,)
+
+
+def check_crops(store: Store, info: BackboneInfo, path: Path) -> None:
+    """Refuse a bundle of another backbone where an example's crop was not kept, saying what has to be taught again.
+
+    Raises:
+        HomeError: there are such examples; nothing was changed.
+    """
+    without = store.foreign(info.fingerprint, cropless=True)
+    if without:
+        _refuse(store, without, f"{path} is of another backbone ('{info.name}')", "no crop was kept")
+
+
+def embed_crops(
+    store: Store, open_network: Callable[[], Backbone], info: BackboneInfo, known: Again, step: Step
+) -> Again:
+    """Embed the crops of all examples that were taught on another backbone.
+
+    Args:
+        store: the database.
+        open_network, info: the backbone that embeds them; it is opened only where there is something to embed.
+        known: what has been embedded already.
+        step: is told how it gets on.
+
+    Raises:
+        HomeError: a crop cannot be read.
+    """
+    wanted = [number for number in store.foreign(info.fingerprint) if number not in known]
+    if not wanted:
+        return known
+    whole = replace(info, short_side=info.input_size, fit="crop")  # a crop is a square, and all of it is shown
+    found, damaged = dict(known), list[int]()
+    for number, embedding in _embeddings(store, wanted, open_network(), whole):
+        if embedding is None:
+            damaged.append(number)
+        else:
+            found[number] = embedding
+        step(len(found) - len(known) + len(damaged), len(wanted))
+    if damaged:
+        _refuse(store, damaged, f"'{info.name}' is another backbone", "the crop is damaged")
+    return found
+
+
+def _embeddings(
+    store: Store, numbers: list[int], network: Backbone, info: BackboneInfo
+) -> Iterator[tuple[int, NDArray[np.float32] | None]]:
+    for at in range(0, len(numbers), CHUNK):
+        part = numbers[at : at + CHUNK]
+        frames = [Frame(f"example {number}", store.crop(number) or b"", 0.0) for number in part]
+        for number, photo in zip(part, embed(frames, network, info), strict=True):
+            yield number, photo.embedding
+
+
+def _refuse(store: Store, numbers: list[int], why: str, what: str) -> None:
+    labels = Counter(example.label for example in store.examples(numbers))
+    counts = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()))
+    some = " ".join(map(str, numbers[:SHOWN])) + (" …" if len(numbers) > SHOWN else "")
+    raise HomeError(
+        f"{why}, and of {len(numbers)} examples taught here {what}, so that they have to be taught again: {counts}; "
+        f"nothing was changed; remove them (edge forget {some}), run edge init again and teach their pictures, or "
+        "choose another --home"
+    )

@@ -17,15 +17,15 @@ from tests.edge.conftest import MODELS, write_bundle, write_pictures
 
 
 def main(target: Path) -> None:
-    runtime = next(runtime for runtime in RUNTIMES if runtime.installed)
-    network = open_backbone(MODELS[runtime.format].read_bytes(), runtime)
+    runtime = next(runtime for runtime in RUNTIMES if runtime.installed and runtime.format == "tflite")
+    network = open_backbone(MODELS["tflite"].read_bytes(), runtime)
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         folder = Path(name)
         photos = write_pictures(folder / "photos", {"brick": 8, "grass": 8, "gravel": 8})
         coins = write_pictures(folder / "device", {"coins": 8}) / "coins"
         bundle = write_bundle(folder / "surfaces.edge", network, photos)
         for home, keep_crops in (("kept", True), ("bare", False)):
-            with adopt(folder / home, bundle, keep_crops=keep_crops) as learner:
+            with adopt(folder / home, bundle, "tflite", keep_crops=keep_crops) as learner:
                 learner.teach("coins", [coins], "tuesday")
                 learner.retrain()
             for file in sorted((folder / home).iterdir()):

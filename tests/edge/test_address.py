@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.refused import refused
 
 from edge.camera.address import Address, redacted
 from edge.camera.folder import Journal
@@ -96,7 +97,7 @@ def test_an_escaped_user_and_password_are_read_as_they_were_meant(scheme: str, u
     ],
 )
 def test_a_malformed_address_is_refused_with_what_to_write(text: str, why: str) -> None:
-    with pytest.raises(SourceError) as error:
+    with refused("address-invalid", SourceError) as error:
         open_source(text, _none)
     assert why in str(error.value)
 

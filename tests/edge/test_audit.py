@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.refused import refused
 
 from edge.answers import to_json
 from edge.audit.findings import least_sure
@@ -95,7 +96,7 @@ def test_a_burst_of_one_session_is_no_repetition_but_too_little(learner: Learner
 
 
 def test_nothing_taught_is_nothing_to_audit(learner: Learner) -> None:
-    with pytest.raises(NotEnough, match="nothing was taught here yet; teach some"):
+    with refused("too-few-examples", NotEnough, "edge teach"):
         learner.audit()
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.refused import refused
 
 from edge.bundle.signature import Key
 from edge.care.backup import backup, restore
@@ -51,12 +52,12 @@ def test_a_restored_home_is_the_one_that_was_saved(home: Path, saved: Path, tmp_
 
 def test_what_is_there_is_never_replaced(home: Path, saved: Path, tmp_path: Path) -> None:
     before = (home / FILE).read_bytes()
-    with pytest.raises(HomeError, match="is a home already and is left as it is; to replace it: mv "):
+    with refused("home-exists", HomeError, "home", "mv"):
         restore(saved, home)
     assert (home / FILE).read_bytes() == before
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").touch()
-    with pytest.raises(HomeError, match="is not empty"):
+    with refused("home-exists", HomeError, "not empty"):
         restore(saved, tmp_path / "notes")
     assert [p.name for p in (tmp_path / "notes").iterdir()] == ["mine.txt"]
     (tmp_path / "empty").mkdir()
@@ -82,11 +83,11 @@ def test_any_changed_byte_of_a_backup_is_noticed_and_nothing_is_left(saved: Path
 def test_what_is_no_backup_is_refused(saved: Path, tiny_bundle: Path, tmp_path: Path, part: int) -> None:
     cut = tmp_path / "cut.backup"
     cut.write_bytes(saved.read_bytes()[:part])
-    with pytest.raises(HomeError, match="no backup of edge, or is damaged"):
+    with refused("backup-damaged", HomeError, "backup"):
         restore(cut, tmp_path / "again")
-    with pytest.raises(HomeError, match="no backup of edge"):
+    with refused("backup-damaged", HomeError, "backup"):
         restore(tiny_bundle, tmp_path / "again")
-    with pytest.raises(HomeError, match="cannot be read"):
+    with refused("backup-damaged", HomeError, "cannot be read"):
         restore(tmp_path / "nothing", tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
@@ -121,7 +122,7 @@ def test_a_damaged_home_is_not_saved_over_a_good_backup(home: Path, saved: Path)
     data[len(data) // 2] ^= 1
     adopted.write_bytes(data)
     before = saved.read_bytes()
-    with Learner.open(home) as learner, pytest.raises(BundleError):
+    with Learner.open(home) as learner, refused("bundle-damaged", BundleError):
         backup(learner, saved)
     assert saved.read_bytes() == before
 
@@ -137,7 +138,7 @@ def test_a_restored_home_trusts_whom_the_saved_one_did_and_a_home_with_a_pin_is_
     with Learner.open(tmp_path / "again") as again:
         assert [key.fingerprint for key in again.trusted().keys] == [pinned.fingerprint]
         again.trust(other)
-    with pytest.raises(HomeError, match="is a home already and is left as it is"):
+    with refused("home-exists", HomeError, "home"):
         restore(saved, tmp_path / "again")  # which has no pin
     with Learner.open(tmp_path / "again") as again:
         assert [key.comment for key in again.trusted().keys] == ["anna", "bob"]

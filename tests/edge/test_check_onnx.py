@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.refused import refused
 
 from edge.errors import BundleError
 from edge.modelfile.check_onnx import check_onnx
@@ -47,7 +48,7 @@ def test_weights_in_another_file_are_refused_wherever_a_tensor_can_stand() -> No
     assert len(tensors) > 15
     for path in tensors:
         for tensor in (EXTERNAL, varint_field(14, 1), bytes_field(13, b"")):
-            with pytest.raises(BundleError):
+            with refused("model-unsafe", BundleError):
                 check_onnx(wrapped(path, tensor))
 
 
@@ -58,7 +59,7 @@ def test_every_field_of_onnx_is_walked_or_refused() -> None:
         if path[-1].message_type is None:
             continue
         strange = wrapped(path, bytes_field(1000, b"what ONNX may come to know"))
-        with pytest.raises(BundleError):
+        with refused("model-unsafe", BundleError):
             check_onnx(strange)
         walked += 1
     assert walked > 50
@@ -73,7 +74,7 @@ def test_every_field_of_onnx_is_walked_or_refused() -> None:
         ("field 99", bytes_field(99, b"")),
         ("field 99", bytes_field(7, bytes_field(99, b""))),
         (
-            "'If' runs a graph",
+            "'If'",
             bytes_field(7, bytes_field(1, bytes_field(4, b"If") + bytes_field(5, bytes_field(11, b"")))),
         ),
         ("several devices", bytes_field(7, bytes_field(1, bytes_field(4, b"Relu") + bytes_field(10, b"")))),
@@ -82,17 +83,17 @@ def test_every_field_of_onnx_is_walked_or_refused() -> None:
     ],
 )
 def test_what_a_plain_network_does_not_need_is_refused_by_name(says: str, model: bytes) -> None:
-    with pytest.raises(BundleError, match=says):
+    with refused("model-unsafe", BundleError, says):
         check_onnx(model)
 
 
 @pytest.mark.parametrize("field", [4, 7])
 def test_the_last_name_given_counts_as_it_does_in_a_runtime(field: int) -> None:
     node = bytes_field(4, b"Relu") + bytes_field(7, b"") + bytes_field(4, b"Evil") + bytes_field(7, b"evil")
-    with pytest.raises(BundleError, match="'Evil' is a custom one, of domain 'evil'"):
+    with refused("model-unsafe", BundleError, "'Evil'", "'evil'"):
         check_onnx(bytes_field(7, bytes_field(1, node)))
     tensor = varint_field(14, 0) + varint_field(14, 1)
-    with pytest.raises(BundleError, match="another file"):
+    with refused("model-unsafe", BundleError, "another file"):
         check_onnx(bytes_field(7, bytes_field(5, tensor)))
 
 
@@ -100,7 +101,7 @@ def test_messages_nested_without_end_are_refused() -> None:
     kind = b""
     for _ in range(5000):
         kind = bytes_field(4, bytes_field(1, kind))  # a sequence of sequences of …
-    with pytest.raises(BundleError, match="nested more than"):
+    with refused("model-damaged", BundleError, "nested"):
         check_onnx(bytes_field(7, bytes_field(13, bytes_field(2, kind))))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.refused import refused
 
 from edge.errors import BundleError
 from edge.modelfile.check_tflite import check_tflite
@@ -49,35 +50,35 @@ def test_a_plain_network_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("says", "strange"),
+    ("code", "says", "strange"),
     [
-        ("weights in another file", model({8: [{}]})),
-        ("weights in another file", model({9: [{}]})),
-        ("weights in another file", model(tensor={10: 1})),
-        ("points at bytes", model(buffer={1: Long(1 << 40), 2: Long(9)})),
-        ("points at bytes", model(buffer={1: Long(16), 2: Long(1 << 40)})),
-        ("variables", model(tensor={5: 1})),
-        ("sparse weights", model(tensor={6: {}})),
-        ("several types", model(tensor={9: [{}]})),
-        ("quantized in a way", model(tensor={4: {4: 2, 5: {}}})),
-        ("options of a custom one", model(operator={5: b"x"})),
-        ("options of a custom one", model(operator={9: Long(64)})),
-        ("StableHLO", model(operator={11: 1, 12: {}})),
-        ("VAR_HANDLE", model(code={0: 127, 3: 142})),
-        ("metadata names number 7 of 1 buffers", model({6: [{0: "x", 1: 7}]})),
-        ("metadata names number 7 of 1 buffers", model({5: np.array([7], "<i4")})),
-        ("names number 5 of 1 tensors", model({7: [{0: [{0: "x", 1: 5}]}]})),
-        ("names number 1 of 1 graphs", model({7: [{4: 1}]})),
-        ("field 50", model({50: 1})),
-        ("graph has a field 40", model(graph={40: 1})),
-        ("tensor has a field 40", model(tensor={40: 1})),
-        ("operator has a field 40", model(operator={40: 1})),
-        ("buffer has a field 40", model(buffer={40: 1})),
-        ("operator code has a field 40", model(code={40: 1})),
+        ("model-unsafe", "another file", model({8: [{}]})),
+        ("model-unsafe", "another file", model({9: [{}]})),
+        ("model-unsafe", "another file", model(tensor={10: 1})),
+        ("model-damaged", "bytes", model(buffer={1: Long(1 << 40), 2: Long(9)})),
+        ("model-damaged", "bytes", model(buffer={1: Long(16), 2: Long(1 << 40)})),
+        ("model-unsafe", "variables", model(tensor={5: 1})),
+        ("model-unsafe", "sparse weights", model(tensor={6: {}})),
+        ("model-unsafe", "several types", model(tensor={9: [{}]})),
+        ("model-unsafe", "quantize", model(tensor={4: {4: 2, 5: {}}})),
+        ("model-unsafe", "options of a custom", model(operator={5: b"x"})),
+        ("model-unsafe", "options of a custom", model(operator={9: Long(64)})),
+        ("model-unsafe", "StableHLO", model(operator={11: 1, 12: {}})),
+        ("model-unsafe", "VAR_HANDLE", model(code={0: 127, 3: 142})),
+        ("model-damaged", "number 7 of 1 buffers", model({6: [{0: "x", 1: 7}]})),
+        ("model-damaged", "number 7 of 1 buffers", model({5: np.array([7], "<i4")})),
+        ("model-damaged", "number 5 of 1 tensors", model({7: [{0: [{0: "x", 1: 5}]}]})),
+        ("model-damaged", "number 1 of 1 graphs", model({7: [{4: 1}]})),
+        ("model-unsafe", "field 50", model({50: 1})),
+        ("model-unsafe", "graph has a field 40", model(graph={40: 1})),
+        ("model-unsafe", "tensor has a field 40", model(tensor={40: 1})),
+        ("model-unsafe", "operator has a field 40", model(operator={40: 1})),
+        ("model-unsafe", "buffer has a field 40", model(buffer={40: 1})),
+        ("model-unsafe", "operator code has a field 40", model(code={40: 1})),
     ],
 )
-def test_what_a_plain_network_does_not_need_is_refused_by_name(says: str, strange: bytes) -> None:
-    with pytest.raises(BundleError, match=says):
+def test_what_a_plain_network_does_not_need_is_refused_by_name(code: str, says: str, strange: bytes) -> None:
+    with refused(code, BundleError, says):
         check_tflite(strange)
 
 
@@ -89,5 +90,5 @@ def test_options_that_lead_beyond_the_file_are_refused() -> None:
     reshape = model(operator={3: 17, 4: {0: np.array([1, 4], "<i4")}}, code={0: 22, 3: 22})
     check_tflite(reshape)
     at = reshape.rindex(np.array([2, 1, 4], "<i4").tobytes())
-    with pytest.raises(BundleError, match="points at bytes"):
+    with refused("model-damaged", BundleError, "bytes"):
         check_tflite(reshape[:at] + np.array([1 << 28], "<i4").tobytes() + reshape[at + 4 :])

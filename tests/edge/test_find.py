@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import features
+from tests.refused import refused
 
 from edge.errors import DatasetError, ImageError
 from edge.picture.count import REASONS, Left, count, line, partly
@@ -60,12 +61,12 @@ def test_folders_list_their_pictures_sorted_and_hidden_or_system_ones_not(tmp_pa
     assert [str(p.relative_to(tmp_path)) for p in found.files] == ["a.png", "b.JPG", "sub/c.webp"]
     assert reasons(found.left) == {"system": len(names) - 3}
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="holds no picture.*empty"):
+    with refused("no-pictures", ImageError, "empty"):
         find([tmp_path / "empty"])
     (tmp_path / "empty" / "notes.txt").write_text("to do")
-    with pytest.raises(ImageError, match="1 text file"):
+    with refused("no-pictures", ImageError, "1 text file"):
         find([tmp_path / "empty"])
-    with pytest.raises(ImageError, match="does not exist"):
+    with refused("picture-missing", ImageError, "does not exist"):
         find([tmp_path / "nowhere"])
 
 
@@ -173,35 +174,44 @@ def test_a_label_may_be_called_train(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "code", "says"),
     [
-        (["images/1.jpg", "labels/1.txt"], "object detection"),
-        (["train/images/1.jpg", "train/labels/1.txt", "val/images/2.jpg", "val/labels/2.txt"], "object detection"),
-        (["images/train/1.jpg", "labels/train/1.txt"], "object detection"),
-        (["annotations/a.json", "images/1.jpg"], "object detection"),
-        (["train/1.jpg", "val/2.jpg"], "holds no class folders"),
-        (["kitchen/cup/1.jpg", "kitchen/plate/2.jpg"], "give .*set/kitchen$"),
-        (["kitchen/cup/1.jpg", "kitchen/plate/2.jpg", "__MACOSX/kitchen/._1.jpg", "README.txt"], "give .*set/kitchen$"),
-        (["a/kitchen/cup/1.jpg", "a/kitchen/plate/2.jpg"], "give .*set/a/kitchen$"),
-        (["kitchen/train/cup/1.jpg", "kitchen/val/cup/2.jpg"], "give .*set/kitchen$"),
-        (["1.jpg", "2.jpg"], "holds no class folders"),
-        ([".hidden/1.jpg", "@eaDir/2.jpg"], "holds no class folders"),
+        (["images/1.jpg", "labels/1.txt"], "folder-layout", "object detection"),
+        (
+            ["train/images/1.jpg", "train/labels/1.txt", "val/images/2.jpg", "val/labels/2.txt"],
+            "folder-layout",
+            "object detection",
+        ),
+        (["images/train/1.jpg", "labels/train/1.txt"], "folder-layout", "object detection"),
+        (["annotations/a.json", "images/1.jpg"], "folder-layout", "object detection"),
+        (["train/1.jpg", "val/2.jpg"], "no-label-folders", "no"),
+        (["kitchen/cup/1.jpg", "kitchen/plate/2.jpg"], "folder-layout", "set/kitchen"),
+        (
+            ["kitchen/cup/1.jpg", "kitchen/plate/2.jpg", "__MACOSX/kitchen/._1.jpg", "README.txt"],
+            "folder-layout",
+            "set/kitchen",
+        ),
+        (["a/kitchen/cup/1.jpg", "a/kitchen/plate/2.jpg"], "folder-layout", "set/a/kitchen"),
+        (["kitchen/train/cup/1.jpg", "kitchen/val/cup/2.jpg"], "folder-layout", "set/kitchen"),
+        (["1.jpg", "2.jpg"], "no-label-folders", "no"),
+        ([".hidden/1.jpg", "@eaDir/2.jpg"], "no-label-folders", "no"),
     ],
 )
-def test_another_layout_is_refused_in_one_line_that_says_what_to_do(tree: Tree, files: list[str], says: str) -> None:
+def test_another_layout_is_refused_in_one_line_that_says_what_to_do(
+    tree: Tree, files: list[str], code: str, says: str
+) -> None:
     folder = tree(*files)
     for text in [*folder.rglob("*.txt"), *folder.rglob("*.json")]:
         text.write_text("0 0.5 0.5 1 1")
-    with pytest.raises(DatasetError, match=says) as caught:
+    with refused(code, DatasetError, says):
         labelled(folder)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_class_without_photos_is_told_with_its_own_reason(tree: Tree) -> None:
     folder = tree("cup/1.jpg", "plate/notes.txt", "cup/also.txt")
     for text in folder.rglob("*.txt"):
         text.write_text("x")
-    with pytest.raises(DatasetError, match="class 'plate' has no photo .*1 text file"):
+    with refused("too-few-photos", DatasetError, "'plate'", "1 text file"):
         labelled(folder)
 
 
@@ -236,7 +246,7 @@ def test_a_newer_format_is_named_with_what_to_do_where_it_is_not(
     monkeypatch.setitem(sys.modules, "PIL.AvifImagePlugin", None)
     monkeypatch.setitem(sys.modules, "PIL.Jpeg2KImagePlugin", None)
     assert find([tmp_path]).files == (path,)
-    with pytest.raises(ImageError, match="convert it|save it as JPEG") as caught:
+    with refused("picture-unsupported", ImageError, "JPEG") as caught:
         load(path)
     reason = NEWER[format][1]
     assert caught.value.reason == reason
@@ -254,7 +264,7 @@ def test_a_raw_picture_in_a_tiff_is_not_taken_for_its_thumbnail(tmp_path: Path) 
     tags = {struct.unpack_from("<H", entry): entry for entry in entries}
     end = data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", len(tags))
     (tmp_path / "a.dng").write_bytes(end + b"".join(tags[tag] for tag in sorted(tags)) + bytes(4))
-    with pytest.raises(ImageError, match="raw picture") as caught:
+    with refused("picture-unsupported", ImageError, "raw picture") as caught:
         load(tmp_path / "a.dng")
     assert caught.value.reason == "raw"
 
@@ -268,7 +278,7 @@ def test_the_same_photo_under_two_labels_is_among_none_of_them(tree: Tree) -> No
     for one in found.contradictions:
         assert all(text in one.detail for text in ("2.jpg (cup)", "4.jpg (plate)"))
     (folder / "plate" / "3.jpg").write_bytes((folder / "cup" / "1.jpg").read_bytes())
-    with pytest.raises(DatasetError, match="class 'cup' has no photo of its own .*two labels"):
+    with refused("too-few-photos", DatasetError, "'cup'", "two labels"):
         labelled(folder)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.refused import refused
 
 from edge.errors import BundleError
 from edge.head.fit import Examples
@@ -155,7 +156,7 @@ def test_it_is_read_back_as_it_was_written_and_nothing_else_is() -> None:
     assert again.to_bytes() == blob
     assert (again.threshold, again.coverage, again.background) == (gate.threshold, 0.95, BACKGROUND.digest())
     for damaged in (b"", blob[:-1], blob + b"0", b"EDGEHEAD" + blob[8:], blob[:12] + b"\xff\xff\xff\x7f" + blob[16:]):
-        with pytest.raises(BundleError, match="run: edge retrain"):
+        with refused("head-damaged", BundleError, "edge retrain"):
             Gate.from_bytes(damaged)
 
 

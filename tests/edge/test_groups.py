@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.refused import refused
 
 from edge.audit.findings import audit
 from edge.bundle import archive
@@ -95,5 +96,5 @@ def test_groups_that_cannot_be_are_refused_by_name(tiny_bundle: Path, tmp_path: 
     odd = FactoryExamples(
         examples.embeddings, examples.labels, examples.trained_on, np.array([0, *groups[1:]], np.int32)
     )
-    with pytest.raises(BundleError, match="group"):
+    with refused("bundle-invalid", BundleError, "group"):
         archive.write(tmp_path / "b.edge", opened.manifest, models, opened.golden(), odd)

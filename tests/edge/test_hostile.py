@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.refused import refused
 
 from edge.bundle import archive as bundle
 from edge.bundle.archive import Golden
@@ -124,15 +125,15 @@ def test_hostile_entries_are_refused_by_name(tiny_bundle: Path, tmp_path: Path) 
     trained = np.zeros(count, np.uint8)
     wide = np.zeros((count, DIMENSION), np.float16)
     cases = {
-        "is compressed": ("examples.npz", _bomb(zipfile.ZIP_DEFLATED)),
-        "cannot be read": ("examples.npz", _bomb(zipfile.ZIP_STORED)),
-        "no number": ("examples.npz", _npz(embeddings=nothing, labels=labels, trained_on=trained)),
-        "label is none of": ("examples.npz", _npz(embeddings=wide, labels=labels + 99, trained_on=trained)),
-        "domain.npz": ("domain.npz", b"PK\5\6" + bytes(18)),
-        "background.npz": ("background.npz", _npz(mean=np.full(DIMENSION, np.inf, np.float32))),
+        "bundle-invalid: compressed": ("examples.npz", _bomb(zipfile.ZIP_DEFLATED)),
+        "bundle-damaged: cannot be read": ("examples.npz", _bomb(zipfile.ZIP_STORED)),
+        "bundle-invalid: NaN": ("examples.npz", _npz(embeddings=nothing, labels=labels, trained_on=trained)),
+        "bundle-invalid: label": ("examples.npz", _npz(embeddings=wide, labels=labels + 99, trained_on=trained)),
+        "bundle-invalid: domain.npz": ("domain.npz", b"PK\5\6" + bytes(18)),
+        "bundle-invalid: background.npz": ("background.npz", _npz(mean=np.full(DIMENSION, np.inf, np.float32))),
     }
     for says, (name, data) in cases.items():
-        with pytest.raises(BundleError, match=says):
+        with refused(says.partition(": ")[0], BundleError, says.partition(": ")[2]):
             bundle.read(pack(tmp_path / "b.edge", {**entries, name: data})).verify()
 
 
@@ -141,7 +142,7 @@ def test_entries_that_overlap_or_lie_about_their_place_are_refused(tiny_bundle: 
     listed = data.rfind(b"PK\1\2")  # the last entry of the list; its header's place stands 42 bytes on
     struct.pack_into("<I", data, listed + 42, 0)
     (tmp_path / "b.edge").write_bytes(data)
-    with pytest.raises(BundleError, match="overlaps|damaged"):
+    with refused("bundle-damaged", BundleError):
         bundle.read(tmp_path / "b.edge").verify()
 
 
@@ -159,15 +160,15 @@ def test_onnx_files_that_reach_outside_or_loop_are_refused_by_name() -> None:
     constant = bytes_field(4, b"Constant") + bytes_field(5, bytes_field(1, b"value") + bytes_field(5, external))
     loop = bytes_field(4, b"Loop") + bytes_field(5, bytes_field(1, b"body") + bytes_field(6, b""))
     cases = {
-        r"keeps weights in another file \('../../etc/passwd'\)": _onnx(bytes_field(4, b"Relu"), initializer=external),
-        r"keeps weights in another file": _onnx(constant),
-        r"'Evil' is a custom one, of domain 'evil'": _onnx(bytes_field(4, b"Evil"), bytes_field(7, b"evil")),
-        r"'Loop' runs a graph of its own": _onnx(loop),
-        r"defines operators of its own": _onnx(bytes_field(4, b"Relu"), functions=b"\x0a\x01f"),
-        r"has one graph, this one 0": b"",
+        "model-unsafe: ('../../etc/passwd')": _onnx(bytes_field(4, b"Relu"), initializer=external),
+        "model-unsafe: another file": _onnx(constant),
+        "model-unsafe: 'evil'": _onnx(bytes_field(4, b"Evil"), bytes_field(7, b"evil")),
+        "model-unsafe: 'Loop'": _onnx(loop),
+        "model-unsafe: functions": _onnx(bytes_field(4, b"Relu"), functions=b"\x0a\x01f"),
+        "model-damaged: 0": b"",
     }
     for says, model in cases.items():
-        with pytest.raises(BundleError, match=says):
+        with refused(says.partition(": ")[0], BundleError, says.partition(": ")[2]):
             check_onnx(model)
     check_onnx(MODELS["onnx"].read_bytes())
 
@@ -182,16 +183,16 @@ def test_tflite_files_with_foreign_operators_or_wild_indices_are_refused_by_name
 
     relu = {0: 19, 3: 19}
     cases = {
-        "'Evil' is a custom one": model({0: 32, 1: "Evil", 3: 32}),
-        "WHILE is not run here": model({0: 119, 3: 119}),
-        "StableHLO": model({0: 127, 3: 200}),
-        "one graph, this file 2": model(relu, graphs=2),
-        "is beyond": model(relu, tensor={0: np.array([2**30, 2**30], "<i4"), 2: 0}),
-        "buffer 7 of 1": model(relu, tensor={0: np.array([1], "<i4"), 2: 7}),
+        "model-unsafe: 'Evil'": model({0: 32, 1: "Evil", 3: 32}),
+        "model-unsafe: WHILE": model({0: 119, 3: 119}),
+        "model-unsafe: StableHLO": model({0: 127, 3: 200}),
+        "model-unsafe: 2": model(relu, graphs=2),
+        "model-damaged: 268435456": model(relu, tensor={0: np.array([2**30, 2**30], "<i4"), 2: 0}),
+        "model-damaged: buffer 7 of 1": model(relu, tensor={0: np.array([1], "<i4"), 2: 7}),
     }
     check_tflite(model(relu))
     for says, data in cases.items():
-        with pytest.raises(BundleError, match=says):
+        with refused(says.partition(": ")[0], BundleError, says.partition(": ")[2]):
             check_tflite(data)
     for file in MODELS["tflite"].parent.glob("*.tflite"):
         check_tflite(file.read_bytes())
@@ -213,14 +214,10 @@ def test_spoilt_networks_are_refused_or_answer_in_a_process_of_their_own(
 def test_a_runtime_that_dies_or_hangs_is_refused_by_name(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = next(r for r in RUNTIMES if r.installed)
     opened, file = bundle.read(tiny_bundle), f"backbone.{runtime.format}"
-    with pytest.raises(
-        BundleError, match=rf"{file} of .*tiny.edge on {runtime.name}: does not answer within 0 seconds"
-    ):
+    with refused("model-failed", BundleError, file, "tiny.edge", runtime.name, "0 seconds"):
         sandbox.prove(runtime, opened, file, seconds=0.01)
     monkeypatch.setattr(sys, "executable", str(Path(__file__).with_name("dies.sh")))
-    with pytest.raises(
-        BundleError, match=rf"{runtime.name}: dies of SIGSEGV; .*; use another --runtime, or another bu"
-    ):
+    with refused("model-failed", BundleError, file, runtime.name, "SIGSEGV", "--runtime"):
         sandbox.prove(runtime, opened, file)
 
 
@@ -228,7 +225,7 @@ def test_the_child_proves_the_bundle_that_was_checked_and_no_other(tiny_bundle: 
     runtime = next(r for r in RUNTIMES if r.installed)
     opened = bundle.read(pack(tmp_path / "b.edge", entries_of(tiny_bundle)))
     shutil.copy(tiny_bundle, tmp_path / "b.edge")
-    with pytest.raises(BundleError, match=r"b\.edge changed while it was read"):
+    with refused("file-changed", BundleError, "b.edge"):
         sandbox.prove(runtime, opened, f"backbone.{runtime.format}")
 
 
@@ -242,7 +239,7 @@ def test_a_network_of_another_form_than_its_bundle_says_is_not_adopted(
     golden = Golden(np.zeros((2, 20, 20, 3), np.uint8), np.ones((2, DIMENSION), np.float32))
     entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings)
     entries["manifest.json"] = json.dumps(manifest).encode()
-    with pytest.raises(BundleError, match=rf"takes {network.size} pixels a side, its bundle says 20"):
+    with refused("model-unsuitable", BundleError, f"{network.size} pixels", 20):
         adopt(tmp_path / "home", pack(tmp_path / "b.edge", entries))
 
 
@@ -257,12 +254,12 @@ def _huge(kind: str, mode: str, size: tuple[int, int], **options: object) -> byt
 
 def test_pictures_that_would_fill_the_memory_are_refused_by_what_they_take() -> None:
     cases = {
-        "26 million pixels, which take 208 MB to decode as PNG RGBA": _huge("PNG", "RGBA", (6500, 4000)),
-        "as TIFF 1,": _huge("TIFF", "1", (6000, 4000), compression="group4"),
+        "208 MB to decode as PNG RGBA": _huge("PNG", "RGBA", (6500, 4000)),
+        "as TIFF 1": _huge("TIFF", "1", (6000, 4000), compression="group4"),
         "1 × 70000 pixels": _huge("PNG", "L", (1, 70_000)),
     }
     for says, data in cases.items():
-        with pytest.raises(ImageError, match=says):
+        with refused("picture-too-large", ImageError, says):
             preprocess.decode(data, "x", 224, 256)
     assert preprocess.decode(_huge("PNG", "RGB", (8000, 4900)), "x", 224, 256).shape == (224, 224, 3)
 
@@ -285,7 +282,7 @@ def test_each_byte_of_a_stream_is_looked_at_once(monkeypatch: pytest.MonkeyPatch
     """A stream that never ends a picture made the reader begin anew with each chunk, for minutes."""
     monkeypatch.setattr(mjpeg, "MAX_BYTES", 3_000_000)
     for hostile in (b"\xff\xd8\xff" + b"\xff" * 4_000_000, b"\xff\xd8\xff\xda\x00\x02" + b"\xff\x00" * 2_000_000):
-        with pytest.raises(SourceError, match="this is not motion JPEG"):
+        with refused("stream-failed", SourceError, "motion JPEG"):
             list(mjpeg.split(io.BytesIO(hostile).read))
     many = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 20_000
     assert all(len(part) < 50_000 for part in mjpeg.split(io.BytesIO(many).read))  # cut off by the end: dropped
@@ -356,7 +353,7 @@ def test_labels_of_a_hostile_bundle_are_refused(tiny_bundle: Path, tmp_path: Pat
     manifest = json.loads(entries["manifest.json"])
     for label in ("\x1b[2J", "../../etc", "a\nb", "\ud800", "x" * 101, "\u202e", "-rf", ""):
         changed = {**manifest, "labels": ["brick", "grass", label]}
-        with pytest.raises(BundleError) as error:
+        with refused("bundle-invalid", BundleError) as error:
             bundle.read(pack(tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(changed).encode()}))
         assert "\n" not in str(error.value)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.refused import refused
 
 from edge.answers import Answer
 from edge.errors import LabelError, NotEnough
@@ -81,7 +82,7 @@ def test_a_forgotten_label_stays_forgotten_until_it_is_asked_back(
         assert again.status().forgotten == ()
     with adopt(learner.home, tiny_bundle) as again:
         assert factory(again)["grass"] == 10, "and stays back"
-    with pytest.raises(LabelError, match="no label 'tin'; it has: brick, grass, gravel"):
+    with refused("label-unknown", LabelError, "'tin'", "brick, grass, gravel"):
         adopt(learner.home, tiny_bundle, labels=["tin"])
 
 
@@ -167,7 +168,7 @@ def test_two_labels_become_one_with_all_examples_sessions_and_a_head(learner: Le
     learner.teach("tins", [pictures / "grass"], held_out=True)
     learner.teach("tins", [pictures / "brick"])
     learner.retrain(force=True)
-    with pytest.raises(LabelError, match="edge rename coins tins --merge"):
+    with refused("label-taken", LabelError, "edge rename coins tins --merge"):
         learner.rename("coins", "tins")
     result = learner.rename("coins", "tins", merge=True)
     assert (result.merged, result.examples, result.refitted) == (True, 6, True)
@@ -184,7 +185,7 @@ def test_two_labels_become_one_with_all_examples_sessions_and_a_head(learner: Le
 def test_a_merge_that_leaves_one_label_changes_nothing(learner: Learner) -> None:
     learner.forget(label="gravel")
     before = learner.status()
-    with pytest.raises(NotEnough):
+    with refused("too-few-labels", NotEnough):
         learner.rename("brick", "grass", merge=True)
     assert learner.status() == before
 
@@ -223,9 +224,9 @@ def test_a_label_that_only_a_bundle_of_the_past_had_blocks_no_name(
 
 def test_a_name_that_nothing_has_is_refused_in_one_line(learner: Learner) -> None:
     for old, new in (("tin", "can"), ("brick", "brick")):
-        with pytest.raises(LabelError) as refused:
+        with pytest.raises(LabelError) as error:
             learner.rename(old, new, merge=True)
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(error.value)
 
 
 # names that are nearly the same ---------------------------------------------------------------------------------------

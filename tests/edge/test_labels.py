@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edge.errors import LabelError
 from edge.labels import MAX_LENGTH, clean
+from tests.refused import refused
 
 
 @pytest.mark.parametrize("name", ["glass", "tin can", "Dose 🥫", "👩‍🌾", "ガラス", "naïve", "a.b", "x" * MAX_LENGTH])
@@ -33,7 +34,7 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
     ],
 )
 def test_impossible_names_are_refused_by_what_is_wrong(name: str, says: str) -> None:
-    with pytest.raises(LabelError) as error:
+    with refused("label-invalid", LabelError) as error:
         clean(name)
     assert says in str(error.value)
     assert "\n" not in str(error.value)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.refused import refused
 
 from edge.errors import SourceError
 from edge.watch.loop import Seen
@@ -345,7 +346,7 @@ def test_two_watchers_with_one_name_both_say_so(home: Path, tmp_path: Path, port
 
 def test_a_second_process_that_watches_the_same_for_the_same_home_is_refused(tmp_path: Path, port: int) -> None:
     one = Mqtt(f"mqtt://127.0.0.1:{port}", "pi", who="a", home=tmp_path)
-    with pytest.raises(SourceError, match="another process watches the same"):
+    with refused("watcher-exists", SourceError, "another process"):
         Mqtt(f"mqtt://127.0.0.1:{port}", "pi", who="a", home=tmp_path)
     two = Mqtt(f"mqtt://127.0.0.1:{port}/other", "pi", who="a", home=tmp_path)
     one.close()
@@ -469,7 +470,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("url", MALFORMED)
 def test_an_address_that_cannot_be_one_is_refused_at_once_and_never_shown(url: str) -> None:
-    with pytest.raises(SourceError, match="mqtt://user:password@host") as caught:
+    with refused("address-invalid", SourceError, "mqtt://user:password@host") as caught:
         Mqtt(url, "pi")
     assert "cret" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -519,5 +520,5 @@ def test_a_program_of_on_is_not_handed_the_brokers_password(home: Path, tmp_path
 
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
-    with pytest.raises(SourceError, match=r"pip install 'edge-transfer\[mqtt\]'"):
+    with refused("library-missing", SourceError, "pip install 'edge-transfer[mqtt]'"):
         Mqtt("mqtt://localhost", "pi")

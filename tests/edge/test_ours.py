@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.refused import refused
 
 from edge.care.backup import backup, restore
 from edge.care.verify import verify
@@ -126,7 +127,7 @@ def test_a_bundle_of_somebody_elses_that_has_our_name_is_used_or_in_the_way_but_
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / ours.name).write_text("something else")
     before = look(tmp_path / "second")
-    with pytest.raises(HomeError, match="in the way"):
+    with refused("home-foreign", HomeError):
         adopt(tmp_path / "second", tiny_bundle)
     untouched(before, tmp_path / "second")
 
@@ -138,10 +139,10 @@ def test_a_bundle_that_could_not_be_adopted_leaves_no_copy(
     before = {path.name for path in (tmp_path / "home").glob("*.edge")}
 
     def fails(*_: object, **__: object) -> None:
-        raise HomeError("no")
+        raise HomeError("home-unwritable", "no")
 
     monkeypatch.setattr("edge.learning.init.refit", fails)
-    with pytest.raises(HomeError):
+    with refused("home-unwritable", HomeError):
         adopt(tmp_path / "home", other_bundle)
     assert {path.name for path in (tmp_path / "home").glob("*.edge")} == before
 
@@ -158,7 +159,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(
     (home / FILE).chmod(0o644)
     before = look(home)
     for command in (lambda: adopt(home, tiny_bundle), lambda: Learner.open(home)):
-        with pytest.raises(HomeError, match="another program"):
+        with refused("home-foreign", HomeError, "another program"):
             command()
     untouched(before, home)
 
@@ -252,7 +253,7 @@ def test_a_frame_larger_than_the_budget_takes_no_other_with_it_and_is_told_once(
         if number:
             assert keep.save(frame, seen("brick", 0.5)) is None
         else:
-            with pytest.raises(EdgeError) as told:
+            with refused("frame-over-budget", EdgeError) as told:
                 keep.save(frame, seen("brick", 0.5))
             assert "budget" in str(told.value)
     assert keep.too_large == 3
@@ -308,5 +309,5 @@ def test_no_command_writes_where_a_folder_or_nothing_is(run: Run, tmp_path: Path
     run("init", tiny_bundle)
     for place in (tmp_path, tmp_path / "nowhere" / "x"):
         assert run("backup", place)[0] == 1
-    with pytest.raises(BundleError), Learner.open(tmp_path / "home") as learner:
+    with refused("output-unwritable", BundleError), Learner.open(tmp_path / "home") as learner:
         backup(learner, tmp_path)

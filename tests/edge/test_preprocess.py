@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.refused import refused
 
 from edge.bundle.manifest import FITS
 from edge.errors import ImageError
@@ -170,42 +171,40 @@ def test_a_region_is_cut_before_the_picture_is_fitted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "code", "says"),
     [
-        (b"", "empty"),
-        (b"just some text\n" * 10, "is a text file"),
-        (b"\xff\xd8\xff\xe0" + b"\0" * 40, ""),
-        (encode(scene(), "JPEG")[:900], "damaged or cut short"),
-        (encode(scene(), "PNG")[:200], "damaged or cut short"),
-        (encode(Image.new("F", (64, 64)), "TIFF"), "floating-point"),
+        (b"", "picture-unsupported", "empty"),
+        (b"just some text\n" * 10, "picture-unsupported", "text file"),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 40, "picture-damaged", "copy it again"),
+        (encode(scene(), "JPEG")[:900], "picture-damaged", "copy it again"),
+        (encode(scene(), "PNG")[:200], "picture-damaged", "copy it again"),
+        (encode(Image.new("F", (64, 64)), "TIFF"), "picture-unsupported", "floating-point"),
     ],
 )
-def test_what_is_no_whole_picture_is_refused_by_name(data: bytes, says: str) -> None:
-    with pytest.raises(ImageError, match=r"yard\.jpg") as error:
+def test_what_is_no_whole_picture_is_refused_by_name(data: bytes, code: str, says: str) -> None:
+    with refused(code, ImageError, "yard.jpg", says):
         decode(data, "yard.jpg", 224, 256)
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("width", "says"), [(20_000, "declares over 89 million"), (8000, "64 million pixels")])
+@pytest.mark.parametrize(("width", "says"), [(20_000, "89 million"), (8000, "64 million pixels")])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, says: str) -> None:
-    with pytest.raises(ImageError, match=says):
+    with refused("picture-too-large", ImageError, "bomb.png", says):
         decode(encode(Image.new("1", (width, width)), "PNG"), "bomb.png", 224, 256)
 
 
 def test_files_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="does not exist"):
+    with refused("picture-missing", ImageError, "does not exist"):
         load(tmp_path / "gone.jpg")
-    with pytest.raises(ImageError, match="not a file"):
+    with refused("picture-unreadable", ImageError, "file"):
         read(tmp_path)
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(ImageError, match="not a file"):
+    with refused("picture-unreadable", ImageError, "file"):
         load(tmp_path / "pipe.jpg")
     huge = tmp_path / "huge.jpg"
     with huge.open("wb") as file:
         file.write(b"\xff\xd8\xff")
         file.truncate(preprocess.MAX_BYTES + 1)
-    with pytest.raises(ImageError, match="at most 100"):
+    with refused("picture-too-large", ImageError, "at most 100"):
         load(huge)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.refused import refused
 
 from edge.errors import SourceError
 from edge.learning.init import adopt
@@ -52,5 +53,5 @@ def test_a_region_given_again_changes_nothing(tmp_path: Path, tiny_bundle: Path)
     "text", ["nan,0,1,1", "0,0,inf,1", "0.5,0,0.6,1", "0,0,0.001,1", "0,0,1", "-0.1,0,1,1", "1e400,0,1,1"]
 )
 def test_what_is_not_within_the_picture_is_refused(text: str) -> None:
-    with pytest.raises(SourceError, match="region"):
+    with refused("region-invalid", SourceError, "region"):
         Region.parse(text)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.refused import refused
 
 from edge.care.verify import verify
 from edge.errors import ImageError, LabelError, SourceError
@@ -130,11 +131,11 @@ def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
     with Learner.open(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         (first, *_) = review.waiting()
-        with pytest.raises(LabelError):
+        with refused("label-invalid", LabelError):
             review.name(first, "a/b")
         assert first.exists()
         assert review.undo() is None
-        with pytest.raises(SourceError, match="is not a folder"):
+        with refused("frames-missing", SourceError, "not a folder"):
             Review(learner, tmp_path / "nowhere")
 
 
@@ -195,16 +196,16 @@ def test_a_folder_that_cannot_be_written_teaches_nothing(
         review = Review(learner, tmp_path / "unsure")
         (tmp_path / "unsure" / "labelled").write_text("a file, so that no folder can be made")
         first = review.waiting()[0]
-        with pytest.raises(SourceError, match="cannot be moved"):
+        with refused("frames-unwritable", SourceError, "cannot be moved"):
             review.name(first, "brick")
         assert first.exists()
         assert learner.store.count() == 0
 
-        def refused(**_: object) -> None:
+        def failing(**_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("edge.watch.review.tempfile.TemporaryFile", refused)
-        with pytest.raises(SourceError, match="cannot be written"):
+        monkeypatch.setattr("edge.watch.review.tempfile.TemporaryFile", failing)
+        with refused("frames-unwritable", SourceError, "cannot be written"):
             Review(learner, tmp_path / "unsure")
 
 
@@ -213,7 +214,7 @@ def test_a_frame_that_cannot_be_read_goes_back_to_its_place(home: Path, tmp_path
         review = Review(learner, tmp_path / "unsure")
         first = review.waiting()[0]
         first.write_bytes(first.read_bytes()[:200])
-        with pytest.raises(ImageError):
+        with refused("picture-damaged", ImageError):
             review.name(first, "brick")
         assert first.exists()
         assert review.undo() is None

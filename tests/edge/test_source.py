@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.refused import refused
 
 from edge.answers import Skipped
 from edge.camera import devices, source
@@ -116,7 +117,7 @@ def test_a_file_that_may_not_be_read_is_named_once(tmp_path: Path, journal: Jour
 
 
 def test_one_folder_is_watched_by_one_process(tmp_path: Path, journal: Journal) -> None:
-    with pytest.raises(HomeError, match="being watched for this home by another process"):
+    with refused("folder-busy", HomeError, "another process"):
         Journal(tmp_path / "home", tmp_path / "in")
     Journal(tmp_path / "home", tmp_path).close()
 
@@ -217,8 +218,9 @@ def test_one_picture_is_asked_for_again_and_again_with_a_password_that_is_never_
                 got.append(event)
                 if len({frame.data for frame in got}) == 3:
                     stop.set()
-        for address, why in (("me:wrong@", "401"), ("", "401"), ("me:secret@", "text/html, which is not a picture")):
-            with pytest.raises(SourceRefused, match=why):
+        cases = {"me:wrong@": "login-refused", "": "login-refused", "me:secret@": "stream-not-pictures"}
+        for address, code in cases.items():
+            with refused(code, SourceRefused, "text/html" if address == "me:secret@" else 401):
                 path = "page" if address == "me:secret@" else "still"
                 list(open_source(server.url(path, address), _none).frames(0.01, threading.Event()))
 
@@ -251,7 +253,7 @@ def test_video_of_another_kind_is_streamed_by_opencv(tmp_path: Path) -> None:
 def test_what_is_no_film_is_said_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     (tmp_path / "film.mp4").write_text("no film")
-    with pytest.raises(SourceError, match=r"film.mp4 is not a video that can be read"):
+    with refused("camera-failed", SourceError, "film.mp4"):
         open_source(str(tmp_path / "film.mp4"), _none)
 
 
@@ -259,7 +261,7 @@ def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "cv2", None)
     (tmp_path / "film.mp4").touch()
     for address in ("/dev/video0", "0", "rtsp://camera.local/live", str(tmp_path / "film.mp4")):
-        with pytest.raises(SourceError, match=r"pip install 'edge-transfer\[camera\]'"):
+        with refused("library-missing", SourceError, "pip install 'edge-transfer[camera]'"):
             open_source(address, _none)
 
 
@@ -270,10 +272,10 @@ def test_a_virtual_environment_that_hides_picamera2_is_seen_through(
     monkeypatch.setitem(sys.modules, "picamera2", None)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
-    with pytest.raises(SourceError, match="--system-site-packages"):
+    with refused("library-missing", SourceError, "--system-site-packages"):
         open_source("picamera", _none)
     (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
-    with pytest.raises(SourceError, match="sudo apt install python3-picamera2, or: sudo apt install rpicam-apps$"):
+    with refused("library-missing", SourceError, "sudo apt install python3-picamera2", "sudo apt install rpicam-apps"):
         open_source("picamera", _none)
 
 
@@ -287,7 +289,7 @@ def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setitem(sys.modules, "picamera2", None)
     frames = list[bytes]()
-    with pytest.raises(SourceError, match="ended: no camera"):
+    with refused("camera-failed", SourceError, "ended: no camera"):
         for frame in devices.pi_camera(1):
             frames.append(frame)
     assert frames == [jpeg(picture("brick", seed)) for seed in range(5)]
@@ -298,7 +300,7 @@ def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkey
 @pytest.mark.parametrize("source", ["nowhere", "picamera:x", "/dev/null", "ftp://x/y"])
 def test_what_is_no_source_is_said_in_one_line(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
-    with pytest.raises(SourceError):
+    with refused("source-unknown", SourceError):
         open_source(source, _none)
 
 

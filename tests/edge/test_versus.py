@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.refused import refused
 
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples
@@ -195,7 +196,7 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(tmp_path: Path, monkey
     with open_store(tmp_path) as opened:
         (generation,) = opened.generations()
         assert (generation.head, generation.own) == (b"\0", None)
-    with monkeypatch.context() as older, pytest.raises(HomeError, match="newer edge wrote it"):
+    with monkeypatch.context() as older, refused("too-new", HomeError, "upgrade"):
         older.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
         open_store(tmp_path)
 

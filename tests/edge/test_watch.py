@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.refused import refused
 
 from edge.answers import Answer, Skipped
 from edge.camera import devices as films
@@ -318,7 +319,7 @@ def test_after_a_camera_was_gone_its_old_answers_count_no_more(learner: Learner)
 
 @pytest.mark.parametrize("text", ["5/3", "0/1", "2/4", "three", "3", "1/-1"])
 def test_a_rule_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(SourceError):
+    with refused("option-invalid", SourceError):
         Rule.parse(text)
 
 
@@ -362,7 +363,7 @@ def test_a_turned_photo_is_cut_as_it_is_seen(learner: Learner, tmp_path: Path) -
     "text", ["0.2,0.1,0.3", "a,b,c,d", "0.8,0,0.3,1", "-0.1,0,0.5,0.5", "0,0,0,1", "nan,0,1,1", ""]
 )
 def test_a_region_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(SourceError):
+    with refused("region-invalid", SourceError):
         Region.parse(text)
 
 
@@ -464,7 +465,7 @@ def test_programs_are_run_on_a_change_and_not_at_each_start(home: Path, tmp_path
 def test_the_label_of_a_program_is_cleaned_as_every_label_is() -> None:
     assert Hook.parse("  Ku\u0308che ", "true").label == "K\u00fcche"
     assert Hook.parse("Unknown", "true").label == "unknown"
-    with pytest.raises(LabelError, match="--on"):
+    with refused("label-invalid", LabelError, "--on"):
         Hook.parse("", "true")
 
 
@@ -497,7 +498,7 @@ def test_a_program_that_fails_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["", "no-such-program x", 'echo "open'])
 def test_a_command_that_cannot_run_is_refused_at_once(command: str) -> None:
-    with pytest.raises(SourceError, match="--on open"):
+    with refused("option-invalid", SourceError, "--on open"):
         Hook.parse("open", command)
 
 
@@ -507,7 +508,7 @@ def test_a_command_that_cannot_run_is_refused_at_once(command: str) -> None:
 )
 def test_a_label_to_run_something_on_is_the_one_that_is_meant(written: str, meant: str | None) -> None:
     if meant is None:
-        with pytest.raises(LabelError):
+        with refused("label-invalid", LabelError):
             Hook.parse(written, "true")
     else:
         assert Hook.parse(written, "true").label == meant

@@ -212,7 +212,7 @@ def test_compare_tries_each_network_at_its_own_size_and_a_fixed_one_at_no_other(
 
     def note(_folder: Path, candidates: list[rank.Candidate], *_: object) -> None:
         asked.extend(candidate.size for candidate in candidates)
-        raise BundleError("enough")
+        raise BundleError("model-failed", "enough")
 
     monkeypatch.setattr(rank, "compare", note)
     CliRunner().invoke(cli, ["compare", str(photo_folder(cup=2, plate=2)), "--backbone", f"timm:{name}=random"])

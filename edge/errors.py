@@ -25,19 +25,31 @@ Source: the shape of gpiozero's and river's error trees; the rule of one line is
 
 
 class EdgeError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Args:
+        code: what kind of thing happened, a key of `edge.codes.CODES`; it never changes its meaning.
+        message: one line for people.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.code, str(self)), self.__dict__
 
 
 class ImageError(EdgeError, ValueError):
     """A picture that cannot be read (truncated, not a picture) or must not be (a decompression bomb).
 
     Args:
-        message: one line.
+        code, message: as `EdgeError`.
         reason: the group in which the file is counted, a kind of `edge.picture.count.REASONS`.
     """
 
-    def __init__(self, message: str, reason: str = "damaged") -> None:
-        super().__init__(message)
+    def __init__(self, code: str, message: str, reason: str = "damaged") -> None:
+        super().__init__(code, message)
         self.reason = reason
 
 

@@ -45,20 +45,29 @@ def clean(name: str) -> str:
     """
     label = unicodedata.normalize("NFC", name).strip()
     if not label:
-        raise LabelError("a label must not be empty; give it a name such as 'glass'")
+        raise LabelError("label-invalid", "a label must not be empty; give it a name such as 'glass'")
     if len(label) > MAX_LENGTH:
-        raise LabelError(f"label '{label[:20]}…' has {len(label)} characters, at most {MAX_LENGTH} fit; shorten it")
+        raise LabelError(
+            "label-invalid", f"label '{label[:20]}…' has {len(label)} characters, at most {MAX_LENGTH} fit; shorten it"
+        )
     for character in label:
         if character in "/\\":
             raise LabelError(
-                f"label {label!r} contains '{character}': a label may be a folder's name; leave the separator out"
+                "label-invalid",
+                f"label {label!r} contains '{character}': a label may be a folder's name; leave the separator out",
             )
         if hidden(character) or unicodedata.category(character) in ("Co", "Cn"):
-            raise LabelError(f"label {label!r} contains the unprintable character U+{ord(character):04X}; leave it out")
+            raise LabelError(
+                "label-invalid",
+                f"label {label!r} contains the unprintable character U+{ord(character):04X}; leave it out",
+            )
     if label[0] in ".-":
-        raise LabelError(f"label '{label}' begins with '{label[0]}'; begin it with a letter or digit")
+        raise LabelError("label-invalid", f"label '{label}' begins with '{label[0]}'; begin it with a letter or digit")
     if label.casefold() == RESERVED:
-        raise LabelError(f"'{label}' is the answer for pictures unlike everything taught; choose another, say 'other'")
+        raise LabelError(
+            "label-invalid",
+            f"'{label}' is the answer for pictures unlike everything taught; choose another, say 'other'",
+        )
     return label
 
 

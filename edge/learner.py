@@ -270,7 +270,9 @@ class Learner(Home):
                 truths.append(label)
                 embeddings.append(photo.embedding)
         if not truths:
-            raise ImageError(f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify")
+            raise ImageError(
+                "no-pictures", f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify"
+            )
         from edge.metrics.evaluate import evaluate
         from edge.metrics.unmeasured import ENOUGH, Missing, told
 
@@ -371,12 +373,14 @@ class Learner(Home):
         """
         kind = FORMATS.get(path.suffix.lower())
         if kind is None:
-            raise BundleError(f"{path} ends in neither .onnx nor .tflite; name it so")
+            raise BundleError("output-unwritable", f"{path} ends in neither .onnx nor .tflite; name it so")
         models = {m.precision: m for m in self.bundle.manifest.models if m.format == kind}
         model = models.get(self.store.meta("precision")) or next(iter(models.values()), None)
         if model is None:
             held = ", ".join(m.file for m in self.bundle.manifest.models)
-            raise BundleError(f"this bundle brought no {kind} model, it brought {held}; choose another ending")
+            raise BundleError(
+                "bundle-lacks-model", f"this bundle brought no {kind} model, it brought {held}; choose another ending"
+            )
         from edge.learning import classifier_file as files
         from edge.modelfile.graft import graft
 

@@ -23,7 +23,9 @@ def check_bundle(path: Path) -> None:
     try:
         archive.read(path)
     except BundleError as error:
-        raise BundleError(f"{path} is there already and is not a bundle ({error}); {_ELSEWHERE}") from error
+        raise BundleError(
+            "output-exists", f"{path} is there already and is not a bundle ({error}); {_ELSEWHERE}"
+        ) from error
 
 
 def check_weights(path: Path) -> None:
@@ -42,7 +44,9 @@ def check_weights(path: Path) -> None:
             if not file.keys():
                 raise ValueError("no tensors")
     except Exception as error:  # SafetensorError is a bare Exception
-        raise BundleError(f"{path} is there already and does not hold weights; {_ELSEWHERE}") from error
+        raise BundleError(
+            "output-exists", f"{path} is there already and does not hold weights; {_ELSEWHERE}"
+        ) from error
 
 
 def check_drawing(path: Path) -> None:
@@ -53,7 +57,7 @@ def check_drawing(path: Path) -> None:
     """
     check_output(path, "networks.svg")
     if is_there(path) and DRAWING.encode() not in path.read_bytes():
-        raise BundleError(f"{path} is there already and is not a drawing of edge-export; {_ELSEWHERE}")
+        raise BundleError("output-exists", f"{path} is there already and is not a drawing of edge-export; {_ELSEWHERE}")
 
 
 def check_log(path: Path) -> None:
@@ -63,7 +67,9 @@ def check_log(path: Path) -> None:
         BundleError: It is one.
     """
     if is_there(path) and not isinstance(read_json(path, lines=1), dict):
-        raise BundleError(f"{path} is there already and is not a log of edge-export pretrain; {_ELSEWHERE}")
+        raise BundleError(
+            "output-exists", f"{path} is there already and is not a log of edge-export pretrain; {_ELSEWHERE}"
+        )
 
 
 def is_there(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.imports import ORDER, TOP, folder, graph, imported, levels, modules, upward
 from edge.cli.app import MODULES
+from edge.codes import CODES
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
@@ -26,6 +27,7 @@ FORBIDDEN = {
 PURE = {"head", "metrics", "unknown", "modelfile"}  # folders that import numpy and the standard library alone
 PURE_MODULES = {
     "edge.answers",
+    "edge.codes",
     "edge.errors",
     "edge.labels",
     "edge.text",
@@ -45,6 +47,12 @@ UPWARD = {  # still to be untied
     ("edge.home.state", "edge.learning.overview"),
     ("edge.home.state", "edge.learning.retrain"),
     ("edge.learning.init", "edge.learner"),
+}
+ERRORS = {
+    node.name
+    for file in ("edge/errors.py", "export/deploy/push.py", "export/deploy/ssh.py")
+    for node in ast.walk(ast.parse((ROOT / file).read_text()))
+    if isinstance(node, ast.ClassDef) and node.bases
 }
 EDGE = modules("edge")
 EXPORT = modules("export")
@@ -187,3 +195,16 @@ def test_importing_a_module_changes_no_filter_of_warnings_and_no_logging() -> No
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node not in inside:
                 assert ast.unparse(node.func) not in changes, f"{file.name}: line {node.lineno}"
+
+
+def test_every_error_has_a_code_of_the_table_and_every_code_of_the_table_is_used() -> None:
+    used = set()
+    for name, file in {**EDGE, **EXPORT}.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and name != "edge.codes":
+                used.add(node.value)
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ERRORS:
+                code = node.args[0]
+                known = isinstance(code, ast.Name | ast.Attribute) or ast.literal_eval(code) in CODES
+                assert known, f"{name}, line {node.lineno}: the first argument is no code of edge/codes.py"
+    assert CODES.keys() <= used, "these codes are documented but never used"

@@ -106,7 +106,9 @@ class Bundle:
             BundleError: there is no such entry, or it was changed.
         """
         if name not in self.manifest.files:
-            raise BundleError(f"{self.path} holds no {name}, it holds {', '.join(sorted(self.manifest.files))}")
+            raise BundleError(
+                "bundle-lacks-model", f"{self.path} holds no {name}, it holds {', '.join(sorted(self.manifest.files))}"
+            )
         return _read_entry(self.path, name, self.manifest.files[name])
 
     def golden(self) -> Golden:
@@ -116,7 +118,7 @@ class Bundle:
         images = arrays.take("images", np.uint8, (None, info.input_size, info.input_size, 3))
         embeddings = arrays.take("embeddings", np.float32, (len(images), info.dimension))
         if not len(images):
-            raise BundleError(f"{self.path} holds no golden pictures; build it again")
+            raise BundleError("bundle-lacks-model", f"{self.path} holds no golden pictures; build it again")
         return Golden(images, embeddings)
 
     def examples(self) -> FactoryExamples:
@@ -136,9 +138,15 @@ class Bundle:
         labels, trained_on = arrays.take("labels", np.int32, (n,)), arrays.take("trained_on", np.uint8, (n,))
         groups = arrays.take("groups", np.int32, (n,)) if arrays.holds("groups") else np.full(n, -1, np.int32)
         if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
-            raise BundleError(f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones")
+            raise BundleError(
+                "bundle-invalid",
+                f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones",
+            )
         if len(groups) and groups.min() < -1:
-            raise BundleError(f"{self.path}: an example's group is {groups.min()}, expected −1 or more; build it again")
+            raise BundleError(
+                "bundle-invalid",
+                f"{self.path}: an example's group is {groups.min()}, expected −1 or more; build it again",
+            )
         return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups)
 
     def background(self) -> Background | None:
@@ -150,7 +158,9 @@ class Bundle:
         basis = arrays.take("basis", np.float16, (None, d))
         values, rest = arrays.take("values", np.float32, (len(basis),)), arrays.take("rest", np.float32, (1,))
         if (values < 0).any() or rest[0] < 0 or values.sum() + rest[0] <= 0:
-            raise BundleError(f"{self.path}: background.npz: values are no variances; build the bundle again")
+            raise BundleError(
+                "bundle-invalid", f"{self.path}: background.npz: values are no variances; build the bundle again"
+            )
         return Background(arrays.take("mean", np.float32, (d,)), basis, values, float(rest[0]))
 
     def domain(self) -> FactoryDomain | None:
@@ -174,7 +184,9 @@ class Bundle:
         self.background()
         domain = self.domain()
         if domain is not None and len(domain.thumbs) != len(examples.labels):
-            raise BundleError(f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again")
+            raise BundleError(
+                "bundle-invalid", f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again"
+            )
         for model in self.manifest.models:
             _found(Opened(self.path), model.file, self.manifest.files[model.file])
 
@@ -200,22 +212,27 @@ def read(path: Path | str) -> Bundle:
     file = Window(opened, 0, opened.size)
     infos = _directory(path, file)
     if "manifest.json" not in infos:
-        raise BundleError(f"{path} holds no manifest.json; it is no bundle of edge-transfer")
+        raise BundleError("bundle-foreign", f"{path} holds no manifest.json; it is no bundle of edge-transfer")
     if infos["manifest.json"].file_size > MAX_MANIFEST:
-        raise BundleError(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
+        raise BundleError(
+            "bundle-invalid", f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again"
+        )
     if SIGNATURE in infos and infos[SIGNATURE].file_size > MAX_SIGNATURE:
-        raise BundleError(f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again")
+        raise BundleError(
+            "bundle-invalid", f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again"
+        )
     text = _stored(path, file, infos["manifest.json"])
     signature = _stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
     manifest = parse(path, text)
     present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
     for name in sorted(set(present) ^ set(manifest.files)):
         where = "the manifest does not name it" if name in present else "it is missing"
-        raise BundleError(f"{path}: {name}: {where}; copy or build the bundle again")
+        raise BundleError("bundle-damaged", f"{path}: {name}: {where}; copy or build the bundle again")
     for name, entry in manifest.files.items():
         if present[name] != entry.size:
             raise BundleError(
-                f"{path}: {name} has {present[name]} bytes, the manifest says {entry.size}; copy it again"
+                "bundle-damaged",
+                f"{path}: {name} has {present[name]} bytes, the manifest says {entry.size}; copy it again",
             )
     return Bundle(path, manifest, text, signature)
 
@@ -284,8 +301,9 @@ def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
     if not np.isfinite(rows).all():
         row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise BundleError(
+            "bundle-invalid",
             f"examples.npz: embeddings holds a value that is no number (NaN or infinity), in row {row} of {len(rows)}; "
-            "take other weights"
+            "take other weights",
         )
     largest = np.abs(rows).max(axis=1, initial=0.0)
     far = (largest > 0) & ((largest < _LEAST) | (largest > _MOST))
@@ -333,37 +351,48 @@ def _directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
     """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
     size = file.seek(0, io.SEEK_END)
     if not size:
-        raise BundleError(f"{path} is empty (0 bytes); copy it again")
+        raise BundleError("bundle-damaged", f"{path} is empty (0 bytes); copy it again")
     file.seek(max(0, size - _END_OF_ZIP.size))
     tail = file.read()
     signature, _, _, _, count, length, offset, _ = _END_OF_ZIP.unpack(tail.rjust(_END_OF_ZIP.size, b"\0"))
     if signature != b"PK\5\6":
         file.seek(0)
         cut = file.read(4) == b"PK\3\4"
-        raise BundleError(f"{path} is {'cut short; copy it again' if cut else 'no bundle of edge-transfer'}")
+        raise BundleError(
+            "bundle-foreign", f"{path} is {'cut short; copy it again' if cut else 'no bundle of edge-transfer'}"
+        )
     if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
-        raise BundleError(f"{path}: its list of {count} entries does not fit a bundle; copy or build it again")
+        raise BundleError(
+            "bundle-invalid", f"{path}: its list of {count} entries does not fit a bundle; copy or build it again"
+        )
     try:
         infos = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: damaged zip ({error}); copy it again") from error
+        raise BundleError("bundle-damaged", f"{path}: damaged zip ({error}); copy it again") from error
     used = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
         if info.filename not in ENTRIES:
-            raise BundleError(f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again")
+            raise BundleError(
+                "bundle-invalid", f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again"
+            )
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
             raise BundleError(
-                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly"
+                "bundle-invalid",
+                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly",
             )
         if info.file_size > MAX_ENTRY:
-            raise BundleError(f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read")
+            raise BundleError(
+                "bundle-invalid", f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read"
+            )
         if info.header_offset < used:
-            raise BundleError(f"{path}: {info.filename} overlaps another entry; copy or build the bundle again")
+            raise BundleError(
+                "bundle-damaged", f"{path}: {info.filename} overlaps another entry; copy or build the bundle again"
+            )
         used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
     if used > offset:
-        raise BundleError(f"{path}: its entries reach past their end; copy or build the bundle again")
+        raise BundleError("bundle-damaged", f"{path}: its entries reach past their end; copy or build the bundle again")
     if len({info.filename for info in infos}) < len(infos):
-        raise BundleError(f"{path} holds two entries of one name; build it again")
+        raise BundleError("bundle-invalid", f"{path} holds two entries of one name; build it again")
     return {info.filename: info for info in infos}
 
 
@@ -372,7 +401,9 @@ def _stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
         with zipfile.ZipFile(file) as archive:
             return archive.read(info.filename)
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(f"{path}: {info.filename} is damaged ({error}); copy the bundle again") from error
+        raise BundleError(
+            "bundle-damaged", f"{path}: {info.filename} is damaged ({error}); copy the bundle again"
+        ) from error
 
 
 def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
@@ -389,7 +420,7 @@ def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
 def _found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
     """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
     if expected is None:
-        raise BundleError(f"{file.path} holds no {name}; copy or build the bundle again")
+        raise BundleError("bundle-damaged", f"{file.path} holds no {name}; copy or build the bundle again")
     start = _begin(file, name, expected)
     if file.sha256(start, expected.size) != expected.sha256:
         raise _not_as_said(file.path, name)
@@ -417,7 +448,9 @@ def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int
 
 
 def _not_as_said(path: Path, name: str) -> BundleError:
-    return BundleError(f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again")
+    return BundleError(
+        "bundle-damaged", f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again"
+    )
 
 
 # arrays -----------------------------------------------------------------------------------------------------------
@@ -448,9 +481,11 @@ class _Arrays:
             if len(self._zip.infolist()) > 8 or any(
                 i.compress_type != zipfile.ZIP_STORED for i in self._zip.infolist()
             ):
-                raise BundleError(f"{name} is compressed or holds too many arrays; build the bundle again")
+                raise BundleError(
+                    "bundle-invalid", f"{name} is compressed or holds too many arrays; build the bundle again"
+                )
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
-            raise BundleError(f"{name} is damaged ({error}); build the bundle again") from error
+            raise BundleError("bundle-damaged", f"{name} is damaged ({error}); build the bundle again") from error
 
     def holds(self, key: str) -> bool:
         """Whether there is an array of this name."""
@@ -462,13 +497,16 @@ class _Arrays:
             with self._zip.open(f"{key}.npy") as file:
                 version = np.lib.format.read_magic(file)
                 if version != (1, 0):
-                    raise BundleError(f"{self._name}: {key} is written in npy version {version}, expected (1, 0)")
+                    raise BundleError(
+                        "bundle-invalid", f"{self._name}: {key} is written in npy version {version}, expected (1, 0)"
+                    )
                 found, fortran, kind = np.lib.format.read_array_header_1_0(file)
                 right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
                 if kind != np.dtype(dtype).newbyteorder("<") or not right or fortran:
                     wanted = tuple("N" if n is None else n for n in shape)
                     raise BundleError(
-                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again"
+                        "bundle-invalid",
+                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again",
                     )
                 header = file.tell()
             info = self._zip.getinfo(f"{key}.npy")
@@ -476,11 +514,14 @@ class _Arrays:
         except BundleError:
             raise
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
-            raise BundleError(f"{self._name}: {key} cannot be read ({error}); build the bundle again") from error
+            raise BundleError(
+                "bundle-damaged", f"{self._name}: {key} cannot be read ({error}); build the bundle again"
+            ) from error
         size = int(np.prod(found, dtype=object)) * kind.itemsize
         if info.file_size - header != size or offset + size > self._size:
             raise BundleError(
-                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}"
+                "bundle-invalid",
+                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}",
             )
         return _Place(offset, size, kind, found)
 
@@ -490,5 +531,8 @@ class _Arrays:
         self._file.seek(place.offset)
         array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)
         if place.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BundleError(f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again")
+            raise BundleError(
+                "bundle-invalid",
+                f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again",
+            )
         return array

@@ -111,13 +111,16 @@ def parse(path: Path, data: bytes) -> Manifest:
     try:
         raw = read_json(data)
     except ValueError as error:
-        raise BundleError(f"{path}: manifest.json is no JSON ({error}); build the bundle again") from error
+        raise BundleError(
+            "bundle-invalid", f"{path}: manifest.json is no JSON ({error}); build the bundle again"
+        ) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("reader"), int):
-        raise BundleError(f"{path}: manifest.json says no format; it is no bundle of edge-transfer")
+        raise BundleError("bundle-foreign", f"{path}: manifest.json says no format; it is no bundle of edge-transfer")
     if raw["reader"] > FORMAT:
         raise BundleError(
+            "too-new",
             f"{path} is of format {_shown(raw.get('format'))} for readers of {raw['reader']} and later, "
-            f"this program reads {FORMAT}; upgrade edge-transfer"
+            f"this program reads {FORMAT}; upgrade edge-transfer",
         )
     manifest: Manifest = _typed(path, "manifest.json", Manifest, raw)
     info = manifest.backbone
@@ -135,12 +138,16 @@ def parse(path: Path, data: bytes) -> Manifest:
     }
     for field, fits in possible.items():
         if not fits:
-            raise BundleError(f"{path}: manifest.json: {field} has an impossible value; build the bundle again")
+            raise BundleError(
+                "bundle-invalid", f"{path}: manifest.json: {field} has an impossible value; build the bundle again"
+            )
     try:
         if any(clean(label) != label for label in manifest.labels):
-            raise BundleError(f"{path}: manifest.json: labels have an impossible value; build the bundle again")
+            raise BundleError(
+                "bundle-invalid", f"{path}: manifest.json: labels have an impossible value; build the bundle again"
+            )
     except LabelError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError("bundle-invalid", f"{path}: {error}") from error
     return manifest
 
 
@@ -153,7 +160,7 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
         optional = {f.name: f.default for f in fields if f.default is None or f.metadata.get("since")}
         missing = hints.keys() - value.keys() - optional.keys()
         if missing:
-            raise BundleError(f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
+            raise BundleError("bundle-invalid", f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
         given = {**optional, **value}
         return kind(**{name: _typed(path, f"{where}: {name}", hint, given[name]) for name, hint in hints.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple and isinstance(value, list):
@@ -166,9 +173,13 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         if not _is_possible(value):
-            raise BundleError(f"{path}: {where} has an impossible value ({_shown(value)}); build the bundle again")
+            raise BundleError(
+                "bundle-invalid", f"{path}: {where} has an impossible value ({_shown(value)}); build the bundle again"
+            )
         return value
-    raise BundleError(f"{path}: {where} is {_shown(value)!r}, which is no {getattr(kind, '__name__', kind)}")
+    raise BundleError(
+        "bundle-invalid", f"{path}: {where} is {_shown(value)!r}, which is no {getattr(kind, '__name__', kind)}"
+    )
 
 
 def _shown(value: object) -> str:

@@ -63,12 +63,16 @@ class Key:
         kind, _, rest = line.strip().partition(" ")
         text, _, comment = rest.strip().partition(" ")
         if "PRIVATE KEY" in line:
-            raise SignatureError("this is a private key, which stays on the workstation; give the public one (.pub)")
+            raise SignatureError(
+                "key-invalid", "this is a private key, which stays on the workstation; give the public one (.pub)"
+            )
         if kind != _KIND:
-            raise SignatureError(f"'{kind[:40]}' is no key that can be pinned; {_make()}")
+            raise SignatureError("key-invalid", f"'{kind[:40]}' is no key that can be pinned; {_make()}")
         blob = _decoded(text) or b""
         if not blob.startswith(_KEY) or len(blob) != len(_KEY) + 32:
-            raise SignatureError("this key is cut short or was changed; copy its line again, or give its .pub file")
+            raise SignatureError(
+                "key-invalid", "this key is cut short or was changed; copy its line again, or give its .pub file"
+            )
         shown = "".join(c for c in comment if unicodedata.category(c)[0] != "C")
         return cls(blob[len(_KEY) :], shown.strip()[:_MAX_COMMENT])
 
@@ -98,16 +102,18 @@ def read_key(word: str) -> Key:
         with Path(word).open("rb") as file:
             text = file.read(_MAX_KEY).decode("utf-8", "replace")
     except OSError as error:
-        raise SignatureError(f"{word} cannot be read ({error.strerror}); give a .pub file, or its line") from None
+        raise SignatureError(
+            "key-invalid", f"{word} cannot be read ({error.strerror}); give a .pub file, or its line"
+        ) from None
     except ValueError:  # a zero byte
-        raise SignatureError("this is neither a file nor a key; give a .pub file, or its line") from None
+        raise SignatureError("key-invalid", "this is neither a file nor a key; give a .pub file, or its line") from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1 and "PRIVATE KEY" not in text:
-        raise SignatureError(f"{word} holds {len(lines)} lines, one key is expected; {_make()}")
+        raise SignatureError("key-invalid", f"{word} holds {len(lines)} lines, one key is expected; {_make()}")
     try:
         return Key.parse(text if "PRIVATE KEY" in text else lines[0])
     except SignatureError as error:
-        raise SignatureError(f"{word}: {error}") from None
+        raise SignatureError(error.code, f"{word}: {error}") from None
 
 
 def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
@@ -125,9 +131,9 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
     tool, by = ssh_keygen(), signer(signature)
     key = next((key for key in keys if key == by), None)
     if key is None:
-        raise SignatureError(f"signed by {by.fingerprint}, a key that is not trusted here")
+        raise SignatureError("key-untrusted", f"signed by {by.fingerprint}, a key that is not trusted here")
     if not _opened(signature)[len(_SIGNED_BY) + 32 :].startswith(_SIGNED_FOR):
-        raise SignatureError("its signature was made for another purpose than a bundle")
+        raise SignatureError("signature-invalid", "its signature was made for another purpose than a bundle")
     try:
         with tempfile.TemporaryDirectory() as folder:  # this user's alone
             allowed, found = f"{folder}/allowed", f"{folder}/signature"
@@ -136,12 +142,18 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
             command = [tool, "-Y", "verify", "-n", NAMESPACE, "-I", "edge", "-f", allowed, "-s", found]
             told = subprocess.run(command, input=message, capture_output=True)
     except OSError as error:
-        raise RuntimeMissing(f"signatures cannot be checked: {error.strerror or error}; free some space") from error
+        raise RuntimeMissing(
+            "library-missing", f"signatures cannot be checked: {error.strerror or error}; free some space"
+        ) from error
     if told.returncode == 0:
         return key
     if b"incorrect signature" in told.stderr:
-        raise SignatureError("its signature does not fit it: the bundle was changed after it was signed")
-    raise SignatureError("its signature is damaged, or ssh-keygen is older than OpenSSH 8.1 and cannot check it")
+        raise SignatureError(
+            "signature-invalid", "its signature does not fit it: the bundle was changed after it was signed"
+        )
+    raise SignatureError(
+        "signature-invalid", "its signature is damaged, or ssh-keygen is older than OpenSSH 8.1 and cannot check it"
+    )
 
 
 def signer(signature: bytes) -> Key:
@@ -152,7 +164,7 @@ def signer(signature: bytes) -> Key:
     """
     blob = _opened(signature)
     if not blob.startswith(_SIGNED_BY):
-        raise SignatureError(f"its signature is by a key of another kind than {_KIND}")
+        raise SignatureError("signature-invalid", f"its signature is by a key of another kind than {_KIND}")
     return Key(blob[len(_SIGNED_BY) :][:32])
 
 
@@ -165,7 +177,8 @@ def ssh_keygen() -> str:
     found = shutil.which("ssh-keygen")
     if found is None:
         raise RuntimeMissing(
-            "signatures cannot be checked or made without ssh-keygen; run: sudo apt install openssh-client"
+            "library-missing",
+            "signatures cannot be checked or made without ssh-keygen; run: sudo apt install openssh-client",
         )
     return found
 
@@ -176,7 +189,7 @@ def _opened(signature: bytes) -> bytes:
     whole = lines[0] == _BEGIN and lines[-2:] == [_END, ""]
     blob = _decoded("".join(lines[1:-2])) if whole else None
     if blob is None or not blob.startswith(_SIGNATURE) or len(blob) < len(_SIGNED_BY) + 32:
-        raise SignatureError("its signature is damaged")
+        raise SignatureError("signature-invalid", "its signature is damaged")
     return blob
 
 

@@ -32,12 +32,14 @@ class Opened:
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             if stat.S_ISDIR(os.fstat(self._file).st_mode):
-                raise BundleError(f"{path} is a folder; name the bundle file (NAME.edge)")
+                raise BundleError("file-missing", f"{path} is a folder; name the bundle file (NAME.edge)")
             self._was = self._state()
         except FileNotFoundError:
-            raise BundleError(f"{path} does not exist; check the path") from None
+            raise BundleError("file-missing", f"{path} does not exist; check the path") from None
         except OSError as error:
-            raise BundleError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+            raise BundleError(
+                "file-unreadable", f"{path} cannot be read ({error.strerror}); check its permissions"
+            ) from error
 
     def __del__(self) -> None:
         if self._file >= 0:
@@ -72,9 +74,11 @@ class Opened:
                 view, offset = view[count:], offset + count
             changed = self._state() != self._was
         except OSError as error:
-            raise BundleError(f"{self.path} cannot be read ({error.strerror}); copy it again") from error
+            raise BundleError(
+                "file-unreadable", f"{self.path} cannot be read ({error.strerror}); copy it again"
+            ) from error
         if changed or view:
-            raise BundleError(f"{self.path} changed while it was read; try again when it is whole")
+            raise BundleError("file-changed", f"{self.path} changed while it was read; try again when it is whole")
 
     def _state(self) -> tuple[int, int]:
         found = os.fstat(self._file)
@@ -169,4 +173,6 @@ class Stored:
                 self._file.read(self._offset + number * stride, row)
         out[:] = half
         if not np.isfinite(out).all():
-            raise BundleError(f"{self._name} holds a value that is no number (NaN or infinity); build it again")
+            raise BundleError(
+                "bundle-invalid", f"{self._name} holds a value that is no number (NaN or infinity); build it again"
+            )

@@ -50,20 +50,25 @@ class Address(NamedTuple):
         found = _ADDRESS.fullmatch(text)
         scheme = found[1].lower() if found else ""
         if found is None or scheme not in schemes:
-            raise SourceError(f"an address begins with {' or '.join(f'{s}://' for s in sorted(schemes))}")
+            raise SourceError(
+                "address-invalid", f"an address begins with {' or '.join(f'{s}://' for s in sorted(schemes))}"
+            )
         before, at, authority = found[2].rpartition("@")
         rest = found[3]
         if _BAD.search(text) or "@" in before or "@" in rest:
-            raise SourceError(f"this {scheme} address holds a character that must be escaped: {ESCAPES}")
+            raise SourceError(
+                "address-invalid", f"this {scheme} address holds a character that must be escaped: {ESCAPES}"
+            )
         place = _HOST.fullmatch(authority)
         if place is None:
             raise SourceError(
+                "address-invalid",
                 f"this {scheme} address cannot be read after '//': write {scheme}://user:password@host:port/path, "
-                f"with a number as the port and an IPv6 address in [brackets]; {ESCAPES}"
+                f"with a number as the port and an IPv6 address in [brackets]; {ESCAPES}",
             )
         port = int(place[2][:6]) if place[2] else None
         if port is not None and not 0 < port < 65_536:
-            raise SourceError(f"the port of this {scheme} address is not between 1 and 65535")
+            raise SourceError("address-invalid", f"the port of this {scheme} address is not between 1 and 65535")
         user, colon, password = before.partition(":")
         return cls(
             scheme,

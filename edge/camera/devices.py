@@ -54,7 +54,7 @@ def pi_camera(number: int) -> Iterator[bytes]:
         return
     program = shutil.which("rpicam-vid") or shutil.which("libcamera-vid")
     if program is None:
-        raise SourceRefused(_no_pi_camera(reason))
+        raise SourceRefused("library-missing", _no_pi_camera(reason))
     yield from _rpicam(program, number)
 
 
@@ -64,7 +64,7 @@ def check_pi_camera() -> None:
         try:
             import picamera2  # noqa: F401
         except Exception as error:
-            raise SourceRefused(_no_pi_camera(str(error))) from None
+            raise SourceRefused("library-missing", _no_pi_camera(str(error))) from None
 
 
 def device(path: str) -> Iterator[bytes]:
@@ -79,10 +79,15 @@ def device(path: str) -> Iterator[bytes]:
     """
     if not Path(path).exists():
         others = ", ".join(sorted(map(str, Path("/dev").glob("video*")))[:8])
-        raise SourceError(f"it is not plugged in; there {f'are {others}' if others else 'is no camera in /dev at all'}")
+        raise SourceError(
+            "camera-missing",
+            f"it is not plugged in; there {f'are {others}' if others else 'is no camera in /dev at all'}",
+        )
     if not os.access(path, os.R_OK | os.W_OK):
         user = getpass.getuser()
-        raise SourceRefused(f"user {user} may not open it; run: sudo usermod -aG video {user}, then log in again")
+        raise SourceRefused(
+            "camera-denied", f"user {user} may not open it; run: sudo usermod -aG video {user}, then log in again"
+        )
     yield from _read(path, opencv().CAP_V4L2)
 
 
@@ -112,7 +117,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
     """
     cv2 = opencv()
     unreadable = f"{path} is not a video that can be read; convert it to MP4 or AVI"
-    with _opened(cv2, str(path), cv2.CAP_FFMPEG, unreadable) as capture:
+    with _opened(cv2, str(path), cv2.CAP_FFMPEG, "video-unreadable", unreadable) as capture:
         due = 0.0
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
@@ -125,7 +130,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
                     yield Shot(_ppm(pixels), second)
                 due = second + every
         if not number:
-            raise SourceRefused(unreadable)
+            raise SourceRefused("video-unreadable", unreadable)
 
 
 def check_film(path: Path) -> None:
@@ -149,21 +154,24 @@ def opencv() -> Any:
     except ImportError as error:
         why = "" if isinstance(error, ModuleNotFoundError) and error.name == "cv2" else f" ({error})"
         raise SourceRefused(
-            f"this source is read by OpenCV, which is not here{why}; run: pip install 'edge-transfer[camera]'"
+            "library-missing",
+            f"this source is read by OpenCV, which is not here{why}; run: pip install 'edge-transfer[camera]'",
         ) from None
     cv2.utils.logging.setLogLevel(0)
     return cv2
 
 
 @contextlib.contextmanager
-def _opened(cv2: Any, target: str, reader: int, unreadable: str = "it cannot be opened") -> Iterator[Any]:
+def _opened(
+    cv2: Any, target: str, reader: int, code: str = "camera-failed", unreadable: str = "it cannot be opened"
+) -> Iterator[Any]:
     limit = round(1000 * TIMEOUT)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
     capture = cv2.VideoCapture(target, reader, [] if reader == cv2.CAP_V4L2 else limits)
     try:
         if not capture.isOpened():
             why = "; does another program use it, or is it not a camera's first device?"
-            raise SourceError(unreadable + (why if reader == cv2.CAP_V4L2 else ""))
+            raise SourceError(code, unreadable + (why if reader == cv2.CAP_V4L2 else ""))
         yield capture
     finally:
         capture.release()
@@ -173,7 +181,9 @@ def _picamera2(library: Any, number: int) -> Iterator[bytes]:
     try:
         camera = library(number)
     except (RuntimeError, IndexError) as error:
-        raise SourceError(f"no camera {number} ({error}); check its cable, and that no other program uses it") from None
+        raise SourceError(
+            "camera-missing", f"no camera {number} ({error}); check its cable, and that no other program uses it"
+        ) from None
     try:
         # "BGR888" is how libcamera calls bytes in the order red, green, blue
         camera.configure(camera.create_video_configuration(main={"size": (WIDTH, HEIGHT), "format": "BGR888"}))
@@ -182,7 +192,7 @@ def _picamera2(library: Any, number: int) -> Iterator[bytes]:
             pixels = camera.capture_array("main", wait=TIMEOUT)
             yield _ppm(pixels[:, :, ::-1])
     except (RuntimeError, TimeoutError) as error:
-        raise SourceError(f"the camera stopped ({error or 'no frame'})") from None
+        raise SourceError("camera-failed", f"the camera stopped ({error or 'no frame'})") from None
     finally:
         camera.close()
 
@@ -202,7 +212,7 @@ def _rpicam(program: str, number: int) -> Iterator[bytes]:
             while True:
                 ready, _, _ = select.select([out, err], [], [], TIMEOUT)
                 if not ready:
-                    raise SourceError(f"{program} gave nothing for {TIMEOUT:.0f} s")
+                    raise SourceError("camera-failed", f"{program} gave nothing for {TIMEOUT:.0f} s")
                 if out in ready:
                     return os.read(out, size)
                 said = os.read(err, size)
@@ -216,7 +226,7 @@ def _rpicam(program: str, number: int) -> Iterator[bytes]:
             process.kill()
         complaints.append(process.stderr.read())
     lines = b"".join(complaints).decode(errors="replace").strip().splitlines()
-    raise SourceError(f"{program} ended" + (f": {lines[-1]}" if lines else ""))
+    raise SourceError("camera-failed", f"{program} ended" + (f": {lines[-1]}" if lines else ""))
 
 
 def _no_pi_camera(reason: str) -> str:

@@ -67,7 +67,9 @@ class Journal:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             self._torn = self._read()
         except OSError as error:
-            raise HomeError(f"{self.path} cannot be used ({error.strerror}); move it elsewhere") from error
+            raise HomeError(
+                "home-unwritable", f"{self.path} cannot be used ({error.strerror}); move it elsewhere"
+            ) from error
 
     def has(self, name: str, stamp: Stamp) -> bool:
         """Whether this picture has been answered."""
@@ -289,12 +291,15 @@ def _locked(path: Path, folder: Path) -> int:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise HomeError(
+            "home-unwritable",
             f"{path} cannot be written ({error.strerror}): what was answered could not be remembered; "
-            "make the home writable, or choose another with --home"
+            "make the home writable, or choose another with --home",
         ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(file)
-        raise HomeError(f"{folder} is being watched for this home by another process; stop that one first") from None
+        raise HomeError(
+            "folder-busy", f"{folder} is being watched for this home by another process; stop that one first"
+        ) from None
     return file

@@ -72,9 +72,11 @@ def split(
         if not chunk:
             return
         if passed > MAX_BYTES:
-            raise SourceError(f"no whole picture within {MAX_BYTES / 1e6:.0f} MB; this is not motion JPEG")
+            raise SourceError(
+                "stream-failed", f"no whole picture within {MAX_BYTES / 1e6:.0f} MB; this is not motion JPEG"
+            )
         if clock() - since > seconds:
-            raise SourceError(f"no whole picture within {seconds:.0f} s, in {passed:,} bytes")
+            raise SourceError("stream-failed", f"no whole picture within {seconds:.0f} s, in {passed:,} bytes")
 
 
 def ends(data: bytes) -> bool:

@@ -60,7 +60,9 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
     if scheme in ("picamera", "picamera2"):
         at = text.partition(":")[2] or "0"
         if not at.isdecimal():
-            raise SourceError(f"'{text}' names no camera; write picamera, or picamera:1 for the second one")
+            raise SourceError(
+                "source-unknown", f"'{text}' names no camera; write picamera, or picamera:1 for the second one"
+            )
         devices.check_pi_camera()
         return Live(text, lambda _: devices.pi_camera(int(at)))
     if (number.isdecimal() or text.startswith("/dev/v4l/")) and not path.is_dir():
@@ -83,8 +85,9 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
         return Film(path)
     named = "this" if looks_like_one(text) else f"'{text}'"
     raise SourceError(
+        "source-unknown",
         f"{named} is not a folder, picture or video file that exists, nor a camera or an address; write for example "
-        "picamera, /dev/video0, http://camera.local/stream, or the path of a folder"
+        "picamera, /dev/video0, http://camera.local/stream, or the path of a folder",
     )
 
 
@@ -146,7 +149,7 @@ class Live:
             finally:
                 newest.close()
             if newest.refused and not there:
-                raise SourceRefused(f"{self.name}: {newest.ended}")
+                raise SourceRefused(newest.code, f"{self.name}: {newest.ended}")
             if not lost and not stop.is_set():
                 lost = True
                 what = "is gone" if there else "gives no picture"
@@ -221,6 +224,7 @@ class _Newest:
         self._data: bytes | None = None
         self._closed = False
         self.ended: str | None = None  # why
+        self.code = "camera-failed"  # of the error that ended it
         self.refused = False  # it ended for good
         self._thread = threading.Thread(target=self._run, args=(stream, every), daemon=True)
         self._thread.start()
@@ -255,6 +259,7 @@ class _Newest:
                     frames.close()
         except EdgeError as error:
             reason = str(error)
+            self.code = error.code
             self.refused = isinstance(error, SourceRefused)
         except Exception as error:  # a camera's library may raise anything, and the source is waited for all the same
             reason = redacted(f"{type(error).__name__}: {error}")

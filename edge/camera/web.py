@@ -51,7 +51,8 @@ def pictures(
         import urllib3
     except ImportError as error:
         raise SourceRefused(
-            f"an http camera is read by requests, which does not load ({error}); run: pip install requests"
+            "library-missing",
+            f"an http camera is read by requests, which does not load ({error}); run: pip install requests",
         ) from None
     try:
         with requests.Session() as session:
@@ -68,13 +69,15 @@ def pictures(
         yield from other(address.full)
     # never the library's own words, which repeat the address with all that is in it
     except requests.exceptions.SSLError as error:
-        raise SourceRefused(_certificate(str(error))) from None
+        raise SourceRefused("certificate-untrusted", _certificate(str(error))) from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise SourceError(f"no answer within {TIMEOUT:.0f} s") from None
+        raise SourceError("stream-failed", f"no answer within {TIMEOUT:.0f} s") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
-        raise SourceRefused("it is not an address that can be asked, or sends on to one that cannot") from None
+        raise SourceRefused(
+            "address-refused", "it is not an address that can be asked, or sends on to one that cannot"
+        ) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise SourceError(_why(error)) from None
+        raise SourceError("stream-failed", _why(error)) from None
 
 
 class _Answer:
@@ -100,12 +103,16 @@ class _Answer:
         if self.is_stream or found.is_picture:
             return
         if not self._first and not kind.startswith("text/"):
-            raise SourceError("its answer is empty")
+            raise SourceError("stream-failed", "its answer is empty")
         if kind.startswith("image/"):
-            raise SourceRefused(f"it answers with {kind}, which is not a picture that can be read; ask it for JPEG")
+            raise SourceRefused(
+                "stream-not-pictures",
+                f"it answers with {kind}, which is not a picture that can be read; ask it for JPEG",
+            )
         if kind.startswith("text/") or "json" in kind or _TEXT.fullmatch(self._first[:512]):
             raise SourceRefused(
-                f"it answers with {kind or 'text'}, which is not a picture; give the address of its stream or snapshot"
+                "stream-not-pictures",
+                f"it answers with {kind or 'text'}, which is not a picture; give the address of its stream or snapshot",
             )
         self.is_film = True
 
@@ -122,7 +129,9 @@ class _Answer:
         while more := self._read_in_time():
             data += more
             if len(data) > mjpeg.MAX_BYTES:
-                raise SourceRefused(f"its picture has over {mjpeg.MAX_BYTES / 1e6:.0f} MB; ask for a smaller one")
+                raise SourceRefused(
+                    "stream-not-pictures", f"its picture has over {mjpeg.MAX_BYTES / 1e6:.0f} MB; ask for a smaller one"
+                )
         yield bytes(data)
 
     def _boundary(self) -> str:
@@ -141,7 +150,7 @@ class _Answer:
 
     def _read_in_time(self) -> bytes:
         if time.monotonic() > self._end:
-            raise SourceError(f"no whole picture within {TIMEOUT:.0f} s")
+            raise SourceError("stream-failed", f"no whole picture within {TIMEOUT:.0f} s")
         return self._answer.raw.read1(mjpeg.CHUNK, decode_content=True) or b""
 
 
@@ -180,7 +189,9 @@ def _ask(session: "Session", address: Address) -> "Response":
         if urlsplit(url).scheme not in ("http", "https"):
             break
         url = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
-    raise SourceRefused("it sends on in a circle, or to what is not http; give the address of its stream itself")
+    raise SourceRefused(
+        "address-refused", "it sends on in a circle, or to what is not http; give the address of its stream itself"
+    )
 
 
 def _nobody(request: "PreparedRequest") -> "PreparedRequest":
@@ -203,16 +214,24 @@ def _check(answer: "Response", address: Address, own: bool) -> None:
         offered = list(challenges(offers(answer)))
         if choose(offered) is None and offered:
             names = ", ".join(sorted({challenge.name for challenge in offered}))
-            raise SourceRefused(f"it answers {known}: it wants a login by {names}, which is not to be had here")
+            raise SourceRefused(
+                "login-refused", f"it answers {known}: it wants a login by {names}, which is not to be had here"
+            )
         if not own:
-            raise SourceRefused(f"it answers {known}: it sends on to another host, which gets no password from here")
+            raise SourceRefused(
+                "login-refused", f"it answers {known}: it sends on to another host, which gets no password from here"
+            )
         if address.user is None:
-            raise SourceRefused(f"it answers {known}: write {address.scheme}://user:password@ before its name")
-        raise SourceRefused(f"it answers {known}: user or password is wrong; if one holds / # ? @ : or %, escape it")
+            raise SourceRefused(
+                "login-refused", f"it answers {known}: write {address.scheme}://user:password@ before its name"
+            )
+        raise SourceRefused(
+            "login-refused", f"it answers {known}: user or password is wrong; if one holds / # ? @ : or %, escape it"
+        )
     if status >= 500 or status in _PASSING:
-        raise SourceError(f"it answers {known}")
+        raise SourceError("stream-failed", f"it answers {known}")
     advice = {403: "this user may not look", 404: "see to the path in the address", 410: "see to the path"}
-    raise SourceRefused(f"it answers {known}: {advice.get(status, 'see to the address')}")
+    raise SourceRefused("address-refused", f"it answers {known}: {advice.get(status, 'see to the address')}")
 
 
 def _certificate(why: str) -> str:

@@ -48,7 +48,7 @@ def verify(home: Path) -> Verified:
     with _reported(findings, "database", _RESTORE), open_store(home) as store:
         if _database(store, findings, mended):
             if store.get("serving") is None:
-                raise HomeMissing(f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+                raise HomeMissing("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
             opened = Home(home, store)
             with _reported(findings, "bundle", _ADOPT):
                 _bundle(opened, findings)
@@ -92,7 +92,7 @@ def _bundle(home: Home, findings: list[Finding]) -> None:
     opened = home.bundle
     path = opened.path
     if not sha256(path).startswith(path.stem):
-        raise HomeError(f"{path} is not what was adopted (its SHA-256 differs)")
+        raise HomeError("home-damaged", f"{path} is not what was adopted (its SHA-256 differs)")
     opened.verify()
     findings.append(Finding("bundle", True, f"{opened.manifest.name}, every hash fits", ""))
 

@@ -148,10 +148,15 @@ def review(folder: Path | None, retrain: bool) -> None:
     learner = app.learner()
     folder = folder or learner.uncertain
     if folder is None:
-        raise SourceError("watch has kept no frames for this home yet; let it: edge watch SOURCE --save-uncertain DIR")
+        raise SourceError(
+            "frames-missing",
+            "watch has kept no frames for this home yet; let it: edge watch SOURCE --save-uncertain DIR",
+        )
     session = Review(learner, folder)
     if session.waiting() and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise SourceError("review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES")
+        raise SourceError(
+            "frames-missing", "review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES"
+        )
     deleted = _go_through(session)
     fitted = learner.retrain() if retrain and session.changed else None
     result = session.result(deleted, fitted)

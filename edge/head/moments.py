@@ -57,7 +57,9 @@ class Moments:
 
     def __post_init__(self) -> None:
         if self.counts.sum() > LIMIT:
-            raise BundleError(f"{int(self.counts.sum())} examples are beyond the limit of {LIMIT}; forget some")
+            raise BundleError(
+                "limit-exceeded", f"{int(self.counts.sum())} examples are beyond the limit of {LIMIT}; forget some"
+            )
 
     @classmethod
     def of(cls, embeddings: ArrayLike, labels: Sequence[str]) -> Moments:
@@ -104,7 +106,8 @@ class Moments:
         """
         if self.gram.shape != other.gram.shape:
             raise BundleError(
-                f"moments of {len(self.gram)} and {len(other.gram)} features do not mix; use one backbone for both"
+                "embeddings-mismatch",
+                f"moments of {len(self.gram)} and {len(other.gram)} features do not mix; use one backbone for both",
             )
         names = tuple(sorted({*self.labels, *other.labels}))
         counts, sums = np.zeros(len(names)), np.zeros((len(names), len(self.gram)))
@@ -131,11 +134,13 @@ def indices(labels: Sequence[str], examples: int) -> tuple[tuple[str, ...], NDAr
     (('cat', 'dog'), [1, 0, 1])
     """
     if not examples:
-        raise NotEnough("there is no example; teach some")
+        raise NotEnough("too-few-examples", "there is no example; teach some")
     if len(labels) != examples:
-        raise LabelError(f"{examples} embeddings came with {len(labels)} labels; give one label for each")
+        raise LabelError(
+            "labels-mismatch", f"{examples} embeddings came with {len(labels)} labels; give one label for each"
+        )
     names = tuple(sorted(set(labels)))
     if "" in names:
-        raise LabelError("a label is empty; give every example a name")
+        raise LabelError("label-invalid", "a label is empty; give every example a name")
     columns = {name: column for column, name in enumerate(names)}
     return names, np.array([columns[name] for name in labels], np.int64)

@@ -19,7 +19,9 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
-    raise RuntimeMissing("HeadClassifier needs scikit-learn 1.6 or newer; run: pip install scikit-learn") from error
+    raise RuntimeMissing(
+        "library-missing", "HeadClassifier needs scikit-learn 1.6 or newer; run: pip install scikit-learn"
+    ) from error
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

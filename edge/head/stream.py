@@ -62,7 +62,8 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     factory = factory or Examples(np.empty((0, len(local.gram)), np.float32), ())
     if factory.embeddings.shape[1] != len(local.gram):
         raise BundleError(
-            f"embeddings of {len(local.gram)} and {factory.embeddings.shape[1]} features do not mix; use one backbone"
+            "embeddings-mismatch",
+            f"embeddings of {len(local.gram)} and {factory.embeddings.shape[1]} features do not mix; use one backbone",
         )
     shared = np.isin(factory.labels, local.labels)
     parts = [local, _moments(factory, shared), _moments(factory, ~shared)]

@@ -149,7 +149,8 @@ class Database:
 
     def _unscrubbed(self, why: str) -> HomeError:
         return HomeError(
-            f"it is forgotten, but its bytes stay in {self.path}-wal until the last program closes this home ({why})"
+            "forget-unscrubbed",
+            f"it is forgotten, but its bytes stay in {self.path}-wal until the last program closes this home ({why})",
         )
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
@@ -207,12 +208,14 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # one that is there is not even touched
             sync_folder(home)
         except OSError as error:
-            raise HomeError(f"{home} cannot be used as home ({error.strerror}); choose another with --home") from error
+            raise HomeError(
+                "home-unwritable", f"{home} cannot be used as home ({error.strerror}); choose another with --home"
+            ) from error
     elif os.access(home, os.F_OK) and not os.access(home, os.X_OK):
         as_owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} …"
-        raise HomeError(f"{home} is another user's; do it as that one: {as_owner}")
+        raise HomeError("home-not-yours", f"{home} is another user's; do it as that one: {as_owner}")
     elif not path.exists():
-        raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
+        raise HomeMissing("home-missing", f"no home at {home}; make one: edge --home {home} init NAME.edge")
     with explained(path):
         try:
             db = _connect(path)
@@ -257,24 +260,36 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise HomeBusy(busy) from error
+        raise HomeBusy("home-busy", busy) from error
     except UnicodeDecodeError as error:  # what SQLite says of the damage quotes it
-        raise HomeError(f"{path}: {_DAMAGED.format('its schema is no text')}") from error
+        raise HomeError("home-damaged", f"{path}: {_DAMAGED.format('its schema is no text')}") from error
     except sqlite3.Error as error:
         code, told = _primary(error), " ".join(str(error).split())
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
             code = sqlite3.SQLITE_FULL
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise HomeBusy(busy) from error
-        advice = {
-            sqlite3.SQLITE_READONLY: "it is read-only; make it writable or choose another with --home",
-            sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions or choose another with --home",
-            sqlite3.SQLITE_FULL: "the disk is full; free some space and repeat the command: nothing was changed",
-            sqlite3.SQLITE_IOERR: f"the disk fails ({told}); save a copy of the folder and check the card",
-            sqlite3.SQLITE_CORRUPT: _DAMAGED.format(told),
-            sqlite3.SQLITE_NOTADB: "it is no database of edge; move it away and run edge init again",
-        }.get(code, f"it cannot be used ({told}); look at it: edge verify")
-        raise HomeError(f"{path}: {advice}") from error
+            raise HomeBusy("home-busy", busy) from error
+        kind, advice = {
+            sqlite3.SQLITE_READONLY: (
+                "home-unwritable",
+                "it is read-only; make it writable or choose another with --home",
+            ),
+            sqlite3.SQLITE_CANTOPEN: (
+                "home-unwritable",
+                "it cannot be opened; check its permissions or choose another with --home",
+            ),
+            sqlite3.SQLITE_FULL: (
+                "home-unwritable",
+                "the disk is full; free some space and repeat the command: nothing was changed",
+            ),
+            sqlite3.SQLITE_IOERR: (
+                "home-unwritable",
+                f"the disk fails ({told}); save a copy of the folder and check the card",
+            ),
+            sqlite3.SQLITE_CORRUPT: ("home-damaged", _DAMAGED.format(told)),
+            sqlite3.SQLITE_NOTADB: ("home-foreign", "it is no database of edge; move it away and run edge init again"),
+        }.get(code, ("home-damaged", f"it cannot be used ({told}); look at it: edge verify"))
+        raise HomeError(kind, f"{path}: {advice}") from error
 
 
 def _primary(error: sqlite3.Error) -> int:

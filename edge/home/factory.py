@@ -115,6 +115,7 @@ def _ids(store: Store) -> list[int | None]:
 
 def _damaged(store: Store, why: str) -> HomeError:
     return HomeError(
+        "home-damaged",
         f"{store.path} is damaged (the factory's labels: {why}); adopt its bundle again: edge init NAME.edge, "
-        "or restore a backup: edge restore FILE"
+        "or restore a backup: edge restore FILE",
     )

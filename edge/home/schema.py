@@ -78,7 +78,8 @@ def check(db: sqlite3.Connection, path: Path) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(_MIGRATIONS):
         raise HomeError(
-            f"{path} has schema {version}, this program knows {len(_MIGRATIONS)}: a newer edge wrote it; upgrade"
+            "too-new",
+            f"{path} has schema {version}, this program knows {len(_MIGRATIONS)}: a newer edge wrote it; upgrade",
         )
     return version
 
@@ -94,8 +95,9 @@ def migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
     ours = tables.issuperset(_TABLES) if version else not tables
     if not ours:
         raise HomeError(
+            "home-foreign",
             f"{path} is not the database of a home: another program made it, or it is damaged; it is left as it is; "
-            "choose another folder with --home, or restore a backup there: edge --home DIR restore FILE"
+            "choose another folder with --home, or restore a backup there: edge --home DIR restore FILE",
         )
     if version == len(_MIGRATIONS):
         return

@@ -71,7 +71,7 @@ class Home:
         store = open_store(home)
         if store.get("serving") is None:
             store.close()
-            raise HomeError(f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+            raise HomeError("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
         return cls(home, store, clock, warn)
 
     def __enter__(self) -> Self:
@@ -112,7 +112,10 @@ class Home:
         for model in self.bundle.manifest.models:
             if (model.format, model.precision) == wanted:
                 return model
-        raise BundleError(f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again")
+        raise BundleError(
+            "bundle-lacks-model",
+            f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again",
+        )
 
     @property
     def region(self) -> Region | None:
@@ -172,8 +175,9 @@ class Home:
             if 0 < share <= 1:
                 return share
         raise HomeError(
+            "home-damaged",
             f"{self.store.path} is damaged (known_coverage {kept!r:.40}); set it anew: edge retrain --known-coverage "
-            f"{COVERAGE}"
+            f"{COVERAGE}",
         )
 
     def wanted(self) -> int:
@@ -239,17 +243,24 @@ class Home:
             if generation is None:
                 earlier = [e.generation for e in entries if e.generation < serving and e.usable and e.promoted]
                 if not earlier:
-                    raise HomeError(f"generation {serving} is the first usable one; there is nothing to go back to")
+                    raise HomeError(
+                        "generation-unknown",
+                        f"generation {serving} is the first usable one; there is nothing to go back to",
+                    )
                 generation = earlier[-1]
             chosen = next((e for e in entries if e.generation == generation), None)
             if chosen is None and 0 < generation < entries[-1].generation:
-                raise HomeError(f"generation {generation} was dropped, as newer ones were made; see: edge history")
+                raise HomeError(
+                    "generation-unknown",
+                    f"generation {generation} was dropped, as newer ones were made; see: edge history",
+                )
             if chosen is None:
-                raise HomeError(f"there is no generation {generation}; see: edge history")
+                raise HomeError("generation-unknown", f"there is no generation {generation}; see: edge history")
             if not chosen.usable:
                 raise HomeError(
+                    "generation-unusable",
                     f"generation {generation} cannot serve: it had learned from something forgotten since, is damaged, "
-                    "or belongs to another backbone; see: edge history"
+                    "or belongs to another backbone; see: edge history",
                 )
             load(self.store, self.info, self.background, generation)
             self.store.put("serving", str(generation))
@@ -270,7 +281,10 @@ class Home:
             else:
                 matches = self.store.examples(image=photos.digest(Path(name)))
             if not matches:
-                raise LabelError(f"'{name}' is no example here: give an example's number or a picture that was taught")
+                raise LabelError(
+                    "example-unknown",
+                    f"'{name}' is no example here: give an example's number or a picture that was taught",
+                )
             found += matches
         if session is not None:
             found += self.store.examples(session=session) or _nothing("session", session)
@@ -324,8 +338,9 @@ class Home:
         if len(left) < 2:
             which = f"only '{left.pop()}'" if left else "no label"
             raise NotEnough(
+                "too-few-labels",
                 f"nothing was {done}: {which} would be left, and a head tells at least two labels apart; first "
-                "teach another: edge teach LABEL PICTURES, then repeat this command"
+                "teach another: edge teach LABEL PICTURES, then repeat this command",
             )
 
     def relabel(self, names: Sequence[str], label: str) -> list[Example]:
@@ -363,7 +378,7 @@ class Home:
             if gone is None:
                 _nothing("label", old)
             if gone == kept:
-                raise LabelError(f"label '{old}' has that name already")
+                raise LabelError("label-taken", f"label '{old}' has that name already")
             if kept is not None and not (merge or self._nothing_of(kept)):
                 self.store.rename_label(old, new)  # which refuses
             if kept is None or not (merge or self.store.in_a_head(kept)):
@@ -492,11 +507,12 @@ class Home:
         name = self.store.meta("bundle")
         if not re.fullmatch(r"[0-9a-f]{16}\.edge", name):
             raise HomeError(
+                "home-damaged",
                 f"{self.store.path} is damaged ({name!r:.60} is no bundle's name); adopt it again: edge init "
-                "NAME.edge, or restore a backup: edge restore FILE"
+                "NAME.edge, or restore a backup: edge restore FILE",
             )
         return name
 
 
 def _nothing(kind: str, name: str) -> NoReturn:
-    raise LabelError(f"no {kind} '{name}' here; see: edge status")
+    raise LabelError("label-unknown", f"no {kind} '{name}' here; see: edge status")

@@ -50,7 +50,9 @@ class Pins:
         found = [key for key in self.keys if word in (key.fingerprint, key.comment, str(key))]
         if len(found) != 1:
             what = "several keys are" if found else "no key is"
-            raise SignatureError(f"{what} pinned as '{word}'; give the fingerprint, as edge trust shows it")
+            raise SignatureError(
+                "key-unknown", f"{what} pinned as '{word}'; give the fingerprint, as edge trust shows it"
+            )
         left = tuple(key for key in self.keys if key not in found)
         return Pins(left, self.newest if left else None)
 
@@ -65,15 +67,18 @@ class Pins:
             return None
         ssh_keygen()
         if not bundle.signature or bundle.manifest.signed is None:
-            raise SignatureError(f"{bundle.path} is not signed, and this home takes signed bundles only; {_SIGN}")
+            raise SignatureError(
+                "bundle-unsigned", f"{bundle.path} is not signed, and this home takes signed bundles only; {_SIGN}"
+            )
         try:
             key = verify(bundle.text, bundle.signature, self.keys)
         except SignatureError as error:
-            raise SignatureError(f"{bundle.path}: {error}; {_SIGN}, or see: edge trust") from None
+            raise SignatureError(error.code, f"{bundle.path}: {error}; {_SIGN}, or see: edge trust") from None
         if self.newest and datetime.fromisoformat(bundle.manifest.signed) < datetime.fromisoformat(self.newest):
             raise SignatureError(
+                "bundle-older",
                 f"{bundle.path} was signed {bundle.manifest.signed}, this home had one of {self.newest} already; "
-                "to go back on purpose, sign it again: edge-export sign"
+                "to go back on purpose, sign it again: edge-export sign",
             )
         return key
 
@@ -120,7 +125,9 @@ def pins(store: Store) -> Pins:
         if newest:
             datetime.fromisoformat(newest)
     except (ValueError, TypeError, AttributeError) as error:  # a SignatureError is a ValueError
-        raise HomeError(f"{store.path} is damaged (the keys it trusts cannot be read); restore a copy") from error
+        raise HomeError(
+            "home-damaged", f"{store.path} is damaged (the keys it trusts cannot be read); restore a copy"
+        ) from error
     return Pins(keys, newest)
 
 

@@ -31,9 +31,9 @@ def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
         BundleError, LabelError: its bytes are no head, or no gate.
     """
     if stored.damaged:
-        raise HomeError(f"generation {stored.generation} is damaged; run: edge retrain")
+        raise HomeError("head-damaged", f"generation {stored.generation} is damaged; run: edge retrain")
     if stored.head is None:
-        raise HomeError(f"generation {stored.generation} was overwritten; run: edge retrain")
+        raise HomeError("generation-unusable", f"generation {stored.generation} was overwritten; run: edge retrain")
     head = Head.from_bytes(stored.head)
     gate = None if stored.gate is None else Gate.from_bytes(stored.gate)
     columns, features = len(stored.labels), head.features if dimension is None else dimension
@@ -43,7 +43,8 @@ def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
     if any(shape != (features, columns) for shape in shapes):
         told = " and ".join(f"{d} features, {c} labels" for d, c in shapes)
         raise HomeError(
-            f"generation {stored.generation} is damaged ({told}, not {features} and {columns}); run: edge retrain"
+            "head-damaged",
+            f"generation {stored.generation} is damaged ({told}, not {features} and {columns}); run: edge retrain",
         )
     order = sorted(range(columns), key=stored.labels.__getitem__)  # labels may have been renamed since
     names = tuple(stored.labels[i] for i in order)

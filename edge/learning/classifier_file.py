@@ -30,7 +30,7 @@ def check_model(path: Path, kind: str) -> None:
         return
     data = path.read_bytes()
     if data and not (_is_onnx(data) if kind == "onnx" else data[4:8] == _TFLITE):
-        raise BundleError(f"{path} exists and is not a model in {kind} format; name another file")
+        raise BundleError("output-exists", f"{path} exists and is not a model in {kind} format; name another file")
 
 
 def check_list(path: Path, labels: Sequence[str]) -> None:
@@ -40,13 +40,15 @@ def check_list(path: Path, labels: Sequence[str]) -> None:
         BundleError: it is one.
     """
     if path.suffix.lower() != ".txt":
-        raise BundleError(f"the list of labels is a text file, {path} does not end in .txt; name it labels.txt")
+        raise BundleError(
+            "output-unwritable", f"the list of labels is a text file, {path} does not end in .txt; name it labels.txt"
+        )
     check_output(path, "labels.txt")
     if not path.exists():
         return
     found = path.read_bytes().decode("utf-8", "replace").split("\n")
     if found != [""] and not set(found) & set(labels):
-        raise BundleError(f"{path} exists and lists none of the labels here; name another file")
+        raise BundleError("output-exists", f"{path} exists and lists none of the labels here; name another file")
 
 
 def write(path: Path, data: bytes) -> None:
@@ -59,7 +61,9 @@ def write(path: Path, data: bytes) -> None:
         with replacing(path) as partial:
             partial.write_bytes(data)
     except OSError as error:
-        raise BundleError(f"{path} cannot be written ({error.strerror or error}); name another place") from error
+        raise BundleError(
+            "output-unwritable", f"{path} cannot be written ({error.strerror or error}); name another place"
+        ) from error
 
 
 def as_list(labels: Sequence[str]) -> bytes:

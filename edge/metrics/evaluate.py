@@ -69,7 +69,7 @@ def evaluate(
     table, true = _checked(probabilities, truth, labels)
     measured = np.isfinite(table).all(axis=1)
     if not measured.any():
-        raise NotEnough("no example was measured; teach more")
+        raise NotEnough("too-few-examples", "no example was measured; teach more")
     table, true, classes = table[measured], true[measured], len(labels)
     answer = table.argmax(axis=1)
     right, known = answer == true, true >= 0
@@ -142,7 +142,10 @@ def _checked(
     """The probabilities as float64 and the truth as columns, −1 for names without one."""
     table = np.asarray(probabilities, np.float64)
     if table.shape != (len(truth), len(labels)) or not labels:
-        raise LabelError(f"probabilities have shape {table.shape} but {len(truth)} names and {len(labels)} labels came")
+        raise LabelError(
+            "labels-mismatch",
+            f"probabilities have shape {table.shape} but {len(truth)} names and {len(labels)} labels came",
+        )
     columns = {label: column for column, label in enumerate(labels)}
     return table, np.array([columns.get(name, -1) for name in truth], np.int64)
 

@@ -83,13 +83,15 @@ def check_onnx(model: bytes) -> None:
     graphs = sum(field.number == _GRAPH for field in fields(memoryview(model)))
     _walk("model", memoryview(model), "", 0)
     if graphs != 1:
-        raise BundleError(f"an ONNX file has one graph, this one {graphs}: damaged, or not an ONNX file")
+        raise BundleError(
+            "model-damaged", f"an ONNX file has one graph, this one {graphs}: damaged, or not an ONNX file"
+        )
 
 
 def _walk(kind: str, message: memoryview, op: str, depth: int) -> None:
     """Check all fields of a message of a kind that is in the tables; `op`: the operator that it belongs to, if any."""
     if depth > _DEEPEST:
-        raise BundleError(f"its {kind}s are nested more than {_DEEPEST} deep; it is damaged")
+        raise BundleError("model-damaged", f"its {kind}s are nested more than {_DEEPEST} deep; it is damaged")
     if kind == "node":
         op = _operator(message)
     for field in fields(message):
@@ -98,7 +100,7 @@ def _walk(kind: str, message: memoryview, op: str, depth: int) -> None:
         inner = _ALLOWED[kind].get(field.number)
         if inner is None:
             unknown = f"its {kind} has a field {field.number}, which no plain network needs; export it for inference"
-            raise BundleError(_REFUSED.get((kind, field.number), unknown).format(op=op))
+            raise BundleError("model-unsafe", _REFUSED.get((kind, field.number), unknown).format(op=op))
         if inner == "location":
             if bytes(field.payload) != b"\0":  # 0: here; a runtime takes the last one given, so each must be
                 raise _elsewhere(message)
@@ -113,7 +115,8 @@ def _operator(node: memoryview) -> str:
     for domain in domains:
         if domain not in (*DOMAINS, MICROSOFT) or (domain == MICROSOFT and not MICROSOFTS.issuperset(names)):
             raise BundleError(
-                f"its operator {names[-1]!r} is a custom one, of domain {domain!r}; only standard ones are run"
+                "model-unsafe",
+                f"its operator {names[-1]!r} is a custom one, of domain {domain!r}; only standard ones are run",
             )
     return names[-1]
 
@@ -123,7 +126,7 @@ def _elsewhere(tensor: memoryview) -> BundleError:
     entries = [list(fields(field.payload)) for field in fields(tensor) if field.number == _EXTERNAL]
     places = [place for entry in entries if "location" in _texts(entry, 1) for place in _texts(entry, 2)]
     where = f" ({places[0]!r})" if places else ""
-    return BundleError(f"it keeps weights in another file{where}; export it with external_data=False")
+    return BundleError("model-unsafe", f"it keeps weights in another file{where}; export it with external_data=False")
 
 
 def _texts(parts: list[Field], number: int) -> list[str]:

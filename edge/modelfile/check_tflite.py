@@ -80,7 +80,9 @@ def check_tflite(model: bytes) -> None:
     file = Reader(model, _IDENTIFIER, "TFLite")
     graphs = file.tables(file.root, _SUBGRAPHS)
     if len(graphs) != 1:
-        raise BundleError(f"a TFLite backbone has one graph, this file {len(graphs)}; export it without control flow")
+        raise BundleError(
+            "model-unsafe", f"a TFLite backbone has one graph, this file {len(graphs)}; export it without control flow"
+        )
     codes = file.tables(file.root, _CODES)
     for code in codes:
         _check_code(file, code)
@@ -112,14 +114,20 @@ def check_whole(file: Reader, graph: int) -> None:
     for tensor in file.tables(graph, _TENSORS):
         shape = file.integers(tensor, _SHAPE)
         if len(shape) > MAX_AXES or min(shape, default=0) < -1 or math.prod(map(abs, shape)) > MAX_TENSOR:
-            raise BundleError(f"a tensor of shape {shape[: MAX_AXES + 1]} is beyond {MAX_TENSOR} values: damaged")
+            raise BundleError(
+                "model-damaged", f"a tensor of shape {shape[: MAX_AXES + 1]} is beyond {MAX_TENSOR} values: damaged"
+            )
         if not 0 <= file.number(tensor, _BUFFER) < len(buffers):
-            raise BundleError(f"a tensor lies in buffer {file.number(tensor, _BUFFER)} of {len(buffers)}: damaged")
+            raise BundleError(
+                "model-damaged", f"a tensor lies in buffer {file.number(tensor, _BUFFER)} of {len(buffers)}: damaged"
+            )
         if quantization := file.reference(tensor, _QUANTIZATION):
             scales = len(file.integers(quantization.position, _SCALE))
             axis = file.number(quantization.position, _DIMENSION)
             if scales > 1 and not (0 <= axis < len(shape) and scales == shape[axis]):
-                raise BundleError(f"a tensor of shape {shape} has {scales} scales along axis {axis}: damaged")
+                raise BundleError(
+                    "model-damaged", f"a tensor of shape {shape} has {scales} scales along axis {axis}: damaged"
+                )
 
 
 def _walk(file: Reader, kind: str, table: int) -> None:
@@ -152,7 +160,7 @@ def _refuse(file: Reader, kind: str, table: int, field: int) -> None:
         "table": lambda: 1,
     }
     if held[what]():
-        raise BundleError(reason)
+        raise BundleError("model-unsafe", reason)
 
 
 def _check_options(file: Reader, operator: int) -> None:
@@ -165,14 +173,16 @@ def _check_options(file: Reader, operator: int) -> None:
 
 def _within(who: str, number: int, count: int, what: str) -> None:
     if not 0 <= number < count:
-        raise BundleError(f"{who} names number {number} of {count} {what}: damaged")
+        raise BundleError("model-damaged", f"{who} names number {number} of {count} {what}: damaged")
 
 
 def _check_code(file: Reader, code: int) -> None:
     number = max(file.byte(code, _DEPRECATED_CODE), file.number(code, _CODE))
     name = bytes(file.raw(code, _CUSTOM_NAME)).decode("utf-8", "replace")[:80]
     if number == _CUSTOM or name:
-        raise BundleError(f"its operator {name!r} is a custom one; only builtin ones are run")
+        raise BundleError("model-unsafe", f"its operator {name!r} is a custom one; only builtin ones are run")
     if number in _FLOW or number >= _STABLEHLO:
         what = _FLOW.get(number, f"number {number}, of StableHLO")
-        raise BundleError(f"its operator {what} is not run here; export it without control flow, as TFLite builtins")
+        raise BundleError(
+            "model-unsafe", f"its operator {what} is not run here; export it without control flow, as TFLite builtins"
+        )

@@ -39,7 +39,8 @@ class Reader:
         found = data[_U32.size : _U32.size + len(identifier)]
         if found != identifier:
             raise BundleError(
-                f"not a {name} file: bytes 4 to 8 are {found!r}, expected {identifier!r}; build the bundle again"
+                "model-damaged",
+                f"not a {name} file: bytes 4 to 8 are {found!r}, expected {identifier!r}; build the bundle again",
             )
         self.root = self._follow(0)
 
@@ -124,8 +125,9 @@ class Reader:
     def _check(self, at: int, size: int) -> None:
         if at < 0 or at + size > len(self._data):
             raise BundleError(
+                "model-damaged",
                 f"a {self._name} file of {len(self._data)} bytes points at bytes {at} to {at + size}:"
-                " damaged or truncated; build the bundle again"
+                " damaged or truncated; build the bundle again",
             )
 
 

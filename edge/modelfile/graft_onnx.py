@@ -58,7 +58,7 @@ def graft_onnx(
     output = _only(graph, _GRAPH_OUTPUT, "output")
     embedding = _embedding(output, weights)
     if OUTPUT.encode() in _value_names(graph):
-        raise BundleError(f"the backbone has a value named {OUTPUT!r}: it is a classifier already")
+        raise BundleError("model-unsuitable", f"the backbone has a value named {OUTPUT!r}: it is a classifier already")
     check_onnx(backbone)
     opset, domains = _opset(model), _domains(graph)
     prefix = next(name for i in count() if (name := f"head{i or ''}/").encode() not in backbone)
@@ -132,7 +132,9 @@ def _embedding(output: memoryview, weights: NDArray[Any]) -> _Embedding:
     tensor = list(fields(_only(list(fields(_only(value, _VALUE_TYPE, "type"))), _TYPE_TENSOR, "tensor type")))
     element = next((field.value for field in tensor if field.number == _ELEMENT_TYPE), 0)
     if element != _FLOAT:
-        raise BundleError(f"the backbone's output has ONNX type {element}, expected {_FLOAT} (float32)")
+        raise BundleError(
+            "model-unsuitable", f"the backbone's output has ONNX type {element}, expected {_FLOAT} (float32)"
+        )
     dims = [field.payload for field in fields(_only(tensor, _SHAPE, "shape")) if field.number == _SHAPE_DIM]
     sizes = [next((field.value for field in fields(dim) if field.number == _DIM_VALUE), 0) for dim in dims]
     check_dimension(sizes, weights)
@@ -144,9 +146,13 @@ def _opset(model: list[Field]) -> int:
         if field.number == _MODEL_OPSETS and _domain(field) in _ONNX_DOMAINS:
             version = next((part.value for part in fields(field.payload) if part.number == _OPSET_VERSION), 0)
             if version < _OLDEST_OPSET:
-                raise BundleError(f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET}")
+                raise BundleError(
+                    "model-unsuitable", f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET}"
+                )
             return version
-    raise BundleError("the backbone names no ONNX opset: damaged, or not an ONNX file; build the bundle again")
+    raise BundleError(
+        "model-damaged", "the backbone names no ONNX opset: damaged, or not an ONNX file; build the bundle again"
+    )
 
 
 def _domain(opset: Field) -> bytes:
@@ -197,7 +203,9 @@ def _is_default_beta(part: Field) -> bool:
 def _only(fields: list[Field], number: int, name: str) -> memoryview:
     found = [field.payload for field in fields if field.number == number]
     if len(found) != 1:
-        raise BundleError(f"an ONNX backbone has one {name}, this file {len(found)}: damaged, or not one of ours")
+        raise BundleError(
+            "model-damaged", f"an ONNX backbone has one {name}, this file {len(found)}: damaged, or not one of ours"
+        )
     return found[0]
 
 

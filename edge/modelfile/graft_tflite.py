@@ -74,14 +74,21 @@ def graft_tflite(
     old = Reader(backbone, _IDENTIFIER, "TFLite")
     graphs = old.tables(old.root, _SUBGRAPHS)
     if not graphs:
-        raise BundleError("a TFLite backbone has a graph, this file none: damaged; build the bundle again")
+        raise BundleError(
+            "model-damaged", "a TFLite backbone has a graph, this file none: damaged; build the bundle again"
+        )
     graph = graphs[0]
     inputs, outputs = old.integers(graph, _INPUTS), old.integers(graph, _OUTPUTS)
     if len(inputs) != 1 or len(outputs) != 1:
-        raise BundleError(f"a backbone has one input and one output, this file {len(inputs)} and {len(outputs)}")
+        raise BundleError(
+            "model-unsuitable", f"a backbone has one input and one output, this file {len(inputs)} and {len(outputs)}"
+        )
     outside = any(old.slot(operator, _LARGE_OPTIONS) for operator in old.tables(graph, _OPERATORS))
     if outside or old.tables(old.root, _EXTERNAL_BUFFERS):
-        raise BundleError("the backbone keeps options or data in other places, as files over 2 GB do: build it smaller")
+        raise BundleError(
+            "model-unsuitable",
+            "the backbone keeps options or data in other places, as files over 2 GB do: build it smaller",
+        )
     check_whole(old, graph)
     head = _Head(old, graph)
     probabilities = _add_head(head, outputs[0], weights, bias, power)
@@ -171,11 +178,12 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
     old, tensors = head.old, head.old.tables(head.graph, _TENSORS)
     if not 0 <= output < len(tensors):
         raise BundleError(
-            f"the backbone's output is tensor {output} of {len(tensors)}: damaged; build the bundle again"
+            "model-damaged",
+            f"the backbone's output is tensor {output} of {len(tensors)}: damaged; build the bundle again",
         )
     embedding = tensors[output]
     if old.raw(embedding, _NAME) == OUTPUT.encode():
-        raise BundleError(f"the backbone's output is named {OUTPUT!r}: it is a classifier already")
+        raise BundleError("model-unsuitable", f"the backbone's output is named {OUTPUT!r}: it is a classifier already")
     shape, element = old.integers(embedding, _SHAPE), old.byte(embedding, _TYPE)
     signature = old.integers(embedding, _SHAPE_SIGNATURE) or shape
     dimension = check_dimension([*shape[:1], *signature[1:]], weights)
@@ -190,7 +198,9 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
         same: dict[int, Value] = {axes: old.reference(embedding, axes) for axes in (_SHAPE, _SHAPE_SIGNATURE)}
         x = head.add(_DEQUANTIZE[element], x, shape=same)
     elif element != _FLOAT32:
-        raise BundleError(f"the backbone's output has TFLite type {element}, expected float32, uint8 or int8")
+        raise BundleError(
+            "model-unsuitable", f"the backbone's output has TFLite type {element}, expected float32, uint8 or int8"
+        )
     if len(shape) != 2:
         target = np.array([_FREE, dimension], "<i4")
         x = head.add(_RESHAPE, x, head.constant("shape", target), shape=rows(dimension), options={_NEW_SHAPE: target})

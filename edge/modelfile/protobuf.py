@@ -48,9 +48,14 @@ def fields(message: memoryview) -> Iterator[Field]:
         elif wire in _FIXED_SIZES:
             payload_at, at = at, at + _FIXED_SIZES[wire]
         else:
-            raise BundleError(f"not an ONNX file, or damaged: wire type {wire} at byte {start}; build the bundle again")
+            raise BundleError(
+                "model-damaged",
+                f"not an ONNX file, or damaged: wire type {wire} at byte {start}; build the bundle again",
+            )
         if at > len(message):
-            raise BundleError(f"an ONNX field ends at byte {at} of {len(message)}: truncated; build the bundle again")
+            raise BundleError(
+                "model-damaged", f"an ONNX field ends at byte {at} of {len(message)}: truncated; build the bundle again"
+            )
         yield Field(key >> 3, message[start:at], message[payload_at:at], value)
 
 
@@ -72,7 +77,9 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
             return value, at + shift + 1
-    raise BundleError(f"an ONNX number at byte {at} has no end: damaged or truncated; build the bundle again")
+    raise BundleError(
+        "model-damaged", f"an ONNX number at byte {at} has no end: damaged or truncated; build the bundle again"
+    )
 
 
 def _varint(value: int) -> bytes:

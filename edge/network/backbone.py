@@ -85,7 +85,9 @@ def find_runtime(formats: frozenset[str] | set[str]) -> Runtime:
         if runtime.format in formats and runtime.installed:
             return runtime
     extras = " or ".join(f"pip install 'edge-transfer[{r.extra}]'" for r in RUNTIMES if r.format in formats)
-    raise RuntimeMissing(f"no runtime for {' or '.join(sorted(formats))} models is installed; run {extras}")
+    raise RuntimeMissing(
+        "runtime-missing", f"no runtime for {' or '.join(sorted(formats))} models is installed; run {extras}"
+    )
 
 
 def open_backbone(model: bytes, runtime: Runtime, threads: int | None = None) -> Backbone:
@@ -138,7 +140,9 @@ def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float3
     """
     a, b = embeddings.astype(np.float64), reference.astype(np.float64)
     if a.shape != b.shape:
-        raise ParityError(f"the network gives embeddings of shape {a.shape}, the workstation's are {b.shape}")
+        raise ParityError(
+            "model-differs", f"the network gives embeddings of shape {a.shape}, the workstation's are {b.shape}"
+        )
     if not np.isfinite(a).all():
         return Parity(float("inf"), -1.0)
     tiny = np.finfo(np.float64).tiny
@@ -172,22 +176,27 @@ def prove(
     """
     if images.shape[1] != backbone.size:
         raise BundleError(
-            f"{name} takes {backbone.size} pixels a side, its bundle says {images.shape[1]}; build the bundle again"
+            "model-unsuitable",
+            f"{name} takes {backbone.size} pixels a side, its bundle says {images.shape[1]}; build the bundle again",
         )
     given = backbone.embed(images)
     wrong = int((~np.isfinite(given)).any(axis=1).sum())
     if wrong:
-        raise ParityError(_not_numbers(backbone, name, model, f"{wrong} of {len(given)} golden pictures"))
+        raise ParityError(
+            "model-not-numbers", _not_numbers(backbone, name, model, f"{wrong} of {len(given)} golden pictures")
+        )
     parity = measure_parity(given, reference)
     if precision == "fp32" and not parity.error <= FP32_TOLERANCE:
         raise ParityError(
+            "model-differs",
             f"{name} on {backbone.runtime} strays from the workstation by {parity.error:.1e} of the largest value, "
-            f"at most {FP32_TOLERANCE:.0e} is allowed; use another runtime or build the bundle again"
+            f"at most {FP32_TOLERANCE:.0e} is allowed; use another runtime or build the bundle again",
         )
     if precision != "fp32" and not parity.cosine >= INT8_COSINE:
         raise ParityError(
+            "model-differs",
             f"{name} on {backbone.runtime} has cosine {parity.cosine:.3f} to the workstation's embeddings, at least "
-            f"{INT8_COSINE} is needed; use the fp32 model or another runtime"
+            f"{INT8_COSINE} is needed; use the fp32 model or another runtime",
         )
     return parity
 
@@ -205,14 +214,16 @@ class _OnnxBackbone:
             check_onnx(model)
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except BundleError as error:
-            raise BundleError(f"the model is refused: {error}") from None
+            raise BundleError(error.code, f"the model is refused: {error}") from None
         except Exception as error:  # onnxruntime raises its own kinds, derived from nothing in common
-            raise BundleError(f"onnxruntime refuses the model ({_first_line(error)}); build the bundle again") from None
+            raise BundleError(
+                "model-failed", f"onnxruntime refuses the model ({_first_line(error)}); build the bundle again"
+            ) from None
         self.runtime = runtime.name
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         types = [i.type for i in inputs], [o.type for o in outputs[:1]]
         if types != (["tensor(uint8)"], ["tensor(float)"]):
-            raise BundleError(_wrong_form([(i.type, i.shape) for i in inputs]))
+            raise BundleError("model-unsuitable", _wrong_form([(i.type, i.shape) for i in inputs]))
         self._input, self._output = inputs[0].name, outputs[0].name
         self.size, self.dimension = _check_form(inputs[0].shape, outputs[0].shape)
 
@@ -241,15 +252,17 @@ class _TfliteBackbone:
                 self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except BundleError as error:
-            raise BundleError(f"the model is refused: {error}") from None
+            raise BundleError(error.code, f"the model is refused: {error}") from None
         except (ValueError, RuntimeError) as error:
             raise BundleError(
-                f"{runtime.name} refuses the model ({_first_line(error)}); build the bundle again"
+                "model-failed", f"{runtime.name} refuses the model ({_first_line(error)}); build the bundle again"
             ) from None
         self.runtime = runtime.name
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or inputs[0]["dtype"] is not np.uint8 or not outputs:
-            raise BundleError(_wrong_form([(i["dtype"].__name__, i["shape"].tolist()) for i in inputs]))
+            raise BundleError(
+                "model-unsuitable", _wrong_form([(i["dtype"].__name__, i["shape"].tolist()) for i in inputs])
+            )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._scale, self._zero = outputs[0]["quantization"]  # scale 0: not quantized
         self.size, self.dimension = _check_form(inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
@@ -274,25 +287,28 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
     batches = {axes[0] for axes in (inputs, outputs) if axes and isinstance(axes[0], int) and axes[0] > 1}
     if batches:
         raise BundleError(
+            "model-unsuitable",
             f"a backbone takes one picture at a time or any number, this one always {max(batches)}; export it with a "
-            "batch of 1, or of free size"
+            "batch of 1, or of free size",
         )
     if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
         last = outputs[-1] if outputs else None
         if isinstance(last, int) and len(outputs) in (2, 4) and all(n == 1 for n in outputs[1:-1]):
             if not (1 <= inputs[1] <= MAX_SIDE and 1 <= last <= MAX_DIMENSION):
                 raise BundleError(
+                    "model-unsuitable",
                     f"a backbone takes at most {MAX_SIDE} pixels a side and gives at most {MAX_DIMENSION} numbers, "
-                    f"this one {inputs[1]} and {last}"
+                    f"this one {inputs[1]} and {last}",
                 )
             return inputs[1], last
     raise BundleError(
-        f"a backbone takes pictures (N, S, S, 3) and gives (N, D), this one takes {inputs}, gives {outputs}"
+        "model-unsuitable",
+        f"a backbone takes pictures (N, S, S, 3) and gives (N, D), this one takes {inputs}, gives {outputs}",
     )
 
 
 def _failed(runtime: str, error: Exception) -> BundleError:
-    return BundleError(f"the network fails on {runtime} ({_first_line(error)}); build the bundle again")
+    return BundleError("model-failed", f"the network fails on {runtime} ({_first_line(error)}); build the bundle again")
 
 
 def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
@@ -304,16 +320,19 @@ def _import(runtime: Runtime) -> Any:
     """Import the module that runs networks; what is missing or broken becomes one line with its remedy."""
     remedy = f"run pip install 'edge-transfer[{runtime.extra}]'"
     if not runtime.installed:
-        raise RuntimeMissing(f"{runtime.package} is not installed; {remedy}")
+        raise RuntimeMissing("runtime-missing", f"{runtime.package} is not installed; {remedy}")
     if runtime.name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
-        raise RuntimeMissing(  # it was compiled against NumPy 1, does not say so, and fails deep inside on NumPy 2
+        raise RuntimeMissing(
+            "runtime-broken",  # it was compiled against NumPy 1, does not say so, and fails deep inside on NumPy 2
             f"tflite-runtime needs numpy below 2, here is numpy {np.__version__}; run pip install 'numpy<2', "
-            "or pip install 'edge-transfer[tflite]' for LiteRT"
+            "or pip install 'edge-transfer[tflite]' for LiteRT",
         )
     try:
         module = importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
     except ImportError as error:
-        raise RuntimeMissing(f"{runtime.package} is installed but does not load ({error}); {remedy}") from error
+        raise RuntimeMissing(
+            "runtime-broken", f"{runtime.package} is installed but does not load ({error}); {remedy}"
+        ) from error
     _restore_arithmetic()
     return module
 

@@ -125,6 +125,7 @@ def _embed(
             if not np.isfinite(embedding).all():
                 embedding = None
                 raise ImageError(
+                    "picture-not-numbers",
                     f"{picture}: the network gives values that are not numbers (NaN or infinity) for it; it is left "
                     "out; look at the network: edge doctor",
                     "not-numbers",

@@ -41,6 +41,7 @@ class Trial(NamedTuple):
     milliseconds: float = 0.0  # per picture
     megabytes: float = 0.0  # the child's memory at its most
     kind: str = ""  # of the error, where the network or the runtime was refused
+    code: str = ""  # the error's
 
 
 def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float = LIMIT) -> None:
@@ -58,10 +59,11 @@ def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float =
     """
     tried = attempt(runtime, opened.path, file, hashlib.sha256(opened.text).hexdigest(), seconds)
     if tried.kind:
-        raise _KINDS.get(tried.kind, BundleError)(tried.failure)
+        raise _KINDS.get(tried.kind, BundleError)(tried.code, tried.failure)
     if tried.failure:
         raise BundleError(
-            f"{file} of {opened.path} on {runtime.name}: {tried.failure}; use another --runtime, or another bundle"
+            "model-failed",
+            f"{file} of {opened.path} on {runtime.name}: {tried.failure}; use another --runtime, or another bundle",
         )
 
 
@@ -114,7 +116,7 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
         most = _limited()
         opened = archive.read(path)
         if digest not in ("", hashlib.sha256(opened.text).hexdigest()):
-            raise BundleError(f"{path} changed while it was read; try again when it is whole")
+            raise BundleError("file-changed", f"{path} changed while it was read; try again when it is whole")
         golden = opened.golden()
         model = next(m for m in opened.manifest.models if m.file == file)
         data = opened.entry(file)
@@ -123,7 +125,7 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
         parity = backbone.prove(network, golden.images, golden.embeddings, model.precision, file, data)
         each = 1000 * (time.perf_counter() - start) / len(golden.images)
     except EdgeError as error:
-        return Trial(str(error), kind=type(error).__name__)
+        return Trial(str(error), kind=type(error).__name__, code=error.code)
     except OSError as error:
         return Trial(str(error))
     except MemoryError:

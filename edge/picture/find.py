@@ -78,12 +78,12 @@ def find(paths: Sequence[Path]) -> Found:
     for path in paths:
         if not path.is_dir():
             if not os.path.lexists(path):
-                raise ImageError(f"{path} does not exist; check the path")
+                raise ImageError("picture-missing", f"{path} does not exist; check the path")
             files.append(path)
             continue
         found = _below(path, _Seen(path))
         if not found.files:
-            raise ImageError(f"{path} holds no picture ({_summary(found.left)}); name another folder")
+            raise ImageError("no-pictures", f"{path} holds no picture ({_summary(found.left)}); name another folder")
         files += found.files
         left += found.left
     return Found(tuple(files), tuple(left))
@@ -100,10 +100,15 @@ def labelled(folder: Path) -> Labelled:
         LabelError: a folder's name is no label.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder; name one that holds a folder of pictures for each label")
+        raise DatasetError(
+            "folder-missing", f"{folder} is not a folder; name one that holds a folder of pictures for each label"
+        )
     places, left = _folders(folder)
     if not places:
-        raise DatasetError(f"{folder} holds no class folders; put the pictures of each label in a folder of its name")
+        raise DatasetError(
+            "no-label-folders",
+            f"{folder} holds no class folders; put the pictures of each label in a folder of its name",
+        )
     _refuse_boxes(folder, places)
     parts = _parts(places)
     if parts:
@@ -128,8 +133,9 @@ def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collec
     if named or (len(inside) > 1 and all(file.parent != folder for file in files) and folder.resolve().name != label):
         one = f"{folder / inside[0]} …"
         raise DatasetError(
+            "folder-layout",
             f"{folder} holds the folders {_list(inside)}; to teach each as the label of its name: edge teach --folders "
-            f"{folder}; to teach all of them as {label!r}, name them: edge teach {label} {one}"
+            f"{folder}; to teach all of them as {label!r}, name them: edge teach {label} {one}",
         )
 
 
@@ -220,7 +226,9 @@ def _folders(folder: Path) -> tuple[list[Path], list[Left]]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise DatasetError(f"{folder} cannot be opened ({error.strerror}); check its permissions") from error
+        raise DatasetError(
+            "folder-unreadable", f"{folder} cannot be opened ({error.strerror}); check its permissions"
+        ) from error
     places: list[Path] = []
     left: list[Left] = []
     for path in inside:
@@ -237,13 +245,16 @@ def _classes(places: Iterable[Path], left: list[Left], seen: _Seen) -> Labelled:
     for place in sorted(places):
         first = found.setdefault(clean(place.name), place)
         if first != place:
-            raise DatasetError(f"{first} and {place} both mean {clean(place.name)!r}; merge the two folders")
+            raise DatasetError(
+                "folder-layout", f"{first} and {place} both mean {clean(place.name)!r}; merge the two folders"
+            )
     below = {label: _below(found[label], seen) for label in sorted(found, key=lambda name: found[name].is_symlink())}
     for label, pictures in below.items():
         if not pictures.files:
             raise DatasetError(
+                "too-few-photos",
                 f"class {label!r} has no photo ({found[label]}: {_summary(pictures.left)}); add some, or move that "
-                "folder elsewhere"
+                "folder elsewhere",
             )
     labels = tuple(sorted(found))
     files = tuple(file for label in labels for file in below[label].files)
@@ -269,7 +280,9 @@ def _agreeing(found: Labelled) -> Labelled:
     for label in found.labels:
         if not any(name == label for _, name, _ in rows):
             reason = next(one.detail for one in left.values() if f"({label})" in one.detail)
-            raise DatasetError(f"class {label!r} has no photo of its own ({reason}); keep each in the true folder")
+            raise DatasetError(
+                "too-few-photos", f"class {label!r} has no photo of its own ({reason}); keep each in the true folder"
+            )
     return found._replace(
         files=tuple(file for file, _, _ in rows),
         names=tuple(name for _, name, _ in rows),
@@ -322,8 +335,9 @@ def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> Lab
             if not found:
                 whole = _names([one for several in parts.values() for one in several])
                 raise DatasetError(
+                    "folder-layout",
                     f"{folder} looks like a data set in parts ({whole}), but {place} holds no class folders; put the "
-                    "pictures of each label in a folder of its name"
+                    "pictures of each label in a folder of its name",
                 )
             inside += found
             left = left + beside
@@ -358,8 +372,9 @@ def _refuse_boxes(folder: Path, places: Sequence[Path]) -> None:
     names = {place.name.lower() for place in places}
     if names & _BOXES[0] and names & _BOXES[1]:
         raise DatasetError(
+            "folder-layout",
             f"{folder} is laid out for object detection, as for YOLO ({_names(places)}); here each label needs a "
-            "folder of its name with its pictures inside"
+            "folder of its name with its pictures inside",
         )
 
 
@@ -371,7 +386,9 @@ def _refuse_wrapping(folder: Path, places: Sequence[Path], left: Sequence[Left])
         wrapped, left = _folders(inner)
     if inner == folder or len(wrapped) < 2 or any(one.reason == "beside-labels" for one in left):
         return
-    raise DatasetError(f"{folder} holds only the folder {inner.name!r}, which holds {_names(wrapped)}; give {inner}")
+    raise DatasetError(
+        "folder-layout", f"{folder} holds only the folder {inner.name!r}, which holds {_names(wrapped)}; give {inner}"
+    )
 
 
 def _names(places: Sequence[Path]) -> str:

@@ -101,18 +101,24 @@ def read(path: Path | str) -> bytes:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise ImageError(f"{path} is not a file; name a picture or a folder of pictures", "not-a-file")
+            raise ImageError(
+                "picture-unreadable", f"{path} is not a file; name a picture or a folder of pictures", "not-a-file"
+            )
         if about.st_size > MAX_BYTES:
             raise _too_large(path, about.st_size)
         return path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():
             target = path.readlink()
-            raise ImageError(f"{path} is a link to {target}, which does not exist", "broken-link") from None
-        raise ImageError(f"{path} does not exist; check the path", "unreadable") from None
+            raise ImageError(
+                "picture-missing", f"{path} is a link to {target}, which does not exist", "broken-link"
+            ) from None
+        raise ImageError("picture-missing", f"{path} does not exist; check the path", "unreadable") from None
     except OSError as error:
         raise ImageError(
-            f"{path} cannot be read ({error.strerror or error}); check its permissions", "unreadable"
+            "picture-unreadable",
+            f"{path} cannot be read ({error.strerror or error}); check its permissions",
+            "unreadable",
         ) from error
 
 
@@ -181,16 +187,22 @@ def _opened(data: bytes, name: str) -> Iterator[_Opened]:
     except ImageError:
         raise
     except _NotHere as error:
-        raise ImageError(f"{name} is {error.kind.words}; {error.kind.advice}", _reason(error.kind, name)) from None
+        raise ImageError(
+            "picture-unsupported", f"{name} is {error.kind.words}; {error.kind.advice}", _reason(error.kind, name)
+        ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ImageError(
-            f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller", "too-large"
+            "picture-too-large",
+            f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller",
+            "too-large",
         ) from None
     except MemoryError:
-        raise ImageError(f"{name} does not fit in memory; make it smaller", "too-large") from None
+        raise ImageError("picture-too-large", f"{name} does not fit in memory; make it smaller", "too-large") from None
     except Exception as error:  # Pillow's decoders raise nearly every builtin on damaged data
         said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names an object in memory
-        raise ImageError(f"{name} is damaged or cut short{said}; copy it again from the camera or card") from error
+        raise ImageError(
+            "picture-damaged", f"{name} is damaged or cut short{said}; copy it again from the camera or card"
+        ) from error
 
 
 def square(image: Image.Image, size: int, short_side: int, fit: str = "crop") -> Pixels:
@@ -279,9 +291,9 @@ def _too_large(path: Path, size: int) -> ImageError:
     with path.open("rb") as file:
         what = kind(file.read(HEAD))
     if not what.is_picture:
-        return ImageError(f"{path} is {what.words}; {what.advice}", _reason(what, str(path)))
+        return ImageError("picture-unsupported", f"{path} is {what.words}; {what.advice}", _reason(what, str(path)))
     limit = f"{size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read"
-    return ImageError(f"{path} has {limit}; make it smaller", "too-large")
+    return ImageError("picture-too-large", f"{path} has {limit}; make it smaller", "too-large")
 
 
 def _upright(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image.Image:
@@ -289,6 +301,7 @@ def _upright(image: Image.Image, bare: Bare, name: str, short_side: int) -> Imag
     declared = image.width * image.height
     if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
         raise ImageError(
+            "picture-too-large",
             f"{name} declares {image.width} × {image.height} pixels, at most {MAX_DECLARED / 1e6:.0f} million and "
             f"{MAX_LENGTH} a side are read; make it smaller",
             "too-large",
@@ -299,6 +312,7 @@ def _upright(image: Image.Image, bare: Bare, name: str, short_side: int) -> Imag
         cost = 2 * len(bare.data) + _cost(image, declared, turn is not None)
         if image.width * image.height > MAX_PIXELS or cost > MAX_MEMORY:
             raise ImageError(
+                "picture-too-large",
                 f"{name} has {declared / 1e6:.0f} million pixels, which take {cost / 1e6:.0f} MB to decode as "
                 f"{image.format} {image.mode}, at most {MAX_MEMORY / 1e6:.0f} are used; make it smaller",
                 "too-large",
@@ -307,6 +321,7 @@ def _upright(image: Image.Image, bare: Bare, name: str, short_side: int) -> Imag
             stack.enter_context(_large)
         if image.mode == "F":
             raise ImageError(
+                "picture-unsupported",
                 f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture",
                 "format",
             )

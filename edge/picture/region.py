@@ -53,11 +53,13 @@ class Region:
         try:
             left, top, width, height = (float(part) for part in text.split(","))
         except ValueError:
-            raise SourceError(f"region '{text}' is not four numbers; {_EXAMPLE}") from None
+            raise SourceError("region-invalid", f"region '{text}' is not four numbers; {_EXAMPLE}") from None
         most = 1 + 2 * 10**-DECIMALS  # two numbers, each rounded, may together be a millionth more than the whole
         inside = left >= 0 and top >= 0 and left + width <= most and top + height <= most
         if not (inside and width >= 0.01 and height >= 0.01):
-            raise SourceError(f"region '{text}' is not within the picture, or narrower than 0.01 of it; {_EXAMPLE}")
+            raise SourceError(
+                "region-invalid", f"region '{text}' is not within the picture, or narrower than 0.01 of it; {_EXAMPLE}"
+            )
         region = cls(left, top, width, height)
         return cls(region.left, region.top, min(region.width, 1 - region.left), min(region.height, 1 - region.top))
 

@@ -164,19 +164,23 @@ class Gate:
             BundleError: these bytes are no gate.
         """
         if len(blob) < _HEADER.size + 8 or blob[:8] != _MAGIC:
-            raise BundleError(f"{len(blob)} bytes are no gate; run: edge retrain")
+            raise BundleError("head-damaged", f"{len(blob)} bytes are no gate; run: edge retrain")
         _, count, features, labels, coverage, background = _HEADER.unpack_from(blob)
         at = _HEADER.size + 8
         expected = at + labels * (1 + 4 * KNOTS) + 2 * count * features
         if max(count, features, labels) > _LARGEST or len(blob) != expected:
-            raise BundleError(f"a gate of {len(blob)} bytes, its header needs {expected}; run: edge retrain")
+            raise BundleError(
+                "head-damaged", f"a gate of {len(blob)} bytes, its header needs {expected}; run: edge retrain"
+            )
         (threshold,) = struct.unpack_from("<d", blob, _HEADER.size)
         measured = np.frombuffer(blob, "u1", labels, at).astype(np.bool_)
         quantiles = np.frombuffer(blob, "<f4", labels * KNOTS, at + labels).astype(np.float32).reshape(labels, KNOTS)
         prototypes = np.frombuffer(blob, "<f2", count * features, at + labels * (1 + 4 * KNOTS))
         finite = np.isfinite(prototypes).all() and np.isfinite(quantiles).all() and (np.diff(quantiles) >= 0).all()
         if not (finite and count and threshold < np.inf and 0 < coverage <= 1):
-            raise BundleError("a gate holds values that are no similarities; it is damaged, run: edge retrain")
+            raise BundleError(
+                "head-damaged", "a gate holds values that are no similarities; it is damaged, run: edge retrain"
+            )
         return cls(prototypes.reshape(count, features), measured, quantiles, threshold, coverage, background)
 
 

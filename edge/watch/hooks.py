@@ -38,15 +38,18 @@ class Hook(NamedTuple):
         try:
             label = RESERVED if label.strip().casefold() == RESERVED else clean(label)
         except LabelError as error:
-            raise LabelError(f"--on: {error}") from None
+            raise LabelError("label-invalid", f"--on: {error}") from None
         try:
             words = tuple(shlex.split(command))
         except ValueError as error:
-            raise SourceError(f"--on {label}: {command!r} cannot be split into words ({error}); close it") from None
+            raise SourceError(
+                "option-invalid", f"--on {label}: {command!r} cannot be split into words ({error}); close it"
+            ) from None
         if not words or shutil.which(words[0]) is None:
             raise SourceError(
+                "option-invalid",
                 f"--on {label}: there is no program '{words[0] if words else ''}'; give its path. No shell runs it: "
-                "for pipes and variables write a script"
+                "for pipes and variables write a script",
             )
         return cls(label, words)
 

@@ -91,7 +91,9 @@ class Mqtt:
             from paho.mqtt import client
             from paho.mqtt.enums import CallbackAPIVersion
         except ImportError:
-            raise SourceError("--mqtt needs paho-mqtt; run: pip install 'edge-transfer[mqtt]'") from None
+            raise SourceError(
+                "library-missing", "--mqtt needs paho-mqtt; run: pip install 'edge-transfer[mqtt]'"
+            ) from None
         port = address.port or PORTS[address.scheme]
         self.name = given or name
         self.broker = f"[{address.host}]:{port}" if ":" in address.host else f"{address.host}:{port}"
@@ -310,25 +312,30 @@ def _parsed(url: str) -> tuple[Address, str]:
     try:
         address = Address.parse(url, PORTS)
     except SourceError as error:
-        raise SourceError(f"--mqtt: {error}; write it like {_EXAMPLE}") from None
+        raise SourceError("address-invalid", f"--mqtt: {error}; write it like {_EXAMPLE}") from None
     if re.search("[?#]", address.rest):
         raise SourceError(
-            f"--mqtt: this address holds ? or # after the host: write them as %3F and %23, as in {_EXAMPLE}"
+            "address-invalid",
+            f"--mqtt: this address holds ? or # after the host: write them as %3F and %23, as in {_EXAMPLE}",
         )
     if address.user == "" or "\ufffd" in f"{address.user}{address.password}" or "\0" in (address.user or ""):
-        raise SourceError(f"--mqtt: this address has a user or password that no broker takes; write it like {_EXAMPLE}")
+        raise SourceError(
+            "address-invalid",
+            f"--mqtt: this address has a user or password that no broker takes; write it like {_EXAMPLE}",
+        )
     try:
         if ":" not in address.host and not re.fullmatch(rb"[\w.-]+", address.host.encode("idna")):
             raise UnicodeError
     except UnicodeError:
         raise SourceError(
-            f"--mqtt: the host in this address cannot be a host's name; write it like {_EXAMPLE}"
+            "address-invalid", f"--mqtt: the host in this address cannot be a host's name; write it like {_EXAMPLE}"
         ) from None
     name = unicodedata.normalize("NFC", unquote(address.rest)).strip("/ ")
     if len(name) > LONGEST_NAME or "\ufffd" in name or any(hidden(c) or unicodedata.category(c) == "Cn" for c in name):
         raise SourceError(
+            "address-invalid",
             f"--mqtt: the NAME in this address is longer than {LONGEST_NAME} characters, or holds one that cannot be "
-            f"printed; write it like {_EXAMPLE}"
+            f"printed; write it like {_EXAMPLE}",
         )
     return address, name
 
@@ -341,8 +348,9 @@ def _locked(path: Path, name: str) -> IO[bytes]:
     except OSError:
         file.close()
         raise SourceError(
+            "watcher-exists",
             f"another process watches the same for this home and tells the broker as '{name}'; stop that one first, or "
-            "give this one a NAME of its own at the end of its --mqtt address"
+            "give this one a NAME of its own at the end of its --mqtt address",
         ) from None
     return file
 

@@ -56,7 +56,9 @@ class Review:
 
     def __init__(self, learner: Learner, folder: Path) -> None:
         if not folder.is_dir():
-            raise SourceError(f"{folder} is not a folder; name the one that edge watch --save-uncertain writes to")
+            raise SourceError(
+                "frames-missing", f"{folder} is not a folder; name the one that edge watch --save-uncertain writes to"
+            )
         self.learner = learner
         self.folder = folder
         self._done: list[Naming] = []
@@ -99,7 +101,7 @@ class Review:
     def _teach(self, path: Path, target: Path, label: str, session: str | None) -> tuple[Naming, tuple[str, ...]]:
         taught = self.learner.teach(label, [target], session=session or path.name[:HOUR])
         if taught.unreadable:
-            raise ImageError(taught.unreadable[0].reason)
+            raise ImageError("picture-damaged", taught.unreadable[0].reason)
         if taught.examples:
             return Naming(path, target, taught.examples[0], None), taught.complaints
         (before,) = self.learner.find_examples([str(target)])
@@ -170,8 +172,9 @@ def _try_to_write(folder: Path) -> None:
             pass
     except OSError as error:
         raise SourceError(
+            "frames-unwritable",
             f"{folder} cannot be written ({error.strerror}), and a frame that got a label is moved within it; make it "
-            "writable, or teach without review: edge teach LABEL PICTURES"
+            "writable, or teach without review: edge teach LABEL PICTURES",
         ) from error
 
 
@@ -187,7 +190,9 @@ def _move(path: Path, target: Path) -> Path:
             target = target.with_stem(target.stem + "0")
         return path.rename(target)
     except OSError as error:
-        raise SourceError(f"{path} cannot be moved to {target} ({error.strerror}); it stays as it is") from error
+        raise SourceError(
+            "frames-unwritable", f"{path} cannot be moved to {target} ({error.strerror}); it stays as it is"
+        ) from error
 
 
 def blocks(pixels: preprocess.Pixels) -> list[str]:

@@ -42,7 +42,9 @@ class Uncertain:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SourceError(f"{folder} cannot be made ({error.strerror}); name another folder") from error
+            raise SourceError(
+                "frames-unwritable", f"{folder} cannot be made ({error.strerror}); name another folder"
+            ) from error
         self._folder = folder
         self._budget = budget
         self._below = below
@@ -73,8 +75,9 @@ class Uncertain:
             if self.too_large > 1:
                 return None
             raise SourceError(
+                "frame-over-budget",
                 f"a frame takes {len(data) / 1e6:.2g} MB, more than the {self._budget / 1e6:.2g} MB that all kept "
-                "frames may take; such frames are not kept: give a larger --budget"
+                "frames may take; such frames are not kept: give a larger --budget",
             )
         with replacing(path) as partial:
             partial.write_bytes(data)

@@ -57,7 +57,9 @@ def load(path: Path) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises nearly every builtin
-        raise BundleError(f"{path} is not a checkpoint, or is damaged; move it elsewhere to begin anew") from error
+        raise BundleError(
+            "run-mismatch", f"{path} is not a checkpoint, or is damaged; move it elsewhere to begin anew"
+        ) from error
     if not isinstance(state, dict):
-        raise BundleError(f"{path} holds no checkpoint; move it elsewhere to begin anew")
+        raise BundleError("run-mismatch", f"{path} holds no checkpoint; move it elsewhere to begin anew")
     return state

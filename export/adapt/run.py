@@ -142,12 +142,13 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     taps = () if loaded.backbone.taps else every_third(loaded.trunk)
     if plan.strategy == "taps" and not taps:
         reason = "joins earlier maps already" if loaded.backbone.taps else "has too few blocks"
-        raise BundleError(f"the embedding of {plan.backbone} {reason}; take another --strategy")
+        raise BundleError("strategy-unsuitable", f"the embedding of {plan.backbone} {reason}; take another --strategy")
     if len(blocks(loaded.trunk)) == 1 and STRATEGIES["last-stage"] in wanted:
         if plan.strategy != "auto":
             raise BundleError(
+                "strategy-unsuitable",
                 f"the parts of {plan.backbone} do not follow one another, so that none of them is the last "
-                "stage; take another --strategy"
+                "stage; take another --strategy",
             )
         wanted.remove(STRATEGIES["last-stage"])
         watcher.said(f"last-stage: not tried, as the parts of {plan.backbone} do not follow one another")
@@ -218,7 +219,10 @@ def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
         return split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
     for target, label in enumerate(material.labels):
         if len(set(material.held[material.targets == target].tolist())) < 2:
-            raise DatasetError(f"the photos of class {label!r} are all in one part of {plan.photos}; both need some")
+            raise DatasetError(
+                "grouping-too-coarse",
+                f"the photos of class {label!r} are all in one part of {plan.photos}; both need some",
+            )
     return material.held
 
 

@@ -77,7 +77,9 @@ def find(name: str) -> Strategy:
     try:
         return STRATEGIES[name]
     except KeyError:
-        raise DatasetError(f"no strategy {name!r}; choose one of auto, {', '.join(STRATEGIES)}") from None
+        raise DatasetError(
+            "option-invalid", f"no strategy {name!r}; choose one of auto, {', '.join(STRATEGIES)}"
+        ) from None
 
 
 def last_stage(trunk: nn.Module, size: int) -> int:

@@ -86,7 +86,7 @@ def read(folder: Path) -> Adaptation:
         raw = read_json(path.read_text(encoding="utf-8"))
         if raw["format"] > FORMAT:
             raise BundleError(
-                f"{path} is of format {raw['format']}, this program reads {FORMAT}; upgrade edge-transfer"
+                "too-new", f"{path} is of format {raw['format']}, this program reads {FORMAT}; upgrade edge-transfer"
             )
         values = {field.name: {"fit": "crop", **raw}[field.name] for field in fields(Adaptation)}
         if values["fit"] not in FITS:
@@ -95,11 +95,13 @@ def read(folder: Path) -> Adaptation:
             if not isinstance(values[field.name], kinds.get(str(field.type), dict)):
                 raise TypeError(f"{field.name} is {str(values[field.name])[:40]!r}")
     except FileNotFoundError:
-        raise BundleError(f"{folder} holds no {JSON}; run edge-export adapt first") from None
+        raise BundleError("adapted-folder-invalid", f"{folder} holds no {JSON}; run edge-export adapt first") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path} is damaged ({error}); run edge-export adapt again") from error
+        raise BundleError(
+            "adapted-folder-invalid", f"{path} is damaged ({error}); run edge-export adapt again"
+        ) from error
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return Adaptation(**{**values, **lists})
 

@@ -72,4 +72,4 @@ def _signer(opened: Bundle) -> Key | None:
     try:
         return verify(opened.text, opened.signature, [signer(opened.signature)])
     except SignatureError as error:
-        raise SignatureError(f"{opened.path}: {error}; sign it again: edge-export sign") from None
+        raise SignatureError(error.code, f"{opened.path}: {error}; sign it again: edge-export sign") from None

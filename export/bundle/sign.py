@@ -35,9 +35,9 @@ def sign(path: Path, key: Path, when: str) -> Bundle:
     try:
         public = key.read_bytes().startswith(b"ssh-")
     except OSError as error:
-        raise SignatureError(f"{key} cannot be read ({error.strerror}); {_MAKE}") from None
+        raise SignatureError("key-invalid", f"{key} cannot be read ({error.strerror}); {_MAKE}") from None
     if public:
-        raise SignatureError(f"{key} is a public key; give the private one: {key.with_suffix('')}")
+        raise SignatureError("key-invalid", f"{key} is a public key; give the private one: {key.with_suffix('')}")
     return archive.sign(archive.read(path), when, lambda text: _signature(tool, key, text))
 
 
@@ -53,13 +53,16 @@ def _signature(tool: str, key: Path, message: bytes) -> bytes:
             try:
                 signer(signature)
             except SignatureError:
-                raise SignatureError(f"{key} is a private key of another kind than ed25519; {_MAKE}") from None
+                raise SignatureError(
+                    "key-invalid", f"{key} is a private key of another kind than ed25519; {_MAKE}"
+                ) from None
             return signature
     if b"incorrect passphrase" in told.stderr:
         raise SignatureError(
+            "key-passphrase",
             f"this is not the passphrase of {key}; try again in a terminal, which can ask for it, "
-            "or use a key without one"
+            "or use a key without one",
         )
     if b"too open" in told.stderr:
-        raise SignatureError(f"others can read the private key {key}; run: chmod 600 {key}")
-    raise SignatureError(f"{key} is no private key of OpenSSH's; {_MAKE}")
+        raise SignatureError("key-invalid", f"others can read the private key {key}; run: chmod 600 {key}")
+    raise SignatureError("key-invalid", f"{key} is no private key of OpenSSH's; {_MAKE}")

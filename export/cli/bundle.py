@@ -111,7 +111,9 @@ def build(
         fit = adaptation.fit
         photos = elsewhere or Path(adaptation.photos)
         if not photos.is_dir():
-            raise DatasetError(f"the photos that {network} was adapted to are not in {photos}; give --photos FOLDER")
+            raise DatasetError(
+                "folder-missing", f"the photos that {network} was adapted to are not in {photos}; give --photos FOLDER"
+            )
     if model and (backbone or weights or runtimes or precisions):
         raise click.UsageError("--model is taken as it is: leave out --backbone, --weights, --runtime and --precision")
     from export.bundle.build import Plan

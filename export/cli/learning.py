@@ -353,7 +353,8 @@ def pretrain(
     check_log(log)
     if saved.exists() and not resume:
         raise BundleError(
-            f"{saved} holds a run that was stopped; give --resume to go on, or move it elsewhere to begin anew"
+            "run-mismatch",
+            f"{saved} holds a run that was stopped; give --resume to go on, or move it elsewhere to begin anew",
         )
     recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
     with spread() as here:

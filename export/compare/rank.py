@@ -153,14 +153,18 @@ def compare(
         material = materials[seen]
         unmeasured = lone_labels(material.targets, material.groups, material.labels)
         if len(unmeasured) == len(material.labels):
-            raise DatasetError("the photos of every label are all of one group; add photos of another occasion")
+            raise DatasetError(
+                "grouping-too-coarse", "the photos of every label are all of one group; add photos of another occasion"
+            )
         watcher.doing(f"{candidate.name}: embedding photos")
         found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
         right = loo_right(found, material.names, material.groups)[~np.isin(material.names, unmeasured)]
         interval = wilson(int(right.sum()), len(right), SHARED)
         ranked.append(Ranked(candidate, right, interval, latency(frozen), len(frozen.data)))
     if not ranked:
-        raise BundleError(failed[0] if failed else "there is no network to compare; give --backbone NAME")
+        raise BundleError(
+            "backbone-unknown", failed[0] if failed else "there is no network to compare; give --backbone NAME"
+        )
     ranked.sort(key=lambda one: (-one.accuracy, one.milliseconds))
     take = min(
         (one for one in ranked if not clearly_better(ranked[0].right, one.right)), key=lambda one: one.milliseconds

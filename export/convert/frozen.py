@@ -47,7 +47,8 @@ def freeze(embedder: nn.Module, size: int) -> Frozen:
     except Exception as error:  # whatever a network of others raises
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
-            f"this network does not take pictures of {size} × {size} pixels ({line}); choose another --size"
+            "conversion-failed",
+            f"this network does not take pictures of {size} × {size} pixels ({line}); choose another --size",
         ) from error
     data = to_onnx(embedder, size)
     return Frozen(data, open_backbone(data, find_runtime({"onnx"}), threads=1))

@@ -94,7 +94,9 @@ def prove_everywhere(
             continue
         proofs.append(Proof(runtime.name, prove(backbone, images, reference, precision, file, model)))
     if not proofs:
-        raise missing or RuntimeMissing(f"no runtime for {model_format} models is known; choose another --runtime")
+        raise missing or RuntimeMissing(
+            "runtime-missing", f"no runtime for {model_format} models is known; choose another --runtime"
+        )
     return proofs
 
 

@@ -52,4 +52,6 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
     except Exception as error:  # the exporter, dynamo and the checker each raise kinds of their own
         why = error.__cause__ or error  # the exporter's own first line only says in which of its steps
         line = (str(why).strip().splitlines() or [type(why).__name__])[0]
-        raise BundleError(f"this network cannot be written as ONNX ({line}); choose --runtime tflite") from error
+        raise BundleError(
+            "conversion-failed", f"this network cannot be written as ONNX ({line}); choose --runtime tflite"
+        ) from error

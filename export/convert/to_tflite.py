@@ -39,4 +39,6 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
             return bytes(edge_model.model_content())
     except Exception as error:  # torch.export and the MLIR passes each raise kinds of their own
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"this network cannot be written as TFLite ({line}); choose --runtime onnx") from error
+        raise BundleError(
+            "conversion-failed", f"this network cannot be written as TFLite ({line}); choose --runtime onnx"
+        ) from error

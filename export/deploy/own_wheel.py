@@ -30,7 +30,7 @@ def pack(folder: Path) -> Path:
         installed = metadata.distribution(NAME)
     except metadata.PackageNotFoundError:
         raise EdgeError(
-            f"{NAME} is not installed in this environment; run: pip install 'edge-transfer[export]'"
+            "wheels-missing", f"{NAME} is not installed in this environment; run: pip install 'edge-transfer[export]'"
         ) from None
     info = f"edge_transfer-{edge.__version__}.dist-info"
     about = re.sub(r"(?m)^Version: .*$", f"Version: {edge.__version__}", installed.read_text("METADATA") or "", count=1)

@@ -130,7 +130,7 @@ def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
             *device.as_root, "bash", f"{stage}/install.sh", *words, hear=lambda line: _pass_on(line, tell)
         )
         if done.code:
-            raise DeployError(f"{host}: {_last(done.err, done.out)}")
+            raise DeployError("device-failed", f"{host}: {_last(done.err, done.out)}")
         result = _exchange(remote, device, f"{stage}/{path.name}", path.name, tell)
         remote.run("rm", "-rf", "--", _STAGE)
     return result
@@ -157,36 +157,42 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
     tell(f"{host}: {device.architecture}, Python {version}, {device.free / 1e9:.1f} GB free")
     if device.python < (3, 11):
         raise DeployError(
-            f"{host} has Python {version}, 3.11 or later is needed: install a newer Raspberry Pi OS there"
+            "device-unsuitable",
+            f"{host} has Python {version}, 3.11 or later is needed: install a newer Raspberry Pi OS there",
         )
     if device.for_machine and not device.sudo:
         raise DeployError(
+            "device-unsuitable",
             f"edge-transfer is installed for the whole machine on {host}, which root alone can change; "
-            "deploy to root@…, or let this user run sudo without a password"
+            "deploy to root@…, or let this user run sudo without a password",
         )
     if _parts(device.installed) > _parts(edge.__version__):
         raise DeployError(
+            "device-unsuitable",
             f"{host} has edge-transfer {device.installed}, newer than the {edge.__version__} here; "
-            "upgrade it here, as the older one may not read what that wrote"
+            "upgrade it here, as the older one may not read what that wrote",
         )
     kinds = {runtime.extra: runtime.format for runtime in RUNTIMES}
     runtimes = tuple(name for name in device.runtimes if kinds[name] in formats)
     if not runtimes:
         raise DeployError(
+            "device-unsuitable",
             f"no runtime exists for {' or '.join(sorted(formats))} models with Python {version} on {device.bits}-bit "
-            f"{device.architecture}; install the 64-bit system there, or build the bundle in both formats"
+            f"{device.architecture}; install the 64-bit system there, or build the bundle in both formats",
         )
     needed = SPACE + 3 * size
     if device.free < needed:
         raise DeployError(
-            f"{host} has {device.free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB are needed; make room there"
+            "device-unsuitable",
+            f"{host} has {device.free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB are needed; make room there",
         )
     off = device.time - time.time()
     if abs(off) > _DAY:
         seen = f"the clock of {host} is {abs(off) / _DAY:.0f} days {'ahead' if off > 0 else 'behind'}"
         if not offline:
             raise DeployError(
-                f"{seen}, so that no package index is trusted there; set it (timedatectl), or give --offline"
+                "device-unsuitable",
+                f"{seen}, so that no package index is trusted there; set it (timedatectl), or give --offline",
             )
         tell(f"careful: {seen}; what is taught there gets wrong dates")
     if not device.sudo:
@@ -198,12 +204,16 @@ def _probe(remote: Remote) -> Device:
     find = 'for p in /usr/bin/python3 "$(command -v python3)"; do [ -x "$p" ] && exec "$p" -; done; exit 127'
     done = remote.run("sh", "-c", find, send=Path(probe.__file__).read_bytes())
     if done.code == 127:
-        raise DeployError(f"{remote.host} has no python3; run there: sudo apt install python3 python3-venv")
+        raise DeployError(
+            "device-unsuitable", f"{remote.host} has no python3; run there: sudo apt install python3 python3-venv"
+        )
     try:
         told = json.loads(done.out.splitlines()[-1])
         return Device(**{**told, "python": tuple(told["python"]), "extras": tuple(told["extras"])})
     except (IndexError, ValueError, TypeError, KeyError):
-        raise DeployError(f"{remote.host} does not tell what it is: {_last(done.err, done.out)}") from None
+        raise DeployError(
+            "device-failed", f"{remote.host} does not tell what it is: {_last(done.err, done.out)}"
+        ) from None
 
 
 def _wheels(program: Path, folder: Path, device: Device, runtimes: Sequence[str]) -> list[Path]:
@@ -232,19 +242,23 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
         path = f"{device.home}/{name}"
         done = remote.run(*device.as_root, "install", "-o", "edge", "-m", "600", "--", staged, path)
         if done.code:
-            raise DeployError(f"{host}: {_last(done.err, done.out)}")
+            raise DeployError("device-failed", f"{host}: {_last(done.err, done.out)}")
     try:
         done = remote.run(*program, "doctor", "--bundle", path, "--json")
         findings = _findings(host, done.out, done.err)
         bad = [finding for finding in findings if not finding.ok]
         refused = [finding for finding in bad if finding.check.startswith("new ")]
         if refused:
-            raise DeployError(f"{host} refuses {name}: {refused[0].seen}; what served there goes on serving")
+            raise DeployError(
+                "device-refuses-bundle", f"{host} refuses {name}: {refused[0].seen}; what served there goes on serving"
+            )
         tell(next((f.seen for f in findings if f.check == "new golden"), "proved there"))
         done = remote.run(*program, "init", path, "--json")
         if done.code:
             why = _last(done.err, done.out).removeprefix("error: ")
-            raise DeployError(f"{host} refuses {name}: {why}; what served there goes on serving")
+            raise DeployError(
+                "device-refuses-bundle", f"{host} refuses {name}: {why}; what served there goes on serving"
+            )
     finally:
         if path != staged:
             try:
@@ -260,7 +274,7 @@ def _findings(host: str, out: str, err: str) -> list[Finding]:
         return [Finding(**finding) for finding in json.loads(out.splitlines()[-1])]
     except (IndexError, ValueError, TypeError):
         raise DeployError(
-            f"{host}: edge doctor does not answer there ({_last(err, out)}); what served goes on"
+            "device-failed", f"{host}: edge doctor does not answer there ({_last(err, out)}); what served goes on"
         ) from None
 
 

@@ -44,10 +44,12 @@ class Remote:
 
     def __init__(self, host: str) -> None:
         if not _HOST.fullmatch(host):
-            raise RemoteError(f"{host!r} is no [USER@]HOST; give for example pi@kitchen.local")
+            raise RemoteError("address-invalid", f"{host!r} is no [USER@]HOST; give for example pi@kitchen.local")
         program = shutil.which("ssh")
         if program is None:
-            raise RemoteError("ssh is not here; install it (Debian: sudo apt install openssh-client)")
+            raise RemoteError(
+                "library-missing", "ssh is not here; install it (Debian: sudo apt install openssh-client)"
+            )
         self.host = host
         self._socket = tempfile.TemporaryDirectory(prefix="edge-")
         options = {
@@ -95,7 +97,8 @@ class Remote:
             err = said.read().decode(errors="replace").strip()
         if child.returncode == _LOST:
             raise RemoteError(
-                f"{self.host}: {(err.splitlines() or ['the connection broke'])[-1].removeprefix('ssh: ')}"
+                "device-unreachable",
+                f"{self.host}: {(err.splitlines() or ['the connection broke'])[-1].removeprefix('ssh: ')}",
             )
         return Done(child.returncode, "".join(lines), err)
 
@@ -127,4 +130,4 @@ class Remote:
         done = self.run(*command, send=send)
         if done.code:
             why = (done.err.splitlines() or [f"{command[0]} failed there with exit code {done.code}"])[-1]
-            raise RemoteError(f"{self.host}: {why}; see to the disk there and run it again")
+            raise RemoteError("device-unreachable", f"{self.host}: {why}; see to the disk there and run it again")

@@ -54,5 +54,5 @@ def download(
         remedy = "check the network, or name an index that has them in PIP_EXTRA_INDEX_URL"
         if machine.startswith("armv"):
             remedy += "; without --offline, a Raspberry Pi asks one for 32 bits by itself"
-        raise EdgeError(f"no wheels for Python {python[0]}.{python[1]} on {machine}: {why}; {remedy}")
+        raise EdgeError("wheels-missing", f"no wheels for Python {python[0]}.{python[1]} on {machine}: {why}; {remedy}")
     return sorted(folder.glob("*.whl"))

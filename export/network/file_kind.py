@@ -59,7 +59,9 @@ def foreign(path: Path, wanted: str) -> str:
         with path.open("rb") as file:
             start = file.read(_LOOK)
     except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+        raise BundleError(
+            "file-unreadable", f"{path} cannot be read ({error.strerror}); check its permissions"
+        ) from error
     if not start:
         return "is empty (0 bytes); copy or download it again"
     if not start.strip(b"\0"):

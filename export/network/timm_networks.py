@@ -52,7 +52,9 @@ def library() -> Any:
         import timm
         import timm.utils
     except ImportError as error:
-        raise BundleError(f"timm cannot be imported ({error}); run: pip install timm=={VERSION}") from error
+        raise BundleError(
+            "library-missing", f"timm cannot be imported ({error}); run: pip install timm=={VERSION}"
+        ) from error
     return timm
 
 
@@ -66,7 +68,7 @@ def facts(name: str) -> Facts:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), 3)
         advice = f"did you mean {' or '.join(PREFIX + one for one in near)}?" if near else f"one that it has: {EXAMPLE}"
-        raise BundleError(f"timm has no network {name[:80]!r}; {advice}")
+        raise BundleError("backbone-unknown", f"timm has no network {name[:80]!r}; {advice}")
     settings = timm.get_pretrained_cfg(name)
     source = settings.hf_hub_id or settings.url or "no weights"
     licence = settings.license or "not stated by timm"
@@ -100,14 +102,17 @@ def trunk(name: str, size: int) -> nn.Module:
         with torch.inference_mode(), swift():
             maps = network.forward_features(picture)  # type: ignore[operator]
     except Exception as error:  # whatever a network of others raises
-        raise BundleError(f"{PREFIX}{name} cannot be run ({_line(error)}); choose another network") from error
+        raise BundleError(
+            "model-failed", f"{PREFIX}{name} cannot be run ({_line(error)}); choose another network"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
     if not isinstance(maps, torch.Tensor) or maps.ndim != 4:
         what = f"tokens {tuple(maps.shape)}" if isinstance(maps, torch.Tensor) else "several outputs"
         raise BundleError(
-            f"{PREFIX}{name} gives {what} instead of one feature map; choose a network that does, as {EXAMPLE}"
+            "backbone-unknown",
+            f"{PREFIX}{name} gives {what} instead of one feature map; choose a network that does, as {EXAMPLE}",
         )
     features = int(getattr(network, "num_features", maps.shape[1]))
     last = maps.shape[1] != features and maps.shape[3] == features  # channels last, as Swin has them
@@ -125,7 +130,7 @@ def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
     """
     settings, file = library().get_pretrained_cfg(name), cached(name)
     if not settings.hf_hub_id and not settings.url:
-        raise BundleError(f"timm has no weights for {name}; give --weights FILE")
+        raise BundleError("weights-unknown", f"timm has no weights for {name}; give --weights FILE")
     if not file:
         _check_hub(name)
     overlay = {"file": str(file)} if file else None
@@ -170,7 +175,7 @@ def renamed(name: str, tensors: Mapping[str, torch.Tensor], source: str) -> dict
     """
     wanted = whole(name)
     if [value.shape for value in tensors.values()] != [value.shape for value in wanted.values()]:
-        raise BundleError(f"{source} does not fit timm's {name}; run: pip install timm=={VERSION}")
+        raise BundleError("weights-mismatch", f"{source} does not fit timm's {name}; run: pip install timm=={VERSION}")
     return dict(zip(wanted, tensors.values(), strict=True))
 
 
@@ -241,8 +246,9 @@ def _check_hub(name: str) -> None:
 
 def _unreachable(name: str, why: str) -> BundleError:
     return BundleError(
+        "download-failed",
         f"could not download the weights of {PREFIX}{name} ({why}); fetch them on another machine and name "
-        f"that file: --weights FILE (compare: --backbone {PREFIX}{name}=FILE)"
+        f"that file: --weights FILE (compare: --backbone {PREFIX}{name}=FILE)",
     )
 
 

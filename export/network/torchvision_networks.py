@@ -47,8 +47,9 @@ def pretrained(architecture: str, name: str, progress: bool) -> dict[str, torch.
         state: dict[str, torch.Tensor] = choice.get_state_dict(progress=progress, check_hash=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise BundleError(
+            "download-failed",
             f"could not download {choice.url} ({error}); fetch it on another machine and name that file: "
-            f"--weights FILE (compare: --backbone {name}=FILE)"
+            f"--weights FILE (compare: --backbone {name}=FILE)",
         ) from error
     return state
 

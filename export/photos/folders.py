@@ -82,10 +82,11 @@ def find_photos(folder: Path) -> Photos:
         found = labelled(folder)
     except (LabelError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DatasetError(f"{folder}: {reason}") from error
+        raise DatasetError("too-few-photos", f"{folder}: {reason}") from error
     if len(found.labels) < 2:
         raise DatasetError(
-            f"{folder} holds one class only ({found.labels[0]!r}); at least two are needed to tell apart"
+            "no-label-folders",
+            f"{folder} holds one class only ({found.labels[0]!r}); at least two are needed to tell apart",
         )
     targets = np.array([found.labels.index(name) for name in found.names], np.int32)
     return Photos(found.labels, found.files, targets, np.array(found.held, np.bool_), found.layout, found.left)

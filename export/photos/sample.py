@@ -101,7 +101,7 @@ def write_sample(folder: Path) -> dict[str, int]:
                 frame.save(target / f"{cut.photograph}_{index:02d}.jpg", quality=90)
     except OSError as error:
         raise DatasetError(
-            f"cannot write {error.filename or folder} ({error.strerror}); name another folder"
+            "output-unwritable", f"cannot write {error.filename or folder} ({error.strerror}); name another folder"
         ) from error
     return {cut.folder: cut.count for cut in _CUTS}
 
@@ -123,7 +123,8 @@ def _photograph(name: str) -> Path:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise RuntimeMissing(
-            "scikit-image, which carries the photographs, is not installed; run: pip install --no-deps scikit-image"
+            "library-missing",
+            "scikit-image, which carries the photographs, is not installed; run: pip install --no-deps scikit-image",
         )
     return Path(spec.origin).parent / "data" / f"{name}.png"
 
@@ -131,9 +132,9 @@ def _photograph(name: str) -> Path:
 def _claim(folder: Path) -> None:
     """Refuse to write over anything that is not an older sample."""
     if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; name a new folder for the sample")
+        raise DatasetError("output-exists", f"{folder} is a file; name a new folder for the sample")
     source = folder / "SOURCE.txt"
     if folder.is_dir() and any(folder.iterdir()):
         ours = source.is_file() and source.read_text(encoding="utf-8", errors="replace").startswith(_FIRST_LINE)
         if not ours:
-            raise DatasetError(f"{folder} is not empty; name a new folder for the sample")
+            raise DatasetError("output-exists", f"{folder} is not empty; name a new folder for the sample")

@@ -54,7 +54,9 @@ def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[S
     for target, label in enumerate(photos.labels):
         if target not in targets:
             first = next((one for one in skipped if of.get(one.path) == target), None)
-            raise DatasetError(f"no photo of class {label!r} can be read; {first.reason if first else 'add photos'}")
+            raise DatasetError(
+                "too-few-photos", f"no photo of class {label!r} can be read; {first.reason if first else 'add photos'}"
+            )
 
 
 def counted(photos: Photos, read: int, skipped: Sequence[Skipped]) -> Files:

@@ -40,7 +40,7 @@ def check_grouping(by: str) -> str:
         re.compile(by)
     except re.error as error:
         raise DatasetError(
-            f"{by!r} is neither one of {', '.join(GROUPINGS)} nor a regular expression ({error})"
+            "grouping-invalid", f"{by!r} is neither one of {', '.join(GROUPINGS)} nor a regular expression ({error})"
         ) from None
     return by
 
@@ -149,7 +149,10 @@ def split_groups(
     few = int(spread.argmin())
     if spread[few] < 2 and not lenient:
         what = f"{counts[:, few].sum()} photo{'s' * int(counts[:, few].sum() != 1)} in one group"
-        raise DatasetError(f"class {labels[few]!r} has {what}; two groups are needed to train on one and hold out one")
+        raise DatasetError(
+            "grouping-too-coarse",
+            f"class {labels[few]!r} has {what}; two groups are needed to train on one and hold out one",
+        )
     wanted = np.maximum(share * counts.sum(axis=0), 0.5)
     random = np.random.default_rng(seed)
     rarest = np.array([counts.sum(axis=0)[row > 0].min() for row in counts])
@@ -176,8 +179,9 @@ def _matches(paths: Sequence[Path], expression: str, folder: Path | None) -> lis
         keys.append(f"/{path}" if key is None else f"={key}")
     if not found:
         raise DatasetError(
+            "grouping-invalid",
             f"--group-by {expression!r} is taken as a regular expression and matches none of the {len(paths)} photos, "
-            f"such as {paths[0].name}; give one that does, or one of {', '.join(GROUPINGS)}"
+            f"such as {paths[0].name}; give one that does, or one of {', '.join(GROUPINGS)}",
         )
     return keys
 
@@ -188,8 +192,9 @@ def _sessions(paths: Sequence[Path]) -> list[str]:
     times = sorted((time, row) for row, path in enumerate(paths) if (time := time_taken(path)) is not None)
     if not times and paths:
         raise DatasetError(
+            "grouping-invalid",
             f"--group-by session: none of the {len(paths)} photos says when it was taken; take prefix, folder or a "
-            "regular expression"
+            "regular expression",
         )
     for (earlier, before), (later, row) in itertools.pairwise(times):
         if later - earlier <= PAUSE:

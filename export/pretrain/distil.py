@@ -121,7 +121,10 @@ def pretrain(
             continue
         loss = float(spread.sum(torch.stack(losses).mean())) / spread.world
         if not math.isfinite(loss):
-            raise BundleError(f"the loss became {loss} by step {run.step}; take a lower --rate (now {recipe.rate:g})")
+            raise BundleError(
+                "training-diverged",
+                f"the loss became {loss} by step {run.step}; take a lower --rate (now {recipe.rate:g})",
+            )
         if spread.is_first:
             checkpoint.save(saved, run.state())
         each = (time.monotonic() - began) / (run.step - first)
@@ -147,7 +150,10 @@ class Teacher:
         state = read_state_dict(file)
         last = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
         if len(last) != 1:
-            raise BundleError(f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher")
+            raise BundleError(
+                "teacher-unsuitable",
+                f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher",
+            )
         loaded = backbones.load(arch, str(file))
         row, trunk = loaded.backbone, loaded.trunk.eval()
         if not row.architecture.startswith(backbones.TIMM):  # whose padding cannot be traced
@@ -183,7 +189,10 @@ class _Run:
     ) -> None:
         classes = sum(source.classes for source in sources)
         if teacher is None and (classes < 2 or not all(source.classes for source in sources)):
-            raise BundleError("nothing to learn from: give a --teacher, or labels for all pictures and at least two")
+            raise BundleError(
+                "teacher-unsuitable",
+                "nothing to learn from: give a --teacher, or labels for all pictures and at least two",
+            )
         torch.manual_seed(recipe.seed)
         self.recipe, self.sources, self.teacher, self.spread, self.step = recipe, sources, teacher, spread, 0
         loaded = backbones.load(recipe.arch, str(start) if start else "random")
@@ -234,7 +243,9 @@ class _Run:
             return
         mine, its = asdict(self.recipe), state.get("recipe")
         if its != mine:
-            raise BundleError(f"{file} is of another run ({its}, now {mine}); move it elsewhere to begin anew")
+            raise BundleError(
+                "run-mismatch", f"{file} is of another run ({its}, now {mine}); move it elsewhere to begin anew"
+            )
         self.step = state["step"]
         self.lessons.load_state_dict(state["lessons"])
         self.averaged.load_state_dict(state["averaged"])

@@ -69,12 +69,17 @@ class Pictures:
                     labels = file["labels"].astype(np.int64) if "labels" in file else None
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(
-                f"{path} is neither a folder of class folders nor an .npz with an array 'images', nor an .npy ({error})"
+                "arrays-invalid",
+                f"{path} is neither a folder of label folders nor an .npz with 'images', nor an .npy ({error})",
             ) from error
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            raise DatasetError(f"{path}: images are {images.dtype} {images.shape} but uint8 (N, S, S, 3) is needed")
+            raise DatasetError(
+                "arrays-invalid", f"{path}: images are {images.dtype} {images.shape} but uint8 (N, S, S, 3) is needed"
+            )
         if labels is not None and (labels.shape != images.shape[:1] or not len(labels) or labels.min() < 0):
-            raise DatasetError(f"{path}: {len(images)} images came with labels {labels.shape}; give one ≥ 0 for each")
+            raise DatasetError(
+                "arrays-invalid", f"{path}: {len(images)} images came with labels {labels.shape}; give one ≥ 0 for each"
+            )
         return cls(images, labels, 0 if labels is None else int(labels.max()) + 1)
 
     @classmethod
@@ -90,7 +95,7 @@ class Pictures:
             else:
                 images[row], kept[row] = pixels, True
         if not kept.any():
-            raise DatasetError(f"not one photo in {path} can be read; put readable ones there")
+            raise DatasetError("too-few-photos", f"not one photo in {path} can be read; put readable ones there")
         files = count(int(kept.sum()), left)
         return cls(images[kept], photos.targets[kept].astype(np.int64), len(photos.labels), files)
 

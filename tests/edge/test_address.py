@@ -10,13 +10,13 @@ from urllib.parse import quote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.camera.address import Address, redacted
 from edge.camera.folder import Journal
 from edge.camera.source import STREAMS, WEB, open_source
 from edge.cli.terminal import shown
 from edge.errors import SourceError
+from tests.refused import refused
 
 from .conftest import Run
 from .login_server import serving

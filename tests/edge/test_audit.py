@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.refused import refused
 
 from edge.answers import to_json
 from edge.audit.findings import least_sure
@@ -20,6 +19,7 @@ from edge.errors import NotEnough
 from edge.learner import Learner
 from edge.learning.init import adopt
 from edge.picture.preprocess import CROP_BYTES
+from tests.refused import refused
 
 from .conftest import COLOURS, write_pictures
 

@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.errors import BundleError, ParityError, RuntimeMissing
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
+from tests.refused import refused
 
 from .conftest import DATA, DIMENSION, MODELS, PATIENCE, SIDE
 

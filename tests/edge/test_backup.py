@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.bundle.signature import Key
 from edge.care.backup import backup, restore
@@ -15,6 +14,7 @@ from edge.errors import BundleError, HomeError
 from edge.home.database import FILE
 from edge.learner import Learner
 from edge.learning.init import adopt
+from tests.refused import refused
 
 from .conftest import write_pictures
 

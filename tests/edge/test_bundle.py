@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.bundle import archive as bundle
 from edge.bundle.archive import Golden
 from edge.errors import BundleError
 from edge.network.backbone import Backbone
 from edge.unknown.gate import Background
+from tests.refused import refused
 
 from .conftest import DIMENSION, INFO, MODELS, write_bundle
 

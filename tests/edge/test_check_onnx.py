@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.refused import refused
 
 from edge.errors import BundleError
 from edge.modelfile.check_onnx import check_onnx
 from edge.modelfile.protobuf import bytes_field, varint_field
+from tests.refused import refused
 
 from .conftest import MODELS
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.errors import BundleError
 from edge.modelfile.check_tflite import check_tflite
 from edge.modelfile.flatbuffer import Long, prefix
+from tests.refused import refused
 
 from .conftest import MODELS
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.answers import Answer
 from edge.care.verify import verify
 from edge.errors import EdgeError
 from edge.learner import Learner
 from edge.learning.init import adopt
+from tests.refused import refused
 
 from .conftest import write_pictures
 

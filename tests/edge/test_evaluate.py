@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.errors import LabelError, NotEnough
 from edge.metrics.evaluate import evaluate, margins, wilson, worst
+from tests.refused import refused
 
 
 def table(rows: int, seed: int) -> tuple[np.ndarray, list[str]]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from PIL import features
-from tests.refused import refused
 
 from edge.errors import DatasetError, ImageError
 from edge.picture.count import REASONS, Left, count, line, partly
 from edge.picture.find import find, labelled
 from edge.picture.kinds import kind
 from edge.picture.preprocess import load
+from tests.refused import refused
 
 from .kinds import PICTURE, WRITERS, Writer, encoded, write
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.errors import BundleError, EdgeError, LabelError, NotEnough
 from edge.head.fit import Examples, Fit, fit
 from edge.head.moments import fixed
 from edge.head.tune import METHODS
 from edge.metrics.evaluate import evaluate
+from tests.refused import refused
 
 every_method = pytest.mark.parametrize("method", METHODS)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.errors import BundleError
 from edge.head.fit import Examples
 from edge.unknown.fit_gate import ALIKE, fit_gate, lower_bound
 from edge.unknown.gate import Background, Gate, Judge
+from tests.refused import refused
 
 D = 64
 CENTRES = np.random.default_rng(5).normal(size=(4, D)) * 0.6

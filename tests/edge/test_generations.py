@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tests.refused import refused
 
 from edge.cli import wording
 from edge.cli.app import cli
@@ -20,6 +19,7 @@ from edge.learning import retrain
 from edge.learning.init import adopt
 from edge.learning.retrain import KEPT
 from edge.system.quiet import Filters
+from tests.refused import refused
 
 
 @pytest.fixture

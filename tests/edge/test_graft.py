@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.refused import refused
 
 from edge.errors import BundleError, LabelError
 from edge.modelfile.graft import graft
 from edge.modelfile.graft_rules import OUTPUT, SMALLEST_NORM
+from tests.refused import refused
 
 DATA = Path(__file__).parent / "data"
 FEATURES = 8

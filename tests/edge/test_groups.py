@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.audit.findings import audit
 from edge.bundle import archive
@@ -18,6 +17,7 @@ from edge.learning.init import adopt
 from edge.learning.retrain import fit_anew
 from edge.metrics.promote import compare
 from edge.network.backbone import Backbone
+from tests.refused import refused
 
 from .conftest import write_bundle, write_pictures
 

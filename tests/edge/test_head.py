@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.refused import refused
 
 from edge.errors import BundleError, LabelError
 from edge.head.linear import Head, softmax, unit
+from tests.refused import refused
 
 numbers = st.floats(-1e6, 1e6, width=32)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.refused import refused
 
 from edge.bundle import archive as bundle
 from edge.bundle.archive import Golden
@@ -33,6 +32,7 @@ from edge.modelfile.protobuf import bytes_field, varint_field
 from edge.network import backbone, photos, sandbox
 from edge.network.backbone import RUNTIMES, Backbone
 from edge.picture import preprocess
+from tests.refused import refused
 
 from .conftest import DIMENSION, MODELS, PATIENCE, picture
 from .hostile import Target, entries_of, full_bundle, pack, printable, spoilt_models, targets

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.answers import Answer
 from edge.errors import LabelError, NotEnough
@@ -18,6 +17,7 @@ from edge.labels import beside
 from edge.learner import Learner
 from edge.learning.init import adopt
 from edge.network.backbone import Backbone
+from tests.refused import refused
 
 from .conftest import Run, write_bundle, write_pictures
 

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.refused import refused
 
 from edge.answers import Answer, Skipped
 from edge.bundle import archive
@@ -37,6 +36,7 @@ from edge.network.backbone import RUNTIMES, Backbone
 from edge.picture.frame import Frame
 from edge.picture.preprocess import load
 from edge.picture.same import Alike
+from tests.refused import refused
 
 from .conftest import INFO, SIDE, picture, write_bundle, write_pictures
 

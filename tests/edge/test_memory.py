@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples
@@ -18,6 +17,7 @@ from edge.head.pool import Pool
 from edge.head.stream import fit_chunks
 from edge.unknown.fit_gate import fit_gate
 from edge.unknown.gate import Background
+from tests.refused import refused
 
 
 class Watched:

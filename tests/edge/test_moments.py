@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.errors import BundleError, LabelError, NotEnough
 from edge.head.moments import Moments, fixed
+from tests.refused import refused
 
 
 def some(n: int, seed: int, d: int = 6) -> tuple[np.ndarray, list[str]]:

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.refused import refused
 
 from edge.errors import SourceError
 from edge.watch.loop import Seen
 from edge.watch.mqtt import Mqtt, identity
+from tests.refused import refused
 
 from .cameras import filming
 from .conftest import picture

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples, Golden, halves
@@ -18,6 +17,7 @@ from edge.metrics.figures import read_json
 from edge.modelfile.culprit import culprit
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES, Backbone
+from tests.refused import refused
 
 from .conftest import DIMENSION, MODELS, write_pictures
 from .test_bundle import entries_of, pack

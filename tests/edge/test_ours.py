@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.care.backup import backup, restore
 from edge.care.verify import verify
@@ -18,6 +17,7 @@ from edge.learning.init import adopt
 from edge.network.backbone import Backbone
 from edge.picture.frame import Frame
 from edge.watch.unsure import Uncertain
+from tests.refused import refused
 
 from .conftest import Run, picture, write_bundle, write_pictures
 from .test_watch import jpeg, seen

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.refused import refused
 
 from edge.bundle.manifest import FITS
 from edge.errors import ImageError
 from edge.picture import preprocess
 from edge.picture.preprocess import PADDING, decode, load, read
 from edge.picture.region import Region
+from tests.refused import refused
 
 
 def scene(width: int = 320, height: int = 256) -> Image.Image:

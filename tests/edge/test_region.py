@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.errors import SourceError
 from edge.learning.init import adopt
 from edge.picture.region import Region
+from tests.refused import refused
 
 _NUMBER = st.floats(0, 1, allow_nan=False)
 

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.care.verify import verify
 from edge.errors import ImageError, LabelError, SourceError
 from edge.learner import Learner
 from edge.learning.init import adopt
 from edge.watch.review import KEYS, Review, keys
+from tests.refused import refused
 
 from .conftest import PATIENCE, picture
 

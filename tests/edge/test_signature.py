@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.refused import refused
 
 from edge.bundle import archive
 from edge.bundle.signature import Key, read_key, signer, verify
@@ -19,6 +18,7 @@ from edge.home.state import Home
 from edge.home.store import open_store
 from edge.home.trust import Pins
 from edge.learning.init import adopt
+from tests.refused import refused
 
 from .test_bundle import entries_of, pack
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.refused import refused
 
 from edge.answers import Skipped
 from edge.camera import devices, source
@@ -18,6 +17,7 @@ from edge.camera.folder import TIDY, Folder, Journal, Notice, Stamp
 from edge.camera.source import Event, open_source
 from edge.errors import HomeError, SourceError, SourceRefused
 from edge.picture.frame import Frame
+from tests.refused import refused
 
 from .cameras import filming, jpeg, write_film
 from .conftest import picture
@@ -253,7 +253,7 @@ def test_video_of_another_kind_is_streamed_by_opencv(tmp_path: Path) -> None:
 def test_what_is_no_film_is_said_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     (tmp_path / "film.mp4").write_text("no film")
-    with refused("camera-failed", SourceError, "film.mp4"):
+    with refused("video-unreadable", SourceError, "film.mp4"):
         open_source(str(tmp_path / "film.mp4"), _none)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.errors import BundleError, NotEnough
 from edge.head import stream
 from edge.head.fit import Examples, fit
 from edge.head.stream import fit_chunks
+from tests.refused import refused
 
 
 def chunks(n: int, d: int, classes: int, size: int, sessions: bool = False) -> Iterator[Examples]:

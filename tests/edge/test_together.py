@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.errors import HomeBusy, HomeError
 from edge.home import database, schema
@@ -15,6 +14,7 @@ from edge.learning import retrain
 from edge.learning.init import adopt
 from edge.learning.retrain import Measured
 from edge.network.backbone import Backbone
+from tests.refused import refused
 
 from .conftest import write_bundle, write_pictures
 

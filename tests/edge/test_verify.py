@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.answers import Answer, Verified
 from edge.care.verify import verify
@@ -19,6 +18,7 @@ from edge.home.ours import own_bundles, put_own_bundles
 from edge.home.store import open_store
 from edge.learner import Learner
 from edge.learning.init import adopt
+from tests.refused import refused
 
 from .conftest import write_pictures
 

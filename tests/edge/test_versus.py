@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.refused import refused
 
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples
@@ -17,6 +16,7 @@ from edge.home.database import FILE
 from edge.home.store import open_store
 from edge.learner import Learner
 from edge.learning.init import adopt
+from tests.refused import refused
 
 from .conftest import COLOURS, write_pictures
 

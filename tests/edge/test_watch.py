@@ -19,7 +19,6 @@ from typing import IO, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.refused import refused
 
 from edge.answers import Answer, Skipped
 from edge.camera import devices as films
@@ -38,6 +37,7 @@ from edge.watch.unsure import Uncertain
 
 from .cameras import filming, jpeg, write_film
 from .conftest import PATIENCE, picture, write_bundle, write_pictures
+from tests.refused import refused
 
 
 @pytest.fixture

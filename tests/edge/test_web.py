@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.refused import refused
 
 from edge.camera import web
 from edge.camera.folder import Journal, Notice
 from edge.camera.source import open_source
 from edge.errors import SourceError, SourceRefused
 from edge.picture.frame import Frame
+from tests.refused import refused
 
 from .cameras import jpeg
 from .conftest import picture

@@ -250,6 +250,29 @@ CODES = {
         "A frame cannot be saved or moved in the folder of saved frames.", "Make the folder writable, or use another."
     ),
     "frame-over-budget": Meaning("One frame is larger than the space for all saved frames.", "Give a larger --budget."),
+    # the web page
+    "page-outdated": Meaning(
+        "Somebody else changed what the page shows, or it is no longer there.", "Look at the page again."
+    ),
+    "request-invalid": Meaning("A request to the page's address is malformed.", "Load the page again."),
+    "upload-too-large": Meaning(
+        "A photo sent to the page is too large, or the device's card is full.",
+        "Send a smaller photo, or free some space.",
+    ),
+    "server-busy": Meaning("Too many requests are waiting.", "Try again in a moment."),
+    "server-stopping": Meaning("The server is stopping.", "Start it again: edge serve."),
+    "password-invalid": Meaning(
+        "The new password is too short or too long, or its file cannot be read.", "Choose another password."
+    ),
+    "password-missing": Meaning(
+        "The page would be reachable from other machines without a password.",
+        "Set one with edge password, or use the address 127.0.0.1.",
+    ),
+    "port-unavailable": Meaning("Another program uses the port, or it is not allowed.", "Choose another --port."),
+    "certificate-unusable": Meaning(
+        "The certificate or key for https is missing, or they do not belong together.",
+        "Give the right files with --tls-cert and --tls-key.",
+    ),
     # runtimes and libraries
     "runtime-missing": Meaning(
         "No runtime for the model's format is installed.", "Install one: the message contains the command."

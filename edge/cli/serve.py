@@ -63,7 +63,9 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
-        raise RuntimeMissing(f"{error.name} is not installed; run: pip install 'edge-transfer[web]'") from None
+        raise RuntimeMissing(
+            "library-missing", f"{error.name} is not installed; run: pip install 'edge-transfer[web]'"
+        ) from None
     from edge.learner import Learner
     from edge.watch.service import Asked
 
@@ -108,7 +110,7 @@ def password(file: Path | None) -> None:
     if not home.is_dir():
         from edge.errors import HomeMissing
 
-        raise HomeMissing(f"no home at {home}; make one: edge --home {home} init NAME.edge")
+        raise HomeMissing("home-missing", f"no home at {home}; make one: edge --home {home} init NAME.edge")
     if file is None:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError("without a terminal, name a FILE whose first line is the password")
@@ -117,7 +119,9 @@ def password(file: Path | None) -> None:
         try:
             lines = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8").partition("\n")[0]
         except (OSError, UnicodeDecodeError) as error:
-            raise HomeError(f"{file} cannot be read as text ({error}); name a file with the password") from None
+            raise HomeError(
+                "password-invalid", f"{file} cannot be read as text ({error}); name a file with the password"
+            ) from None
         given = lines.rstrip("\r\n")
     result = PasswordSet(str(put(home, given)))
     app.answer(result, lambda: ["the password is set; whoever was logged in must log in again"])

@@ -87,7 +87,9 @@ class Database:
         """
         value = self.get(key)
         if value is None:
-            raise HomeError(f"{self.path} is damaged (no {key}); restore a copy, or run edge init again")
+            raise HomeError(
+                "home-damaged", f"{self.path} is damaged (no {key}); restore a copy, or run edge init again"
+            )
         return value
 
     def put(self, key: str, value: str) -> None:
@@ -171,7 +173,7 @@ class Database:
         for value, kind in zip(row, kinds, strict=True):
             if not isinstance(value, kind):
                 told = f"{value!r:.40} stands where {getattr(kind, '__name__', kind)} should"
-                raise HomeError(f"{self.path} is damaged ({told}); look at it: edge verify")
+                raise HomeError("home-damaged", f"{self.path} is damaged ({told}); look at it: edge verify")
         return row
 
     def _attempt(self, sql: str, *values: object) -> None:

@@ -35,7 +35,7 @@ def load_whole(store: Store, info: BackboneInfo, background: Background, wanted:
                 stored = store.generation(number)
                 if stored.backbone == info.fingerprint and stored.promoted:
                     return load(store, info, background, number)
-        raise HomeError(f"{error}; no other generation is whole") from error
+        raise HomeError("generation-unusable", f"{error}; no other generation is whole") from error
 
 
 def load(store: Store, info: BackboneInfo, background: Background, number: int) -> Serving:

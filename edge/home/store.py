@@ -112,8 +112,9 @@ class Store(Database):
         """Give a label another name; every example and head follows, as they hold its id."""
         if self.label_id(new) is not None:
             raise LabelError(
+                "label-taken",
                 f"label '{new}' exists already; to make one label of both: edge rename {quote(old)} {quote(new)} "
-                "--merge; or choose another name"
+                "--merge; or choose another name",
             )
         self._db.execute("UPDATE labels SET name = ? WHERE name = ?", (new, old))
 
@@ -259,14 +260,16 @@ class Store(Database):
                 found = self._db.execute("SELECT embedding, crc FROM examples WHERE id = ?", (example,)).fetchone()
                 if found is None:
                     raise HomeError(
+                        "home-damaged",
                         f"{self.path}: example {example} is gone; it was just forgotten: repeat the command; or the "
-                        "database is damaged: look at it: edge verify"
+                        "database is damaged: look at it: edge verify",
                     )
                 blob, crc = found
                 if not _whole(blob, crc, dimension):
                     raise HomeError(
+                        "home-damaged",
                         f"{self.path}: example {example} is damaged ({_size(blob)} for {dimension} numbers); "
-                        f"run: edge forget {example}"
+                        f"run: edge forget {example}",
                     )
                 row[:] = np.frombuffer(blob, "<f4")
         return result
@@ -409,7 +412,7 @@ class Store(Database):
         """
         row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
         if row is None:
-            raise HomeError(f"generation {number} is missing; run: edge retrain")
+            raise HomeError("head-damaged", f"generation {number} is missing; run: edge retrain")
         return self._generation(row, self.labels())
 
     def generation_numbers(self) -> list[int]:
@@ -488,5 +491,8 @@ def _whole(blob: object, crc: int | None, dimension: int) -> bool:
 
 def _to_blob(vector: NDArray[np.float32]) -> bytes:
     if not np.isfinite(vector).all():
-        raise LabelError("an embedding holds values that are not numbers (NaN or infinity); it is not stored")
+        raise LabelError(
+            "embedding-not-numbers",
+            "an embedding holds values that are not numbers (NaN or infinity); it is not stored",
+        )
     return vector.astype("<f4").tobytes()

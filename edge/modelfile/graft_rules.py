@@ -29,12 +29,14 @@ def check_dimension(axes: Sequence[int], weights: NDArray[Any]) -> int:
     """
     if not 2 <= len(axes) <= _MOST_AXES:
         raise BundleError(
-            f"the backbone's output has {len(axes)} axes, expected 2 to {_MOST_AXES}; build the bundle again"
+            "model-unsuitable",
+            f"the backbone's output has {len(axes)} axes, expected 2 to {_MOST_AXES}; build the bundle again",
         )
     dimension = math.prod(axes[1:]) if min(axes[1:]) > 0 else 0
     if dimension != weights.shape[0]:
         raise BundleError(
+            "model-unsuitable",
             f"head expects {weights.shape[0]} features but the backbone gives {dimension or 'no fixed number of them'};"
-            " build the bundle again"
+            " build the bundle again",
         )
     return dimension

@@ -81,7 +81,7 @@ async def why(request: Request) -> Response:
     def look(learner: Learner) -> Any:
         shown = here.live.shown
         if shown is None:
-            raise Stale("there is no picture from the camera yet")
+            raise Stale("page-outdated", "there is no picture from the camera yet")
         name = Frame(shown.frame.name, shown.frame.data, shown.frame.time)
         return to_json(next(iter(learner.classify([name], explain=True))))
 

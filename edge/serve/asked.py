@@ -35,13 +35,13 @@ async def body(request: Request) -> dict[str, Any]:
     async for chunk in request.stream():
         data += chunk
         if len(data) > MOST:
-            raise BadRequest(f"the request has more than {MOST:,} bytes")
+            raise BadRequest("request-invalid", f"the request has more than {MOST:,} bytes")
     try:
         found = json.loads(bytes(data))
     except (ValueError, RecursionError):
-        raise BadRequest("the request is no JSON") from None
+        raise BadRequest("request-invalid", "the request is no JSON") from None
     if not isinstance(found, dict):
-        raise BadRequest("the request is no JSON object")
+        raise BadRequest("request-invalid", "the request is no JSON object")
     return found
 
 
@@ -56,7 +56,7 @@ def field(asked: dict[str, Any], name: str, kind: type[T]) -> T:
     """
     value = asked.get(name)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BadRequest(f"'{name}' must be {kind.__name__}")
+        raise BadRequest("request-invalid", f"'{name}' must be {kind.__name__}")
     return value
 
 
@@ -71,7 +71,7 @@ def examples(asked: dict[str, Any]) -> dict[int, str]:
     """
     found = field(asked, "examples", list)
     if not found or not all(isinstance(one, dict) for one in found):
-        raise BadRequest("'examples' must be a list of objects")
+        raise BadRequest("request-invalid", "'examples' must be a list of objects")
     return {field(one, "id", int): field(one, "label", str) for one in found}
 
 

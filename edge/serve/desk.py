@@ -121,12 +121,12 @@ class Desk:
         """
         label = clean(label)
         if self.recording is not None:
-            raise Stale(f"somebody else is recording '{self.recording.burst.label}' right now")
+            raise Stale("page-outdated", f"somebody else is recording '{self.recording.burst.label}' right now")
         shown = self.live.shown
         if shown is None:
-            raise Stale("there is no picture from the camera yet")
+            raise Stale("page-outdated", "there is no picture from the camera yet")
         if not self.live.continuous and frame is not None and frame != shown.number:
-            raise Stale("a new picture has arrived meanwhile; look again")
+            raise Stale("page-outdated", "a new picture has arrived meanwhile; look again")
         now = learner.now()
         taken = {session for session in self.recorded if session.startswith(f"{label} {now}")}
         session = f"{label} {now}" + (f" {len(taken) + 1}" if taken else "")
@@ -160,7 +160,7 @@ class Desk:
             Stale: it is not known.
         """
         if session not in self.recorded:
-            raise Stale("this recording is not known here; the device was restarted meanwhile")
+            raise Stale("page-outdated", "this recording is not known here; the device was restarted meanwhile")
         return told(self.recorded[session], running=False)
 
     def _judge_light(self, learner: Learner, frame: Frame) -> None:

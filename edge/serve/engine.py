@@ -62,9 +62,9 @@ class Engine:
             Exception: what the function raised.
         """
         if self._jobs >= WAITING:
-            raise Busy("too many requests are waiting; try again in a moment")
+            raise Busy("server-busy", "too many requests are waiting; try again in a moment")
         if self.stop.is_set():
-            raise Ended("the server is stopping")
+            raise Ended("server-stopping", "the server is stopping")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._jobs += 1
@@ -97,7 +97,7 @@ class Engine:
             except queue.Empty:
                 return
             if isinstance(item, _Job):
-                _answer(item, error=Ended("the server is stopping"))
+                _answer(item, error=Ended("server-stopping", "the server is stopping"))
 
     def _work(self, job: _Job, learner: Learner) -> None:
         if job.answer.cancelled():  # whoever asked has gone, and nothing was promised

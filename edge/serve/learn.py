@@ -81,7 +81,7 @@ async def forget_label(request: Request) -> Response:
 
     def act(learner: Learner) -> Any:
         if sum(1 for _ in learner.list_examples(label)) != count:
-            raise Stale(f"somebody taught or moved pictures of '{label}' meanwhile; look again")
+            raise Stale("page-outdated", f"somebody taught or moved pictures of '{label}' meanwhile; look again")
         return to_json(learner.forget(label=label))
 
     return answer(await here.engine.do(act))
@@ -95,7 +95,7 @@ async def rename(request: Request) -> Response:
     def act(learner: Learner) -> Any:
         names = set(learner.labels())
         if clean(old) not in names:
-            raise Stale(f"somebody else renamed or removed '{old}'; look again")
+            raise Stale("page-outdated", f"somebody else renamed or removed '{old}'; look again")
         if not merge and clean(new) in names - {clean(old)}:
             return {"exists": True, "old": old, "new": clean(new)}
         said = [plain(line) for line in learner.beside(new, leaving=clean(old))]
@@ -132,7 +132,7 @@ async def rollback(request: Request) -> Response:
     def act(learner: Learner) -> Any:
         there = learner.serving().generation
         if there != serving:
-            raise Stale(f"generation {there} answers by now; look again")
+            raise Stale("page-outdated", f"generation {there} answers by now; look again")
         return to_json(learner.rollback(generation))
 
     return answer(await here.engine.do(act))
@@ -186,7 +186,7 @@ def _number(text: str | None) -> int:
     if text is None or not text:
         return 0
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise BadRequest("not a number")
+        raise BadRequest("request-invalid", "not a number")
     return int(text)
 
 

@@ -70,7 +70,7 @@ def put(home: Path, password: str) -> Path:
         HomeError: the home cannot be written.
     """
     if not LEAST <= len(password) <= MOST:
-        raise PasswordError(f"the password has {len(password)} characters; use {LEAST} to {MOST}")
+        raise PasswordError("password-invalid", f"the password has {len(password)} characters; use {LEAST} to {MOST}")
     salt = os.urandom(16)
     about = {"method": "scrypt", "n": _N, "r": _R, "p": _P, "salt": salt.hex(), "hash": _scrypt(password, salt).hex()}
     path = home / FILE
@@ -78,7 +78,9 @@ def put(home: Path, password: str) -> Path:
         with replacing(path, 0o600) as partial:
             partial.write_text(json.dumps(about) + "\n")
     except OSError as error:
-        raise HomeError(f"{path} cannot be written ({error.strerror}); check the home's permissions") from error
+        raise HomeError(
+            "home-unwritable", f"{path} cannot be written ({error.strerror}); check the home's permissions"
+        ) from error
     return path
 
 
@@ -106,7 +108,7 @@ class Stored:
             self._stamp = self._password = None
             return None
         except OSError as error:
-            raise HomeError(f"{self._path} cannot be read ({error.strerror})") from error
+            raise HomeError("home-unwritable", f"{self._path} cannot be read ({error.strerror})") from error
         stamp = about.st_mtime_ns, about.st_ino
         if stamp != self._stamp:
             self._password = _read(self._path)
@@ -158,7 +160,7 @@ def _read(path: Path) -> Password:
         if len(found.salt) != 16 or len(found.hash) != 32:
             raise ValueError("length")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HomeError(f"{path} is damaged; set the password again: edge password") from error
+        raise HomeError("home-damaged", f"{path} is damaged; set the password again: edge password") from error
     return found
 
 

@@ -147,7 +147,7 @@ class Waiting:
         """
         step = self._steps.get(number)
         if step is None:
-            raise Stale("this was undone already, or is too long ago")
+            raise Stale("page-outdated", "this was undone already, or is too long ago")
         left = list(step.namings)
         try:
             while left:
@@ -176,11 +176,14 @@ class Waiting:
 
     def _paths(self, names: list[str]) -> list[Path]:
         if not names or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-            raise BadRequest("'files' must be a list of frames that wait for a label")
+            raise BadRequest("request-invalid", "'files' must be a list of frames that wait for a label")
         paths = [self.folder / name for name in dict.fromkeys(names)]
         gone = sum(not path.is_file() for path in paths)
         if gone:
-            raise Stale(f"somebody else was faster: {gone} of these pictures {'is' if gone == 1 else 'are'} gone")
+            raise Stale(
+                "page-outdated",
+                f"somebody else was faster: {gone} of these pictures {'is' if gone == 1 else 'are'} gone",
+            )
         return paths
 
     def _step(self, step: _Step) -> int:

@@ -83,8 +83,9 @@ def serve(
     beyond = listens_beyond_loopback([address.host])
     if beyond and stored.get() is None:
         raise ServeError(
+            "password-missing",
             f"{address.host} can be reached from other machines, and no password is set; run: edge password, "
-            "or listen on 127.0.0.1"
+            "or listen on 127.0.0.1",
         )
     listening = _listen(address)
     with contextlib.closing(listening):
@@ -250,13 +251,17 @@ def _config(app: object, address: Address) -> uvicorn.Config:
 def _listen(address: Address) -> socket.socket:
     for file in (address.cert, address.key):
         if file is not None and not file.is_file():
-            raise ServeError(f"{file} does not exist; give --tls-cert and --tls-key the files of a certificate")
+            raise ServeError(
+                "certificate-unusable",
+                f"{file} does not exist; give --tls-cert and --tls-key the files of a certificate",
+            )
     if address.cert is not None:
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(address.cert, address.key)
         except (OSError, ValueError) as error:
             raise ServeError(
-                f"{address.cert} and {address.key} are no certificate and key that fit ({error})"
+                "certificate-unusable",
+                f"{address.cert} and {address.key} are no certificate and key that fit ({error})",
             ) from None
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -269,7 +274,8 @@ def _listen(address: Address) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ServeError(
-            f"{address.host} port {address.port} cannot be listened on ({error.strerror}); choose another with --port"
+            "port-unavailable",
+            f"{address.host} port {address.port} cannot be listened on ({error.strerror}); choose another with --port",
         ) from None
     return listening
 

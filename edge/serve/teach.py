@@ -72,10 +72,10 @@ async def keep(request: Request) -> Response:
     asked, here = await body(request), desk(request)
     upload, label = field(asked, "upload", str), clean(field(asked, "label", str))
     if not (upload.isalnum() and upload.isascii()):
-        raise BadRequest("'upload' is none of ours")
+        raise BadRequest("request-invalid", "'upload' is none of ours")
     path = here.home / FOLDER / upload
     if not path.is_file():
-        raise Stale("this photo is no longer here; choose it again")
+        raise Stale("page-outdated", "this photo is no longer here; choose it again")
     if not field(asked, "keep", bool):
         path.unlink(missing_ok=True)
         return answer({"stored": False})
@@ -98,7 +98,7 @@ async def region(request: Request) -> Response:
     def put(learner: Learner) -> Any:
         before = str(learner.region) if learner.region else None
         if was != before:
-            raise Stale("somebody else changed the part of the picture that is looked at; look again")
+            raise Stale("page-outdated", "somebody else changed the part of the picture that is looked at; look again")
         others = learner.put_region(None if text == WHOLE else Region.parse(text))
         here.region_changed(learner)
         return {"region": str(learner.region) if learner.region else None, "others": others}
@@ -127,9 +127,12 @@ def unchanged(learner: Learner, seen: dict[int, str]) -> None:
     gone = sum(number not in there for number in seen)
     moved = next((f"'{there[i]}'" for i, label in seen.items() if i in there and there[i] != label), "")
     if gone:
-        raise Stale(f"{gone} of these pictures {'is' if gone == 1 else 'are'} no longer here; the page shows it anew")
+        raise Stale(
+            "page-outdated",
+            f"{gone} of these pictures {'is' if gone == 1 else 'are'} no longer here; the page shows it anew",
+        )
     if moved:
-        raise Stale(f"somebody else moved one of these pictures to {moved}; the page shows it anew")
+        raise Stale("page-outdated", f"somebody else moved one of these pictures to {moved}; the page shows it anew")
 
 
 async def receive(request: Request, folder: Path) -> Path:
@@ -142,10 +145,12 @@ async def receive(request: Request, folder: Path) -> Path:
     declared = request.headers.get("content-length", "0")
     size = int(declared) if declared.isdecimal() and len(declared) < 16 else 0
     if size > LARGEST:
-        raise TooLarge(f"the photo has {size / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB are taken")
+        raise TooLarge(
+            "upload-too-large", f"the photo has {size / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB are taken"
+        )
     folder.mkdir(mode=0o700, exist_ok=True)
     if shutil.disk_usage(folder).free < SPARE + size:
-        raise TooLarge("the device's card is full; free some space first")
+        raise TooLarge("upload-too-large", "the device's card is full; free some space first")
     _tidy(folder)
     path = folder / secrets.token_hex(12)
     done = 0
@@ -154,10 +159,10 @@ async def receive(request: Request, folder: Path) -> Path:
             async for chunk in _patiently(request):
                 done += len(chunk)
                 if done > LARGEST:
-                    raise TooLarge(f"the photo has more than {LARGEST / 1e6:.0f} MB")
+                    raise TooLarge("upload-too-large", f"the photo has more than {LARGEST / 1e6:.0f} MB")
                 file.write(chunk)
         if not done or (size and done != size):
-            raise BadRequest("the photo did not arrive as a whole; send it again")
+            raise BadRequest("request-invalid", "the photo did not arrive as a whole; send it again")
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -200,7 +205,7 @@ def _teach(learner: Learner, path: Path, label: str, name: str, session: str | N
     taught = learner.teach(label, [frame], session)
     path.unlink(missing_ok=True)
     if taught.unreadable:
-        raise ImageError(taught.unreadable[0].reason)
+        raise ImageError("picture-damaged", taught.unreadable[0].reason)
     said = [plain(line) for line in taught.complaints] if ask else []  # else they were shown before
     return {"stored": True, **to_json(taught), "said": said}
 

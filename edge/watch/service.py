@@ -192,7 +192,9 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
     def journal(folder: Path) -> Journal:
         kept = asked.save_uncertain
         if kept is not None and kept.absolute().is_relative_to(folder.absolute()):
-            raise SourceError(f"--save-uncertain {kept} lies in {folder}, which is watched; name another folder")
+            raise SourceError(
+                "option-invalid", f"--save-uncertain {kept} lies in {folder}, which is watched; name another folder"
+            )
         journals.append(Journal(learner.home, folder))
         until.callback(journals[0].close)
         return journals[0]

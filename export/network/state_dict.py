@@ -55,19 +55,20 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     if not path.exists():
-        raise BundleError(f"no weights file {path}; name {_WANTED}")
+        raise BundleError("weights-missing", f"no weights file {path}; name {_WANTED}")
     is_something_else = foreign(path, _WANTED)
     if is_something_else:
-        raise BundleError(f"{path} {is_something_else}")
+        raise BundleError("weights-damaged", f"{path} {is_something_else}")
     state: Any = _safetensors(path) if is_safetensors(path) else _torch(path)
     while isinstance(state, dict) and (inner := next((k for k in WRAPPERS if isinstance(state.get(k), dict)), "")):
         state = state[inner]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise BundleError(f"{path} holds no state dict (names with tensors); {_SAVE}")
+        raise BundleError("weights-damaged", f"{path} holds no state dict (names with tensors); {_SAVE}")
     for key, tensor in state.items():
         if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex() or tensor.is_meta:
             raise BundleError(
-                f"{path}: tensor {key!r} is not one of plain numbers (quantized, sparse or empty); {_SAVE}"
+                "weights-damaged",
+                f"{path}: tensor {key!r} is not one of plain numbers (quantized, sparse or empty); {_SAVE}",
             )
     return {str(key): tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
 
@@ -96,8 +97,9 @@ def unwrapped(
     fits = [start for start in starts if all(start + key in state for key in needed)]
     if len(fits) > 1:
         raise BundleError(
+            "weights-damaged",
             f"{source} holds {len(fits)} networks that fit, with names beginning with "
-            f"{' and '.join(map(repr, fits))}; save the one that is wanted alone"
+            f"{' and '.join(map(repr, fits))}; save the one that is wanted alone",
         )
     if not fits:
         return {key.removeprefix(starts[0]): value for key, value in state.items()} if len(starts) == 1 else dict(state)
@@ -131,8 +133,9 @@ def check_numbers(state: Mapping[str, torch.Tensor], source: str) -> None:
         wrong = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
         if wrong:
             raise BundleError(
+                "model-not-numbers",
                 f"{source}: {wrong:,} of the {tensor.numel():,} values of tensor {key!r} are not numbers (NaN or "
-                "infinity): the training that wrote them went wrong; take an earlier checkpoint"
+                "infinity): the training that wrote them went wrong; take an earlier checkpoint",
             )
 
 
@@ -147,7 +150,9 @@ def _safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except Exception as error:  # SafetensorError is a bare Exception, and knows types that torch does not
-        raise BundleError(f"{path} is a safetensors file that is cut short or damaged; {_AGAIN}") from error
+        raise BundleError(
+            "weights-damaged", f"{path} is a safetensors file that is cut short or damaged; {_AGAIN}"
+        ) from error
 
 
 def _torch(path: Path) -> Any:
@@ -161,19 +166,21 @@ def _torch(path: Path) -> Any:
         code = f"reading it would run its code, which is not done: {_SAVE}"
         if refused:
             raise BundleError(
-                f"{path} holds more than tensors (a {refused[1]}), as a whole pickled model does; {code}"
+                "weights-damaged",
+                f"{path} holds more than tensors (a {refused[1]}), as a whole pickled model does; {code}",
             ) from error
         if path.read_bytes()[:1] == b"\x80":
             raise BundleError(
-                f"{path} is a pickle of other Python objects than tensors, or cut short; {code}"
+                "weights-damaged", f"{path} is a pickle of other Python objects than tensors, or cut short; {code}"
             ) from error
         if path.suffix.lower() == ".onnx" or path.read_bytes()[4:8] == b"TFL3":
             kind = "an ONNX" if path.suffix.lower() == ".onnx" else "a TFLite"
             raise BundleError(
-                f"{path} is {kind} model, not weights; it is bundled as it is by: edge-export build PHOTOS --model FILE"
+                "weights-damaged",
+                f"{path} is {kind} model, not weights; to bundle it unchanged: edge-export build PHOTOS --model FILE",
             ) from error
         what = "is cut short or damaged" if torch_zip(path) else "is not a file of weights, or is damaged"
-        raise BundleError(f"{path} {what}; name {_WANTED}, or {_AGAIN}") from error
+        raise BundleError("weights-damaged", f"{path} {what}; name {_WANTED}, or {_AGAIN}") from error
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:

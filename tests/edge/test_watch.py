@@ -34,10 +34,10 @@ from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Seen, Sight, watch
 from edge.watch.smooth import Rule, Smoother
 from edge.watch.unsure import Uncertain
+from tests.refused import refused
 
 from .cameras import filming, jpeg, write_film
 from .conftest import PATIENCE, picture, write_bundle, write_pictures
-from tests.refused import refused
 
 
 @pytest.fixture

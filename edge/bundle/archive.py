@@ -358,9 +358,9 @@ def _directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
     if signature != b"PK\5\6":
         file.seek(0)
         cut = file.read(4) == b"PK\3\4"
-        raise BundleError(
-            "bundle-foreign", f"{path} is {'cut short; copy it again' if cut else 'no bundle of edge-transfer'}"
-        )
+        if cut:
+            raise BundleError("bundle-damaged", f"{path} is incomplete; copy it again")
+        raise BundleError("bundle-foreign", f"{path} is not a bundle of edge-transfer")
     if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
         raise BundleError(
             "bundle-invalid", f"{path}: its list of {count} entries does not fit a bundle; copy or build it again"
@@ -478,14 +478,13 @@ class _Arrays:
         self._name, self._file, self._size = name, file, size
         try:
             self._zip = zipfile.ZipFile(file)
-            if len(self._zip.infolist()) > 8 or any(
-                i.compress_type != zipfile.ZIP_STORED for i in self._zip.infolist()
-            ):
-                raise BundleError(
-                    "bundle-invalid", f"{name} is compressed or holds too many arrays; build the bundle again"
-                )
+            entries = self._zip.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
             raise BundleError("bundle-damaged", f"{name} is damaged ({error}); build the bundle again") from error
+        if len(entries) > 8 or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise BundleError(
+                "bundle-invalid", f"{name} is compressed or contains too many arrays; build the bundle again"
+            )
 
     def holds(self, key: str) -> bool:
         """Whether there is an array of this name."""

@@ -35,7 +35,7 @@ def check_dimension(axes: Sequence[int], weights: NDArray[Any]) -> int:
     dimension = math.prod(axes[1:]) if min(axes[1:]) > 0 else 0
     if dimension != weights.shape[0]:
         raise BundleError(
-            "model-unsuitable",
+            "embeddings-mismatch",
             f"head expects {weights.shape[0]} features but the backbone gives {dimension or 'no fixed number of them'};"
             " build the bundle again",
         )

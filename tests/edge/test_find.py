@@ -184,7 +184,7 @@ def test_a_label_may_be_called_train(tree: Tree) -> None:
         ),
         (["images/train/1.jpg", "labels/train/1.txt"], "folder-layout", "object detection"),
         (["annotations/a.json", "images/1.jpg"], "folder-layout", "object detection"),
-        (["train/1.jpg", "val/2.jpg"], "no-label-folders", "no"),
+        (["train/1.jpg", "val/2.jpg"], "folder-layout", "set/train"),
         (["kitchen/cup/1.jpg", "kitchen/plate/2.jpg"], "folder-layout", "set/kitchen"),
         (
             ["kitchen/cup/1.jpg", "kitchen/plate/2.jpg", "__MACOSX/kitchen/._1.jpg", "README.txt"],

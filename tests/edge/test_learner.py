@@ -380,7 +380,7 @@ def test_export_lists_the_labels_beside_the_model_if_asked(learner: Learner, tmp
 
 
 @pytest.mark.parametrize(
-    ("model", "labels", "reason"),
+    ("model", "labels", "code", "fact"),
     [
         ("missing/whole.onnx", None, "output-unwritable", "missing"),
         ("whole.onnx", "missing/labels.txt", "output-unwritable", "missing"),

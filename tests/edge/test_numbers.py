@@ -171,5 +171,5 @@ def test_a_network_that_gives_nan_is_refused_by_the_tensor_that_holds_it(
     network = backbone.open_backbone(model, runtime, threads=1)
     golden = archive.read(tiny_bundle).golden()
     file = f"backbone.{runtime.format}"
-    with refused("model-not-numbers", ParityError, file, runtime.name, "NaN", "tensor '"):
+    with refused("model-not-numbers", ParityError, file, runtime.name, "NaN", "tensor"):
         backbone.prove(network, golden.images, golden.embeddings, "fp32", file, model)

@@ -179,14 +179,22 @@ def test_a_command_keeps_its_contract(run: Run, case: Case, as_json: bool) -> No
     assert "Warning" not in complaint
     assert "nan" not in re.findall(r"[a-z]+", out + complaint)
     assert SECRET not in out + complaint
-    if case.outcome == "refused" and not (case.command == "edge doctor" or "verify" in case.command):
-        assert out == ""
+    assert case.outcome != "refused" or case.code or case.command == "edge doctor"
+    if case.code:
         problem = complaint.splitlines()
+        if as_json:
+            refusal = json.loads(out)
+            assert refusal.keys() == {"error", "code"}
+            assert refusal["code"] == case.code, refusal
+            assert refusal["error"] in complaint
+        else:
+            assert out == ""
         assert len([line for line in problem if not line.startswith("Usage:")]) <= (3 if code == 2 else 1), complaint
         assert code == 2 or complaint.startswith("error: ")
-    if not as_json or not out:
-        assert not as_json or case.outcome == "refused", "a program must get an answer"
         return
+    if not as_json:
+        return
+    assert out, "a program must get an answer"
     documented = fields(case.command)
     for line in out.splitlines():
         answer = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

@@ -22,6 +22,7 @@ from edge.bundle import archive
 from edge.network.backbone import RUNTIMES, find_runtime, open_backbone
 from export.deploy.push import DeployError, Device, check, deploy
 from export.deploy.ssh import Remote, RemoteError
+from tests.refused import refused
 
 from .box import Box, missing
 from .edge.conftest import INFO, MODELS, write_bundle, write_pictures
@@ -282,7 +283,7 @@ def test_what_is_no_host_is_refused_before_ssh_sees_it(tmp_path: Path) -> None:
         "a@b@c",
         "h\nx",
     ):
-        with pytest.raises(RemoteError, match=r"\[USER@\]HOST"):
+        with refused("address-invalid", RemoteError, "[USER@]HOST"):
             Remote(host)
     if shutil.which("ssh"):
         for host in ("pi@kitchen.local", "192.168.1.7", "[fe80::1%eth0]", "device", "a.b+c@pi-4"):
@@ -323,20 +324,20 @@ def test_a_device_gets_the_runtimes_that_exist_for_it() -> None:
 @pytest.mark.parametrize(
     ("differs", "reason"),
     [
-        ({"python": (3, 9)}, "3.11 or later is needed"),
+        ({"python": (3, 9)}, "3.11"),
         (
             {"bits": 32, "python": (3, 13)},
-            "no runtime exists for onnx or tflite models with Python 3.13 on 32-bit armv7l",
+            "Python 3.13 on 32-bit armv7l",
         ),
-        ({"bits": 32, "machine": "armv6l"}, "no runtime exists"),
-        ({"free": 300_000_000}, "has 300 MB free, 530 MB are needed"),
-        ({"sudo": False, "for_machine": True}, "root alone can change"),
-        ({"installed": "99.0"}, "newer than"),
-        ({"time": 1.6e9}, "days behind"),
+        ({"bits": 32, "machine": "armv6l"}, "armv6l"),
+        ({"free": 300_000_000}, "300 MB"),
+        ({"sudo": False, "for_machine": True}, "root"),
+        ({"installed": "99.0"}, "99.0"),
+        ({"time": 1.6e9}, "days"),
     ],
 )
 def test_a_device_that_cannot_take_it_is_told_why(differs: dict[str, Any], reason: str) -> None:
-    with pytest.raises(DeployError, match=reason):
+    with refused("device-unsuitable", DeployError, reason):
         check(replace(PI, **{"time": time.time(), **differs}), "pi", {"onnx", "tflite"}, 10_000_000, False, silent)
 
 

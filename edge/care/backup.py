@@ -53,7 +53,9 @@ def backup(home: Home, file: Path) -> BackedUp:
     store = home.store
     check_output(file, "home.backup", "a backup of edge", f"{_ABOUT}{{".encode())
     if damage := store.damage():
-        raise HomeError(f"{home.home} is damaged ({damage}), a backup of it would be too; look at it: edge verify")
+        raise HomeError(
+            "home-damaged", f"{home.home} is damaged ({damage}), a backup of it would be too; look at it: edge verify"
+        )
     copy = None
     try:
         copy = new_partial(file.with_name(f"{file.name}.db"), 0o600)
@@ -77,7 +79,9 @@ def backup(home: Home, file: Path) -> BackedUp:
     except OSError as error:
         if isinstance(error, EdgeError):
             raise
-        raise HomeError(f"{file} cannot be written ({error.strerror}); name another place") from error
+        raise HomeError(
+            "home-unwritable", f"{file} cannot be written ({error.strerror}); name another place"
+        ) from error
     finally:
         if copy is not None:
             copy.unlink(missing_ok=True)
@@ -105,7 +109,9 @@ def restore(file: Path, home: Path) -> None:
         _unpack(file, partial)
         for finding in verify(partial).findings:
             if not finding.ok:
-                raise HomeError(f"{file}: {finding.check} is damaged ({finding.seen}); use another backup")
+                raise HomeError(
+                    "backup-damaged", f"{file}: {finding.check} is damaged ({finding.seen}); use another backup"
+                )
         _note_folder(partial, home)
         for path in partial.iterdir():
             with path.open("rb") as written:
@@ -116,7 +122,9 @@ def restore(file: Path, home: Path) -> None:
     except OSError as error:
         if isinstance(error, EdgeError):
             raise
-        raise HomeError(f"{home} cannot be written ({error.strerror}); nothing was restored") from error
+        raise HomeError(
+            "home-unwritable", f"{home} cannot be written ({error.strerror}); nothing was restored"
+        ) from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -143,8 +151,9 @@ def _refuse_to_replace(home: Path, file: Path) -> None:
     if not home.is_dir() or any(home.iterdir()):
         what = "is a home already" if (home / FILE).exists() else "is not empty"
         raise HomeError(
+            "home-exists",
             f"{home} {what} and is left as it is; to replace it: mv {home} {home}.old && "
-            f"edge --home {home} restore {file}"
+            f"edge --home {home} restore {file}",
         )
 
 
@@ -159,21 +168,23 @@ def _unpack(file: Path, folder: Path) -> None:
     try:
         opened = file.open("rb")
     except OSError as error:
-        raise HomeError(f"{file} cannot be read ({error.strerror}); check the path") from error
+        raise HomeError("backup-damaged", f"{file} cannot be read ({error.strerror}); check the path") from error
     try:
         with opened, zipfile.ZipFile(opened) as archive:
             infos = archive.infolist()
             if sorted(i.filename for i in infos) != sorted((_ABOUT, FILE, _BUNDLE)):
-                raise HomeError(f"{foreign}: it holds other files than a backup does")
+                raise HomeError("backup-damaged", f"{foreign}: it holds other files than a backup does")
             if any(i.compress_type != zipfile.ZIP_STORED or i.file_size != i.compress_size for i in infos):
-                raise HomeError(f"{foreign}: its files are compressed")
+                raise HomeError("backup-damaged", f"{foreign}: its files are compressed")
             if archive.getinfo(_ABOUT).file_size > _LIMIT:
-                raise HomeError(f"{foreign}: {_ABOUT} is too large")
+                raise HomeError("backup-damaged", f"{foreign}: {_ABOUT} is too large")
             about = read_json(archive.read(_ABOUT))
             if about["format"] != 1:
-                raise HomeError(f"{file} has format {about['format']}, this program reads 1; a newer edge wrote it")
+                raise HomeError(
+                    "too-new", f"{file} has format {about['format']}, this program reads 1; a newer edge wrote it"
+                )
             if not re.fullmatch(r"[0-9a-f]{16}\.edge", about["bundle"]):
-                raise HomeError(f"{foreign}: {about['bundle']!r} is no bundle's name")
+                raise HomeError("backup-damaged", f"{foreign}: {about['bundle']!r} is no bundle's name")
             for name, target in ((FILE, FILE), (_BUNDLE, about["bundle"])):
                 digest = hashlib.sha256()
                 (folder / target).touch(mode=0o600, exist_ok=False)
@@ -182,6 +193,8 @@ def _unpack(file: Path, folder: Path) -> None:
                         digest.update(block)
                         written.write(block)
                 if digest.hexdigest() != about["files"][name]["sha256"]:
-                    raise HomeError(f"{file}: {name} is damaged (its SHA-256 differs); use another backup")
+                    raise HomeError(
+                        "backup-damaged", f"{file}: {name} is damaged (its SHA-256 differs); use another backup"
+                    )
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise HomeError(f"{foreign} ({error})") from error
+        raise HomeError("backup-damaged", f"{foreign} ({error})") from error

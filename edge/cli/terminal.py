@@ -36,16 +36,15 @@ def run(command: click.Command, name: str, interrupted: str = "what was reported
     for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it cannot print as \\u2026
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    said: dict[str, Any] = {}  # what stands before or after the command's name: --json and --home
     try:
-        code = command.main(prog_name=name, standalone_mode=False, obj=said)
+        code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         vars(error)["message"] = shown(error.message)  # a file's name in it must not forge a line
         told = io.StringIO()
         error.show(told)
         for line in told.getvalue().rstrip("\n").split("\n"):
             complain(line)
-        _refuse("usage", error.format_message(), said)
+        _refuse("usage", error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:  # click makes an Abort of a KeyboardInterrupt
         complain(f"interrupted; {str(stop.__cause__ or '') or str(stop) or interrupted}")
@@ -55,7 +54,7 @@ def run(command: click.Command, name: str, interrupted: str = "what was reported
             raise
         complain(f"error: {_one_line(error)}")
         code = "out-of-memory" if isinstance(error, MemoryError) else getattr(error, "code", "system")
-        _refuse(code, _one_line(error), said)
+        _refuse(code, _one_line(error))
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -176,9 +175,9 @@ def _redacted(text: str, json: bool = False) -> str:
     return redacted(text, json)
 
 
-def _refuse(code: str, message: str, said: dict[str, Any]) -> None:
-    """Tell a program why a command was refused."""
-    if said.get("as_json"):
+def _refuse(code: str, message: str) -> None:
+    """Print why a command was refused, for a program; the option may stand in a line that click could not read."""
+    if "--json" in sys.argv:
         say_json({"error": message, "code": code})
 
 

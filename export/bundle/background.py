@@ -83,7 +83,9 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
         DatasetError: fewer than `FEWEST` of them can be read.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is no folder; name one of generic photos, of anything but your labels")
+        raise DatasetError(
+            "folder-missing", f"{folder} is no folder; name one of generic photos, of anything but your labels"
+        )
     files, left = find([folder])
     rows: list[NDArray[np.float32]] = []
     kinds: list[str] = []
@@ -97,7 +99,8 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
             kinds.append(str(photo.path.parent))
     if len(rows) < FEWEST:
         raise DatasetError(
-            f"{folder} holds {len(rows)} generic photos that can be read, {FEWEST} are needed; add more, of all sorts"
+            "too-few-photos",
+            f"{folder} holds {len(rows)} generic photos that can be read, {FEWEST} are needed; add more, of all sorts",
         )
     counted = count(len(rows), [*left, *(Left(one.path, one.kind) for one in skipped)])
     known = len(set(kinds))
@@ -136,10 +139,12 @@ def main(photos: Path, backbone: str, weights: tuple[Path, ...], source: str) ->
 
     row, progress = backbones.find(backbone), Progress("embedding")
     if not row.taps:
-        raise BundleError(f"the embedding of {backbone} joins no earlier maps, so that there is nothing to settle")
+        raise BundleError(
+            "arrays-invalid", f"the embedding of {backbone} joins no earlier maps, so that there is nothing to settle"
+        )
     if row.is_embedded != bool(weights):
         need = "needs the newly trained --weights" if row.is_embedded else "takes its own weights; leave --weights out"
-        raise BundleError(f"{backbone} {need}")
+        raise BundleError("arrays-invalid", f"{backbone} {need}")
     files = find([photos]).files
     kinds = [file.parent.name for file in files]
     trunks = [backbones.load(row.name, str(file), taps=()).trunk for file in weights]
@@ -151,7 +156,9 @@ def main(photos: Path, backbone: str, weights: tuple[Path, ...], source: str) ->
     raw = []
     for photo in embed(files, running, info):
         if photo.embedding is None:
-            raise DatasetError(f"{photo.path} cannot be read ({photo.error}); take it out of {photos}")
+            raise DatasetError(
+                "too-few-photos", f"{photo.path} cannot be read ({photo.error}); take it out of {photos}"
+            )
         raw.append(photo.embedding)
         progress(len(raw), len(files))
     joined = scale(network, np.stack(raw), row.size)

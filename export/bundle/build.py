@@ -276,7 +276,7 @@ def _network(work: _Work) -> _Network:
                 small = quantize(exact, kind, calibration, images)
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
     if running is None:
-        raise BundleError("no runtime was asked for; give --runtime onnx or --runtime tflite")
+        raise BundleError("option-invalid", "no runtime was asked for; give --runtime onnx or --runtime tflite")
     usual = form.fingerprint(loaded.embedder, row.size, crop=row.crop)
     return _Network(info, files, tuple(models), golden, running, cropping=usual)
 
@@ -329,7 +329,9 @@ def _calibration(work: _Work, info: BackboneInfo) -> NDArray[np.uint8]:
     with _Stage(work, "reading photos to calibrate"):
         pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side, info.fit)
     if len(pixels) < 2:
-        raise DatasetError(f"hardly a photo in {work.plan.photos} can be read; put readable ones there")
+        raise DatasetError(
+            "too-few-photos", f"hardly a photo in {work.plan.photos} can be read; put readable ones there"
+        )
     return pixels
 
 
@@ -345,8 +347,9 @@ def _embed_photos(work: _Work, network: _Network) -> _Marked:
             work.watcher.step(done, total)
             if photo.error is not None and photo.error.reason == "not-numbers":
                 raise BundleError(
+                    "model-not-numbers",
                     f"the network {network.info.name} gives values that are not numbers (NaN or infinity) for "
-                    f"{photo.path}; take other weights or another model"
+                    f"{photo.path}; take other weights or another model",
                 )
             if photo.error is not None or photo.embedding is None or photo.look is None:
                 kind = photo.error.reason if photo.error else "damaged"

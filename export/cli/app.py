@@ -39,12 +39,12 @@ def shared(command: _F) -> _F:
 def _remember(context: click.Context, _option: click.Parameter, value: bool) -> None:
     """Let --json stand before or after the command's name."""
     if value:
-        context.ensure_object(dict)["as_json"] = True
+        context.ensure_object(dict)["json"] = True
 
 
 def as_json() -> bool:
     """Whether a program reads our answer."""
-    return bool(click.get_current_context().ensure_object(dict).get("as_json"))
+    return bool(click.get_current_context().ensure_object(dict).get("json"))
 
 
 def interrupted(says: str) -> Callable[[_F], _F]:

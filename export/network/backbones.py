@@ -147,7 +147,9 @@ def find(name: str) -> Backbone:
     try:
         return BACKBONES[name]
     except KeyError:
-        raise BundleError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}, or {TIMM}NAME") from None
+        raise BundleError(
+            "backbone-unknown", f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}, or {TIMM}NAME"
+        ) from None
 
 
 def is_at_hand(name: str) -> bool:
@@ -215,7 +217,7 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
     if (weights == "embedded") != row.is_embedded and weights in ("embedded", "imagenet"):
         default = ", which is used unless --backbone names another," if name == DEFAULT else ""
         other = "name one that has: --backbone mobilenet_v2" if row.is_embedded else "take imagenet or a file"
-        raise BundleError(f"the network {name!r}{default} has no {weights!r} weights; {other}")
+        raise BundleError("weights-unknown", f"the network {name!r}{default} has no {weights!r} weights; {other}")
     row = replace(row, taps=row.taps if taps is None else taps)
     trunk = _trunk(row)
     origin, licence = row.origin, row.licence
@@ -306,7 +308,7 @@ def _filled(row: Backbone, trunk: nn.Module, state: Mapping[str, torch.Tensor], 
         others = [name for name in _fitting(state) if name != row.name]
         advice = f"it fits {' and '.join(others)}: give --backbone {others[0]}" if others else "check --backbone"
         default = ", which is used unless --backbone names another" if row.name == DEFAULT else ""
-        raise BundleError(f"{source} does not fit {row.name}{default}: {wrong}; {advice}")
+        raise BundleError("weights-mismatch", f"{source} does not fit {row.name}{default}: {wrong}; {advice}")
     check_numbers({key: state[key] for key in wanted.keys() & state.keys()}, source)
     for key in joining:
         network.register_buffer(key, state[key].clone())

@@ -129,8 +129,8 @@ def test_hostile_entries_are_refused_by_name(tiny_bundle: Path, tmp_path: Path) 
         "bundle-damaged: cannot be read": ("examples.npz", _bomb(zipfile.ZIP_STORED)),
         "bundle-invalid: NaN": ("examples.npz", _npz(embeddings=nothing, labels=labels, trained_on=trained)),
         "bundle-invalid: label": ("examples.npz", _npz(embeddings=wide, labels=labels + 99, trained_on=trained)),
-        "bundle-invalid: domain.npz": ("domain.npz", b"PK\5\6" + bytes(18)),
-        "bundle-invalid: background.npz": ("background.npz", _npz(mean=np.full(DIMENSION, np.inf, np.float32))),
+        "bundle-damaged: domain.npz": ("domain.npz", b"PK\5\6" + bytes(18)),
+        "bundle-damaged: background.npz": ("background.npz", _npz(mean=np.full(DIMENSION, np.inf, np.float32))),
     }
     for says, (name, data) in cases.items():
         with refused(says.partition(": ")[0], BundleError, says.partition(": ")[2]):

@@ -24,6 +24,7 @@ from export.bundle.build import Built
 from export.compare.material import Measured
 from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
 from tests.export.conftest import Listener
+from tests.refused import refused
 
 CREATED = "2026-01-01T00:00:00+00:00"
 ALONE = Spread(0, 1, "cpu")
@@ -147,7 +148,7 @@ def test_auto_does_not_try_taps_on_few_photos(plan: Plan, tmp_path: Path, monkey
 
 
 def test_a_network_with_too_few_blocks_has_no_taps(plan: Plan) -> None:
-    with pytest.raises(BundleError, match="the embedding of tiny has too few blocks; take another --strategy"):
+    with refused("strategy-unsuitable", BundleError, "tiny", "--strategy"):
         run(replace(plan, strategy="taps"))
 
 
@@ -301,29 +302,31 @@ def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:
 def test_a_folder_of_other_things_is_left_alone(plan: Plan) -> None:
     plan.output.mkdir()
     (plan.output / "diary.txt").write_text("mine")
-    with pytest.raises(BundleError, match=r"holds other files \(diary\.txt\)"):
+    with refused("output-exists", BundleError, "diary.txt"):
         run(plan)
     assert (plan.output / "diary.txt").read_text() == "mine"
 
 
 def test_a_strategy_that_does_not_exist_is_refused(plan: Plan) -> None:
-    with pytest.raises(DatasetError, match="no strategy 'magic'; choose one of auto, head, taps"):
+    with refused("option-invalid", DatasetError, "'magic'", "auto, head, taps"):
         run(replace(plan, strategy="magic"))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "fact"),
     [
-        (lambda raw: raw.pop("size"), "is damaged"),
-        (lambda raw: raw.update(size="large"), "size is 'large'"),
-        (lambda raw: raw.update(format=9), "format 9, this program reads 2"),
+        (lambda raw: raw.pop("size"), "adapted-folder-invalid", "size"),
+        (lambda raw: raw.update(size="large"), "adapted-folder-invalid", "size is 'large'"),
+        (lambda raw: raw.update(format=9), "too-new", "9"),
     ],
 )
-def test_a_damaged_adapted_json_is_refused_by_name(auto: Adapted, tmp_path: Path, change: Any, message: str) -> None:
+def test_a_damaged_adapted_json_is_refused_by_name(
+    auto: Adapted, tmp_path: Path, change: Any, code: str, fact: str
+) -> None:
     raw = json.loads((auto.folder / adapted.JSON).read_text())
     change(raw)
     (tmp_path / adapted.JSON).write_text(json.dumps(raw))
-    with pytest.raises(BundleError, match=message):
+    with refused(code, BundleError, adapted.JSON, fact):
         adapted.read(tmp_path)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge.errors import DatasetError
 from export.bundle.build import Built, Plan, build
 from tests.export.test_cli import run
 from tests.export.test_own_model import CREATED, model, write
+from tests.refused import refused
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
@@ -143,7 +145,7 @@ def test_the_reason_of_a_refusal_is_of_that_label(tmp_path: Path) -> None:
     (photos / "label0" / "cam0_0000.png").write_bytes(b"")
     for path in (photos / "label1").iterdir():
         path.write_text("no picture")
-    with pytest.raises(Exception, match="no photo of class 'label1' can be read; .*label1"):
+    with refused("too-few-photos", DatasetError, "'label1'"):
         made(tmp_path, photos)
 
 

@@ -14,6 +14,7 @@ from edge.errors import SignatureError
 from export.bundle.build import Built
 from export.bundle.check import check
 from export.bundle.sign import sign
+from tests.refused import refused
 
 WHEN = "2026-11-24T08:00:00+00:00"
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
@@ -48,7 +49,7 @@ def test_a_key_with_a_passphrase_asks_for_it(copy: Path, tmp_path: Path, monkeyp
         ask.write_text(f"#!/bin/sh\necho {said}\n")
         ask.chmod(0o700)
         if said == "coffee":
-            with pytest.raises(SignatureError, match="not the passphrase"):
+            with refused("key-passphrase", SignatureError):
                 sign(copy, key, WHEN)
         else:
             assert sign(copy, key, WHEN).manifest.signed == WHEN
@@ -77,16 +78,16 @@ def test_a_name_that_looks_like_an_option_is_a_name(
 def test_what_is_no_signing_key_is_refused_by_name(copy: Path, tmp_path: Path) -> None:
     (tmp_path / "nonsense").write_bytes(b"hello")
     cases = {
-        make_key(tmp_path / "rsa", "rsa"): "another kind than ed25519",
-        make_key(tmp_path / "anna").with_suffix(".pub"): "is a public key; give the private one",
-        tmp_path / "nonsense": "no private key",
-        tmp_path / "missing": "cannot be read",
-        make_key(tmp_path / "open"): "others can read the private key",
+        make_key(tmp_path / "rsa", "rsa"): ("key-invalid", "ed25519"),
+        make_key(tmp_path / "anna").with_suffix(".pub"): ("key-invalid", "public key"),
+        tmp_path / "nonsense": ("key-invalid", "private key"),
+        tmp_path / "missing": ("key-invalid", "cannot be read"),
+        make_key(tmp_path / "open"): ("key-invalid", "private key"),
     }
     (tmp_path / "open").chmod(0o644)
     before = copy.read_bytes()
-    for key, says in cases.items():
-        with pytest.raises(SignatureError, match=says):
+    for key, (code, fact) in cases.items():
+        with refused(code, SignatureError, key.name, fact):
             sign(copy, key, WHEN)
     assert copy.read_bytes() == before
 

@@ -18,6 +18,7 @@ from export.network.backbones import load
 from export.network.embedder import check_answers
 from export.network.state_dict import read_state_dict
 from tests.export.adapting import enter_tiny, tiny_trunk, tiny_weights
+from tests.refused import refused
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 14187654\n"
 
@@ -47,14 +48,14 @@ def test_the_beginning_with_which_all_names_fit_is_taken_off(tmp_path: Path, sta
 def test_two_networks_in_one_file_are_not_chosen_between(tmp_path: Path) -> None:
     both = {start + key: value for start in ("student.", "teacher.") for key, value in _state().items()}
     torch.save(both, tmp_path / "w.pth")
-    with pytest.raises(BundleError, match=r"2 networks that fit.*'student\.' and 'teacher\.'"):
+    with refused("weights-damaged", BundleError, "2 networks", "'student.'", "'teacher.'"):
         load("tiny", str(tmp_path / "w.pth"))
 
 
 def test_weights_that_nearly_fit_say_which_name_is_missing(tmp_path: Path) -> None:
     state = {f"model.{key}": value for key, value in _state().items() if key != "1.0.bias"}
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(BundleError, match=r"does not fit tiny: missing 1 \(first: 1\.0\.bias\)"):
+    with refused("weights-mismatch", BundleError, "tiny", "(first: 1.0.bias)"):
         load("tiny", str(tmp_path / "w.pth"))
 
 
@@ -107,33 +108,33 @@ def _write(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("pickled", r"torch\.nn\.modules.*state_dict\(\)"),
-        ("old pickled", r"torch\.nn\.modules.*state_dict\(\)"),
-        ("python pickle", r"Python objects.*state_dict\(\)"),
-        ("script", r"TorchScript.*state_dict\(\)"),
-        ("cut torch", "cut short or damaged"),
-        ("cut safetensors", "cut short or damaged"),
-        ("zip", "zip archive; unpack"),
+        ("pickled", "state_dict()"),
+        ("old pickled", "state_dict()"),
+        ("python pickle", "state_dict()"),
+        ("script", "TorchScript"),
+        ("cut torch", "damaged"),
+        ("cut safetensors", "damaged"),
+        ("zip", "zip archive"),
         ("arrays", "NumPy archive"),
-        ("folder", "is a folder"),
-        ("list", "no state dict"),
-        ("lfs", "Git LFS pointer.*git lfs pull"),
+        ("folder", "folder"),
+        ("list", "state dict"),
+        ("lfs", "git lfs pull"),
         ("page", "web page"),
         ("json", "JSON"),
         ("text", "text file"),
         ("empty", "empty"),
         ("zeros", "zeros"),
-        ("gzip", "gzip archive; unpack"),
+        ("gzip", "gzip archive"),
         ("hdf", "HDF5"),
-        ("tflite", "TFLite model.*--model"),
-        ("noise", "not a file of weights"),
+        ("tflite", "TFLite model"),
+        ("noise", "damaged"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_file_that_is_no_weights_is_named_as_what_it_is(tmp_path: Path, kind: str, says: str, suffix: str) -> None:
     path = tmp_path / f"file{suffix}"
     _write(path, kind)
-    with pytest.raises(BundleError, match=says) as caught:
+    with refused("weights-damaged", BundleError, says) as caught:
         load("tiny", str(path))
     text = str(caught.value)
     assert str(path) in text
@@ -146,7 +147,7 @@ def test_an_onnx_model_given_as_weights_is_sent_to_the_right_option(
     tmp_path: Path, tiny_files: dict[str, bytes]
 ) -> None:
     (tmp_path / "theirs.onnx").write_bytes(tiny_files["onnx"])
-    with pytest.raises(BundleError, match=r"ONNX model.*--model"):
+    with refused("weights-damaged", BundleError, "ONNX model", "--model"):
         read_state_dict(tmp_path / "theirs.onnx")
 
 
@@ -155,7 +156,7 @@ def test_a_value_that_is_not_a_number_is_told_with_its_tensor(tmp_path: Path, va
     state = _state()
     state["1.0.weight"][0, 0, 0, 0] = value
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(BundleError, match=r"1 of the 576 values of tensor '1\.0\.weight'.*earlier checkpoint"):
+    with refused("model-not-numbers", BundleError, "1 of the 576 values", "'1.0.weight'"):
         load("tiny", str(tmp_path / "w.pth"))
 
 
@@ -164,7 +165,7 @@ def test_numbers_that_get_lost_on_the_way_are_told_with_their_layer(tmp_path: Pa
     state["2.1.running_var"] = -torch.ones(16)
     torch.save(state, tmp_path / "w.pth")
     images = np.zeros((1, 32, 32, 3), np.uint8)
-    with pytest.raises(BundleError, match=r"w\.pth.*not numbers.*from layer '2\.1' on"):
+    with refused("model-not-numbers", BundleError, "w.pth", "'2.1'"):
         check_answers(load("tiny", str(tmp_path / "w.pth")).embedder, images, "w.pth")
 
 
@@ -174,9 +175,9 @@ def test_weights_of_another_network_are_sent_to_it(tmp_path: Path, monkeypatch: 
     from export.network.torchvision_shim import torchvision_models
 
     torch.save(torchvision_models().squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
-    with pytest.raises(BundleError, match=r"used unless --backbone names another.*give --backbone squeezenet1_1"):
+    with refused("weights-mismatch", BundleError, "--backbone squeezenet1_1"):
         load("embedded", str(tmp_path / "s.pth"))
-    with pytest.raises(BundleError, match="used unless --backbone names another"):
+    with refused("weights-mismatch", BundleError, "--backbone"):
         load("embedded", "imagenet")
 
 

@@ -26,6 +26,7 @@ from export.network.backbones import load
 from export.network.embedder import blocks, embedder
 from export.pretrain.distil import Recipe, Teacher, pretrain
 from export.pretrain.views import Pictures
+from tests.refused import refused
 
 SIZE = 64
 CREATED = "2026-01-01T00:00:00+00:00"
@@ -101,7 +102,7 @@ def test_a_network_whose_parts_branch_has_no_last_stage_to_adapt(
     plan = AdaptPlan(
         photo_folder(cup=8, plate=8), tmp_path / "a", CREATED, "timm:mambaout_femto", "random", strategy="last-stage"
     )
-    with spread() as alone, pytest.raises(BundleError, match=r"timm:mambaout_femto .*another --strategy"):
+    with spread() as alone, refused("strategy-unsuitable", BundleError, "timm:mambaout_femto", "--strategy"):
         adapt(plan, listener, alone)
 
 
@@ -121,22 +122,21 @@ def test_a_network_of_timm_is_built_into_a_bundle(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("timm:lcnet_10", "timm has no network 'lcnet_10'; did you mean .*timm:lcnet_100"),
-        ("timm:", "timm has no network ''"),
-        ("timm:../x", "timm has no network"),
-        ("timm:vit_tiny_patch16_224", r"timm:vit_tiny_patch16_224 gives tokens \(1, 197, 192\) instead of one"),
-        ("timm:efficientformer_l1", "gives tokens"),
+        ("timm:lcnet_10", "timm:lcnet_100"),
+        ("timm:", "''"),
+        ("timm:../x", "'../x'"),
+        ("timm:vit_tiny_patch16_224", "(1, 197, 192)"),
+        ("timm:efficientformer_l1", "tokens"),
     ],
 )
 def test_a_network_that_gives_no_feature_map_is_refused_by_name(name: str, says: str) -> None:
-    with pytest.raises(BundleError, match=says) as caught:
+    with refused("backbone-unknown", BundleError, says):
         backbones.find(name)
-    assert "\n" not in str(caught.value)
 
 
 def test_weights_of_another_network_are_refused_naming_the_one_that_they_fit(tmp_path: Path) -> None:
     torch.save(timm_networks.library().create_model("tf_efficientnet_lite1").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(BundleError, match=r"w\.pth does not fit timm:lcnet_050: .*give --backbone efficientnet_lite1"):
+    with refused("weights-mismatch", BundleError, "w.pth", "timm:lcnet_050", "--backbone efficientnet_lite1"):
         load(SMALL, str(tmp_path / "w.pth"))
 
 
@@ -146,12 +146,10 @@ def test_without_a_network_and_a_cache_the_way_around_is_named(monkeypatch: pyte
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert not backbones.is_at_hand(SMALL)
-    with pytest.raises(
-        BundleError, match=r"could not download the weights of timm:lcnet_050 .*--weights FILE"
-    ) as caught:
+    with refused("download-failed", BundleError, "timm:lcnet_050", "--weights FILE") as caught:
         load(SMALL)
     assert "\n" not in str(caught.value)
-    with pytest.raises(BundleError, match="timm has no weights for ghostnet_050; give --weights FILE"):
+    with refused("weights-unknown", BundleError, "ghostnet_050", "--weights FILE"):
         load("timm:ghostnet_050")
 
 
@@ -194,7 +192,7 @@ def test_a_network_for_one_size_alone_is_refused_at_another() -> None:
                 raise AssertionError(f"Input height ({image.shape[1]}) doesn't match model (32).")
             return image.float().mean((1, 2))
 
-    with pytest.raises(BundleError, match=r"does not take pictures of 64 × 64 pixels \(Input height \(64\)"):
+    with refused("conversion-failed", BundleError, "64 × 64"):
         freeze(Fixed(), 64)
     assert freeze(Fixed(), 32).running.dimension == 3
 

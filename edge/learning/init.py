@@ -66,7 +66,9 @@ def adopt(
     opened.verify()
     for label in labels:
         if label not in opened.manifest.labels:
-            raise LabelError(f"{path} has no label '{label}'; it has: {', '.join(opened.manifest.labels)}")
+            raise LabelError(
+                "label-unknown", f"{path} has no label '{label}'; it has: {', '.join(opened.manifest.labels)}"
+            )
     model, runtime = _choose(opened.manifest, path, format, precision)
     once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
     if once not in _proved:
@@ -121,7 +123,7 @@ def _choose(
     if not fitting:
         wanted = " ".join(word for word in (format, precision) if word)
         held = ", ".join(f"{m.format} {m.precision}" for m in manifest.models)
-        raise BundleError(f"{path} holds no {wanted} model, it holds {held}; choose one of these")
+        raise BundleError("bundle-lacks-model", f"{path} holds no {wanted} model, it holds {held}; choose one of these")
     fitting = most_precise(fitting)
     runtime = backbone.find_runtime({m.format for m in fitting})
     return next(m for m in fitting if m.format == runtime.format), runtime
@@ -142,7 +144,7 @@ def _name(path: Path) -> str:
     try:
         return sha256(path)[:16] + ".edge"
     except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}); check the path") from error
+        raise BundleError("file-unreadable", f"{path} cannot be read ({error.strerror}); check the path") from error
 
 
 def _claim(store: Store, copy: Path) -> None:
@@ -154,7 +156,9 @@ def _claim(store: Store, copy: Path) -> None:
     ours = own_bundles(store)
     theirs = copy.name not in ours and copy.exists()
     if theirs and not _holds_what_its_name_says(copy):  # if it does, it is used, and never deleted
-        raise HomeError(f"{copy} is in the way, and not a file of this home; move it away, or choose another --home")
+        raise HomeError(
+            "home-foreign", f"{copy} is in the way, and not a file of this home; move it away, or choose another --home"
+        )
     put_own_bundles(store, ours if theirs else [*ours, copy.name])
 
 
@@ -180,8 +184,9 @@ def _copy(opened: Bundle, target: Path) -> None:
         with replacing(target, 0o600) as partial:
             shutil.copyfile(path, partial)
             if not sha256(partial).startswith(target.stem) or archive.read(partial).text != opened.text:
-                raise BundleError(f"{path} changed while it was read; try again when it is whole")
+                raise BundleError("file-changed", f"{path} changed while it was read; try again when it is whole")
     except OSError as error:
         raise HomeError(
-            f"{path} cannot be copied to {target.parent} ({error.strerror}); free some space and try again"
+            "home-unwritable",
+            f"{path} cannot be copied to {target.parent} ({error.strerror}); free some space and try again",
         ) from error

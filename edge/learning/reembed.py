@@ -83,7 +83,8 @@ def _refuse(store: Store, numbers: list[int], why: str, what: str) -> None:
     counts = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()))
     some = " ".join(map(str, numbers[:SHOWN])) + (" …" if len(numbers) > SHOWN else "")
     raise HomeError(
-        f"{why}, and of {len(numbers)} examples taught here {what}, so that they have to be taught again: {counts}; "
+        "backbone-changed",
+        f"{why}, and of {len(numbers)} examples taught here {what}, so they must be taught again: {counts}; "
         f"nothing was changed; remove them (edge forget {some}), run edge init again and teach their pictures, or "
-        "choose another --home"
+        "choose another --home",
     )

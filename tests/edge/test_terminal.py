@@ -24,9 +24,10 @@ def test_a_confusion_table_names_rows_and_columns() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_complaint() -> None:
-    script = "for _ in range(999): edge.cli.terminal.say('y' * 999)"
     command = (
-        f"import click, edge.cli.terminal\ndef f():\n  {script}\nedge.terminal.run(click.Command('x', callback=f), 'x')"
+        "import click\nfrom edge.cli import terminal\n"
+        "def f():\n  for _ in range(999): terminal.say('y' * 999)\n"
+        "terminal.run(click.Command('x', callback=f), 'x')"
     )
     child = subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None

@@ -12,7 +12,7 @@ PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
+.PHONY: demo test test-fast test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -28,6 +28,9 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pi
 	  echo "== device: pictures with Pillow $$version"; \
 	  PYTHONPATH=build/pillow-$$version $(DEVICE)/bin/python -m pytest $(WORKERS) $(PICTURES) || exit 1; \
 	done
+
+test-fast: $(VENV)/ready  ## The workstation's tests without the converters, kills and fuzzing, which take most of the time
+	@$(BIN)/python -m pytest $(WORKERS) -m "not converters and not kills and not fuzzing" tests
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
 	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/test_clients.py
@@ -63,7 +66,7 @@ bench-frigate: $(VENV)/ready $(TENSORFLOW)/ready  ## From a folder of photos to 
 torture: $(VENV)/ready  ## Kill it, fail it, crowd it at every moment; one table, nothing may be lost
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.torture
 
-build/surfaces.edge: $(VENV)/ready $(shell find export -name "*.py")
+build/surfaces.edge: $(VENV)/ready $(shell find edge export -name "*.py")
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"
 	@rm -rf build/sample
 	@$(BIN)/edge-export sample build/sample >/dev/null

@@ -1,9 +1,20 @@
-"""What all tests share: each worker calculates in one thread, with bytecode; nothing depends on speed."""
+"""What all tests share: each worker calculates in one thread, with bytecode; nothing depends on speed.
+
+Three groups of tests take most of the time and are marked: `converters`, `kills` and `fuzzing`. `make test-fast` leaves
+them out.
+"""
 
 import os
+import signal
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.once import once
 
 # As under both command lines; and the workers of pytest-xdist share the cores already.
 for library in ("OPENBLAS", "OMP", "MKL"):
@@ -11,8 +22,81 @@ for library in ("OPENBLAS", "OMP", "MKL"):
 # Hundreds of tests start `edge` anew: without bytecode each one would compile all of it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A shell starts what it puts into the background deaf to Ctrl-C, and so would be the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline, whatever the machine does besides; on an emulated processor (tests/arm) fewer cases.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("emulated", settings.get_profile("here"), max_examples=20)
 settings.load_profile("here")
+
+SLOW = {
+    "converters": "converts or trains a network, or needs what was made so",
+    "kills": "kills processes, cuts the power or the wire, fills the memory, or sets up a throwaway machine",
+    "fuzzing": "feeds many spoilt inputs to what reads them",
+}
+CONVERTED = {"surfaces", "built", "tiny_files"}  # fixtures: what needs one of them is of the converters
+GROUPS = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(scope="session")
+def surfaces() -> Path:
+    """The folder that make filled: surfaces.edge, a bundle of the sample photographs, and these in sample/."""
+    named = os.environ.get("EDGE_SURFACES")
+    if not named:
+        pytest.skip("EDGE_SURFACES names no folder; run make test")
+    return Path(named).resolve()
+
+
+@pytest.fixture(scope="session")
+def frozen_once() -> Iterator[None]:
+    """Let `adapt` and `compare` freeze each network once; what they freeze is exported for real."""
+    from export.convert import frozen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "to_onnx", once(frozen.to_onnx))
+        yield
+
+
+@pytest.fixture
+def groups(request: pytest.FixtureRequest) -> dict[str, int]:
+    """The number of tests in each slow group, where all tests were collected."""
+    if [Path(argument).resolve() for argument in request.config.args] != [Path(__file__).parent]:
+        pytest.skip("only a part of the tests was collected; run make test")
+    return request.config.stash[GROUPS]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in SLOW.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` takes any away
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if CONVERTED & set(getattr(item, "fixturenames", ())):
+            item.add_marker("converters")
+    config.stash[GROUPS] = {name: sum(name in item.keywords for item in items) for name in SLOW}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests each group has and how long they took, in seconds of all workers together."""
+    tests, seconds = Counter[str](), Counter[str]()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                group = _group(report)
+                seconds[group] += report.duration
+                tests[group] += report.when == "call" or report.outcome == "skipped"
+    terminalreporter.section("groups")
+    for group, duration in seconds.most_common():
+        terminalreporter.write_line(f"{duration:6.0f} s  {tests[group]:5} tests  {group}")
+
+
+def _group(report: pytest.TestReport) -> str:
+    """The slow group that a test is marked with, or the folder that it lies in."""
+    for name in SLOW:
+        if name in report.keywords:
+            return name
+    return "/".join(Path(report.nodeid.partition("::")[0]).parent.parts)

@@ -29,6 +29,7 @@ from tests.edge.cameras import write_film
 from tests.edge.conftest import DATA, MODELS, picture, write_bundle, write_pictures
 
 pytest.importorskip("torch", reason="half of the commands are the workstation's")
+pytestmark = pytest.mark.usefixtures("frozen_once")
 DOCS = Path(__file__).parent.parent / "docs" / "json.md"
 ODD = os.fsdecode("odd 🐦\n".encode() + b"caf\xe9")  # a blank, an emoji, a newline, and bytes that are not UTF-8
 SECRET = "pass/word"
@@ -168,8 +169,14 @@ def test_every_command_has_a_row_for_every_outcome() -> None:
     assert {command for command, _ in rows | IMPOSSIBLE.keys()} <= there
 
 
+def marked(case: Case) -> Any:
+    """A case as a parameter; what trains or measures networks is slow."""
+    trains = case.outcome != "refused" and case.command.split()[-1] in ("adapt", "compare", "pretrain")
+    return pytest.param(case, marks=pytest.mark.converters if trains else ())
+
+
 @pytest.mark.parametrize("as_json", [False, True], ids=["plain", "json"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.outcome}: {case.line}")
+@pytest.mark.parametrize("case", [marked(case) for case in CASES], ids=lambda case: f"{case.outcome}: {case.line}")
 def test_a_command_keeps_its_contract(run: Run, case: Case, as_json: bool) -> None:
     for line in case.before:
         code, _, complaint = run(line)

@@ -28,6 +28,8 @@ from .box import Box, missing
 from .edge.conftest import INFO, MODELS, write_bundle, write_pictures
 from .kit import make_kit, need_same_python
 
+pytestmark = pytest.mark.kills
+
 SSHD = """
 Port {port}
 ListenAddress 127.0.0.1

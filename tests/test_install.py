@@ -15,13 +15,7 @@ from export.deploy.own_wheel import device_scripts
 from .box import Box, missing
 from .kit import fake_wheel, make_kit, need_same_python
 
-
-@pytest.fixture(scope="module")
-def surfaces() -> Path:
-    built = os.environ.get("EDGE_SURFACES")
-    if not built:
-        pytest.skip("the bundle of the sample photographs is built by make test")
-    return Path(built).resolve() / "surfaces.edge"
+pytestmark = pytest.mark.kills
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +71,7 @@ def test_a_fresh_machine_gets_a_working_edge_and_a_second_run_changes_nothing(bo
     again = install(box)
     assert "making" not in again
     assert environments(box) == first
-    box.put(surfaces, "/tmp")
+    box.put(surfaces / "surfaces.edge", "/tmp")
     box.run("chmod", "644", "/tmp/surfaces.edge")
     edge = ("edge", "--home", "/var/lib/edge")
     done = box.run("runuser", "-u", "edge", "--", *edge, "init", "/tmp/surfaces.edge")

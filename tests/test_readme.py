@@ -7,6 +7,7 @@ import pytest
 from tests.readme import Shell, matches, steps
 
 
+@pytest.mark.converters
 def test_every_readme_command_prints_what_is_shown(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="README begins on the workstation")
     shell = Shell(tmp_path)

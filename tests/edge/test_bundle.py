@@ -220,6 +220,7 @@ def _with_entry(path: Path, source: Path, name: str, data: bytes) -> Path:
     return pack(path, {**entries, name: data, "manifest.json": json.dumps(manifest).encode()})
 
 
+@pytest.mark.fuzzing
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 7)), min_size=1, max_size=4), cut=st.floats(0.5, 1))
 def test_damage_is_a_bundle_error_or_no_damage_at_all(

@@ -17,6 +17,8 @@ from tests.refused import refused
 
 from .conftest import write_pictures
 
+pytestmark = pytest.mark.kills
+
 SIZE = 8 << 20
 
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge.bundle import archive
 from edge.errors import BundleError, LabelError
 from edge.modelfile.graft import graft
 from edge.modelfile.graft_rules import OUTPUT, SMALLEST_NORM
@@ -361,6 +362,7 @@ def test_a_truncated_onnx_backbone_is_refused_unless_only_its_metadata_is_gone()
         assert_same(outputs("tiny.onnx", model, images), logits)
 
 
+@pytest.mark.fuzzing
 @pytest.mark.parametrize("name", FILES)
 def test_no_single_damaged_byte_does_more_than_be_refused(name: str) -> None:
     whole = BACKBONES[name]
@@ -368,6 +370,7 @@ def test_no_single_damaged_byte_does_more_than_be_refused(name: str) -> None:
         graft_or_refuse(whole[:at] + bytes([byte]) + whole[at + 1 :], name)
 
 
+@pytest.mark.fuzzing
 @given(data=st.data(), name=st.sampled_from(FILES))
 @settings(max_examples=300)
 def test_damaged_bytes_are_refused_or_grafted_but_nothing_else(data: st.DataObject, name: str) -> None:
@@ -377,6 +380,7 @@ def test_damaged_bytes_are_refused_or_grafted_but_nothing_else(data: st.DataObje
     graft_or_refuse(bytes(damaged), name)
 
 
+@pytest.mark.fuzzing
 @given(noise=st.binary(max_size=400), name=st.sampled_from(FILES), kept=st.integers(0, 64))
 @settings(max_examples=300)
 def test_foreign_bytes_are_refused(noise: bytes, name: str, kept: int) -> None:
@@ -408,60 +412,17 @@ def varint(value: int) -> bytes:
 # --- A real network -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def mobilenet() -> Any:
-    """MobileNetV3-Small's features of random weights, from uint8 pictures to 576 floats, as a torch module."""
-    torch = pytest.importorskip("torch", reason="exports a real network")
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    try:  # torchvision's wheel is a CUDA build, whose compiled operators CPU torch cannot load
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError:
-        pass  # somebody has defined them already
-    models = pytest.importorskip("torchvision.models", reason="exports a real network")
-
-    class Backbone(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.features = models.mobilenet_v3_small().features
-
-        def forward(self, image: Any) -> Any:
-            return self.features((image.float() / 127.5 - 1).permute(0, 3, 1, 2)).mean((2, 3))
-
-    torch.manual_seed(0)
-    network = Backbone()
-    network.library = library
-    with torch.no_grad():
-        network.train()(torch.from_numpy(pictures(16, 64)))  # gives the batch norms statistics
-    return network.eval()
-
-
-@pytest.fixture(scope="module")
-def exported(mobilenet: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    import torch
-
-    pytest.importorskip("onnxscript", reason="exports ONNX")
-    sample = (torch.from_numpy(pictures(2, 64)),)
-    free = ({0: torch.export.Dim("N")},)
-    program = torch.onnx.export(mobilenet, sample, dynamo=True, external_data=False, dynamic_shapes=free, verbose=False)
-    assert program is not None
-    path = tmp_path_factory.mktemp("real") / "real.tflite"
-    converter = pytest.importorskip("litert_torch", reason="exports TFLite")
-    converter.convert(mobilenet, (sample[0][:1],)).export(str(path))
-    return {"real.onnx": program.model_proto.SerializeToString(), "real.tflite": path.read_bytes()}
-
-
 @pytest.mark.parametrize("power", [1.0, 0.6])
-@pytest.mark.parametrize("name", ["real.onnx", "real.tflite"])
-def test_a_real_network_gives_the_probabilities_numpy_gives(
-    exported: dict[str, bytes], name: str, power: float
-) -> None:
-    parts, images = head(200, features=576, scale=1.0), pictures(1, 64, seed=5)
-    model = graft(exported[name], runtime_of(name), **parts, power=power)
-    logits = logits_of(outputs(name, exported[name], images), parts["weights"], parts["bias"], power)
+@pytest.mark.parametrize("name", ["backbone.onnx", "backbone.tflite"])
+def test_a_real_network_gives_the_probabilities_numpy_gives(surfaces: Path, name: str, power: float) -> None:
+    built = archive.read(surfaces / "surfaces.edge")
+    whole, info = built.entry(name), built.manifest.backbone
+    parts, images = head(200, features=info.dimension, scale=1.0), pictures(1, info.input_size, seed=5)
+    model = graft(whole, runtime_of(name), **parts, power=power)
+    logits = logits_of(outputs(name, whole, images), parts["weights"], parts["bias"], power)
     assert_same(outputs(name, model, images), logits)
-    if name.endswith("onnx"):
+    if name.endswith("onnx") and importlib.util.find_spec("onnx"):
         import onnx
 
         onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-    assert exported[name] in model or name.endswith("onnx")
+    assert whole in model or name.endswith("onnx")

@@ -46,6 +46,7 @@ def readers(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list
     return targets(tmp_path_factory.mktemp("hostile"), tiny_bundle)
 
 
+@pytest.mark.fuzzing
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_reader_answers_or_refuses(readers: list[Target]) -> None:
     for reader in readers:
@@ -61,6 +62,7 @@ def test_every_reader_answers_or_refuses(readers: list[Target]) -> None:
                 raise AssertionError(f"{reader.name} {number}") from error
 
 
+@pytest.mark.fuzzing
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_command_answers_or_refuses_a_damaged_database(tiny_bundle: Path, tmp_path: Path) -> None:
     teach_home(adopt(tmp_path / "home", tiny_bundle), tmp_path)
@@ -198,6 +200,7 @@ def test_tflite_files_with_foreign_operators_or_wild_indices_are_refused_by_name
         check_tflite(file.read_bytes())
 
 
+@pytest.mark.fuzzing
 @pytest.mark.parametrize("runtime", [r for r in RUNTIMES if r.installed], ids=lambda r: r.name)
 def test_spoilt_networks_are_refused_or_answer_in_a_process_of_their_own(
     runtime: backbone.Runtime, tiny_bundle: Path, tmp_path: Path
@@ -312,6 +315,7 @@ def evil_names(tmp_path: Path) -> Path:
     return folder.parent
 
 
+@pytest.mark.fuzzing
 def test_no_name_steers_the_terminal_forges_a_line_or_breaks_a_command(
     evil_names: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:

@@ -143,6 +143,7 @@ def test_the_examples_of_a_bundle_are_the_same_read_at_once_or_by_and_by(tiny_bu
     assert isinstance(stored, FactoryExamples)
 
 
+@pytest.mark.kills
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")),
     reason="the workstation makes the bundle",

@@ -3,7 +3,6 @@
 `make test` builds both and names their folder in EDGE_SURFACES; the device's environment, without torch, runs this too.
 """
 
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,36 +24,30 @@ INSTALLED = [runtime for runtime in RUNTIMES if runtime.installed]
 FORMATS = sorted({runtime.format for runtime in INSTALLED})
 
 
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    named = os.environ.get("EDGE_SURFACES")
-    if not named:
-        pytest.skip("EDGE_SURFACES names no folder; run make test")
-    return Path(named)
-
-
 @pytest.fixture(scope="module", params=[(f, p) for f in FORMATS for p in ("fp32", "int8")], ids="-".join)
-def taught(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
+def taught(
+    request: pytest.FixtureRequest, surfaces: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Learner]:
     """A home that was taught coins, with each model that can run here."""
     format, precision = request.param
-    with adopt(tmp_path_factory.mktemp("home"), folder / "surfaces.edge", format, precision) as learner:
-        assert learner.evaluate(folder / "sample" / "test").accuracy <= 0.75
-        learner.teach("coins", [folder / "sample" / "device" / "coins"])
+    with adopt(tmp_path_factory.mktemp("home"), surfaces / "surfaces.edge", format, precision) as learner:
+        assert learner.evaluate(surfaces / "sample" / "test").accuracy <= 0.75
+        learner.teach("coins", [surfaces / "sample" / "device" / "coins"])
         learner.retrain()
         yield learner
 
 
-def test_coins_taught_on_the_device_are_told_from_what_the_factory_taught(taught: Learner, folder: Path) -> None:
-    result = taught.evaluate(folder / "sample" / "test")
+def test_coins_taught_on_the_device_are_told_from_what_the_factory_taught(taught: Learner, surfaces: Path) -> None:
+    result = taught.evaluate(surfaces / "sample" / "test")
     assert result.examples == 80
     assert result.accuracy >= 0.97
     assert all(check.ok for check in _doctor(taught))
 
 
 def test_photos_that_are_all_named_rightly_are_no_drift_and_spoilt_ones_are(
-    taught: Learner, folder: Path, tmp_path: Path
+    taught: Learner, surfaces: Path, tmp_path: Path
 ) -> None:
-    photos = {label: sorted((folder / "sample" / "test" / label).iterdir()) for label in ("brick", "grass", "gravel")}
+    photos = {label: sorted((surfaces / "sample" / "test" / label).iterdir()) for label in ("brick", "grass", "gravel")}
 
     def drift(files: list[Path]) -> Drift:
         taught.store.note("recent", "{}")
@@ -69,7 +62,7 @@ def test_photos_that_are_all_named_rightly_are_no_drift_and_spoilt_ones_are(
     for label, files in photos.items():
         assert not drift(files).drifted, f"{label} alone"
         assert not drift(files[:1] * 30).drifted, f"one scene of {label}"
-    assert drift(sorted((folder / "sample" / "test" / "coins").iterdir())).unknown < 0.5, "they were taught"
+    assert drift(sorted((surfaces / "sample" / "test" / "coins").iterdir())).unknown < 0.5, "they were taught"
     spoil = {
         "too dark": lambda image: image.point(lambda level: level * 0.25),
         "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(image.width / 60)),
@@ -90,11 +83,11 @@ def _doctor(learner: Learner) -> list[Any]:
 
 
 @pytest.mark.parametrize("runtime", INSTALLED, ids=lambda r: r.name)
-def test_the_same_photo_has_the_workstations_embedding_on_every_runtime(runtime: Runtime, folder: Path) -> None:
-    opened = archive.read(folder / "surfaces.edge")
+def test_the_same_photo_has_the_workstations_embedding_on_every_runtime(runtime: Runtime, surfaces: Path) -> None:
+    opened = archive.read(surfaces / "surfaces.edge")
     info = opened.manifest.backbone
     network = backbone.open_backbone(opened.entry(f"backbone.{runtime.format}"), runtime)
-    photos = sorted((folder / "sample" / "photos" / "brick").iterdir())[:5]
+    photos = sorted((surfaces / "sample" / "photos" / "brick").iterdir())[:5]
     images = np.stack([preprocess.load(photo, info.input_size, info.short_side) for photo in photos])
     reference = opened.examples().embeddings[:5]  # brick comes first; stored in 16 bits, which is half of the tolerance
     assert backbone.measure_parity(network.embed(images), reference).error < 1e-3
@@ -103,13 +96,13 @@ def test_the_same_photo_has_the_workstations_embedding_on_every_runtime(runtime:
 
 
 def test_the_exported_classifier_runs_in_the_bare_runtime_and_answers_alike(
-    taught: Learner, folder: Path, tmp_path: Path
+    taught: Learner, surfaces: Path, tmp_path: Path
 ) -> None:
     format = taught.model.format
     file = tmp_path / f"whole.{format}"
     taught.export(file)
     labels, run = _bare_onnx(file) if format == "onnx" else _bare_tflite(file)
-    photos = sorted((folder / "sample" / "test").rglob("*.jpg"))[::8]
+    photos = sorted((surfaces / "sample" / "test").rglob("*.jpg"))[::8]
     info = taught.info
     for photo, answer in zip(photos, taught.classify(photos), strict=True):
         assert isinstance(answer, Answer)

@@ -13,7 +13,10 @@ from benchmarks.torture.replay import Disk, Kind
 from edge.home.database import FILE
 from edge.network.backbone import RUNTIMES
 
-pytestmark = pytest.mark.skipif(not any(r.installed for r in RUNTIMES), reason="no runtime is installed")
+pytestmark = [
+    pytest.mark.kills,
+    pytest.mark.skipif(not any(r.installed for r in RUNTIMES), reason="no runtime is installed"),
+]
 needs_cc = pytest.mark.skipif(shim.compiler() is None, reason="there is no C compiler (cc)")
 
 

@@ -82,6 +82,7 @@ def wait_for(done: Callable[[], bool], seconds: float = PATIENCE) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.kills
 def test_no_picture_is_missed_or_answered_twice_across_a_retrain_and_kills(home: Path, tmp_path: Path) -> None:
     total, folder, out = 500, tmp_path / "in", tmp_path / "out.jsonl"
     buffers = []
@@ -136,6 +137,7 @@ def test_no_picture_is_missed_or_answered_twice_across_a_retrain_and_kills(home:
     assert generations == sorted(generations)
 
 
+@pytest.mark.kills
 def test_however_many_signals_come_and_whenever_stopping_never_hangs() -> None:
     program = """
 import signal, sys

@@ -1,10 +1,11 @@
-"""What the workstation's tests share: one sample, one build of it (the only export of the embedded backbone)."""
+"""What the workstation's tests share: one sample, one build of it, and a network that is exported in seconds."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from export.bundle.build import Built
+    from edge.bundle.archive import Bundle
     from export.network.backbones import Loaded
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -66,13 +67,23 @@ def embedded() -> Loaded:
     return load("embedded")
 
 
+class Surfaces(NamedTuple):
+    """A bundle of the sample's photos, with the embedded backbone for both runtimes in both precisions."""
+
+    bundle: Bundle
+
+
 @pytest.fixture(scope="session")
-def built(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The sample's photos, built with the embedded backbone for both runtimes in both precisions."""
+def built(request: pytest.FixtureRequest, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Surfaces:
+    """The one that make has built by `edge-export build`, or one that is built here, which takes half a minute."""
+    from edge.bundle.archive import read
     from export.bundle.build import Plan, build
 
+    if os.environ.get("EDGE_SURFACES"):
+        return Surfaces(read(request.getfixturevalue("surfaces") / "surfaces.edge"))
     output = tmp_path_factory.mktemp("built") / "surfaces.edge"
-    return build(Plan(sample / "photos", output, "2026-01-01T00:00:00+00:00", "embedded"), Listener())
+    plan = Plan(sample / "photos", output, "2026-01-01T00:00:00+00:00", "embedded")
+    return Surfaces(build(plan, Listener()).bundle)
 
 
 @pytest.fixture(scope="session")

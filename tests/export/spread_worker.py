@@ -1,4 +1,4 @@
-"""Trains the tiny network, alone or under torchrun, and writes what became of it: PHOTOS OUTPUT STRATEGY."""
+"""Trains the tiny network by each strategy, alone or under torchrun, and writes what became of it: PHOTOS FOLDER."""
 
 from __future__ import annotations
 
@@ -19,24 +19,27 @@ from export.photos.folders import find_photos
 from export.photos.split import group_photos, split_groups
 from tests.export.adapting import RATE, SIZE, tiny_trunk
 
+STRATEGIES = ("full", "last-stage")
 
-def main(photos: Path, output: Path, strategy: str) -> None:
-    torch.manual_seed(0)
-    network = embedder(tiny_trunk())  # type: ignore[arg-type]
+
+def main(photos: Path, folder: Path) -> None:
     material = read_material(find_photos(photos), SIZE, lambda *_: None)
     held = split_groups(material.targets, group_photos(material.paths, None), material.labels, 0.2)
     rows = np.arange(len(held))
-    frozen = embed_rows(network, lambda some: torch.from_numpy(material.centres[some]), rows)
-    probe = measure(frozen, material, held)
     with spread() as processes:
-        task = Task(
-            material, held, probe, Augment(0), 1e9, output.with_suffix(".checkpoint"), processes, lambda *_: None,
-            clock=lambda: 0.0,
-        )  # fmt: skip
-        trained = train(network, replace(strategies.find(strategy), rate=RATE), task)
-        if processes.is_first:
-            torch.save({"state": dict(trained.state), "world": processes.world, "epochs": trained.epochs}, output)
+        for strategy in STRATEGIES:
+            torch.manual_seed(0)
+            network = embedder(tiny_trunk())  # type: ignore[arg-type]
+            frozen = embed_rows(network, lambda some: torch.from_numpy(material.centres[some]), rows)
+            task = Task(
+                material, held, measure(frozen, material, held), Augment(0), 1e9, folder / f"{strategy}.checkpoint",
+                processes, lambda *_: None, clock=lambda: 0.0,
+            )  # fmt: skip
+            trained = train(network, replace(strategies.find(strategy), rate=RATE), task)
+            if processes.is_first:
+                found = {"state": dict(trained.state), "world": processes.world, "epochs": trained.epochs}
+                torch.save(found, folder / f"{strategy}.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -26,6 +26,8 @@ from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_w
 from tests.export.conftest import Listener
 from tests.refused import refused
 
+pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("frozen_once")]
+
 CREATED = "2026-01-01T00:00:00+00:00"
 ALONE = Spread(0, 1, "cpu")
 ROOT = Path(__file__).parents[2]
@@ -330,21 +332,26 @@ def test_a_damaged_adapted_json_is_refused_by_name(
         adapted.read(tmp_path)
 
 
-@pytest.mark.parametrize("strategy", ["full", "last-stage"])
-def test_two_processes_train_as_one_does(tmp_path: Path, strategy: str) -> None:
-    import torch
-
-    photos = striped_photos(tmp_path / "photos")
-    worker = [str(Path(__file__).with_name("spread_worker.py")), str(photos)]
+@pytest.fixture(scope="module")
+def spread_over(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What `one` process and `two` make of the same photos, strategy by strategy."""
+    folder = tmp_path_factory.mktemp("spread")
+    photos = striped_photos(folder / "photos")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    found = {}
     for name, command in (("one", [sys.executable]), ("two", several)):
-        output = tmp_path / f"{name}.pt"
-        arguments = [*command, *worker, str(output), strategy]
-        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        (folder / name).mkdir()
+        worker = [str(Path(__file__).with_name("spread_worker.py")), str(photos), str(folder / name)]
+        done = subprocess.run([*command, *worker], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        found[name] = torch.load(output, weights_only=True)
+    return {name: folder / name for name in ("one", "two")}
+
+
+@pytest.mark.parametrize("strategy", ["full", "last-stage"])
+def test_two_processes_train_as_one_does(spread_over: dict[str, Path], strategy: str) -> None:
+    import torch
+
+    found = {name: torch.load(folder / f"{strategy}.pt", weights_only=True) for name, folder in spread_over.items()}
     assert (found["one"]["world"], found["two"]["world"]) == (1, 2)
     assert found["one"]["epochs"] == found["two"]["epochs"] > 2
     start = tiny_start()

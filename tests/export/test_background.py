@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,11 +14,8 @@ from edge.network.backbone import find_runtime, open_backbone
 from edge.unknown.gate import Background
 from export.bundle.background import Generic, background_file, of_folder, save, shipped
 from export.network.backbones import BACKBONES, joining_file, load
+from tests.export.conftest import Surfaces
 from tests.refused import refused
-
-if TYPE_CHECKING:
-    from export.bundle.build import Built
-
 
 INFO = BackboneInfo("tiny", "0" * 64, "random", "Apache-2.0", 32, 37, 12)
 
@@ -60,7 +56,7 @@ def test_a_projection_keeps_the_main_directions_and_evens_them_a_little() -> Non
     assert torch.equal(twice.get_buffer("projection"), network.get_buffer("projection"))
 
 
-def test_a_bundle_holds_background_and_domain_and_says_whose(built: Built) -> None:
+def test_a_bundle_holds_background_and_domain_and_says_whose(built: Surfaces) -> None:
     background, domain = built.bundle.background(), built.bundle.domain()
     assert background is not None
     assert domain is not None
@@ -68,7 +64,7 @@ def test_a_bundle_holds_background_and_domain_and_says_whose(built: Built) -> No
     assert len(domain.thumbs) == len(built.bundle.examples().labels)
 
 
-def test_another_pattern_is_unknown_and_another_frame_of_the_same_is_not(built: Built, sample: Path) -> None:
+def test_another_pattern_is_unknown_and_another_frame_of_the_same_is_not(built: Surfaces, sample: Path) -> None:
     """The sample's three surfaces, through the whole gate: its coins were never taught."""
     from edge.head.fit import Examples
     from edge.picture.preprocess import load

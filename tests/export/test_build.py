@@ -15,15 +15,16 @@ import pytest
 import edge.bundle.archive
 from edge.errors import BundleError, DatasetError, ParityError
 from edge.network.backbone import find_runtime, measure_parity, open_backbone
-from export.bundle.build import Built, Plan, build
+from export.bundle.build import Plan, build
 from export.convert.parity import embed_with_torch
 from export.network.backbones import BACKBONES, Loaded
+from tests.export.conftest import Surfaces
 from tests.refused import refused
 
 CREATED = "2026-01-01T00:00:00+00:00"
 
 
-def test_the_bundle_holds_both_formats_in_both_precisions(built: Built) -> None:
+def test_the_bundle_holds_both_formats_in_both_precisions(built: Surfaces) -> None:
     built.bundle.verify()
     manifest = built.bundle.manifest
     assert [(m.file, m.precision) for m in manifest.models] == [
@@ -33,20 +34,20 @@ def test_the_bundle_holds_both_formats_in_both_precisions(built: Built) -> None:
         ("backbone.int8.tflite", "int8"),
     ]
     assert manifest.labels == ("brick", "grass", "gravel")
-    assert built.examples == {"brick": 40, "grass": 40, "gravel": 40}
-    assert built.skipped == ()
+    assert np.bincount(built.bundle.examples().labels).tolist() == [40, 40, 40]
     assert (manifest.backbone.input_size, manifest.backbone.short_side) == (224, 256)
     assert manifest.files["backbone.int8.onnx"].size < 0.4 * manifest.files["backbone.onnx"].size
     assert manifest.files["backbone.int8.tflite"].size < 0.4 * manifest.files["backbone.tflite"].size
 
 
-def test_mobilenet_v3_is_never_quantized_statically(built: Built) -> None:
+def test_mobilenet_v3_is_never_quantized_statically(built: Surfaces) -> None:
     assert {m.quantization for m in built.bundle.manifest.models if m.precision == "int8"} == {"weight-only"}
 
 
-def test_every_file_answers_as_pytorch_does(built: Built, embedded: Loaded) -> None:
+def test_every_file_answers_as_pytorch_does(built: Surfaces, embedded: Loaded) -> None:
     golden = built.bundle.golden()
-    np.testing.assert_allclose(golden.embeddings, embed_with_torch(embedded.embedder, golden.images), rtol=1e-6)
+    again = embed_with_torch(embedded.embedder, golden.images)  # maybe in another number of threads: sums differ
+    assert measure_parity(golden.embeddings, again).error < 1e-6
     for model in built.bundle.manifest.models:
         backbone = open_backbone(built.bundle.entry(model.file), find_runtime({model.format}))
         parity = measure_parity(backbone.embed(golden.images), golden.embeddings)
@@ -55,7 +56,7 @@ def test_every_file_answers_as_pytorch_does(built: Built, embedded: Loaded) -> N
         assert (model.error, model.cosine) == pytest.approx((parity.error, parity.cosine), rel=1e-3)
 
 
-def test_tflite_runtime_on_numpy_1_agrees(built: Built, tmp_path: Path) -> None:
+def test_tflite_runtime_on_numpy_1_agrees(built: Surfaces, tmp_path: Path) -> None:
     """The device environment is an interpreter of its own, where tflite-runtime and numpy below 2 are installed."""
     python = Path(__file__).parents[2] / ".venv-device" / "bin" / "python"
     python = Path(os.environ.get("EDGE_DEVICE_PYTHON", python))
@@ -80,7 +81,7 @@ def test_tflite_runtime_on_numpy_1_agrees(built: Built, tmp_path: Path) -> None:
     assert float(result.stdout.split()[1]) < 1e-5
 
 
-def test_the_three_surfaces_are_told_apart(built: Built, sample: Path) -> None:
+def test_the_three_surfaces_are_told_apart(built: Surfaces, sample: Path) -> None:
     """The head that a device would fit from the shipped examples, on frames whose pixels it never saw."""
     from edge.head.fit import Examples, fit
     from edge.metrics.evaluate import evaluate
@@ -111,7 +112,7 @@ def test_photos_that_cannot_be_read_are_skipped_and_reported(
 
 
 def test_a_file_that_strays_is_not_shipped(
-    sample: Path, built: Built, tmp_path: Path, listener: Any, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+    sample: Path, built: Surfaces, tmp_path: Path, listener: Any, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exporter gone wrong: the refusal says by how much, and the older bundle stays."""
     from export.bundle import build as module
@@ -143,7 +144,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: P
     assert listener.stages == []
 
 
-def test_a_model_made_elsewhere_is_its_own_reference(built: Built, sample: Path, tmp_path: Path, listener: Any) -> None:
+def test_a_model_made_elsewhere_is_its_own_reference(
+    built: Surfaces, sample: Path, tmp_path: Path, listener: Any
+) -> None:
     (tmp_path / "theirs.tflite").write_bytes(built.bundle.entry("backbone.int8.tflite"))
     plan = Plan(sample / "photos", tmp_path / "own.edge", CREATED, model=tmp_path / "theirs.tflite")
     manifest = build(plan, listener).bundle.manifest
@@ -223,5 +226,9 @@ def _tiny_plan(folder: Path, backbone: str) -> Plan:
     )
 
 
-def test_reading_back_gives_what_was_built(built: Built) -> None:
-    assert edge.bundle.archive.read(built.bundle.path).manifest == built.bundle.manifest
+def test_reading_back_gives_what_was_built(
+    photo_folder: Callable[..., Path], tmp_path: Path, listener: Any, tiny_backbone: str
+) -> None:
+    photo_folder(cup=6, plate=6)
+    built = build(_tiny_plan(tmp_path, tiny_backbone), listener).bundle
+    assert edge.bundle.archive.read(built.path).manifest == built.manifest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from export.photos.bursts import Bursts, find_bursts
-
-if TYPE_CHECKING:
-    from export.bundle.build import Built
+from tests.export.conftest import Surfaces
 
 Floats = NDArray[np.float32]
 D = 64
@@ -96,7 +93,7 @@ def test_where_names_tell_nothing_the_time_does(tmp_path: Path) -> None:
     assert found.warning.endswith("give --group-by session")
 
 
-def test_the_sample_photos_are_no_bursts(built: Built, sample: Path) -> None:
+def test_the_sample_photos_are_no_bursts(built: Surfaces, sample: Path) -> None:
     """Forty crops of one wall, numbered: alike, but none like the next."""
     examples, labels = built.bundle.examples(), built.bundle.manifest.labels
     paths = [path for label in labels for path in sorted((sample / "photos" / label).glob("*.jpg"))]
@@ -104,7 +101,7 @@ def test_the_sample_photos_are_no_bursts(built: Built, sample: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["flowers5", "hymenoptera2", "trashnet6"])
-def test_other_peoples_photos_are_no_bursts(built: Built, shared: Path, name: str) -> None:
+def test_other_peoples_photos_are_no_bursts(built: Surfaces, shared: Path, name: str) -> None:
     from edge.network.backbone import find_runtime, open_backbone
     from edge.network.photos import embed
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle.build import Built
 from export.cli import main
 from export.network.backbones import BACKBONES
+from tests.export.conftest import Surfaces
 
 
 def run(
@@ -80,7 +80,7 @@ def test_backbones_lists_every_row(capsys: pytest.CaptureFixture[str], monkeypat
 
 
 def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sample: Path, built: Built, tmp_path: Path
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sample: Path, built: Surfaces, tmp_path: Path
 ) -> None:
     model = tmp_path / "theirs.tflite"
     model.write_bytes(built.bundle.entry("backbone.tflite"))
@@ -114,7 +114,7 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
 
 
 def test_a_photo_that_cannot_be_read_makes_the_exit_code_3(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sample: Path, built: Built, tmp_path: Path
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sample: Path, built: Surfaces, tmp_path: Path
 ) -> None:
     model = tmp_path / "theirs.onnx"
     model.write_bytes(built.bundle.entry("backbone.onnx"))
@@ -131,7 +131,7 @@ def test_a_photo_that_cannot_be_read_makes_the_exit_code_3(
 
 
 def test_check_says_what_is_in_a_bundle(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, built: Built
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, built: Surfaces
 ) -> None:
     code, out, _ = run(capsys, monkeypatch, "check", built.bundle.path)
     assert code == 0
@@ -145,7 +145,7 @@ def test_check_says_what_is_in_a_bundle(
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "missing"])
 def test_check_refuses_a_damaged_bundle_in_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, built: Built, tmp_path: Path, damage: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, built: Surfaces, tmp_path: Path, damage: str
 ) -> None:
     data = bytearray(built.bundle.path.read_bytes())
     path = tmp_path / "x.edge"

@@ -11,6 +11,8 @@ import pytest
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 from tests.export.test_cli import run
 
+pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("frozen_once")]
+
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 

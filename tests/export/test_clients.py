@@ -23,7 +23,6 @@ from edge.learning.classifier_file import as_list
 from edge.modelfile.graft import graft
 from edge.modelfile.graft_rules import OUTPUT
 from edge.network.backbone import find_runtime, open_backbone
-from export.bundle.build import Built
 from export.convert import quantize
 from export.convert.parity import golden_images
 from export.convert.portable import KEPT, portable
@@ -31,6 +30,9 @@ from export.convert.to_onnx import to_onnx
 from export.convert.to_tflite import to_tflite
 from export.network.backbones import BACKBONES, load
 from tests.export.clients import CLIENTS, answers_of, python_of
+from tests.export.conftest import Surfaces
+
+pytestmark = pytest.mark.converters
 
 LABELS = ["2 euro", "café", "日本", "🍄 amanita"]  # sorted, as they are compared
 SIZE = 224
@@ -78,7 +80,7 @@ def agree(tmp_path: Path) -> Ask:
 
 
 @pytest.fixture(scope="module")
-def exported(built: Built) -> dict[str, bytes]:
+def exported(built: Surfaces) -> dict[str, bytes]:
     """The embedded network as the bundle has it, and the classifiers that `edge export` makes of it."""
     files: dict[str, bytes] = {}
     for model in built.bundle.manifest.models:

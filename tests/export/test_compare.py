@@ -17,6 +17,8 @@ from export.compare.rank import Candidate, advise, compare, plot
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 from tests.refused import refused
 
+pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("frozen_once")]
+
 
 @pytest.fixture(autouse=True)
 def tiny_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from export.convert.rounding import Inputs
 from export.convert.to_onnx import to_onnx
 from export.convert.to_tflite import to_tflite
 
+pytestmark = pytest.mark.converters
+
 PHOTOS = golden_images(32, 16, seed=1)
 GOLDEN = golden_images(32)
 ROUND: dict[str, Callable[..., bytes]] = {"onnx": round_onnx, "tflite": round_tflite}

@@ -104,6 +104,7 @@ def test_a_photo_that_lies_on_its_side_is_measured_as_it_is_seen(tmp_path: Path)
     assert cut == pytest.approx(CutOff(1 / 8, 1 - 175 / 800))
 
 
+@pytest.mark.converters
 def test_a_padded_bundle_says_so_and_tells_apart_what_cropping_does_not_see(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from export.convert.parity import embed_with_torch, golden_images, prove_everywh
 from export.convert.to_onnx import to_onnx
 from tests.refused import refused
 
+pytestmark = pytest.mark.converters
+
 
 def test_golden_pictures_are_the_same_every_time(golden: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(golden, golden_images(224))

@@ -23,6 +23,8 @@ from export.pretrain.distil import Recipe, Report, Teacher, pretrain
 from export.pretrain.views import NO_LABEL, Pictures, draw
 from tests.refused import refused
 
+pytestmark = pytest.mark.converters
+
 ALONE = Spread(0, 1, "cpu")
 RECIPE = Recipe(size=32, steps=6, batch=8, rate=1e-3, seed=5)
 TOGETHER = Recipe("squeezenet1_1", size=64, steps=4, batch=16)  # has no batch norm, whose statistics are of each half

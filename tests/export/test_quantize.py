@@ -26,6 +26,8 @@ from export.network.backbones import BACKBONES, load
 from export.network.embedder import embedder
 from export.photos.folders import read_pixels
 
+pytestmark = pytest.mark.converters
+
 PHOTOS = golden_images(32, 16, seed=1)
 GOLDEN = golden_images(32)
 

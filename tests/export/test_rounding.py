@@ -10,6 +10,7 @@ from torch import nn
 
 from export.convert.rounding import DEAD, LEVELS, Inputs, Rounded, Shape, round_weights
 
+pytestmark = pytest.mark.converters
 POINTWISE = Shape(1, (1, 1), (1, 1), (0, 0, 0, 0))
 
 

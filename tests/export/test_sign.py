@@ -11,9 +11,9 @@ import pytest
 from edge.bundle import archive
 from edge.bundle.signature import read_key, verify
 from edge.errors import SignatureError
-from export.bundle.build import Built
 from export.bundle.check import check
 from export.bundle.sign import sign
+from tests.export.conftest import Surfaces
 from tests.refused import refused
 
 WHEN = "2026-11-24T08:00:00+00:00"
@@ -26,7 +26,7 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
 
 
 @pytest.fixture
-def copy(built: Built, tmp_path: Path) -> Path:
+def copy(built: Surfaces, tmp_path: Path) -> Path:
     return Path(shutil.copy(built.bundle.path, tmp_path / "tiny.edge"))
 
 

@@ -28,6 +28,8 @@ from export.pretrain.distil import Recipe, Teacher, pretrain
 from export.pretrain.views import Pictures
 from tests.refused import refused
 
+pytestmark = pytest.mark.converters
+
 SIZE = 64
 CREATED = "2026-01-01T00:00:00+00:00"
 NETWORKS = (

@@ -18,9 +18,9 @@ import pytest
 from edge.errors import BundleError, DatasetError
 from edge.files import replacing
 from export.adapt.resume import check_output
-from export.bundle.build import Built
 from export.photos.sample import write_sample
 from export.written import DRAWING, check_bundle, check_drawing, check_log, check_weights
+from tests.export.conftest import Surfaces
 from tests.export.test_cli import run
 from tests.refused import refused
 
@@ -45,7 +45,7 @@ def test_a_folder_that_is_missing_is_said_before_the_work(tmp_path: Path, check:
         check(tmp_path / "no" / "x")
 
 
-def test_what_this_program_wrote_may_be_replaced(built: Built, tmp_path: Path) -> None:
+def test_what_this_program_wrote_may_be_replaced(built: Surfaces, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     check_bundle(built.bundle.path)

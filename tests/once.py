@@ -1,0 +1,38 @@
+"""Real exports, each made once per worker: many tests freeze the same few networks only to measure something else."""
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Export = Callable[["nn.Module", int], bytes]
+
+
+def once(export: Export) -> Export:
+    """Wrap an export so that it gives the same network at the same size the bytes that it gave before."""
+    made: dict[str, bytes] = {}
+
+    def remembered(network: "nn.Module", size: int) -> bytes:
+        key = f"{fingerprint(network)} {size}"
+        if key not in made:
+            made[key] = export(network, size)
+        return made[key]
+
+    return remembered
+
+
+def fingerprint(network: "nn.Module") -> str:
+    """The hash of all that an export depends on: classes, settings, weights and buffers."""
+    from torch import nn
+
+    hashed = hashlib.sha256()
+    internal = vars(nn.Module()).keys()
+    for name, module in network.named_modules():
+        settings = {key: value for key, value in vars(module).items() if key not in internal}
+        hashed.update(repr((name, type(module), module.training, sorted(settings.items()))).encode())
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        hashed.update(repr((name, tensor.dtype, tensor.shape)).encode())
+        hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()

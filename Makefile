@@ -7,12 +7,13 @@ OLD_PILLOWS := 10.1.0 11.1.0
 PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py tests/edge/test_folders.py
 HOMEASSISTANT := .venv-homeassistant
 TENSORFLOW := .venv-tensorflow
+WEB := .venv-web
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
+.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -22,6 +23,9 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pi
 	@$(MAKE) --silent $(HOMEASSISTANT)/ready || echo "Home Assistant cannot be installed here: its own check of our messages is skipped"
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
 	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) tests
+	@echo "== the page in a browser"
+	@if $(MAKE) --silent $(WEB)/ready; then EDGE_SURFACES=build $(WEB)/bin/python -m pytest tests/web; \
+	  else echo "Chromium cannot be had here: the browser tests of the page are skipped"; fi
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
 	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest $(WORKERS) tests/edge
 	@for version in $(OLD_PILLOWS); do \
@@ -31,6 +35,9 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pi
 
 test-fast: $(VENV)/ready  ## The workstation's tests without the converters, kills and fuzzing, which take most of the time
 	@$(BIN)/python -m pytest $(WORKERS) -m "not converters and not kills and not fuzzing" tests
+
+test-web: $(WEB)/ready build/surfaces.edge  ## The page in Chromium: mouse, touch, keyboard, phone and desktop, light and dark
+	@EDGE_SURFACES=build $(WEB)/bin/python -m pytest tests/web
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
 	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/test_clients.py
@@ -76,7 +83,7 @@ build/pillow-%: $(DEVICE)/ready
 	@$(DEVICE)/bin/python -m pip $(PIP) --target $@ pillow==$*
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(DEVICE) $(HOMEASSISTANT) $(TENSORFLOW) demo build dist
+	rm -rf $(VENV) $(DEVICE) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) demo build dist
 
 $(VENV)/ready: pyproject.toml
 	@echo "setting up the workstation in $(VENV): torch, torchvision, ONNX, LiteRT (about 2.5 GB, 3 minutes)"
@@ -89,6 +96,14 @@ $(DEVICE)/ready: pyproject.toml
 	@echo "setting up a device in $(DEVICE): tflite-runtime, numpy 1, no torch (about 100 MB)"
 	@$(PYTHON) -m venv $(DEVICE)
 	@$(DEVICE)/bin/python -m pip $(PIP) --editable '.[tflite-runtime]' pytest pytest-xdist hypothesis
+	@touch $@
+
+$(WEB)/ready: pyproject.toml
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || { echo "no chromium here; run: sudo apt install chromium"; exit 1; }
+	@echo "setting up a browser's driver in $(WEB) (about 250 MB)"
+	@$(PYTHON) -m venv $(WEB)
+	@$(WEB)/bin/python -m pip $(PIP) --editable '.[onnx,web]' pytest hypothesis playwright axe-playwright-python
 	@touch $@
 
 $(HOMEASSISTANT)/ready:

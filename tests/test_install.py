@@ -88,7 +88,7 @@ def test_a_fresh_machine_gets_a_working_edge_and_a_second_run_changes_nothing(bo
     tab = f"source {script}; COMP_WORDS=(edge te); COMP_CWORD=1; _edge_completion edge; echo ${{COMPREPLY[@]}}"
     assert box.run("bash", "-c", tab).stdout == "teach\n"
     units = box.run("ls", "/etc/systemd/system").stdout.split()
-    assert {"edge-watch.service", "edge-retrain.service", "edge-retrain.timer"} <= set(units)
+    assert {"edge-watch.service", "edge-serve.service", "edge-retrain.service", "edge-retrain.timer"} <= set(units)
 
     assert "kept /var/lib/edge" in install(box, "--uninstall")
     assert box.run("edge", "--version").returncode != 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(hidden=True)  # until its pages are there
+@click.command()
 @click.argument("source", envvar="EDGE_SOURCE", required=False)
 @click.option(
     "--listen",
@@ -94,7 +94,7 @@ class PasswordSet(NamedTuple):
     file: str
 
 
-@click.command(hidden=True)
+@click.command()
 @click.argument("file", type=_PATH, required=False)
 @app.shared
 def password(file: Path | None) -> None:

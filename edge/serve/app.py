@@ -59,7 +59,8 @@ def _file(request: Request, path: Path) -> Response:
 async def now(request: Request) -> Response:
     """How everything stands."""
     here = desk(request)
-    return answer(here.now(look=request.query_params.get("look") == "1"))
+    state = here.now(look=request.query_params.get("look") == "1")
+    return answer({**state, "login": request.app.state.stored.get() is not None})
 
 
 async def frame(request: Request) -> Response:

@@ -12,7 +12,7 @@ import pytest
 from edge.cli import app
 
 SCRIPTS = Path(__file__).parent.parent.parent / "device_scripts"
-UNITS = ("edge-watch.service", "edge-retrain.service", "edge-retrain.timer")
+UNITS = ("edge-watch.service", "edge-serve.service", "edge-retrain.service", "edge-retrain.timer")
 
 
 def test_systemd_finds_nothing_to_say_about_the_units(tmp_path: Path) -> None:
@@ -27,7 +27,17 @@ def test_systemd_finds_nothing_to_say_about_the_units(tmp_path: Path) -> None:
 
 
 def test_the_service_writes_changes_and_not_every_frame_into_the_journal() -> None:
-    assert "--json" not in (SCRIPTS / "edge-watch.service").read_text().replace("# without --json", "")
+    for unit in ("edge-watch.service", "edge-serve.service"):
+        assert "--json" not in (SCRIPTS / unit).read_text().replace("# without --json", "")
+
+
+def test_the_page_is_as_hardened_as_the_watch() -> None:
+    hardening = "UMask=.*?(?=\n\n\\[Install)"
+    watch, serve = (
+        re.findall(hardening, (SCRIPTS / f"edge-{name}.service").read_text(), re.DOTALL) for name in ("watch", "serve")
+    )
+    assert watch == serve
+    assert len(watch) == 1
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.endswith(".service")])
@@ -40,5 +50,5 @@ def test_a_unit_runs_a_command_with_options_that_exist(unit: str) -> None:
     known = {option for parameter in command.params for option in parameter.opts}
     assert {option for option in options if not option.startswith("$")} <= known
     variables = {p.envvar for p in command.params if isinstance(p, click.Parameter)} | {"EDGE_HOME"}
-    named = set(re.findall(r"\b(EDGE_[A-Z]+)=", text)) | set(re.findall(r"\b(EDGE_WATCH_OPTIONS)\b", text))
-    assert named <= variables | {"EDGE_WATCH_OPTIONS"}
+    named = set(re.findall(r"\b(EDGE_[A-Z]+)=", text)) | set(re.findall(r"\b(EDGE_(?:WATCH|SERVE)_OPTIONS)\b", text))
+    assert named <= variables | {f"EDGE_{name.upper()}_OPTIONS"}

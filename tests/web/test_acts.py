@@ -105,7 +105,14 @@ def test_photos_are_taught_many_at_once_and_asked_about(
     page.click("#choose")
     assert "First choose" in page.inner_text("#toasts")
     page.select_option("#photo-label", "coins")
-    files = [*photos["coins"][8:10], photos["grass"][3], photos["brick"][10], photos["coins"][0], tmp_path / "dark.jpg", tmp_path / "broken.jpg"]
+    files = [
+        *photos["coins"][8:10],
+        photos["grass"][3],
+        photos["brick"][10],
+        photos["coins"][0],
+        tmp_path / "dark.jpg",
+        tmp_path / "broken.jpg",
+    ]
     page.set_input_files("#file", files)
     page.wait_for_selector("text=Teach it all the same")
     until(page, "document.querySelectorAll('#files .good').length == 4")

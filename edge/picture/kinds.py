@@ -45,9 +45,8 @@ RAW = Kind("raw", "a camera's raw picture", "", "export it as JPEG")
 _MOVIE = Kind("video", "a video", "", "take single pictures from it, or watch it with edge watch")
 _SOUND = Kind("other", "a sound recording", "", "name a picture instead")
 _ZIP = Kind("archive", "a zip archive or an office document", "", "unpack it")
-_PACKED = Kind("archive", "a packed archive", "", "unpack it")
 _PAGE = Kind("text", "a web page (HTML)", "", "the download went wrong; download the picture itself")
-_POINTER = Kind("text", "a Git LFS pointer, not the picture itself", "", "run: git lfs pull")
+_POINTER = Kind("text", "a Git LFS pointer, not the file itself", "", "run: git lfs pull")
 _TEXT = Kind("text", "a text file", "", "name a picture instead")
 _SVG = Kind("format", "an SVG drawing")
 EMPTY = Kind("empty", "empty (0 bytes)", "", "copy it again from where it came from")
@@ -57,6 +56,10 @@ OTHER = Kind("other", "not a picture")
 
 def _format(words: str) -> Kind:
     return Kind("format", words)
+
+
+def _packed(name: str) -> Kind:
+    return Kind("archive", f"a {name} archive", "", "unpack it")
 
 
 _BY_START = (
@@ -103,12 +106,12 @@ _BY_START = (
     (b"fLaC", _SOUND),
     (b"PK\x03\x04", _ZIP),
     (b"PK\x05\x06", _ZIP),
-    (b"Rar!", _PACKED),
-    (b"7z\xbc\xaf\x27\x1c", _PACKED),
-    (b"\x1f\x8b", _PACKED),
-    (b"\xfd7zXZ\0", _PACKED),
-    (b"BZh", _PACKED),
-    (b"\x28\xb5\x2f\xfd", _PACKED),
+    (b"Rar!", _packed("rar")),
+    (b"7z\xbc\xaf\x27\x1c", _packed("7z")),
+    (b"\x1f\x8b", _packed("gzip")),
+    (b"\xfd7zXZ\0", _packed("xz")),
+    (b"BZh", _packed("bzip2")),
+    (b"\x28\xb5\x2f\xfd", _packed("zstd")),
     (b"%PDF", Kind("other", "a PDF document", "", "export its pages as JPEG")),
     (b"%!PS", Kind("other", "a PostScript document", "", "export its pages as JPEG")),
     (b"\0\x05\x16\x07", Kind("other", "a macOS side file without a picture", "", "name the picture itself")),
@@ -151,7 +154,7 @@ def kind(head: bytes) -> Kind:
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace() and head[3:].lstrip()[:1] in _PPM:
         return Kind("damaged", "a PPM picture", "PPM")
     if head[257:262] == b"ustar":
-        return _PACKED
+        return _packed("tar")
     if head[128:132] == b"DICM":
         return _format("a DICOM picture")
     if not head.strip(b"\0"):
@@ -180,11 +183,8 @@ def _text(head: bytes) -> Kind | None:
         return _TEXT
     if b"\0" in head:
         return None
-    try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3 and any(c < 32 and c not in b"\t\n\r\f\x1b" for c in head):
-            return None  # nor is it Latin-1; a character may be cut at the end
+    if any(c < 32 and c not in b"\t\n\r\f\x1b" for c in head):
+        return None
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return _PAGE

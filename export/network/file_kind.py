@@ -11,23 +11,12 @@ import zipfile
 from pathlib import Path
 
 from edge.errors import BundleError
+from edge.picture.kinds import HEAD, kind
 
-_LOOK = 4096  # bytes
-
-_STARTS = (  # the first bytes, and in words what they stand for with what to do
-    (b"version https://git-lfs", "is a Git LFS pointer, which stands for the real file; fetch that with: git lfs pull"),
-    (b"\x1f\x8b", "is a gzip archive; unpack it and name the file inside"),
-    (b"BZh", "is a bzip2 archive; unpack it and name the file inside"),
-    (b"\xfd7zXZ", "is an xz archive; unpack it and name the file inside"),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it and name the file inside"),
-    (b"\x28\xb5\x2f\xfd", "is a zstd archive; unpack it and name the file inside"),
-    (b"Rar!", "is a rar archive; unpack it and name the file inside"),
+_STARTS = (  # what `edge.picture.kinds` does not tell, as no folder of pictures holds it
     (b"\x89HDF", "is an HDF5 file, as Keras writes them; PyTorch weights, ONNX and TFLite can be used"),
     (b"GGUF", "is a language model (GGUF); an image network is needed"),
     (b"\x93NUMPY", "is a NumPy array; an image network is needed"),
-    (b"\xff\xd8\xff", "is a picture (JPEG)"),
-    (b"\x89PNG", "is a picture (PNG)"),
-    (b"%PDF", "is a PDF document"),
 )
 
 
@@ -57,42 +46,39 @@ def foreign(path: Path, wanted: str) -> str:
         if path.is_dir():
             return f"is a folder; name {wanted}"
         with path.open("rb") as file:
-            start = file.read(_LOOK)
+            start = file.read(HEAD)
     except OSError as error:
         raise BundleError(
             "file-unreadable", f"{path} cannot be read ({error.strerror}); check its permissions"
         ) from error
-    if not start:
-        return "is empty (0 bytes); copy or download it again"
-    if not start.strip(b"\0"):
-        return "begins with zeros only, as a download that was cut off; copy or download it again"
     for first, words in _STARTS:
         if start.startswith(first):
-            return words if ";" in words else f"{words}; name {wanted}"
-    if start[257:262] == b"ustar":
-        return "is a tar archive; unpack it and name the file inside"
+            return words
     if start[:4] == b"PK\3\4":
         return _zip(path)
-    return _text(start, wanted)
-
-
-def _text(start: bytes, wanted: str) -> str:
-    """What a text is; "" for a file that is not one."""
-    try:
-        text = start.decode("utf-8-sig", "strict" if len(start) < _LOOK else "ignore").lstrip().lower()
-    except UnicodeDecodeError:
-        return ""
-    if "\0" in text or not (text[:200].isprintable() or any(c in text[:200] for c in "\n\r\t")):
-        return ""
-    if any(not (c.isprintable() or c in "\n\r\t\f") for c in text):
-        return ""
-    if text.startswith(("<!doctype", "<html", "<head", "<?xml", "<!--", "<body", "<svg")):
+    found = kind(start)
+    if found.words.startswith("a web page"):
         return "is a web page, not what its link promised; download the file itself"
+    if found.reason in ("empty", "damaged") and not found.format:
+        return f"is {found.words}; copy or download it again"
+    if found.reason == "archive":
+        return f"is {found.words}; unpack it and name the file inside"
+    if "pointer" in found.words:
+        return f"is {found.words}; {found.advice}"
+    if found.words == "a text file" and _is_json(path):
+        return f"is a text in JSON, as a server's error message is; name {wanted}"
+    if found.reason == "text" or found.format in ("JPEG", "PNG") or "PDF" in found.words:
+        return f"is {found.words}; name {wanted}"
+    return ""
+
+
+def _is_json(path: Path) -> bool:
     try:
-        json.loads(text)
-    except ValueError:
-        return f"is a text file; name {wanted}"
-    return f"is a text in JSON, as a server's error message is; name {wanted}"
+        with path.open("rb") as file:
+            json.loads(file.read(1 << 20))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _zip(path: Path) -> str:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import unicodedata
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ def run(command: click.Command, name: str, interrupted: str = "what was reported
     # Before numpy is loaded: a head's matrices are small, and where other programs keep the cores busy, OpenBLAS's
     # threads wait for each other a hundred times longer than they calculate.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    warnings.filterwarnings("ignore", module=r"PIL\b")  # what is wrong with a picture is told by us, in one line
     for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it cannot print as \\u2026
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

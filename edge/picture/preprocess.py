@@ -16,7 +16,6 @@ import io
 import math
 import stat
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from edge.picture import metadata
 from edge.picture.kinds import CALLED, HEAD, RAW, Kind, kind
 from edge.picture.metadata import Bare
 from edge.picture.region import Region
-from edge.system.quiet import Filters, quiet
+from edge.system.quiet import quiet
 
 Pixels = NDArray[np.uint8]
 
@@ -62,15 +61,6 @@ _PROGRESSIVE = 2  # bytes a pixel and channel: such a JPEG is held whole, at wha
 _STRIP = 1_000_000  # pixels converted at once
 _LARGE = 40_000_000  # bytes; of pictures that take more, one is decoded at a time, however many threads there are
 _large = threading.Lock()
-
-
-def _filters() -> None:
-    """Pillow warns of pictures over 89 million pixels: here that is an error; its other remarks help nobody."""
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
-    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-
-_decoding = Filters(_filters)
 
 
 def load(path: Path | str, size: int = 224, short_side: int = 256, fit: str = "crop") -> Pixels:
@@ -182,7 +172,7 @@ def _opened(data: bytes, name: str) -> Iterator[_Opened]:
     what = kind(data[:HEAD])
     try:
         bare = metadata.bare(data, what.format)
-        with _decoding, _open(bare, what) as image:
+        with _open(bare, what) as image:
             yield _Opened(image, bare, name)
     except ImageError:
         raise
@@ -190,7 +180,7 @@ def _opened(data: bytes, name: str) -> Iterator[_Opened]:
         raise ImageError(
             "picture-unsupported", f"{name} is {error.kind.words}; {error.kind.advice}", _reason(error.kind, name)
         ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
         raise ImageError(
             "picture-too-large",
             f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller",

@@ -1,8 +1,6 @@
 """Generations: how many are kept, which ones, and what is said of the others."""
 
-import threading
 import tracemalloc
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from edge.learner import Learner
 from edge.learning import retrain
 from edge.learning.init import adopt
 from edge.learning.retrain import KEPT
-from edge.system.quiet import Filters
 from tests.refused import refused
 
 
@@ -116,24 +113,3 @@ def test_a_home_is_closed_even_if_the_last_note_breaks(learner: Learner, monkeyp
         learner.close()
     with refused("home-damaged", HomeError, "closed"):
         learner.store.count()
-
-
-def test_filters_of_warnings_are_as_before_whatever_order_threads_leave_in() -> None:
-    before = list(warnings.filters)
-    inside = Filters(lambda: warnings.simplefilter("ignore", ResourceWarning))
-    entered, leave = threading.Barrier(3), [threading.Event(), threading.Event()]
-
-    def stay(number: int) -> None:
-        with inside:
-            entered.wait(60)
-            leave[number].wait(60)
-
-    threads = [threading.Thread(target=stay, args=(number,)) for number in (0, 1)]
-    for thread in threads:
-        thread.start()
-    entered.wait(60)
-    assert list(warnings.filters) != before
-    for thread, event in zip(threads, leave, strict=True):
-        event.set()
-        thread.join()
-    assert list(warnings.filters) == before

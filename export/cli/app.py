@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import click
 
 import edge
+from edge.bundle.manifest import FITS
 from edge.cli.group import Group
 from edge.cli.terminal import run, say, say_json, table
 
@@ -27,6 +28,22 @@ MODULES = {  # the commands that other modules define
     **dict.fromkeys(("sign", "deploy"), "export.cli.delivery"),
     **dict.fromkeys(("adapt", "compare", "pretrain"), "export.cli.learning"),
 }
+
+
+option = functools.partial(click.option, show_default=True)
+seed = functools.partial(option, "--seed", default=0, type=click.IntRange(0))
+size = functools.partial(click.option, "--size", type=click.IntRange(32, 1024))
+weights = click.option(
+    "--weights",
+    default="",
+    help="Weights: `imagenet`, `embedded`, or a state-dict file.  [default: depends on the backbone]",
+)
+fit = option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="crop",
+    help="How photos are made square: crop the centre, pad with bars, or stretch.",
+)
 
 
 def shared(command: _F) -> _F:

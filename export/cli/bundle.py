@@ -34,9 +34,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--backbone", help=f"Network: a name listed by `edge-export backbones`, or timm:NAME.  [default: {DEFAULT}]"
 )
-@click.option(
-    "--weights", help="Weights: `imagenet`, `embedded`, or a state-dict file.  [default: depends on the backbone]"
-)
+@app.weights
 @click.option("--model", type=_PATH, help="Use your own ONNX or TFLite embedding model.")
 @click.option(
     "--photos", "elsewhere", type=_PATH, help="Where the photos of an adapted network are now, if they were moved."
@@ -55,12 +53,8 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["fp32", "int8"]),
     help="Numeric precision to include.  [default: both]",
 )
-@click.option(
-    "--holdout",
-    default=0.2,
-    show_default=True,
-    type=click.FloatRange(0, 0.9),
-    help="Fraction of photos kept back to measure accuracy.",
+@app.option(
+    "--holdout", default=0.2, type=click.FloatRange(0, 0.9), help="Fraction of photos kept back to measure accuracy."
 )
 @app.group_by
 @click.option(
@@ -72,16 +66,14 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--background", type=_PATH, help="Folder of unrelated photos, which help the device recognise unknown pictures."
 )
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for the validation split."
-)
+@app.seed(help="Random seed for the validation split.")
 @app.shared
 @app.interrupted("no bundle was written")
 def build(
     photos: Path,
     output: Path,
     backbone: str | None,
-    weights: str | None,
+    weights: str,
     model: Path | None,
     elsewhere: Path | None,
     runtimes: tuple[str, ...],
@@ -124,7 +116,7 @@ def build(
         output=output,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         backbone=backbone or DEFAULT,
-        weights=weights or "",
+        weights=weights,
         model=model,
         adapted=network,
         runtimes=tuple(dict.fromkeys(runtimes)) or Plan.runtimes,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from edge.bundle.manifest import FITS
 from edge.cli.terminal import PARTLY, Progress, complain, say, say_json, table
 from edge.errors import BundleError
 from edge.picture.count import line, partly, together
@@ -26,50 +25,22 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("photos", type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder to write; give it to `edge-export build`.")
-@click.option(
-    "--backbone",
-    default=DEFAULT,
-    show_default=True,
-    help="Network: a name listed by `edge-export backbones`, or timm:NAME.",
-)
-@click.option(
-    "--weights",
-    default="",
-    help="Weights: `imagenet`, `embedded`, or a state-dict file.  [default: depends on the backbone]",
-)
-@click.option(
-    "--size", type=click.IntRange(32, 1024), help="Input size in pixels per side.  [default: the network's own]"
-)
-@click.option(
+@app.option("--backbone", default=DEFAULT, help="Network: a name listed by `edge-export backbones`, or timm:NAME.")
+@app.weights
+@app.size(help="Input size in pixels per side.  [default: the network's own]")
+@app.option(
     "--strategy",
     default="auto",
-    show_default=True,
     type=click.Choice(["auto", "head", "taps", "norm-bias", "last-stage", "full"]),
     help="How much of the network to train; auto tries every strategy and keeps the best.",
 )
-@click.option(
-    "--minutes",
-    default=20.0,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    help="Time limit for the whole run, in minutes.",
+@app.option(
+    "--minutes", default=20.0, type=click.FloatRange(0, min_open=True), help="Time limit for the whole run, in minutes."
 )
 @app.group_by
-@click.option(
-    "--fit",
-    type=click.Choice(FITS),
-    default="crop",
-    show_default=True,
-    help="How photos are made square: crop the centre, pad with bars, or stretch.",
-)
+@app.fit
 @click.option("--flip/--no-flip", default=True, help="Also train on mirror images.  [default: flip]")
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Random seed for the validation split and training.",
-)
+@app.seed(help="Random seed for the validation split and training.")
 @app.shared
 @app.interrupted("give the same command again to go on where it was")
 def adapt(
@@ -162,30 +133,16 @@ def adapt(
     help="Network to rank: a name listed by `edge-export backbones`, or timm:NAME, optionally with =WEIGHTS; missing "
     "weights are downloaded. Can be repeated.  [default: all whose weights are on this machine]",
 )
-@click.option(
-    "--size",
+@app.size(
     "sizes",
     multiple=True,
-    type=click.IntRange(32, 1024),
     help=f"Input size in pixels per side. Can be repeated.  [default: the network's own and {SMALL}]",
 )
-@click.option(
-    "--fit",
-    type=click.Choice(FITS),
-    default="crop",
-    show_default=True,
-    help="How photos are made square: crop the centre, pad with bars, or stretch.",
-)
+@app.fit
 @click.option(
     "--plot", "picture", type=_PATH, help="Also plot accuracy against latency to this .svg, .png or .pdf file."
 )
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Random seed for the sample taken from a large set of photos.",
-)
+@app.seed(help="Random seed for the sample taken from a large set of photos.")
 @app.group_by
 @app.shared
 @app.interrupted("nothing was written")
@@ -294,30 +251,21 @@ def compare(
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, help="Weights file to write, ending in .safetensors.")
-@click.option(
-    "--arch", default="mobilenet_v3_small", show_default=True, help="Network: a name listed by `edge-export backbones`."
-)
-@click.option(
-    "--size", default=160, show_default=True, type=click.IntRange(32, 512), help="Input size in pixels per side."
-)
-@click.option(
-    "--steps", default=10_000, show_default=True, type=click.IntRange(1), help="Number of training steps (batches)."
-)
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(2), help="Batch size, in pictures.")
-@click.option("--rate", default=2e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Learning rate.")
+@app.option("--arch", default="mobilenet_v3_small", help="Network: a name listed by `edge-export backbones`.")
+@app.option("--size", default=160, type=click.IntRange(32, 512), help="Input size in pixels per side.")
+@app.option("--steps", default=10_000, type=click.IntRange(1), help="Number of training steps (batches).")
+@app.option("--batch", default=128, type=click.IntRange(2), help="Batch size, in pictures.")
+@app.option("--rate", default=2e-3, type=click.FloatRange(0, min_open=True), help="Learning rate.")
 @click.option(
     "--teacher",
     type=_PATH,
     help="State-dict file of a teacher network with its classifier, for distillation instead of labels.",
 )
-@click.option(
-    "--teacher-arch",
-    default="mobilenet_v2",
-    show_default=True,
-    help="Network of the teacher: a name listed by `edge-export backbones`.",
+@app.option(
+    "--teacher-arch", default="mobilenet_v2", help="Network of the teacher: a name listed by `edge-export backbones`."
 )
 @click.option("--from", "start", type=_PATH, help="Weights file to start from.  [default: random weights]")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
+@app.seed(help="Random seed.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @app.shared
 @app.interrupted("nothing is kept so early")

@@ -108,9 +108,9 @@ def _write(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("pickled", "state_dict()"),
-        ("old pickled", "state_dict()"),
-        ("python pickle", "state_dict()"),
+        ("pickled", "model.state_dict()"),
+        ("old pickled", "model.state_dict()"),
+        ("python pickle", "model.state_dict()"),
         ("script", "TorchScript"),
         ("cut torch", "damaged"),
         ("cut safetensors", "damaged"),

@@ -182,7 +182,7 @@ def box(one: Set, factory: Array = ()) -> Iterator[Box]:
     with tempfile.TemporaryDirectory() as folder:
         home, name = Path(folder), f"{0:016x}.edge"
         archive.write(home / name, manifest, {"backbone.onnx": b"none"}, golden, held)
-        with Learner(home, open_store(home, create=True), lambda: datetime.now(UTC)) as learner:
+        with Learner(home, lambda: datetime.now(UTC), store=open_store(home, create=True)) as learner:
             with learner.store.transaction():
                 for key, value in (("bundle", name), ("format", "onnx"), ("precision", "fp32")):
                     learner.store.put(key, value)

@@ -24,13 +24,13 @@ GOAL = 150  # MB
 SIDE = 16  # pixels
 _PEAK = "; print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
 _RUNS = {
-    "init": "import sys; from edge.learning.init import adopt; from pathlib import Path\n"
-    "adopt(*map(Path, sys.argv[1:3]))",
+    "init": "import sys; from edge.learner import Learner; from pathlib import Path\n"
+    "Learner.init(*map(Path, sys.argv[1:3]))",
     "teach": "import sys; from edge.learner import Learner; from pathlib import Path\n"
-    "with Learner.open(Path(sys.argv[1])) as learner:\n"
+    "with Learner(Path(sys.argv[1])) as learner:\n"
     "    for place in sorted(Path(sys.argv[3]).iterdir()): learner.teach(place.name, [place])",
     "retrain": "import sys; from edge.learner import Learner; from pathlib import Path\n"
-    "Learner.open(Path(sys.argv[1])).retrain()",
+    "Learner(Path(sys.argv[1])).retrain()",
 }
 
 

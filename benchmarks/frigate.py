@@ -80,7 +80,7 @@ def _ours(photos: Path, folder: Path) -> dict[str, float]:
 
 def _fit(home: Path) -> float:
     """Seconds, the median of several, to fit the head to what was taught, its leave-one-out figures included."""
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         taught = learner.store.labelled()
         rows = learner.store.embeddings([example.id for example in taught], learner.info.dimension)
     examples = Examples(rows, tuple(e.label for e in taught), tuple(e.session for e in taught))

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 TOP = "(top)"  # modules directly in the package that every folder may import
 ORDER = {  # the folders of each package: each imports only those behind it
     "edge": (
+        "testing",
         "cli",
         "serve",
         "watch",

@@ -116,7 +116,7 @@ def measure_inside(format: str, home: str, listed: str) -> dict[str, list[tuple[
 
     photos = [Path(line) for line in Path(listed).read_text().splitlines()]
     tensors = np.stack([preprocess.load(photo) for photo in photos])
-    with Learner.open(Path(home)) as learner:
+    with Learner(Path(home)) as learner:
         model = learner.bundle.entry(learner.model.file)
     run, default = bare_runtime(format, model, os.cpu_count()), bare_runtime(format, model, None)
     teach, teach_all, warm = [], [], []
@@ -124,13 +124,13 @@ def measure_inside(format: str, home: str, listed: str) -> dict[str, list[tuple[
         copy = Path(home).with_name("copy")
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(home, copy)
-        with Learner.open(copy) as learner:
-            next(iter(learner.classify([photos[0]] * os.cpu_count())))  # type: ignore[operator]
+        with Learner(copy) as learner:
+            next(iter(learner.classify_each([photos[0]] * os.cpu_count())))  # type: ignore[operator]
             ours = _seconds(lambda learner=learner: learner.teach("flower", photos))  # type: ignore[misc]
             teach_all.append((ours, _seconds(lambda: [run(tensor[None]) for tensor in tensors])))
             teach.append((ours, _seconds(lambda: [default(tensor[None]) for tensor in tensors])))
             for photo in photos[:40]:
-                ours = _seconds(lambda learner=learner, photo=photo: next(learner.classify([photo])))  # type: ignore[misc]
+                ours = _seconds(lambda learner=learner, photo=photo: next(learner.classify_each([photo])))  # type: ignore[misc]
                 bare = _seconds(lambda photo=photo: run(preprocess.load(photo)[None]))  # type: ignore[misc]
                 warm.append((ours, bare))
     return {"teach": teach, "teach_all": teach_all, "warm": warm[40:]}
@@ -186,7 +186,7 @@ def _cold(format: str, home: Path, photo: Path, folder: Path) -> list[str]:
     from edge.learner import Learner
 
     model = folder / f"bare.{format}"
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         model.write_bytes(learner.bundle.entry(learner.model.file))
     ours = [sys.executable, "-m", "edge", "--home", str(home), "classify", str(photo)]
     bare = [sys.executable, "-c", _BARE[format], str(model), str(photo)]
@@ -203,10 +203,10 @@ def _memory(format: str, bundle: Path, photos: list[Path], folder: Path) -> list
     script = """
 import sys, resource
 from pathlib import Path
-from edge.learning.init import adopt
+from edge.learner import Learner
 home, bundle, format, listed = sys.argv[1:]
 photos = [Path(line) for line in Path(listed).read_text().splitlines()]
-with adopt(Path(home), Path(bundle), format) as learner:
+with Learner.init(Path(home), Path(bundle), format) as learner:
     learner.teach("flower", photos)
     learner.retrain()
     list(learner.classify(photos[:3]))

@@ -263,7 +263,7 @@ def cost(rounds: int = 300) -> None:
     """A warm classification of one photo, file to answer, with the gate and without."""
     from dataclasses import replace
 
-    from edge.learning.init import adopt
+    from edge.learner import Learner
     from export.bundle.build import Plan, build
     from export.photos.sample import write_sample
 
@@ -284,7 +284,7 @@ def cost(rounds: int = 300) -> None:
         )
         build(plan, Silent())
         photo = [next((folder / "sample" / "test").rglob("*.jpg"))]
-        with adopt(folder / "home", folder / "a.edge") as learner:
+        with Learner.init(folder / "home", folder / "a.edge") as learner:
             with_gate = learner.serving()
             version, _ = learner._serving  # type: ignore[misc]
             pairs = []
@@ -293,7 +293,7 @@ def cost(rounds: int = 300) -> None:
                 for serving in (with_gate, replace(with_gate, judge=None)):
                     learner._serving = version, serving
                     start = time.perf_counter()
-                    next(iter(learner.classify(photo)))
+                    next(iter(learner.classify_each(photo)))
                     spent.append(time.perf_counter() - start)
                 pairs.append(spent)
             look_spent = []

@@ -173,6 +173,7 @@ CODES = {
     # the home
     "home-missing": Meaning("There is no home at this place yet.", "Create it: edge --home DIR init NAME.edge."),
     "home-busy": Meaning("Another process is using the home for too long.", "Try again."),
+    "home-closed": Meaning("A program uses a learner that it has closed.", "Open it again: Learner(home)."),
     "home-exists": Meaning(
         "A backup cannot be restored over an existing home or other files.",
         "Move them away, or restore into another --home.",

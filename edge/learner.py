@@ -11,9 +11,9 @@ One method a command. Data flows one way: picture file → pixels (`preprocess`)
 import contextlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, T
 from edge.errors import BundleError, EdgeError, ImageError
 from edge.files import check_output, replacing
 from edge.home.serving import Serving
-from edge.home.state import Clock, Home, Warn, unheard, utc_now
+from edge.home.state import Clock, Home, Warn, in_turn, unheard, utc_now
 from edge.home.store import Embedded, Example, Store
 from edge.labels import clean
 from edge.learning.domain_check import DomainCheck, Looks, nearest
@@ -30,9 +30,13 @@ from edge.network import backbone, photos
 from edge.picture.count import Left, count, together
 from edge.picture.find import find, labelled, refuse_labels
 from edge.picture.frame import Frame, Picture
+from edge.picture.given import PictureLike, is_one, paths, several
 from edge.system.filename import stored
 from edge.unknown import drift
 from edge.unknown.domain import Look
+
+if TYPE_CHECKING:
+    from edge.bundle.signature import Key
 
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 TOP = 5  # guesses listed in an answer
@@ -42,18 +46,86 @@ FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tf
 
 
 class Learner(Home):
-    """A home that can look at pictures.
+    """An open home that can look at pictures. Its methods may be called from any thread; they take turns.
 
     Args:
-        home, store, clock, warn: as `Home`.
+        home: the folder that `Learner.init` or `edge init` made.
+        clock: tells the time for what is stored.
+        warn: is told, in one line, of damage that was found and got round.
+        network: runs in place of the bundle's network, if it gives the same embeddings of the bundle's golden pictures:
+            one of `edge.testing`, or of a runtime of your own.
+        store: the home's database, where it is open already.
+
+    Raises:
+        HomeMissing, HomeBusy, HomeError: there is no such home, or it cannot be used.
+
+    >>> import tempfile
+    >>> from edge.testing import new_learner, surface
+    >>> with new_learner(tempfile.mkdtemp()) as learner:
+    ...     _ = learner.teach("coins", [surface("coins", seed) for seed in range(10)])
+    ...     _ = learner.retrain()
+    ...     learner.classify(surface("coins", seed=99)).label
+    'coins'
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = unheard) -> None:
-        super().__init__(home, store, clock, warn)
+    def __init__(
+        self,
+        home: str | Path,
+        clock: Clock = utc_now,
+        warn: Warn = unheard,
+        *,
+        network: backbone.Backbone | None = None,
+        store: Store | None = None,
+    ) -> None:
+        super().__init__(home, clock, warn, store=store)
+        self.network = network
+        self._proved: str | None = None  # the file of the bundle's network that `network` gives the embeddings of
         self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
         self._seen: tuple[Serving, list[drift.Seen]] | None = None  # the frames that this process classified
         self._looks: Looks | None = None
 
+    @classmethod
+    def init(
+        cls,
+        home: str | Path,
+        bundle: str | Path,
+        format: str | None = None,
+        precision: str | None = None,
+        keep_crops: bool | None = None,
+        clock: Clock = utc_now,
+        trust: "Key | None" = None,
+        labels: Sequence[str] = (),
+        network: backbone.Backbone | None = None,
+        step: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Self:
+        """Make a home of a bundle, or give a home a newer bundle, and open it.
+
+        Args:
+            home: the folder; made if there is none.
+            bundle: the file.
+            format: "onnx" or "tflite"; None: what an installed runtime can run.
+            precision: "fp32" or "int8"; None: fp32 where the bundle has it.
+            keep_crops: keep a small JPEG of what the network sees of each picture taught; None: as it was, at first no.
+            clock: tells the time for what is stored.
+            trust: a key to pin from now on; the bundle must be signed by it, or by one pinned already.
+            labels: labels of the bundle to take though they were forgotten here; the others that were stay forgotten.
+            network: runs in place of the bundle's, as in `Learner`.
+            step: is told how many examples of another backbone are embedded again, of how many.
+
+        Raises:
+            BundleError, ParityError: the bundle is refused, by name of what is wrong.
+            SignatureError: a key is pinned, and the bundle is not signed by one that is, or is older.
+            RuntimeMissing: nothing here can run it, or check its signature.
+            LabelError: the bundle has no such label.
+            HomeError: the home cannot be used, or was taught on another backbone without keeping crops.
+        """
+        from edge.learning.init import init
+
+        home, bundle = Path(home).expanduser(), Path(bundle).expanduser()
+        store = init(home, bundle, format, precision, keep_crops, clock, trust, labels, network, step)
+        return cls(home, clock, network=network, store=store)
+
+    @in_turn
     def backbone(self, pictures: int = 1) -> backbone.Backbone:
         """The network, loaded at first use.
 
@@ -62,6 +134,13 @@ class Learner(Home):
         """
         threads = 1 if pictures >= (os.cpu_count() or 1) else None
         model, opened = self.model, self.bundle
+        if self.network is not None:
+            digest = opened.manifest.files[model.file].sha256
+            if self._proved != digest:
+                golden = opened.golden()
+                backbone.prove(self.network, golden.images, golden.embeddings, model.precision, "the network given")
+                self._proved = digest
+            return self.network
         key = (opened.manifest.files[model.file].sha256, threads)
         if key not in self._backbones:
             runtime = backbone.find_runtime({model.format})
@@ -70,11 +149,12 @@ class Learner(Home):
 
     def close(self) -> None:
         """Note the classified frames for the drift, and close the database."""
-        try:
-            with contextlib.suppress(EdgeError):  # what cannot be noted, on a full or damaged disk, may be lost
-                self._note_seen()
-        finally:
-            super().close()
+        with self.lock:
+            try:
+                with contextlib.suppress(EdgeError):  # what cannot be noted, on a full or damaged disk, may be lost
+                    self._note_seen()
+            finally:
+                super().close()
 
     def embed(
         self,
@@ -86,39 +166,77 @@ class Learner(Home):
         """Look at pictures as this home does, cut to its region: whatever views them comes here. As `photos.embed`."""
         return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
 
-    def classify(self, files: Sequence[Picture], explain: bool = False) -> Iterator[Answer | Skipped]:
-        """Name pictures, files or frames, in their order; one that cannot be read gives a `Skipped`.
+    @overload
+    def classify(self, pictures: PictureLike, explain: bool = False) -> Answer: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def classify(self, pictures: Iterable[PictureLike], explain: bool = False) -> list[Answer]: ...
+
+    def classify(self, pictures: PictureLike | Iterable[PictureLike], explain: bool = False) -> Answer | list[Answer]:
+        """Name what is on a picture, or on each of several.
 
         Args:
-            files: the pictures.
+            pictures: one picture, or a list or other iterable of them.
             explain: name the nearest taught examples as well.
-        """
-        serving = self.serving()
-        for photo in self.embed(files, look=serving.judge is not None):
-            if photo.embedding is None:
-                yield _skipped(photo)
-                continue
-            start = time.perf_counter()
-            probabilities = serving.head.probabilities(photo.embedding[None])[0]
-            best = np.argsort(-probabilities, kind="stable")[:TOP]
-            top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
-            unknown = self._unknown(serving, photo.embedding, int(best[0]), photo.look)
-            milliseconds = photo.milliseconds + 1000 * (time.perf_counter() - start)
-            yield Answer(
-                image=str(photo.path),
-                label=None if unknown else top[0].label,
-                unknown=unknown,
-                probability=top[0].probability,
-                top=top,
-                generation=serving.generation,
-                milliseconds=milliseconds,
-                nearest=nearest(self, photo.embedding) if explain else (),
-            )
 
+        Returns:
+            The answer for one picture; a list of answers, in their order, for several.
+
+        Raises:
+            ImageError: one cannot be read; to go on past it, use `classify_each`.
+        """
+        answers: list[Answer] = []
+        with self.lock:
+            serving, seen = self._look(pictures)
+            for photo in seen:
+                if photo.error is not None:
+                    raise photo.error
+                answers.append(self._answer(serving, photo, explain))
+        return answers[0] if is_one(pictures) else answers
+
+    def classify_each(
+        self, pictures: PictureLike | Iterable[PictureLike], explain: bool = False
+    ) -> Iterator[Answer | Skipped]:
+        """Name pictures one after another, in their order; one that cannot be read gives a `Skipped`.
+
+        Args:
+            pictures: as `classify`.
+            explain: as `classify`.
+        """
+        serving, seen = self._look(pictures)
+        for photo in seen:
+            yield _skipped(photo) if photo.error is not None else self._answer(serving, photo, explain)
+
+    @in_turn
+    def _look(self, pictures: PictureLike | Iterable[PictureLike]) -> "tuple[Serving, Iterator[photos.Photo]]":
+        serving = self.serving()
+        return serving, self.embed(several(pictures), look=serving.judge is not None)
+
+    @in_turn
+    def _answer(self, serving: Serving, photo: photos.Photo, explain: bool) -> Answer:
+        embedding = photo.embedding
+        assert embedding is not None
+        start = time.perf_counter()
+        probabilities = serving.head.probabilities(embedding[None])[0]
+        best = np.argsort(-probabilities, kind="stable")[:TOP]
+        top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
+        unknown = self._unknown(serving, embedding, int(best[0]), photo.look)
+        return Answer(
+            image=str(photo.path),
+            label=None if unknown else top[0].label,
+            unknown=unknown,
+            probability=top[0].probability,
+            top=top,
+            generation=serving.generation,
+            milliseconds=photo.milliseconds + 1000 * (time.perf_counter() - start),
+            nearest=nearest(self, embedding) if explain else (),
+        )
+
+    @in_turn
     def teach(
         self,
         label: str,
-        paths: Sequence[Picture],
+        pictures: PictureLike | Iterable[PictureLike],
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
         held_out: bool = False,
@@ -127,25 +245,53 @@ class Learner(Home):
 
         Args:
             label: its name.
-            paths: picture files and folders of them, or a camera's frames.
+            pictures: one picture or folder of pictures, or a list or other iterable of them.
             session: name shared by pictures that are nearly the same (a burst); they are left out together when the
                 head is judged. None: each picture stands for itself.
             progress: called with (done, total) after each file.
             held_out: no head is ever fitted to them; each is asked about them before it may serve.
 
         Returns:
-            What was stored, and which files were not, with the reason. A picture is known by the SHA-256 of its file:
-            taught twice, it is stored once, under its first label.
+            What was stored, and which files of a folder were not, with the reason. A picture is known by the SHA-256 of
+            its file or pixels: taught twice, it is stored once, under its first label.
 
         Raises:
             LabelError: the name is none.
-            ImageError: a path does not exist or a folder holds no picture.
+            ImageError: a picture that was named itself cannot be read, the others are stored; a path does not exist or
+                a folder holds no picture, nothing is stored. To go on past such pictures, use `teach_each`.
             HomeError: the home cannot be written; what was stored before stays.
         """
+        given = several(pictures)
+        return self._gather(label, given, session, progress, held_out, {str(one) for one in given})
+
+    @in_turn
+    def teach_each(
+        self,
+        label: str,
+        pictures: PictureLike | Iterable[PictureLike],
+        session: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        held_out: bool = False,
+    ) -> Taught:
+        """Store pictures as `teach` does, but list those that cannot be read in `Taught.unreadable`.
+
+        Args, Returns, Raises: as `teach`.
+        """
+        return self._gather(label, several(pictures), session, progress, held_out, ())
+
+    def _gather(
+        self,
+        label: str,
+        given: Sequence[Picture],
+        session: str | None,
+        progress: Callable[[int, int], None] | None,
+        held_out: bool,
+        needed: Collection[str],
+    ) -> Taught:
         label = clean(label)
         files: list[Picture] = []
         left: list[Left] = []
-        for path in paths:
+        for path in given:
             if isinstance(path, Frame):
                 files.append(path)
                 continue
@@ -154,11 +300,12 @@ class Learner(Home):
                 refuse_labels(path, found.files, label, self.store.labels().values())
             files += found.files
             left += found.left
-        return self._teach(label, files, left, session, progress, held_out)
+        return self._teach(label, files, left, session, progress, held_out, needed)
 
+    @in_turn
     def teach_folders(
         self,
-        folder: Path,
+        folder: str | Path,
         session: str | None = None,
         progress: Callable[[int, int], None] | None = None,
         held_out: bool = False,
@@ -169,13 +316,16 @@ class Learner(Home):
 
         Args:
             folder: `folder/LABEL/*.jpg`, or `folder/train/LABEL/*.jpg` and `folder/val/…`.
-            session, progress, held_out: as `teach`.
+            session: as `teach`.
+            progress: as `teach`.
+            held_out: as `teach`, for all of them.
 
         Raises:
             DatasetError: that is not what the folder holds.
             LabelError: a folder's name is no label.
             HomeError: the home cannot be written; what was stored before stays.
         """
+        folder = Path(folder).expanduser()
         found = labelled(folder)
         parts: dict[tuple[str, bool], list[Picture]] = {}
         for file, label, held in zip(found.files, found.names, found.held, strict=True):
@@ -201,6 +351,7 @@ class Learner(Home):
         session: str | None,
         progress: Callable[[int, int], None] | None,
         held_out: bool,
+        needed: Collection[str] = (),
     ) -> Taught:
         start = time.perf_counter()
         beside = self.beside(label)  # before it is a label here
@@ -209,12 +360,14 @@ class Learner(Home):
         taught: list[int] = []
         known: list[Skipped] = []
         unreadable: list[Skipped] = []
+        failed: ImageError | None = None  # of a picture that the caller needs
         batch: list[Embedded] = []
         check = DomainCheck(self, label)
         for done, photo in enumerate(self.embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
             check.add(photo)
             if photo.error is not None:
                 unreadable.append(_skipped(photo))
+                failed = failed or (photo.error if str(photo.path) in needed else None)
             elif photo.embedding is None:
                 known.append(Skipped(str(photo.path), _known(first_of[photo.image], label), "known"))
             elif photo.image in new:
@@ -230,6 +383,9 @@ class Learner(Home):
             if progress is not None:
                 progress(done, len(files))
         taught += self._store(batch, session, held_out)
+        if failed is not None:
+            others = f"; the other {len(taught):,} were stored" if len(files) > 1 else ""
+            raise ImageError(failed.code, f"{failed}{others}", failed.reason)
         return Taught(
             label,
             tuple(taught),
@@ -241,7 +397,8 @@ class Learner(Home):
             count(len(taught), [*left, *_left(unreadable), *_left(known)]),
         )
 
-    def evaluate(self, folder: Path) -> Evaluated:
+    @in_turn
+    def evaluate(self, folder: str | Path) -> Evaluated:
         """Classify a folder of class folders and compare with the folders' names; of one in parts, what is held out.
 
         Accuracy and confusion are the head's, whether or not `classify` would have called the picture unknown; that is
@@ -253,6 +410,7 @@ class Learner(Home):
         Raises:
             ImageError: there is no such folder, or no picture in it.
         """
+        folder = Path(folder).expanduser()
         found = labelled(folder)
         listed = list(zip(found.files, found.names, found.held, strict=True))
         asked = any(found.held)
@@ -312,12 +470,13 @@ class Learner(Home):
             files=count(len(truths), [*left, *_left(unreadable)]),
         )
 
-    def audit(self, pictures: Sequence[Path] = (), html: Path | None = None) -> Audited:
+    @in_turn
+    def audit(self, pictures: str | Path | Iterable[str | Path] = (), html: str | Path | None = None) -> Audited:
         """Look for what is wrong with the examples taught here, and for what to teach next. Changes nothing.
 
         Args:
-            pictures: files and folders, not taught yet, to choose from what to teach next. None given: the newest
-                frames that `watch` saved.
+            pictures: a file or folder, or several, not taught yet, to choose from what to teach next. None: the
+                newest frames that `watch` saved.
             html: where to write it as one self-contained page; None: nowhere.
 
         Raises:
@@ -330,10 +489,12 @@ class Learner(Home):
         from edge.picture.find import saved
 
         if html is not None:
+            html = Path(html).expanduser()
             check_output(html, "audit.html", "a page that edge audit wrote", b"<title>Audit of ")
-        given = find(pictures)
+        named = paths(pictures)
+        given = find(named)
         files: Sequence[Path] = given.files
-        watched = None if pictures else self.uncertain
+        watched = None if named else self.uncertain
         if watched is not None:
             files = saved(watched)[: -RECENT - 1 : -1]
         known = {e.image for e in self.store.examples()}
@@ -342,10 +503,10 @@ class Learner(Home):
         unsure = []
         if fresh:
             serving, embeddings = self.serving(), np.stack([embedding for _, embedding in fresh])
-            p, paths = serving.head.probabilities(embeddings), [path for path, _ in fresh]
+            p, seen_files = serving.head.probabilities(embeddings), [path for path, _ in fresh]
             columns = p.argmax(axis=1).tolist()
             unknown = [bool(self._unknown(serving, x, c)) for x, c in zip(embeddings, columns, strict=True)]
-            unsure = least_sure(paths, embeddings, p, unknown, serving.head.labels)
+            unsure = least_sure(seen_files, embeddings, p, unknown, serving.head.labels)
         unreadable = [_skipped(photo) for photo in seen if photo.error is not None]
         known_ones = [Left(photo.path, "known") for photo in seen if photo.error is None and photo.embedding is None]
         counted = count(len(fresh), [*given.left, *_left(unreadable), *known_ones])
@@ -360,7 +521,8 @@ class Learner(Home):
             partial.write_text(stored(text), encoding="utf-8")
         return answer._replace(page=str(html))
 
-    def export(self, path: Path, labels: Path | None = None) -> Exported:
+    @in_turn
+    def export(self, path: str | Path, labels: str | Path | None = None) -> Exported:
         """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
 
         Args:
@@ -371,6 +533,7 @@ class Learner(Home):
             BundleError: another ending, the bundle brought no model in that format, or a path cannot be written or
                 holds something else.
         """
+        path, labels = Path(path).expanduser(), Path(labels).expanduser() if labels else None
         kind = FORMATS.get(path.suffix.lower())
         if kind is None:
             raise BundleError("output-unwritable", f"{path} ends in neither .onnx nor .tflite; name it so")

@@ -40,7 +40,7 @@ PURE_MODULES = {
     "edge.watch.smooth",
 }
 DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve", "watch", "system"}
-DISK_MODULES = {"edge.files", "edge.learner", "edge.learning.init", "edge.picture.frame"}
+DISK_MODULES = {"edge.files", "edge.testing", "edge.learner", "edge.learning.init", "edge.picture.frame"}
 TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
 OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}
 UPWARD = {  # still to be untied

@@ -22,11 +22,11 @@ import click
 import pytest
 
 from edge.cli.terminal import shown
-from edge.learning.init import adopt
+from edge.learner import Learner
 from edge.network.backbone import RUNTIMES, open_backbone
 from tests.contract_cases import CASES, IMPOSSIBLE, OUTCOMES, Case
 from tests.edge.cameras import write_film
-from tests.edge.conftest import DATA, MODELS, picture, write_bundle, write_pictures
+from tests.edge.conftest import MODELS, picture, write_bundle, write_pictures
 
 pytest.importorskip("torch", reason="half of the commands are the workstation's")
 pytestmark = pytest.mark.usefixtures("frozen_once")
@@ -65,12 +65,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "text").write_text("not what is wanted\n")
     network = open_backbone(MODELS["onnx"].read_bytes(), next(r for r in RUNTIMES if r.format == "onnx"), threads=1)
     photos = write_pictures(root / "photos", dict.fromkeys(["brick", "grass", "gravel"], 10))
-    write_bundle(root / "bundle.edge", network, photos)
+    write_bundle(root / "bundle.edge", photos, network)
     whole = (root / "bundle.edge").read_bytes()
     (root / "damaged.edge").write_bytes(whole[: len(whole) // 2] + b"!" + whole[len(whole) // 2 + 1 :])
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / "key"], check=True)
     write_pictures(root / "taught", {"coins": 6}, first=900)
-    with adopt(root / "home", root / "bundle.edge") as learner:
+    with Learner.init(root / "home", root / "bundle.edge") as learner:
         learner.teach("coins", [root / "taught" / "coins"], session="tuesday")
         learner.retrain()
     pytest.importorskip("cv2", reason="films need OpenCV")
@@ -93,7 +93,7 @@ def names(root: Path, template: Path) -> dict[str, Path]:
         "copy": root / "bundle.edge",
         "damaged bundle": root / "damaged.edge",
         "made": root / "made.edge",
-        "model": DATA / "tiny.onnx",
+        "model": MODELS["onnx"],
         "page": root / "page.html",
         "onnx": root / "out.onnx",
         "tflite": root / "out.tflite",

@@ -177,7 +177,7 @@ def make(folder: Path, name: str, photos: Path) -> Path:
     """A bundle of the tiny network."""
     runtime = find_runtime({"onnx", "tflite"})
     network = open_backbone(MODELS[runtime.format].read_bytes(), runtime, threads=1)
-    return write_bundle(folder / name, network, photos, INFO)
+    return write_bundle(folder / name, photos, network, INFO)
 
 
 def with_wrong_golden(path: Path, target: Path) -> Path:

@@ -17,7 +17,6 @@ from benchmarks.torture.row import Row, Say
 from edge.answers import Answer
 from edge.errors import EdgeError
 from edge.learner import Learner
-from edge.learning.init import adopt
 
 TEACHERS = 8
 REOPEN = 20  # operations after which a process closes the home and opens it again
@@ -46,7 +45,7 @@ def run(say: Say, seconds: float = 60.0) -> list[Row]:
         with ProcessPoolExecutor(len(jobs), fork) as pool:
             futures = [pool.submit(job, home, number, time.monotonic() + seconds) for number, job in enumerate(jobs)]
             seen = [future.result() for future in futures]
-        with Learner.open(home) as learner:
+        with Learner(home) as learner:
             examples = {e.id for e in learner.store.examples()}
             generations = {e.generation for e in learner.history()}
             damage = learner.store.damage()
@@ -66,7 +65,7 @@ def run(say: Say, seconds: float = 60.0) -> list[Row]:
 
 
 def _prepare(folder: Path, home: Path) -> None:
-    adopt(home, make(folder).bundle).close()
+    Learner.init(home, make(folder).bundle).close()
 
 
 def _teach(home: Path, number: int, until: float) -> Seen:
@@ -107,7 +106,7 @@ def _repeat(home: Path, until: float, once: Callable[[Learner, Seen], None]) -> 
     seen = Seen()
     while time.monotonic() < until:
         try:
-            with Learner.open(home) as learner:
+            with Learner(home) as learner:
                 for _ in range(REOPEN):
                     start = time.monotonic()
                     once(learner, seen)

@@ -25,7 +25,7 @@ def make(folder: Path) -> Device:
     tiny = network()
     first = write_pictures(folder / "first", {"brick": 6, "grass": 6, "gravel": 6})
     second = write_pictures(folder / "second", {"brick": 8, "coins": 6, "grass": 8, "gravel": 8}, first=50)
-    return Device(write_bundle(folder / "tiny.edge", tiny, first), write_bundle(folder / "newer.edge", tiny, second))
+    return Device(write_bundle(folder / "tiny.edge", first, tiny), write_bundle(folder / "newer.edge", second, tiny))
 
 
 def warm() -> None:

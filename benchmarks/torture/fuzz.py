@@ -24,7 +24,7 @@ from benchmarks.torture.device import make
 from benchmarks.torture.row import Row, Say
 from edge.bundle import archive
 from edge.errors import EdgeError
-from edge.learning.init import adopt
+from edge.learner import Learner
 from edge.network import sandbox
 from edge.network.backbone import RUNTIMES, Runtime
 from tests.edge.hostile import Target, entries_of, pack, spoilt_models, targets
@@ -83,7 +83,7 @@ def _row(what: str, told: list[Told]) -> Row:
 def _plain(folder: Path) -> Path:
     """Write a bundle, and a home that was taught."""
     bundle = make(folder).bundle
-    teach_home(adopt(folder / "home", bundle), folder)
+    teach_home(Learner.init(folder / "home", bundle), folder)
     return bundle
 
 

@@ -22,7 +22,6 @@ from benchmarks.torture.row import Row, Say
 from edge.care.verify import verify
 from edge.errors import HomeError
 from edge.learner import Learner
-from edge.learning.init import adopt
 
 WORKERS = 3
 ALL = 20  # one kill in so many takes all workers at once
@@ -46,7 +45,7 @@ def run(say: Say, kills: int = 1000) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name) / "home"
         if not os.fork():  # the runtime's threads stay out of this process
-            adopt(home, make(Path(name)).bundle).close()
+            Learner.init(home, make(Path(name)).bundle).close()
             os._exit(0)
         os.wait()
         warm()
@@ -167,7 +166,7 @@ def _work(home: Path, tell: int, number: int, mine: list[str]) -> None:
         os.write(tell, (" ".join(words) + "\n").encode())
 
     while True:
-        with Learner.open(home) as learner:
+        with Learner(home) as learner:
             for step in dice.choices(("teach", "retrain", "rolled-back", "forget"), (60, 15, 10, 15), k=8):
                 if step == "teach":
                     label = dice.choice(LABELS)

@@ -14,7 +14,6 @@ from edge.care.backup import backup, restore
 from edge.errors import BundleError
 from edge.home.database import FILE
 from edge.learner import Learner
-from edge.learning.init import adopt
 
 Step = Callable[[Path, Device], None]  # gets the folder that holds `home`
 
@@ -41,7 +40,7 @@ def _now() -> datetime:
 
 
 def _open(folder: Path) -> Learner:
-    return Learner.open(folder / "home", _now)
+    return Learner(folder / "home", _now)
 
 
 def _teach(label: str, first: int, count: int, surface: str = "grass") -> Step:
@@ -92,11 +91,11 @@ def _nothing(folder: Path, device: Device) -> None:
 
 
 def _init(folder: Path, device: Device) -> None:
-    adopt(folder / "home", device.bundle, clock=_now).close()
+    Learner.init(folder / "home", device.bundle, clock=_now).close()
 
 
 def _upgrade(folder: Path, device: Device) -> None:
-    adopt(folder / "home", device.newer, clock=_now).close()
+    Learner.init(folder / "home", device.newer, clock=_now).close()
 
 
 def _taught(folder: Path, device: Device) -> None:

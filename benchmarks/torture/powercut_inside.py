@@ -24,7 +24,6 @@ from PIL import Image
 
 from edge.home.serving import load
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network import photos
 from edge.picture.frame import Frame
 
@@ -37,7 +36,7 @@ AGAIN = 4  # of the newest pictures, embedded again and compared with what the h
 def main() -> None:
     """Do what the first word says."""
     if sys.argv[1] == "prepare":
-        adopt(HOME, BUNDLES[0]).close()
+        Learner.init(HOME, BUNDLES[0]).close()
         say("prepared")
         return
     print("state " + json.dumps(_state()), flush=True)
@@ -72,7 +71,7 @@ def picture(number: int) -> Frame:
 
 
 def _teach(number: int, chance: random.Random) -> None:
-    with Learner.open(HOME) as learner:
+    with Learner(HOME) as learner:
         while True:
             label, count = chance.choice(LABELS), chance.randint(1, 8)
             frames = [picture(n) for n in range(number, number + count)]
@@ -83,7 +82,7 @@ def _teach(number: int, chance: random.Random) -> None:
 
 
 def _change(chance: random.Random) -> None:
-    learner = Learner.open(HOME)
+    learner = Learner(HOME)
     while True:
         kind = chance.choices(("retrain", "rollback", "forget", "init"), (5, 2, 2, 1))[0]
         examples = (
@@ -101,7 +100,7 @@ def _change(chance: random.Random) -> None:
         elif kind == "init":
             say("begin init")
             learner.close()
-            learner = adopt(HOME, chance.choice(BUNDLES))
+            learner = Learner.init(HOME, chance.choice(BUNDLES))
         else:
             kind = "retrain"
             say("begin retrain")
@@ -117,7 +116,7 @@ def _state() -> dict[str, object]:
     generations: list[int] = []
     serving = 0
     try:
-        with Learner.open(HOME) as learner:
+        with Learner(HOME) as learner:
             learner.bundle.verify()
             wrong += filter(None, [learner.store.damage()])
             examples = learner.store.examples()

@@ -41,7 +41,7 @@ def of(home: Path) -> str:
             if not finding.ok:
                 raise Damaged(f"{finding.check}: {finding.seen}")
         warned: list[str] = []
-        with Learner.open(home, warn=warned.append) as learner:
+        with Learner(home, warn=warned.append) as learner:
             learner.serving()
             learner.status()
     except EdgeError as error:

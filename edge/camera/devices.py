@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from edge.camera import mjpeg
 from edge.errors import SourceError, SourceRefused
+from edge.picture.frame import ppm
 
 TIMEOUT = 10.0  # seconds
 WIDTH, HEIGHT, RATE = 1280, 720, 10  # asked of a Pi's camera: pixels, frames a second
@@ -106,7 +107,7 @@ def _read(target: str, reader: int) -> Iterator[bytes]:
             there, pixels = capture.read()
             if not there:
                 return
-            yield _ppm(pixels)
+            yield ppm(pixels[:, :, ::-1])
 
 
 def film(path: Path, every: float) -> Generator[Shot, None, None]:
@@ -127,7 +128,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
             if second >= due - 1e-6:
                 there, pixels = capture.retrieve()
                 if there:
-                    yield Shot(_ppm(pixels), second)
+                    yield Shot(ppm(pixels[:, :, ::-1]), second)
                 due = second + every
         if not number:
             raise SourceRefused("video-unreadable", unreadable)
@@ -190,7 +191,7 @@ def _picamera2(library: Any, number: int) -> Iterator[bytes]:
         camera.start()
         while True:
             pixels = camera.capture_array("main", wait=TIMEOUT)
-            yield _ppm(pixels[:, :, ::-1])
+            yield ppm(pixels)
     except (RuntimeError, TimeoutError) as error:
         raise SourceError("camera-failed", f"the camera stopped ({error or 'no frame'})") from None
     finally:
@@ -245,10 +246,3 @@ def _sees_system_packages() -> bool:
     except OSError:
         return False
     return "include-system-site-packages=true" in settings
-
-
-def _ppm(pixels: Any) -> bytes:
-    """Pack pixels (H, W, 3), blue first as OpenCV has them, as a PPM file."""
-    height, width = pixels.shape[:2]
-    body: bytes = pixels[:, :, ::-1].tobytes()
-    return b"P6 %d %d 255\n" % (width, height) + body

@@ -79,7 +79,7 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
     check = "home"
     remedy = "restore a copy of the home, or move it away and run edge init again"
     try:
-        with Learner.open(home) as learner:
+        with Learner(home) as learner:
             store = learner.store
             damage = store.damage()
             findings.append(

@@ -49,7 +49,7 @@ def verify(home: Path) -> Verified:
         if _database(store, findings, mended):
             if store.get("serving") is None:
                 raise HomeMissing("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
-            opened = Home(home, store)
+            opened = Home(home, store=store)
             with _reported(findings, "bundle", _ADOPT):
                 _bundle(opened, findings)
             if _readable(opened):

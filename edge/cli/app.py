@@ -72,7 +72,7 @@ def learner() -> "Learner":
     """Open the home; it is closed with the command."""
     from edge.learner import Learner
 
-    opened = Learner.open(home(), warn=complain)
+    opened = Learner(home(), warn=complain)
     click.get_current_context().call_on_close(opened.close)
     return opened
 
@@ -170,7 +170,7 @@ def init(
     """
     from edge.bundle.signature import read_key
     from edge.care.machine import storage
-    from edge.learning.init import adopt
+    from edge.learner import Learner
     from edge.network.backbone import find_runtime
 
     key = read_key(trust) if trust else None
@@ -180,7 +180,7 @@ def init(
         progress(done, total)
         again[:] = [total]
 
-    with adopt(home(), bundle, format, precision, keep_crops, trust=key, labels=labels, step=step) as made:
+    with Learner.init(home(), bundle, format, precision, keep_crops, trust=key, labels=labels, step=step) as made:
         status = made.status()
         golden = len(made.bundle.golden().images)
         runtime = find_runtime({made.model.format}).name
@@ -207,7 +207,7 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
 
     opened, found = learner(), find(pictures)
     left, read, unreadable = list(found.left), 0, list[Skipped]()
-    for result in opened.classify(found.files, explain):
+    for result in opened.classify_each(found.files, explain):
         if isinstance(result, Skipped):
             unreadable.append(result)
             left.append(Left(Path(result.image), result.kind))
@@ -248,7 +248,7 @@ def teach(
     if folders is None:
         if label is None or not pictures:
             raise click.UsageError("name a LABEL and PICTURES, or give --folders PARENT")
-        taught = learner().teach(label, list(pictures), session, Progress("teaching"), holdout)
+        taught = learner().teach_each(label, list(pictures), session, Progress("teaching"), holdout)
         skipped(taught.unreadable)
         answer(taught, lambda: [*wording.taught([taught]), *counted(taught.files, pictures)])
         return code(taught.files, taught.unreadable)

@@ -221,7 +221,7 @@ def _undo(session: "Review", queue: list[Path], named: list[int], at: int) -> in
 def _show(session: "Review", path: Path, count: str, choices: dict[str, str]) -> None:
     from edge.answers import Answer
 
-    guess = next(iter(session.learner.classify([path])))
+    guess = next(iter(session.learner.classify_each([path])))
     for line in session.picture(path, columns=48):
         click.echo(line, err=True, color=True)
     if isinstance(guess, Answer):

@@ -76,7 +76,7 @@ def serve(
         tell(sight, live, stop, as_json)
 
     serving(
-        lambda: Learner.open(home, warn=complain),
+        lambda: Learner(home, warn=complain),
         home,
         Asked(source=source, **options),
         Address(host, port, names, tls_cert, tls_key),

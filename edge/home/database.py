@@ -236,7 +236,8 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
 
 def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}{options}"
-    connection = sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None)
+    # The home's lock lets one thread at a time use it, whichever: SQLite need not insist on the one that opened it.
+    connection = sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(first)
         _prepare(connection, path)

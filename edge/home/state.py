@@ -5,11 +5,13 @@ network. Every change is one transaction of `store`; what a method returns has b
 """
 
 import contextlib
+import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from edge.answers import Forgotten, HistoryEntry, Renamed, Retrained, Status, Trusted
 from edge.bundle import archive
@@ -27,7 +29,11 @@ from edge.unknown.gate import COVERAGE, Background
 if TYPE_CHECKING:
     from edge.bundle.signature import Key
 
+_H = TypeVar("_H", bound="Home")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 Clock = Callable[[], datetime]
+Names = int | str | Path | Iterable[int | str | Path]  # of examples: their numbers, or picture files that were taught
 Warn = Callable[[str], None]
 
 
@@ -40,39 +46,59 @@ def unheard(line: str) -> None:
     """What is told of damage unless another is given: nobody hears it."""
 
 
+def in_turn(verb: Callable[Concatenate[_H, _P], _R]) -> Callable[Concatenate[_H, _P], _R]:
+    """Let one thread at a time use the home: its database and its network are one each."""
+
+    @functools.wraps(verb)
+    def call(home: _H, /, *args: _P.args, **options: _P.kwargs) -> _R:
+        with home.lock:
+            if home.closed:
+                raise HomeError("home-closed", f"{home.home} was closed; open it again: Learner({str(home.home)!r})")
+            return verb(home, *args, **options)
+
+    return call
+
+
+def open_adopted(home: Path) -> Store:
+    """Open the database of a home that has adopted a bundle.
+
+    Raises:
+        HomeMissing, HomeBusy, HomeError: as `open_store`; or init was cut off before it adopted a bundle.
+    """
+    store = open_store(home)
+    if store.get("serving") is None:
+        store.close()
+        raise HomeError("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+    return store
+
+
 class Home:
     """An open home.
 
     Args:
         home: the folder.
-        store: its open database.
         clock: tells the time for what is stored.
         warn: is told, in one line, when the serving head is damaged and an older one serves instead, or when what was
             forgotten cannot be scrubbed yet.
+        store: its database, where it is open already.
+
+    Raises:
+        HomeMissing, HomeBusy, HomeError: as `open_adopted`.
     """
 
-    def __init__(self, home: Path, store: Store, clock: Clock = utc_now, warn: Warn = unheard) -> None:
-        self.home = home
-        self.store = store
+    def __init__(
+        self, home: str | Path, clock: Clock = utc_now, warn: Warn = unheard, *, store: Store | None = None
+    ) -> None:
+        self.home = Path(home).expanduser()
+        self.store = store or open_adopted(self.home)
+        self.lock = threading.RLock()  # held by the thread that uses the home
+        self.closed = False
         self._clock = clock
         self.warn = warn
         self._warned: int | None = None  # the damaged generation that was told of
         self._serving: tuple[int, Serving] | None = None
         self._bundle: archive.Bundle | None = None
         self._background: tuple[archive.Bundle, Background] | None = None
-
-    @classmethod
-    def open(cls, home: Path, clock: Clock = utc_now, warn: Warn = unheard) -> Self:
-        """Open an existing home.
-
-        Raises:
-            HomeMissing, HomeBusy, HomeError: as `open_store`; or init was cut off before it adopted a bundle.
-        """
-        store = open_store(home)
-        if store.get("serving") is None:
-            store.close()
-            raise HomeError("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
-        return cls(home, store, clock, warn)
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +107,10 @@ class Home:
         self.close()
 
     def close(self) -> None:
-        """Close the database."""
-        self.store.close()
+        """Close the database, when no other thread uses it any more."""
+        with self.lock:
+            self.closed = True
+            self.store.close()
 
     @property
     def bundle(self) -> archive.Bundle:
@@ -123,6 +151,7 @@ class Home:
         kept = self.store.get("region")
         return Region.parse(kept) if kept else None
 
+    @in_turn
     def put_region(self, region: Region | None) -> int:
         """Look at this part of each picture from now on; returns how many examples were taught on another."""
         with self.store.transaction():
@@ -136,11 +165,13 @@ class Home:
         kept = self.store.get("uncertain")
         return restored(kept) if kept and "\0" not in kept else None  # it only says where to look for more
 
+    @in_turn
     def put_uncertain(self, folder: Path) -> None:
         """Remember where frames of unsure answers are saved, so that `audit` finds them."""
         with self.store.transaction():
             self.store.put("uncertain", stored(str(folder.absolute())))
 
+    @in_turn
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
@@ -163,6 +194,7 @@ class Home:
             self._serving = version, found
         return self._serving[1]
 
+    @in_turn
     def known_coverage(self) -> float:
         """The share of known pictures that is not to be called unknown, as `retrain` was told last.
 
@@ -185,6 +217,7 @@ class Home:
         kept = self.store.meta("serving")
         return int(kept) if kept.isascii() and kept.isdecimal() and len(kept) < 19 else 0
 
+    @in_turn
     def serving_generation(self) -> Generation | None:
         """The generation in use; None if its head was overwritten, or its backbone is another one."""
         if self.store.get("serving") is None or not self.store.has_head(self.wanted()):
@@ -195,6 +228,7 @@ class Home:
             return None
         return stored if stored.backbone == self.info.fingerprint else None
 
+    @in_turn
     def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
         """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
 
@@ -209,6 +243,7 @@ class Home:
 
         return retrain(self, known_coverage, force)
 
+    @in_turn
     def anything_new(self) -> bool:
         """Whether examples were taught or relabelled since the newest generation, candidate or not, was made.
 
@@ -216,18 +251,21 @@ class Home:
         """
         return self.store.count_after(self.store.generation_numbers()[-1]) > 0
 
+    @in_turn
     def status(self) -> Status:
         """The home at a glance."""
         from edge.learning.overview import status
 
         return status(self)
 
+    @in_turn
     def history(self) -> list[HistoryEntry]:
         """Every generation, oldest first."""
         from edge.learning.overview import history
 
         return history(self)
 
+    @in_turn
     def rollback(self, generation: int | None = None) -> HistoryEntry:
         """Let an earlier head serve again; the examples stay.
 
@@ -266,20 +304,21 @@ class Home:
             self.store.put("serving", str(generation))
         return chosen._replace(serving=True)
 
-    def find_examples(
-        self, names: Sequence[str] = (), session: str | None = None, label: str | None = None
-    ) -> list[Example]:
+    @in_turn
+    def find_examples(self, names: Names = (), session: str | None = None, label: str | None = None) -> list[Example]:
         """Find local examples by number or picture file, by session, or by label.
 
         Raises:
             LabelError: nothing fits one of them.
         """
         found: list[Example] = []
-        for name in names:
-            if name.isdecimal() and len(name) < 19 and not Path(name).exists():
+        for name in [names] if isinstance(names, int | str | Path) else names:
+            name = str(name)
+            path = Path(name).expanduser()
+            if name.isdecimal() and len(name) < 19 and not path.exists():
                 matches = self.store.examples([int(name)])
             else:
-                matches = self.store.examples(image=photos.digest(Path(name)))
+                matches = self.store.examples(image=photos.digest(path))
             if not matches:
                 raise LabelError(
                     "example-unknown",
@@ -292,7 +331,8 @@ class Home:
             found += self.store.examples(label=clean(label))
         return sorted(set(found), key=lambda e: e.id)
 
-    def forget(self, names: Sequence[str] = (), session: str | None = None, label: str | None = None) -> Forgotten:
+    @in_turn
+    def forget(self, names: Names = (), session: str | None = None, label: str | None = None) -> Forgotten:
         """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
 
         The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
@@ -300,7 +340,7 @@ class Home:
         head that had never seen them goes on if the new one is clearly worse.
 
         Args:
-            names: example numbers or picture files.
+            names: an example's number or a picture file that was taught, or several.
             session: all of a session.
             label: the label itself and all of its examples, the factory's included.
 
@@ -343,7 +383,8 @@ class Home:
                 "teach another: edge teach LABEL PICTURES, then repeat this command",
             )
 
-    def relabel(self, names: Sequence[str], label: str) -> list[Example]:
+    @in_turn
+    def relabel(self, names: Names, label: str) -> list[Example]:
         """Give examples another label, old or new; retrain to use it. Returns them as they are now.
 
         Raises:
@@ -356,6 +397,7 @@ class Home:
             self.store.remove_empty_labels()
             return self.store.examples(ids)
 
+    @in_turn
     def rename(self, old: str, new: str, merge: bool = False) -> Renamed:
         """Give a label another name, at once and everywhere; nothing is retrained, unless two labels become one.
 
@@ -393,6 +435,7 @@ class Home:
         self._scrub()
         return Renamed(old, new, True, examples, made.serving, made.promoted, overwritten)
 
+    @in_turn
     def beside(self, label: str, leaving: str = "") -> tuple[str, ...]:
         """Say that a new label differs from one that is here, or in the bundle, in case, blanks or width alone.
 
@@ -405,6 +448,15 @@ class Home:
         """
         known = [name for name in self.store.labels().values() if name != leaving]
         return () if clean(label) in known else beside(clean(label), known)
+
+    @in_turn
+    def examples(self, label: str | None = None) -> list[Example]:
+        """List what was taught here, all or one label's, oldest first.
+
+        Raises:
+            LabelError: the label is not known.
+        """
+        return list(self.list_examples(label))
 
     def list_examples(self, label: str | None = None) -> Iterator[Example]:
         """List what was taught here, all or one label's, oldest first, a few examples in memory at a time.
@@ -445,6 +497,7 @@ class Home:
         except HomeError as error:
             self.warn(f"careful: {error}")
 
+    @in_turn
     def trust(self, key: "Key | None" = None, remove: str | None = None) -> None:
         """Pin a key, or pin one no longer.
 
@@ -463,6 +516,7 @@ class Home:
                 trusted = trusted.minus(remove)
             put_pins(self.store, trusted.counting(self.bundle))
 
+    @in_turn
     def trusted(self) -> Trusted:
         """The pinned keys, and what is known of the adopted bundle's signature."""
         from edge.home.trust import pins
@@ -474,26 +528,32 @@ class Home:
         """Whether a small JPEG of what the network sees of each taught picture is kept."""
         return self.store.get("keep_crops") == "1"
 
+    @in_turn
     def labels(self) -> list[str]:
         """List the labels known here, by name: those that the serving head answers with, and those taught since."""
         return sorted({*self.serving().head.labels, *self.store.labels().values()})
 
+    @in_turn
     def example_of(self, image: str) -> Example | None:
         """Return the example of a picture, known by the SHA-256 of its file; None if it was not taught."""
         return next(iter(self.store.examples(image=image)), None)
 
+    @in_turn
     def version(self) -> int:
         """Return a number that is another one after every change, by this or another process."""
         return self.store.version()
 
+    @in_turn
     def adopted(self) -> tuple[str | None, ...]:
         """Which network runs here: another process may have adopted another bundle."""
         return tuple(self.store.get(key) for key in ("bundle", "format", "precision"))
 
+    @in_turn
     def recall(self, key: str) -> str | None:
         """Return what `remember` kept under a key; None: nothing yet."""
         return self.store.get(key)
 
+    @in_turn
     def remember(self, key: str, value: str) -> None:
         """Keep a value under a key, for this and other processes."""
         with self.store.transaction():

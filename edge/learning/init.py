@@ -14,15 +14,14 @@ from edge.bundle import archive
 from edge.bundle.archive import Bundle
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
 from edge.bundle.signature import Key
-from edge.errors import BundleError, EdgeError, HomeError, LabelError
+from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing
 from edge.files import replacing, sha256
 from edge.home.factory import adopt_factory_labels
 from edge.home.leftovers import delete_leftovers
 from edge.home.ours import own_bundles, put_own_bundles
-from edge.home.state import Clock, utc_now
+from edge.home.state import Clock, Home
 from edge.home.store import Store, open_store
 from edge.home.trust import pins, pins_of, put_pins
-from edge.learner import Learner
 from edge.learning.reembed import Step, check_crops, embed_crops
 from edge.learning.retrain import refit
 from edge.network import backbone, sandbox
@@ -30,37 +29,19 @@ from edge.network import backbone, sandbox
 _proved: set[tuple[str, ModelFile, str, str]] = set()  # runtime, model and hashes that this process has seen pass
 
 
-def adopt(
+def init(
     home: Path,
     path: Path,
-    format: str | None = None,
-    precision: str | None = None,
-    keep_crops: bool | None = None,
-    clock: Clock = utc_now,
-    trust: Key | None = None,
-    labels: Sequence[str] = (),
-    step: Step = lambda _done, _total: None,
-) -> Learner:
-    """Adopt a bundle and return the learner that serves it.
-
-    Args:
-        home: the folder; made if there is none.
-        path: the bundle.
-        format: "onnx" or "tflite"; None: what an installed runtime can run.
-        precision: "fp32" or "int8"; None: fp32 where the bundle has it.
-        keep_crops: keep a small JPEG of what the network sees of each picture taught; None: as it was, at first no.
-        clock: tells the time for what is stored.
-        trust: a key to pin from now on; the bundle must be signed by it, or by one pinned already.
-        labels: labels of the bundle to take though they were forgotten here; the others that were stay forgotten.
-        step: is told how many examples of another backbone are embedded again, of how many.
-
-    Raises:
-        BundleError, ParityError: the bundle is refused, by name of what is wrong.
-        SignatureError: a key is pinned, and the bundle is not signed by one that is, or is older.
-        RuntimeMissing: nothing here can run it, or check its signature.
-        LabelError: the bundle has no such label.
-        HomeError: the home cannot be used, or was taught on another backbone without keeping crops.
-    """
+    format: str | None,
+    precision: str | None,
+    keep_crops: bool | None,
+    clock: Clock,
+    trust: Key | None,
+    labels: Sequence[str],
+    network: backbone.Backbone | None,
+    step: Step,
+) -> Store:
+    """Adopt a bundle and return the home's open database. Args, Raises: as `edge.learner.Learner.init`."""
     opened = archive.read(path)
     pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
     opened.verify()
@@ -69,19 +50,22 @@ def adopt(
             raise LabelError(
                 "label-unknown", f"{path} has no label '{label}'; it has: {', '.join(opened.manifest.labels)}"
             )
-    model, runtime = _choose(opened.manifest, path, format, precision)
-    once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
-    if once not in _proved:
-        sandbox.prove(runtime, opened, model.file)
-        _proved.add(once)
+    model = _choose(opened.manifest, path, format, precision, network is None)
+    if network is not None:
+        golden = opened.golden()
+        backbone.prove(network, golden.images, golden.embeddings, model.precision, "the network given")
+    else:
+        _prove_here(opened, model)
 
     name = _name(path)
     store = open_store(home, create=True)
-    learner = Learner(home, store, clock)
+    opening = Home(home, clock, store=store)
     copy, info = home / name, opened.manifest.backbone
 
     def open_network() -> backbone.Backbone:
-        return backbone.open_backbone(opened.entry(model.file), runtime, threads=1)
+        if network is not None:
+            return network
+        return backbone.open_backbone(opened.entry(model.file), backbone.find_runtime({model.format}), threads=1)
 
     try:
         check_crops(store, info, path)
@@ -96,7 +80,7 @@ def adopt(
             for number, embedding in embed_crops(store, open_network, info, again, step).items():
                 store.put_embedding(number, embedding, info.fingerprint)
             put_pins(store, trusted.adopted(opened))
-            before = _labels_before(learner, name, opened.manifest)
+            before = _labels_before(opening, name, opened.manifest)
             _copy(opened, copy)
             store.put("bundle", name)
             store.put("format", model.format)
@@ -104,38 +88,54 @@ def adopt(
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
             adopt_factory_labels(store, before, opened.manifest.labels, labels)
-            refit(learner, force=True)
+            refit(opening, force=True)
         with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
-            delete_leftovers(learner)
+            delete_leftovers(opening)
     except BaseException:
         with contextlib.suppress(EdgeError, OSError):
             _delete_copy(store, copy)
         store.close()
         raise
-    return learner
+    return store
 
 
-def _choose(
-    manifest: Manifest, path: Path, format: str | None, precision: str | None
-) -> tuple[ModelFile, backbone.Runtime]:
-    """Pick the file to run and the runtime that runs it."""
+def _choose(manifest: Manifest, path: Path, format: str | None, precision: str | None, needed: bool) -> ModelFile:
+    """Pick the file that an installed runtime runs; where there is no runtime, and none is `needed`, the first one."""
     fitting = [m for m in manifest.models if format in (None, m.format) and precision in (None, m.precision)]
     if not fitting:
         wanted = " ".join(word for word in (format, precision) if word)
         held = ", ".join(f"{m.format} {m.precision}" for m in manifest.models)
         raise BundleError("bundle-lacks-model", f"{path} holds no {wanted} model, it holds {held}; choose one of these")
     fitting = most_precise(fitting)
-    runtime = backbone.find_runtime({m.format for m in fitting})
-    return next(m for m in fitting if m.format == runtime.format), runtime
+    try:
+        runs = backbone.find_runtime({m.format for m in fitting}).format
+    except RuntimeMissing:
+        if needed:
+            raise
+        return fitting[0]
+    return next(m for m in fitting if m.format == runs)
 
 
-def _labels_before(learner: Learner, name: str, manifest: Manifest) -> Sequence[str] | None:
+def _prove_here(opened: Bundle, model: ModelFile) -> None:
+    """Run the golden pictures on this machine, once a process.
+
+    Raises:
+        RuntimeMissing, BundleError, ParityError: as `find_runtime` and `sandbox.prove`.
+    """
+    runtime = backbone.find_runtime({model.format})
+    once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
+    if once not in _proved:
+        sandbox.prove(runtime, opened, model.file)
+        _proved.add(once)
+
+
+def _labels_before(home: Home, name: str, manifest: Manifest) -> Sequence[str] | None:
     """The labels of the bundle adopted so far, if there is one and it can be read, or is this one again."""
-    adopted = learner.recall("bundle")
+    adopted = home.recall("bundle")
     if adopted == name:
         return manifest.labels
     with contextlib.suppress(EdgeError):
-        return learner.bundle.manifest.labels if adopted else None
+        return home.bundle.manifest.labels if adopted else None
     return None
 
 

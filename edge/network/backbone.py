@@ -16,6 +16,7 @@ whether it came alone or in a folder.
 import importlib
 import importlib.util
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -243,6 +244,7 @@ class _OnnxBackbone:
 class _TfliteBackbone:
     def __init__(self, model: bytes, runtime: Runtime, threads: int) -> None:
         self._made_of = (model, runtime, threads)
+        self._lock = threading.Lock()  # between setting a picture and taking its embedding, no other may be set
         interpreter = _import(runtime)
         from edge.modelfile.check_tflite import check_tflite
 
@@ -271,9 +273,10 @@ class _TfliteBackbone:
         result = np.empty((len(images), self.dimension), np.float32)
         for row, image in zip(result, images, strict=True):
             try:
-                self._interpreter.set_tensor(self._input, image[None])
-                self._interpreter.invoke()
-                row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
+                with self._lock:
+                    self._interpreter.set_tensor(self._input, image[None])
+                    self._interpreter.invoke()
+                    row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
             except (ValueError, RuntimeError) as error:
                 raise _failed(self.runtime, error) from error
         return (result - self._zero) * np.float32(self._scale) if self._scale else result

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -21,3 +26,14 @@ class Frame:
 
 
 Picture = Path | Frame
+
+
+def ppm(pixels: "NDArray[np.uint8]") -> bytes:
+    """Pack pixels (H, W, 3) of red, green, blue, or (H, W) of grey, as the bytes of a PPM or PGM file.
+
+    >>> import numpy as np
+    >>> ppm(np.zeros((1, 2, 3), np.uint8))
+    b'P6 2 1 255\\n\\x00\\x00\\x00\\x00\\x00\\x00'
+    """
+    height, width = pixels.shape[:2]
+    return b"P%d %d %d 255\n" % (5 if pixels.ndim == 2 else 6, width, height) + pixels.tobytes()

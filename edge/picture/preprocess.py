@@ -154,6 +154,16 @@ def preview(data: bytes, name: str, side: int, quality: int = 80) -> bytes:
         return file.getvalue()
 
 
+def upright(image: Image.Image, name: str) -> Image.Image:
+    """Turn a picture that Pillow has opened into 8-bit RGB as the photographer saw it; `name` is for the error's text.
+
+    Raises:
+        ImageError: it is damaged, too large, or of a kind that has no range of its own.
+    """
+    with _explained(name):
+        return _upright(image.copy(), Bare(b""), name, max(image.size))
+
+
 @dataclass(frozen=True)
 class _Opened:
     """A picture whose header was read."""
@@ -170,10 +180,17 @@ class _Opened:
 def _opened(data: bytes, name: str) -> Iterator[_Opened]:
     """Open a picture, and turn all that may go wrong inside into an `ImageError` that names it."""
     what = kind(data[:HEAD])
-    try:
+    with _explained(name):
         bare = metadata.bare(data, what.format)
         with _open(bare, what) as image:
             yield _Opened(image, bare, name)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn whatever decoding raises into one line."""
+    try:
+        yield
     except ImageError:
         raise
     except _NotHere as error:

@@ -84,7 +84,7 @@ async def why(request: Request) -> Response:
         if shown is None:
             raise Stale("page-outdated", "there is no picture from the camera yet")
         name = Frame(shown.frame.name, shown.frame.data, shown.frame.time)
-        return to_json(next(iter(learner.classify([name], explain=True))))
+        return to_json(next(iter(learner.classify_each([name], explain=True))))
 
     return answer(await here.engine.do(look))
 

@@ -202,7 +202,7 @@ def _teach(learner: Learner, path: Path, label: str, name: str, session: str | N
         said = [BLANK] if blank(data, name, learner.region) else complaints(Looks(learner), learner, frame)
         if said:
             return {"stored": False, "upload": path.name, "said": said}
-    taught = learner.teach(label, [frame], session)
+    taught = learner.teach_each(label, [frame], session)
     path.unlink(missing_ok=True)
     if taught.unreadable:
         raise ImageError("picture-damaged", taught.unreadable[0].reason)

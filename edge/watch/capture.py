@@ -127,7 +127,7 @@ class Burst:
             if self.blank == 1:
                 self._tell(BLANK)
         elif new:
-            result = self._learner.teach(self.label, [frame], self.session)
+            result = self._learner.teach_each(self.label, [frame], self.session)
             self.taught += result.examples
             self.alike += len(result.known)
             self.faults.append(_complaints(self._learner, self._looks, frame))

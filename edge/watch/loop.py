@@ -129,7 +129,7 @@ class _Opened:
     def answer(self, frame: Frame) -> Answer | Skipped:
         while True:
             try:
-                answer = next(iter(self.learner.classify([frame])))
+                answer = next(iter(self.learner.classify_each([frame])))
             except Exception:  # whatever it is, a bundle exchanged meanwhile may be why; else it is raised again
                 if self.learner.adopted() == self._adopted:
                     raise
@@ -137,7 +137,8 @@ class _Opened:
                 if self.learner.adopted() == self._adopted:
                     return answer
             self.close()
-            self.learner = self._ours.enter_context(Learner.open(self.learner.home, warn=self.learner.warn))
+            old = self.learner
+            self.learner = self._ours.enter_context(Learner(old.home, warn=old.warn, network=old.network))
             self._adopted = self.learner.adopted()
 
     def close(self) -> None:

@@ -99,7 +99,7 @@ class Review:
         return said
 
     def _teach(self, path: Path, target: Path, label: str, session: str | None) -> tuple[Naming, tuple[str, ...]]:
-        taught = self.learner.teach(label, [target], session=session or path.name[:HOUR])
+        taught = self.learner.teach_each(label, [target], session=session or path.name[:HOUR])
         if taught.unreadable:
             raise ImageError("picture-damaged", taught.unreadable[0].reason)
         if taught.examples:

@@ -171,8 +171,9 @@ def targets(folder: Path, plain: Path) -> list[Target]:
 def spoilt_models(kind: str) -> Target:
     """A network's files, looked through as before they are given to a runtime."""
     check = {"onnx": check_onnx, "tflite": check_tflite}[kind]
-    files = {"onnx": ("tiny.onnx",), "tflite": ("tiny.tflite", "tiny_free.tflite", "tiny_int8.tflite")}[kind]
-    return Target(f"{kind}, looked through", tuple((DATA / file).read_bytes() for file in files), check, 10_000)
+    others = {"onnx": (), "tflite": (DATA / "tiny_free.tflite", DATA / "tiny_int8.tflite")}[kind]
+    files = (MODELS[kind], *others)
+    return Target(f"{kind}, looked through", tuple(file.read_bytes() for file in files), check, 10_000)
 
 
 def _grafted(kind: str) -> Target:

@@ -104,7 +104,7 @@ def teach_home(learner: Learner, folder: Path) -> None:
         learner.retrain(force=True)
         learner.rename("gravel", "stones")
         list(learner.classify([*pictures.rglob("*.png")] * 5))
-    with Learner.open(home) as again:
+    with Learner(home) as again:
         again.put_uncertain(folder / "held out")
         again.store.scrub()
 

@@ -17,7 +17,6 @@ from edge.audit.findings import least_sure
 from edge.cli.wording import audited
 from edge.errors import NotEnough
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.picture.preprocess import CROP_BYTES
 from tests.refused import refused
 
@@ -33,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def learner(tmp_path: Path, tiny_bundle: Path, clock: Clock) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as made:
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
         yield made
 
 
@@ -205,7 +204,7 @@ def test_crops_are_kept_only_where_the_home_was_told_to(
     learner.teach("coins", [pictures / "coins"])
     assert learner.store.crop(1) is None
     copies = write_pictures(tmp_path / "copies", {"coins": 3}, first=400) / "coins"
-    with adopt(tmp_path / "keeping", tiny_bundle, keep_crops=True) as keeping:
+    with Learner.init(tmp_path / "keeping", tiny_bundle, keep_crops=True) as keeping:
         ids = keeping.teach("coins", [copies]).examples
         for file in copies.iterdir():
             file.unlink()
@@ -216,7 +215,7 @@ def test_crops_are_kept_only_where_the_home_was_told_to(
         assert keeping.store.crop(ids[0]) is None
         assert kept[ids[0]] not in (tmp_path / "keeping" / "learner.db").read_bytes()
         assert kept[ids[1]][200:300] in (tmp_path / "keeping" / "learner.db").read_bytes()
-    with adopt(tmp_path / "keeping", tiny_bundle) as again:
+    with Learner.init(tmp_path / "keeping", tiny_bundle) as again:
         assert again.keeps_crops
-    with adopt(tmp_path / "keeping", tiny_bundle, keep_crops=False) as told:
+    with Learner.init(tmp_path / "keeping", tiny_bundle, keep_crops=False) as told:
         assert not told.keeps_crops

@@ -13,7 +13,6 @@ from edge.care.verify import verify
 from edge.errors import BundleError, HomeError
 from edge.home.database import FILE
 from edge.learner import Learner
-from edge.learning.init import adopt
 from tests.refused import refused
 
 from .conftest import write_pictures
@@ -22,7 +21,7 @@ from .conftest import write_pictures
 @pytest.fixture
 def home(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Path:
     pictures = write_pictures(tmp_path / "pictures", {"coins": 8}, first=300)
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as learner:
         learner.teach("coins", [pictures / "coins"])
         learner.retrain()
     return tmp_path / "home"
@@ -30,7 +29,7 @@ def home(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Pa
 
 @pytest.fixture
 def saved(home: Path, tmp_path: Path) -> Path:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         made = backup(learner, tmp_path / "home.backup")
     assert (made.examples, made.generation) == (8, 2)
     assert made.bytes == (tmp_path / "home.backup").stat().st_size
@@ -39,7 +38,7 @@ def saved(home: Path, tmp_path: Path) -> Path:
 
 def test_a_restored_home_is_the_one_that_was_saved(home: Path, saved: Path, tmp_path: Path) -> None:
     restore(saved, tmp_path / "deep" / "again")
-    with Learner.open(home) as old, Learner.open(tmp_path / "deep" / "again") as new:
+    with Learner(home) as old, Learner(tmp_path / "deep" / "again") as new:
         assert new.history() == old.history()
         assert new.store.examples() == old.store.examples()
         assert new.serving().head.to_bytes() == old.serving().head.to_bytes()
@@ -97,19 +96,19 @@ def test_a_backup_is_one_state_while_others_write(home: Path, tmp_path: Path) ->
     files = sorted((pictures / "brick").iterdir())
 
     def write() -> None:
-        with Learner.open(home) as learner:
+        with Learner(home) as learner:
             for file in files:
                 learner.teach("brick", [file])
 
     thread = threading.Thread(target=write)
     thread.start()
     number = 0
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         while thread.is_alive():
             number += 1
             made = backup(learner, tmp_path / f"{number}.backup")
             restore(tmp_path / f"{number}.backup", tmp_path / str(number))
-            with Learner.open(tmp_path / str(number)) as again:
+            with Learner(tmp_path / str(number)) as again:
                 ids = [example.id for example in again.store.examples()]
                 assert ids == list(range(1, made.examples + 1))
     thread.join()
@@ -122,7 +121,7 @@ def test_a_damaged_home_is_not_saved_over_a_good_backup(home: Path, saved: Path)
     data[len(data) // 2] ^= 1
     adopted.write_bytes(data)
     before = saved.read_bytes()
-    with Learner.open(home) as learner, refused("bundle-damaged", BundleError):
+    with Learner(home) as learner, refused("bundle-damaged", BundleError):
         backup(learner, saved)
     assert saved.read_bytes() == before
 
@@ -131,14 +130,14 @@ def test_a_restored_home_trusts_whom_the_saved_one_did_and_a_home_with_a_pin_is_
     home: Path, saved: Path, tmp_path: Path
 ) -> None:
     pinned, other = Key(bytes(32), "anna"), Key(bytes(range(32)), "bob")
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         learner.trust(pinned)
         backup(learner, tmp_path / "pinned.backup")
     restore(tmp_path / "pinned.backup", tmp_path / "again")
-    with Learner.open(tmp_path / "again") as again:
+    with Learner(tmp_path / "again") as again:
         assert [key.fingerprint for key in again.trusted().keys] == [pinned.fingerprint]
         again.trust(other)
     with refused("home-exists", HomeError, "home"):
         restore(saved, tmp_path / "again")  # which has no pin
-    with Learner.open(tmp_path / "again") as again:
+    with Learner(tmp_path / "again") as again:
         assert [key.comment for key in again.trusted().keys] == ["anna", "bob"]

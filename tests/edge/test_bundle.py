@@ -55,7 +55,7 @@ def test_how_pictures_are_fitted_is_kept_and_older_bundles_crop(
     with refused("bundle-invalid", BundleError, "fit"):
         bundle.read(odd)
     padding = dataclasses.replace(INFO, fit="pad")
-    padded = write_bundle(tmp_path / "padded.edge", network, photo_folder, padding)
+    padded = write_bundle(tmp_path / "padded.edge", photo_folder, network, padding)
     told = bundle.read(padded).manifest
     assert (told.backbone.fit, told.format, told.reader) == ("pad", 2, 2)
     monkeypatch.setattr("edge.bundle.manifest.FORMAT", 1)  # a program of 0.1.0, which would crop without a word

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.unknown import domain
 from edge.unknown.domain import Domain
 
@@ -23,7 +22,7 @@ def test_a_burst_is_one_session_without_the_frames_that_are_alike(ready: Run, tm
     result = json.loads(out)
     assert (result["label"], len(result["examples"])) == ("coins", 6)
     assert result["alike"] > 6, "each was shown ten times"
-    with Learner.open(tmp_path / "home") as learner:
+    with Learner(tmp_path / "home") as learner:
         taught = learner.store.examples(label="coins")
     assert {example.session for example in taught} == {result["session"]}
     assert "127.0.0.1" in taught[0].source
@@ -92,7 +91,7 @@ def test_frames_are_taught_as_files_are(tmp_path: Path, tiny_bundle: Path) -> No
 
     path = tmp_path / "a.png"
     picture("coins", 5).save(path)
-    with adopt(tmp_path / "home", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle) as learner:
         first = learner.teach("coins", [Frame("camera", path.read_bytes(), 0.0)])
         again = learner.teach("coins", [path])
         assert (len(first.examples), len(again.known)) == (1, 1)
@@ -143,7 +142,7 @@ def test_what_a_camera_gives_while_it_warms_up_is_not_taught(ready: Run, tmp_pat
     assert code == 0, err
     result = json.loads(out)
     assert (result["blank"], result["complaints"]) == (0, [])
-    with Learner.open(tmp_path / "home") as learner:
+    with Learner(tmp_path / "home") as learner:
         assert len(learner.store.examples(label="coins")) == 5
     assert camera.number > 40
 
@@ -156,7 +155,7 @@ def test_a_burst_that_shows_nothing_is_not_taught_and_said(ready: Run, tmp_path:
     assert "0 new examples of 'coins'" in out
     assert "nothing but one colour" in out
     assert err.count("shows nothing but one colour") == 1, "at once, and once"
-    with Learner.open(tmp_path / "home") as learner:
+    with Learner(tmp_path / "home") as learner:
         assert not learner.store.examples(label="coins")
 
 

@@ -12,7 +12,6 @@ from edge.answers import Answer
 from edge.care.verify import verify
 from edge.errors import EdgeError
 from edge.learner import Learner
-from edge.learning.init import adopt
 from tests.refused import refused
 
 from .conftest import write_pictures
@@ -47,7 +46,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def home(disk: Path, tiny_bundle: Path, pictures: Path) -> Path:
     """A home on it, with 8 examples of coins."""
-    with adopt(disk / "home", tiny_bundle) as learner:
+    with Learner.init(disk / "home", tiny_bundle) as learner:
         learner.teach("coins", [pictures / "coins"])
         learner.retrain()
     return disk / "home"
@@ -56,7 +55,7 @@ def home(disk: Path, tiny_bundle: Path, pictures: Path) -> Path:
 def test_a_disk_that_turns_read_only_is_named_and_read_all_the_same(home: Path, disk: Path, pictures: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     try:
-        with Learner.open(home) as learner:
+        with Learner(home) as learner:
             for change in (lambda: learner.teach("brick", [pictures / "brick"]), learner.retrain, learner.rollback):
                 with refused("home-unwritable", EdgeError, "read-only", "--home"):
                     change()
@@ -67,7 +66,7 @@ def test_a_disk_that_turns_read_only_is_named_and_read_all_the_same(home: Path, 
         assert all(finding.ok for finding in verify(home).findings)
     finally:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         learner.teach("brick", [pictures / "brick"])
         assert learner.retrain().generation == 3
 
@@ -77,7 +76,7 @@ def test_a_disk_without_room_is_named_and_read_all_the_same(home: Path, disk: Pa
     with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(4096))
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         with refused("home-unwritable", EdgeError, "disk is full"):
             learner.teach("brick", [pictures / "brick"])
         for kind in ("onnx", "tflite"):
@@ -87,6 +86,6 @@ def test_a_disk_without_room_is_named_and_read_all_the_same(home: Path, disk: Pa
         assert all(isinstance(answer, Answer) for answer in learner.classify(sorted((pictures / "coins").iterdir())))
     assert all(finding.ok for finding in verify(home).findings)
     filler.unlink()
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         learner.teach("brick", [pictures / "brick"])
         assert learner.retrain().generation == 3

@@ -16,7 +16,7 @@ import pytest
 
 from edge.answers import Finding
 from edge.care import machine
-from edge.learning.init import adopt
+from edge.learner import Learner
 from edge.network.backbone import RUNTIMES, Backbone
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,7 +41,7 @@ def ask(*args: object, path: Path | None = None, **options: Any) -> Mapping[str,
 
 @pytest.fixture
 def home(tmp_path: Path, tiny_bundle: Path) -> Path:
-    adopt(tmp_path / "home", tiny_bundle).close()
+    Learner.init(tmp_path / "home", tiny_bundle).close()
     return tmp_path / "home"
 
 

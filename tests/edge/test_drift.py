@@ -9,7 +9,6 @@ from PIL import Image
 
 from edge.answers import Drift
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.unknown.drift import WINDOW, Seen, drift_of, note
 
 from .conftest import write_pictures
@@ -64,10 +63,10 @@ def spoilt(folder: Path, source: Path, factor: float) -> Path:
 
 
 def classified(home: Path, *folders: Path) -> Drift:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         files = [file for folder in folders for file in sorted(folder.iterdir())]
         assert len(list(learner.classify(files))) == len(files)
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         drift = learner.status().drift
         assert drift is not None
         return drift
@@ -79,13 +78,13 @@ def test_dark_frames_raise_it_until_dark_pictures_are_what_is_taught_here(
 ) -> None:
     new = write_pictures(tmp_path / "new", {"brick": 50, "grass": 50}, first=300)
     home = tmp_path / "home"
-    adopt(home, trusted_bundle).close()
+    Learner.init(home, trusted_bundle).close()
     assert not classified(home, new / "brick").drifted, "one label alone"
     dark = {label: spoilt(tmp_path / label, new / label, 0.3) for label in ("brick", "grass")}
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         learner.retrain()  # another head, which has seen no frame
     assert classified(home, *dark.values()).look == "too dark"
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         for label, folder in dark.items():
             learner.teach(label, sorted(folder.iterdir())[:25])
         learner.retrain(force=True)

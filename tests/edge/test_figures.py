@@ -169,7 +169,7 @@ def test_the_page_shows_a_picture_whose_name_is_not_utf_8(ready: Run, tmp_path: 
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
     path.rename(odd)
     assert ready("teach", "coins", odd)[0] == 0
-    with Home.open(tmp_path / "home") as home:
+    with Home(tmp_path / "home") as home:
         (example,) = home.store.examples()
         assert example.source.endswith(r"caf\xe9.png")
         assert list(thumbnails(home, [example])) == [example.id]
@@ -202,7 +202,7 @@ def test_thousands_of_strange_pictures_are_compared_and_told(ready: Run, tmp_pat
     from edge.learning.domain_check import DomainCheck
     from edge.network.photos import Photo
 
-    with Learner.open(tmp_path / "home") as learner:
+    with Learner(tmp_path / "home") as learner:
         check = DomainCheck(learner)
         look = next(
             iter(learner.embed([write_pictures(tmp_path, {"brick": 1}) / "brick" / "brick_000.png"], look=True))

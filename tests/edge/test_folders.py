@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.learning.init import adopt
+from edge.learner import Learner
 from edge.picture.count import REASONS
 
 from .conftest import Run, picture
@@ -20,7 +20,7 @@ IDS = [one.name for one in WRITERS]
 def adopted(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
     """A home that has adopted the bundle."""
     folder = tmp_path_factory.mktemp("adopted") / "home"
-    adopt(folder, tiny_bundle).close()
+    Learner.init(folder, tiny_bundle).close()
     return folder
 
 

@@ -14,14 +14,13 @@ from edge.errors import HomeError
 from edge.home.store import Store
 from edge.learner import Learner
 from edge.learning import retrain
-from edge.learning.init import adopt
 from edge.learning.retrain import KEPT
 from tests.refused import refused
 
 
 @pytest.fixture
 def learner(tmp_path: Path, tiny_bundle: Path) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle) as learner:
         yield learner
 
 

@@ -21,11 +21,12 @@ from edge.modelfile.graft import graft
 from edge.modelfile.graft_rules import OUTPUT, SMALLEST_NORM
 from tests.refused import refused
 
-DATA = Path(__file__).parent / "data"
+from .conftest import DATA, MODELS
+
 FEATURES = 8
 SIDE = 16
 FILES = ["tiny.onnx", "tiny.tflite", "tiny_free.tflite", "tiny_uint8.tflite", "tiny_int8.tflite"]
-BACKBONES = {name: (DATA / name).read_bytes() for name in FILES}
+BACKBONES = {name: MODELS.get(name[5:], DATA / name).read_bytes() for name in FILES}
 UNICODE = ["café", "日本", "🍄 amanita", "a,b;c\"d'", "\u2028 line", "\u202eright", "mañana", " "]
 RUNS = [
     pytest.param(name, delegate, id=f"{name}{'' if delegate else ' without delegate'}")

@@ -13,7 +13,6 @@ from edge.errors import BundleError
 from edge.head.fit import Examples, fit
 from edge.learner import Learner
 from edge.learning.contest import Contest
-from edge.learning.init import adopt
 from edge.learning.retrain import fit_anew
 from edge.metrics.promote import compare
 from edge.network.backbone import Backbone
@@ -29,8 +28,8 @@ def learner(tmp_path: Path, network: Backbone, photo_folder: Path) -> Iterator[L
     def group_of(file: Path) -> int:
         return {"brick": 0, "grass": 1 + int(file.stem[-3:]) // 2, "gravel": -1}[file.parent.name]
 
-    write_bundle(tmp_path / "b.edge", network, photo_folder, group_of=group_of)
-    with adopt(tmp_path / "home", tmp_path / "b.edge") as learner:
+    write_bundle(tmp_path / "b.edge", photo_folder, network, group_of=group_of)
+    with Learner.init(tmp_path / "home", tmp_path / "b.edge") as learner:
         yield learner
 
 

@@ -25,7 +25,6 @@ from edge.errors import BundleError, EdgeError, ImageError, SourceError
 from edge.home.database import FILE
 from edge.home.store import open_store
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.modelfile.check_onnx import check_onnx
 from edge.modelfile.check_tflite import check_tflite
 from edge.modelfile.protobuf import bytes_field, varint_field
@@ -65,7 +64,7 @@ def test_every_reader_answers_or_refuses(readers: list[Target]) -> None:
 @pytest.mark.fuzzing
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_command_answers_or_refuses_a_damaged_database(tiny_bundle: Path, tmp_path: Path) -> None:
-    teach_home(adopt(tmp_path / "home", tiny_bundle), tmp_path)
+    teach_home(Learner.init(tmp_path / "home", tiny_bundle), tmp_path)
     for home in home_targets(tmp_path / "home", tmp_path):
         home.ask(home.corpus[0])
         for number in range(5):
@@ -80,22 +79,22 @@ def test_every_command_answers_or_refuses_a_damaged_database(tiny_bundle: Path, 
 def test_a_damaged_note_of_the_bundles_name_costs_no_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     """What looked left over was deleted: the very bundle."""
     home = tmp_path / "home"
-    adopt(home, tiny_bundle).close()
+    Learner.init(home, tiny_bundle).close()
     for name in ("../../etc/passwd", "", "0123456789abcdef.edge"):
         with open_store(home) as store, store.transaction():
             store.put("bundle", name)
         found = verify(home).findings
         assert not next(finding for finding in found if finding.check == "bundle").ok
         assert len(list(home.glob("*.edge"))) == 1
-    adopt(home, tiny_bundle).close()
+    Learner.init(home, tiny_bundle).close()
     assert all(finding.ok for finding in verify(home).findings)
 
 
 def test_where_the_number_of_the_serving_generation_is_lost_the_newest_serves(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    adopt(tmp_path / "home", tiny_bundle).close()
-    with Learner.open(tmp_path / "home") as learner:
+    Learner.init(tmp_path / "home", tiny_bundle).close()
+    with Learner(tmp_path / "home") as learner:
         newest = learner.retrain(force=True).generation
         for kept in ("", "-1", "9" * 5000, "²", "[[1]]"):
             with learner.store.transaction():
@@ -243,7 +242,7 @@ def test_a_network_of_another_form_than_its_bundle_says_is_not_adopted(
     entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings)
     entries["manifest.json"] = json.dumps(manifest).encode()
     with refused("model-unsuitable", BundleError, f"{network.size} pixels", 20):
-        adopt(tmp_path / "home", pack(tmp_path / "b.edge", entries))
+        Learner.init(tmp_path / "home", pack(tmp_path / "b.edge", entries))
 
 
 # pictures and streams -------------------------------------------------------------------------------------------------
@@ -390,7 +389,7 @@ def test_a_home_is_its_owners_alone_and_an_open_one_is_mended(tiny_bundle: Path,
 
     umask = os.umask(0)
     try:
-        adopt(home, tiny_bundle).close()
+        Learner.init(home, tiny_bundle).close()
     finally:
         os.umask(umask)
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
@@ -398,7 +397,7 @@ def test_a_home_is_its_owners_alone_and_an_open_one_is_mended(tiny_bundle: Path,
     home.chmod(0o755)
     for path in home.iterdir():
         path.chmod(0o644)
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         learner.retrain()
         assert modes() == {0o600}, "those of the open database as well"
     assert stat.S_IMODE(home.stat().st_mode) == 0o700

@@ -15,7 +15,6 @@ from edge.home.database import FILE
 from edge.home.state import Home
 from edge.labels import beside
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network.backbone import Backbone
 from tests.refused import refused
 
@@ -28,7 +27,7 @@ Factory = dict[str, int]
 def newer(tmp_path: Path, network: Backbone) -> Path:
     """A later bundle of the same backbone: without grass, with coins, and with more of gravel."""
     photos = write_pictures(tmp_path / "newer", {"brick": 4, "gravel": 12, "coins": 5})
-    return write_bundle(tmp_path / "newer.edge", network, photos)
+    return write_bundle(tmp_path / "newer.edge", photos, network)
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def learner(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as made:
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
         yield made
 
 
@@ -58,7 +57,7 @@ def test_a_renamed_label_stays_one_when_the_bundle_is_adopted_again(
     for bundle, count in ((tiny_bundle, 10), (newer, 4), (tiny_bundle, 10)):
         for format in ("onnx", "tflite", None):
             try:
-                again = adopt(learner.home, bundle, format=format)
+                again = Learner.init(learner.home, bundle, format=format)
             except Exception as error:
                 if type(error).__name__ != "RuntimeMissing":
                     raise
@@ -74,16 +73,16 @@ def test_a_forgotten_label_stays_forgotten_until_it_is_asked_back(
 ) -> None:
     learner.forget(label="grass")
     for bundle in (tiny_bundle, newer, tiny_bundle):  # the one between does not even have it
-        with adopt(learner.home, bundle) as again:
+        with Learner.init(learner.home, bundle) as again:
             assert "grass" not in factory(again)
             assert again.status().forgotten == (() if bundle == newer else ("grass",))
-    with adopt(learner.home, tiny_bundle, labels=["grass"]) as again:
+    with Learner.init(learner.home, tiny_bundle, labels=["grass"]) as again:
         assert factory(again) == {"brick": 10, "grass": 10, "gravel": 10}
         assert again.status().forgotten == ()
-    with adopt(learner.home, tiny_bundle) as again:
+    with Learner.init(learner.home, tiny_bundle) as again:
         assert factory(again)["grass"] == 10, "and stays back"
     with refused("label-unknown", LabelError, "'tin'", "brick, grass, gravel"):
-        adopt(learner.home, tiny_bundle, labels=["tin"])
+        Learner.init(learner.home, tiny_bundle, labels=["tin"])
 
 
 def test_a_forgotten_label_that_is_taught_anew_has_its_own_examples_alone(
@@ -91,10 +90,10 @@ def test_a_forgotten_label_that_is_taught_anew_has_its_own_examples_alone(
 ) -> None:
     learner.forget(label="grass")
     learner.teach("grass", [pictures / "grass"])
-    with adopt(learner.home, tiny_bundle) as again:
+    with Learner.init(learner.home, tiny_bundle) as again:
         assert factory(again) == {"brick": 10, "gravel": 10}
         assert local(again) == {"grass": 3}
-    with adopt(learner.home, tiny_bundle, labels=["grass"]) as again:
+    with Learner.init(learner.home, tiny_bundle, labels=["grass"]) as again:
         assert factory(again)["grass"] == 10
         assert [entry.label for entry in again.status().labels].count("grass") == 1, "they join"
 
@@ -103,12 +102,12 @@ def test_a_new_label_of_a_newer_bundle_joins_the_one_taught_here(
     learner: Learner, newer: Path, tiny_bundle: Path, pictures: Path
 ) -> None:
     learner.teach("coins", [pictures / "coins"])
-    with adopt(learner.home, newer) as again:
+    with Learner.init(learner.home, newer) as again:
         assert (factory(again)["coins"], local(again)["coins"]) == (5, 6)
         again.rename("coins", "money")
-    with adopt(learner.home, tiny_bundle) as again:
+    with Learner.init(learner.home, tiny_bundle) as again:
         assert (factory(again).get("money"), local(again)["money"]) == (None, 6)
-    with adopt(learner.home, newer) as again:
+    with Learner.init(learner.home, newer) as again:
         assert (factory(again)["money"], local(again)["money"]) == (5, 6), "remembered by the name in the bundle"
 
 
@@ -117,7 +116,7 @@ def test_a_name_given_up_by_a_rename_is_free_and_the_bundle_keeps_to_the_renamed
 ) -> None:
     learner.rename("grass", "lawn")
     learner.teach("grass", [pictures / "grass"])
-    with adopt(learner.home, tiny_bundle) as again:
+    with Learner.init(learner.home, tiny_bundle) as again:
         assert factory(again) == {"brick": 10, "gravel": 10, "lawn": 10}
         assert local(again) == {"grass": 3}
 
@@ -125,7 +124,7 @@ def test_a_name_given_up_by_a_rename_is_free_and_the_bundle_keeps_to_the_renamed
 def test_a_merged_label_stays_one(learner: Learner, tiny_bundle: Path, newer: Path) -> None:
     learner.rename("gravel", "brick", merge=True)
     for bundle, count in ((tiny_bundle, 20), (newer, 16)):
-        with adopt(learner.home, bundle) as again:
+        with Learner.init(learner.home, bundle) as again:
             assert factory(again)["brick"] == count
             assert "gravel" not in factory(again)
 
@@ -155,7 +154,7 @@ def test_a_home_of_the_program_before_remembers_what_was_renamed_and_forgotten(
     learner.close()
     make_old(learner.home / FILE)
     for bundle in (newer, tiny_bundle):
-        with adopt(learner.home, bundle) as again:
+        with Learner.init(learner.home, bundle) as again:
             assert "wall" in factory(again)
             assert not {"brick", "grass"} & factory(again).keys()
 
@@ -214,11 +213,11 @@ def test_a_label_that_only_a_bundle_of_the_past_had_blocks_no_name(
 ) -> None:
     learner.teach("lawn", [pictures / "grass"])
     for bundle in (newer, tiny_bundle):
-        with adopt(learner.home, bundle) as again:
+        with Learner.init(learner.home, bundle) as again:
             if bundle == newer:
                 again.rename("lawn", "grass")
             assert local(again) == {"grass": 3}
-    with Learner.open(learner.home) as again:
+    with Learner(learner.home) as again:
         assert factory(again)["grass"] == 10
 
 

@@ -31,7 +31,6 @@ from edge.errors import (
 from edge.head.linear import Head
 from edge.home.store import Embedded
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network.backbone import RUNTIMES, Backbone
 from edge.picture.frame import Frame
 from edge.picture.preprocess import load
@@ -45,7 +44,7 @@ Clock = Callable[[], datetime]
 
 @pytest.fixture
 def learner(tmp_path: Path, tiny_bundle: Path, clock: Clock) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as made:
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
         yield made
 
 
@@ -74,7 +73,7 @@ def labels_of(learner: Learner, *files: Path) -> list[str | None]:
 def test_a_bundle_serves_at_once(learner: Learner, held_out: Path) -> None:
     files = sorted((held_out / "grass").iterdir())
     assert labels_of(learner, *files).count("grass") >= 5
-    answer = next(learner.classify(files))
+    answer = learner.classify(files)[0]
     assert isinstance(answer, Answer)
     assert answer.generation == 1
     assert sum(guess.probability for guess in answer.top) == pytest.approx(1, abs=1e-5)
@@ -125,7 +124,7 @@ def test_unreadable_pictures_stop_nobody(learner: Learner, coins: Path, tmp_path
     taught = learner.teach("coins", [tmp_path, coins])
     assert len(taught.examples) == 8
     assert [Path(s.image).name for s in taught.unreadable] == ["a.jpg", "b.jpg", "c.png"]
-    answers = list(learner.classify([tmp_path / "a.jpg", sorted(coins.iterdir())[0]]))
+    answers = list(learner.classify_each([tmp_path / "a.jpg", sorted(coins.iterdir())[0]]))
     assert [type(a) for a in answers] == [Skipped, Answer]
 
 
@@ -152,14 +151,14 @@ def test_a_head_depends_on_what_is_taught_and_on_nothing_else(
 ) -> None:
     files = sorted(coins.iterdir())
     homes = tmp_path_factory.mktemp("homes")
-    with adopt(homes / "straight", tiny_bundle) as straight:
+    with Learner.init(homes / "straight", tiny_bundle) as straight:
         if kept:
             straight.teach("coins", [files[i] for i in sorted(kept)])
         straight.retrain()
         expected = head_bytes(straight)
     shuffled = list(range(8))
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    with adopt(homes / "detour", tiny_bundle) as detour:
+    with Learner.init(homes / "detour", tiny_bundle) as detour:
         for i in shuffled:
             detour.teach("coins", [files[i]])
         detour.retrain()
@@ -257,18 +256,18 @@ def test_init_refuses_a_network_that_answers_otherwise(tiny_bundle: Path, tmp_pa
     golden = archive.Golden(opened.golden().images, opened.golden().embeddings + 0.5)
     archive.write(tmp_path / "strayed.edge", opened.manifest, models, golden, opened.examples())
     with refused("model-differs", ParityError, "workstation"):
-        adopt(tmp_path / "home", tmp_path / "strayed.edge")
+        Learner.init(tmp_path / "home", tmp_path / "strayed.edge")
     assert not (tmp_path / "home").exists()
 
 
 def test_init_cut_off_leaves_a_home_that_says_so(tmp_path: Path) -> None:
     with refused("home-missing", HomeMissing):
-        Learner.open(tmp_path)
+        Learner(tmp_path)
     from edge.home.store import open_store
 
     open_store(tmp_path, create=True).close()
     with refused("home-missing", HomeError):
-        Learner.open(tmp_path)
+        Learner(tmp_path)
 
 
 def test_a_newer_bundle_of_the_same_backbone_keeps_what_was_taught(
@@ -277,8 +276,8 @@ def test_a_newer_bundle_of_the_same_backbone_keeps_what_was_taught(
     learner.teach("coins", [coins])
     learner.retrain()
     folder = write_pictures(tmp_path / "more", {"brick": 10, "gravel": 10}, first=300)
-    newer = write_bundle(tmp_path / "newer.edge", network, folder)
-    with adopt(learner.home, newer) as upgraded:
+    newer = write_bundle(tmp_path / "newer.edge", folder, network)
+    with Learner.init(learner.home, newer) as upgraded:
         assert upgraded.serving().head.labels == ("brick", "coins", "gravel")
         assert upgraded.store.count() == 8
         assert [f.suffix for f in learner.home.iterdir()].count(".edge") == 1
@@ -288,19 +287,19 @@ def test_a_bundle_of_another_backbone_is_refused_where_something_was_taught(
     learner: Learner, coins: Path, network: Backbone, tmp_path: Path, photo_folder: Path
 ) -> None:
     other = BackboneInfo(**{**INFO.__dict__, "fingerprint": "0" * 64, "name": "other"})
-    foreign = write_bundle(tmp_path / "other.edge", network, photo_folder, other)
-    adopt(learner.home, foreign).store.close()  # nothing taught: nothing lost
-    adopt(learner.home, tmp_path / "other.edge").store.close()
-    with Learner.open(learner.home) as home:
+    foreign = write_bundle(tmp_path / "other.edge", photo_folder, network, other)
+    Learner.init(learner.home, foreign).store.close()  # nothing taught: nothing lost
+    Learner.init(learner.home, tmp_path / "other.edge").store.close()
+    with Learner(learner.home) as home:
         home.teach("coins", [coins])
         with refused("backbone-changed", HomeError, "8 examples"):
-            adopt(learner.home, write_bundle(tmp_path / "first.edge", network, photo_folder))
+            Learner.init(learner.home, write_bundle(tmp_path / "first.edge", photo_folder, network))
         assert home.info.name == "other"
 
 
 def test_asking_for_a_model_that_is_not_there_names_those_that_are(tiny_bundle: Path, tmp_path: Path) -> None:
     with refused("bundle-lacks-model", BundleError, "int8", "onnx fp32, tflite fp32"):
-        adopt(tmp_path / "home", tiny_bundle, precision="int8")
+        Learner.init(tmp_path / "home", tiny_bundle, precision="int8")
 
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
@@ -340,8 +339,8 @@ def test_a_device_sees_the_sides_of_wide_pictures_if_its_bundle_says_so(
             photo = Image.new("RGB", (160, 40), "grey")
             photo.paste(picture(label, seed), (0, 0))
             photo.save(wide / label / f"{seed}.png")
-    made = write_bundle(tmp_path / "wide.edge", network, photo_folder, replace(INFO, fit=fit))
-    with adopt(tmp_path / "home", made) as home:
+    made = write_bundle(tmp_path / "wide.edge", photo_folder, network, replace(INFO, fit=fit))
+    with Learner.init(tmp_path / "home", made) as home:
         seen = [home.backbone(1).embed(load(file, SIDE, INFO.short_side, fit)[None]) for file in wide.rglob("*.png")]
         found = [photo.embedding for photo in home.embed(list(wide.rglob("*.png")), set())]
         np.testing.assert_allclose(np.stack(found), np.concatenate(seen), rtol=1e-5, atol=1e-5)  # type: ignore[arg-type]
@@ -413,7 +412,7 @@ from edge.head.linear import Head
 from edge.learner import Learner
 from edge import learner
 learner.BATCH = 16
-with Learner.open(Path({str(learner.home)!r})) as home:
+with Learner(Path({str(learner.home)!r})) as home:
     home.teach("coins", [Path({str(folder)!r})], progress=lambda done, total: done < 100 or os.kill(os.getpid(), 9))
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
@@ -463,14 +462,14 @@ def test_a_full_disk_refuses_to_learn_and_goes_on_answering(
     small_disk: Path, tiny_bundle: Path, coins: Path, tmp_path: Path
 ) -> None:
     home = small_disk / "home"
-    adopt(home, tiny_bundle).store.close()
+    Learner.init(home, tiny_bundle).store.close()
     fill(small_disk)
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         with refused("home-unwritable", HomeError, "disk is full"):
             learner.teach("coins", [coins])
         assert len(labels_of(learner, *sorted(coins.iterdir()))) == 8
     (small_disk / "fill").unlink()
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         assert learner.store.count() == 0
         assert len(learner.teach("coins", [coins]).examples) == 8
 
@@ -479,21 +478,21 @@ def test_a_read_only_disk_refuses_to_learn_and_goes_on_answering(
     small_disk: Path, tiny_bundle: Path, coins: Path
 ) -> None:
     home = small_disk / "home"
-    adopt(home, tiny_bundle).store.close()
+    Learner.init(home, tiny_bundle).store.close()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         with refused("home-unwritable", HomeError, "read-only"):
             learner.teach("coins", [coins])
         assert len(labels_of(learner, *sorted(coins.iterdir()))) == 8
     with refused("home-unwritable", HomeError, "cannot be used as"):
-        adopt(home, tiny_bundle)
+        Learner.init(home, tiny_bundle)
 
 
 def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_and_leaves_no_half(
     small_disk: Path, tiny_bundle: Path
 ) -> None:
     home = small_disk / "home"
-    adopt(home, tiny_bundle).store.close()
+    Learner.init(home, tiny_bundle).store.close()
     before = sorted(p.name for p in home.iterdir())
     other = tiny_bundle.with_name("larger.edge")
     opened = archive.read(tiny_bundle)
@@ -501,9 +500,9 @@ def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_and_leaves_no_half(
     golden = archive.Golden(np.repeat(opened.golden().images, 500, 0), np.repeat(opened.golden().embeddings, 500, 0))
     archive.write(other, opened.manifest, models, golden, opened.examples())
     with refused("home-unwritable", HomeError, "cannot be copied", "No space left"):
-        adopt(home, other)
+        Learner.init(home, other)
     assert sorted(p.name for p in home.iterdir()) == before
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         assert learner.serving().generation == 1
 
 

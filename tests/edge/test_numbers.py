@@ -12,7 +12,7 @@ from edge.bundle.archive import FactoryExamples, Golden, halves
 from edge.errors import BundleError, LabelError, ParityError
 from edge.head.linear import unit
 from edge.home.store import Embedded
-from edge.learning.init import adopt
+from edge.learner import Learner
 from edge.metrics.figures import read_json
 from edge.modelfile.culprit import culprit
 from edge.network import backbone
@@ -96,7 +96,7 @@ def test_a_picture_of_which_the_network_makes_nan_is_named_and_neither_taught_no
 
     folder = write_pictures(tmp_path, {"coins": 3}) / "coins"
     Image.new("RGB", (40, 40), (9, 9, 9)).save(folder / "dark.png")
-    with adopt(tmp_path / "home", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle) as learner:
         monkeypatch.setattr(type(learner), "backbone", lambda *_: Broken(network))
         taught = learner.teach("coins", [folder])
         assert len(taught.examples) == 3

@@ -13,7 +13,6 @@ from edge.care.verify import verify
 from edge.errors import BundleError, EdgeError, HomeError
 from edge.home.database import FILE
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network.backbone import Backbone
 from edge.picture.frame import Frame
 from edge.watch.unsure import Uncertain
@@ -76,7 +75,7 @@ def coins(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other_bundle(tmp_path: Path, network: Backbone) -> Path:
-    return write_bundle(tmp_path / "other.edge", network, write_pictures(tmp_path / "photos", {"brick": 3, "grass": 3}))
+    return write_bundle(tmp_path / "other.edge", write_pictures(tmp_path / "photos", {"brick": 3, "grass": 3}), network)
 
 
 def test_a_home_in_a_folder_of_other_things_leaves_them_alone(
@@ -115,27 +114,27 @@ def test_a_home_in_a_folder_of_other_things_leaves_them_alone(
 def test_a_bundle_of_somebody_elses_that_has_our_name_is_used_or_in_the_way_but_never_touched(
     tmp_path: Path, tiny_bundle: Path, other_bundle: Path
 ) -> None:
-    adopt(tmp_path / "first", tiny_bundle).close()
+    Learner.init(tmp_path / "first", tiny_bundle).close()
     (ours,) = (tmp_path / "first").glob("*.edge")
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(tiny_bundle, home / ours.name)
     before = look(home)
     for bundle in (tiny_bundle, other_bundle, tiny_bundle):
-        adopt(home, bundle).close()
+        Learner.init(home, bundle).close()
         untouched(before, home)
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / ours.name).write_text("something else")
     before = look(tmp_path / "second")
     with refused("home-foreign", HomeError):
-        adopt(tmp_path / "second", tiny_bundle)
+        Learner.init(tmp_path / "second", tiny_bundle)
     untouched(before, tmp_path / "second")
 
 
 def test_a_bundle_that_could_not_be_adopted_leaves_no_copy(
     tmp_path: Path, tiny_bundle: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adopt(tmp_path / "home", tiny_bundle).close()
+    Learner.init(tmp_path / "home", tiny_bundle).close()
     before = {path.name for path in (tmp_path / "home").glob("*.edge")}
 
     def fails(*_: object, **__: object) -> None:
@@ -143,7 +142,7 @@ def test_a_bundle_that_could_not_be_adopted_leaves_no_copy(
 
     monkeypatch.setattr("edge.learning.init.refit", fails)
     with refused("home-unwritable", HomeError):
-        adopt(tmp_path / "home", other_bundle)
+        Learner.init(tmp_path / "home", other_bundle)
     assert {path.name for path in (tmp_path / "home").glob("*.edge")} == before
 
 
@@ -158,7 +157,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(
     other.close()
     (home / FILE).chmod(0o644)
     before = look(home)
-    for command in (lambda: adopt(home, tiny_bundle), lambda: Learner.open(home)):
+    for command in (lambda: Learner.init(home, tiny_bundle), lambda: Learner(home)):
         with refused("home-foreign", HomeError, "another program"):
             command()
     untouched(before, home)
@@ -188,7 +187,7 @@ def test_a_backup_and_a_page_are_written_over_their_own_kind_alone(
 def test_a_restore_leaves_what_lies_beside_it(tmp_path: Path, tiny_bundle: Path) -> None:
     folder = tmp_path / "shelf"
     before = put_strangers(folder)
-    with adopt(tmp_path / "saved", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "saved", tiny_bundle) as learner:
         backup(learner, folder / "restored.backup")
     (folder / ".restored.backup.999999999.partial").write_bytes(b"of a killed backup")
     before = look(folder)
@@ -198,7 +197,7 @@ def test_a_restore_leaves_what_lies_beside_it(tmp_path: Path, tiny_bundle: Path)
 
 
 def test_a_restore_clears_what_a_killed_one_left(tmp_path: Path, tiny_bundle: Path) -> None:
-    with adopt(tmp_path / "saved", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "saved", tiny_bundle) as learner:
         backup(learner, tmp_path / "b")
     left = tmp_path / ".again.999999999.partial"
     left.mkdir()
@@ -214,14 +213,14 @@ def test_a_folder_that_was_there_keeps_its_permissions_and_one_that_we_made_is_c
     for name, mode in (("theirs", 0o755), ("shared", 0o2770)):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
-        with adopt(tmp_path / name, tiny_bundle) as learner:
+        with Learner.init(tmp_path / name, tiny_bundle) as learner:
             backup(learner, tmp_path / "b")
-        Learner.open(tmp_path / name).close()
+        Learner(tmp_path / name).close()
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
         (tmp_path / f"{name} again").mkdir()
         (tmp_path / f"{name} again").chmod(mode)
         restore(tmp_path / "b", tmp_path / f"{name} again")
-        Learner.open(tmp_path / f"{name} again").close()
+        Learner(tmp_path / f"{name} again").close()
         assert stat.S_IMODE((tmp_path / f"{name} again").stat().st_mode) == mode
         restore(tmp_path / "b", tmp_path / f"{name} anew")
         assert stat.S_IMODE((tmp_path / f"{name} anew").stat().st_mode) == 0o700
@@ -309,5 +308,5 @@ def test_no_command_writes_where_a_folder_or_nothing_is(run: Run, tmp_path: Path
     run("init", tiny_bundle)
     for place in (tmp_path, tmp_path / "nowhere" / "x"):
         assert run("backup", place)[0] == 1
-    with refused("output-unwritable", BundleError), Learner.open(tmp_path / "home") as learner:
+    with refused("output-unwritable", BundleError), Learner(tmp_path / "home") as learner:
         backup(learner, tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from edge.learning.init import adopt
+from edge.learner import Learner
 
 from .cameras import filming
 from .conftest import picture
@@ -37,7 +37,7 @@ def shut(number: int) -> Image.Image:
 
 def test_the_camera_section_does_what_it_says(tmp_path: Path, tiny_bundle: Path) -> None:
     first, second, watch, review = lines()
-    adopt(tmp_path / "home", tiny_bundle).store.close()
+    Learner.init(tmp_path / "home", tiny_bundle).store.close()
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in {

@@ -17,7 +17,6 @@ from PIL import Image
 
 from edge.errors import HomeError
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from tests.edge.conftest import DATA, INFO, MODELS, Run, write_bundle, write_pictures
 
@@ -44,7 +43,7 @@ def other(network: Backbone) -> Backbone:
 
 @pytest.fixture
 def other_bundle(other: Backbone, photo_folder: Path, tmp_path: Path) -> Path:
-    return write_bundle(tmp_path / "other.edge", other, photo_folder, OTHER, models=other_models())
+    return write_bundle(tmp_path / "other.edge", photo_folder, other, OTHER, models=other_models())
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def homes(tmp_path: Path) -> Path:
 
 def content(home: Path) -> list[str]:
     """All that a home's database holds, as SQL, once today's program has opened it."""
-    Learner.open(home).store.close()
+    Learner(home).store.close()
     with sqlite3.connect(home / "learner.db") as db:
         return list(db.iterdump())
 
@@ -65,12 +64,12 @@ def content(home: Path) -> list[str]:
 def test_what_was_taught_is_embedded_again_from_its_crops_and_everything_else_stays(
     homes: Path, other_bundle: Path, other: Backbone, tmp_path: Path
 ) -> None:
-    with Learner.open(homes / "kept") as home:
+    with Learner(homes / "kept") as home:
         before, numbers = list(home.list_examples()), [example.id for example in home.list_examples()]
         old = home.store.embeddings(numbers, INFO.dimension)
         serving = home.serving().generation
     steps: list[tuple[int, int]] = []
-    with adopt(homes / "kept", other_bundle, step=lambda done, total: steps.append((done, total))) as home:
+    with Learner.init(homes / "kept", other_bundle, step=lambda done, total: steps.append((done, total))) as home:
         assert list(home.list_examples()) == before
         assert (before[0].label, before[0].session, len(before)) == ("coins", "tuesday", 8)
         found = home.store.embeddings(numbers, OTHER.dimension)
@@ -96,7 +95,7 @@ def test_without_crops_it_says_what_has_to_be_taught_again_before_anything_chang
 ) -> None:
     before, files = content(homes / "bare"), sorted(path.name for path in (homes / "bare").glob("*.edge"))
     with pytest.raises(HomeError) as caught:
-        adopt(homes / "bare", other_bundle)
+        Learner.init(homes / "bare", other_bundle)
     message = str(caught.value)
     assert "of 8 examples taught here no crop was kept, so that they have to be taught again: coins 8; " in message
     assert "nothing was changed; remove them (edge forget 1 2 3 4 5 6 7 8), run edge init again" in message
@@ -106,10 +105,10 @@ def test_without_crops_it_says_what_has_to_be_taught_again_before_anything_chang
 
 
 def test_what_it_says_to_do_works(homes: Path, other_bundle: Path, tmp_path: Path) -> None:
-    with Learner.open(homes / "bare") as home:
+    with Learner(homes / "bare") as home:
         home.forget([str(number) for number in range(1, 9)])
     coins = write_pictures(tmp_path / "again", {"coins": 8})
-    with adopt(homes / "bare", other_bundle) as home:
+    with Learner.init(homes / "bare", other_bundle) as home:
         home.teach("coins", [coins])
         assert home.retrain().promoted
         assert "coins" in home.serving().head.labels
@@ -119,13 +118,13 @@ def test_what_it_says_to_do_works(homes: Path, other_bundle: Path, tmp_path: Pat
 def test_a_crop_that_is_damaged_or_missing_is_named_and_nothing_changes(
     homes: Path, other_bundle: Path, damage: bytes | None
 ) -> None:
-    Learner.open(homes / "kept").store.close()
+    Learner(homes / "kept").store.close()
     with sqlite3.connect(homes / "kept" / "learner.db") as db:
         db.execute("UPDATE examples SET crop = ? WHERE id = 3", (damage,))
     db.close()
     before = content(homes / "kept")
     with pytest.raises(HomeError, match=r"of 1 examples taught here .*: coins 1; .*edge forget 3\)"):
-        adopt(homes / "kept", other_bundle)
+        Learner.init(homes / "kept", other_bundle)
     assert [line for line in content(homes / "kept") if "own_bundles" not in line] == [
         line for line in before if "own_bundles" not in line
     ]
@@ -138,10 +137,10 @@ def test_what_is_taught_while_others_are_embedded_is_embedded_too(
 
     def teach_meanwhile(done: int, total: int) -> None:
         if (done, total) == (8, 8):
-            with Learner.open(homes / "kept") as beside:
+            with Learner(homes / "kept") as beside:
                 beside.teach("coins", [late / "coins"])
 
-    with adopt(homes / "kept", other_bundle, step=teach_meanwhile) as home:
+    with Learner.init(homes / "kept", other_bundle, step=teach_meanwhile) as home:
         assert home.store.count() == 10
         assert home.store.foreign(OTHER.fingerprint) == []
 

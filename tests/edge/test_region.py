@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import SourceError
-from edge.learning.init import adopt
+from edge.learner import Learner
 from edge.picture.region import Region
 from tests.refused import refused
 
@@ -40,7 +40,7 @@ def test_what_the_program_before_kept_is_read_and_stays_the_same(
 
 
 def test_a_region_given_again_changes_nothing(tmp_path: Path, tiny_bundle: Path) -> None:
-    learner = adopt(tmp_path / "home", tiny_bundle)
+    learner = Learner.init(tmp_path / "home", tiny_bundle)
     for text in ("0.12345678,0.1,0.87654322,0.5", "0.3333333333,0,0.6666666667,1", "-0,0,1,1"):
         learner.put_region(Region.parse(text))
         assert learner.region == Region.parse(text)

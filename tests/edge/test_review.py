@@ -13,7 +13,6 @@ import pytest
 from edge.care.verify import verify
 from edge.errors import ImageError, LabelError, SourceError
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.watch.review import KEYS, Review, keys
 from tests.refused import refused
 
@@ -22,7 +21,7 @@ from .conftest import PATIENCE, picture
 
 @pytest.fixture
 def home(tmp_path: Path, tiny_bundle: Path) -> Path:
-    adopt(tmp_path / "home", tiny_bundle).store.close()
+    Learner.init(tmp_path / "home", tiny_bundle).store.close()
     folder = tmp_path / "unsure"
     folder.mkdir()
     for seed, label in enumerate(["brick", "grass", "coins", "gravel", "coins"]):
@@ -96,7 +95,7 @@ def test_one_key_names_a_frame_and_the_new_head_serves(home: Path, tmp_path: Pat
     terminal.see("generation 2 serves: 4 labels")
     assert "3 frames labelled, 1 deleted, 1 left" in terminal.shown
     assert terminal.end() == 0
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         taught = {(e.label, e.session) for e in learner.store.examples()}
     hour = "uncertain-20261124T10"
     assert taught == {("brick", hour), ("grass", hour), ("coins", hour)}
@@ -121,14 +120,14 @@ def test_unless_a_folder_is_given_it_is_the_one_that_watch_kept_frames_in(home: 
     none = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
     assert (none.returncode, none.stderr.count("\n")) == (1, 1)
     assert "edge watch SOURCE --save-uncertain DIR" in none.stderr
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         learner.put_uncertain(tmp_path / "unsure")
     found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
     assert "needs a terminal" in found.stderr
 
 
 def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         (first, *_) = review.waiting()
         with refused("label-invalid", LabelError):
@@ -140,7 +139,7 @@ def test_what_cannot_be_named_stays(home: Path, tmp_path: Path) -> None:
 
 
 def test_undoing_after_another_program_fitted_a_head_leaves_one_that_serves(home: Path, tmp_path: Path) -> None:
-    with Learner.open(home) as learner, Learner.open(home) as nightly:
+    with Learner(home) as learner, Learner(home) as nightly:
         review = Review(learner, tmp_path / "unsure")
         first = review.waiting()[0]
         review.name(first, "coins")
@@ -158,7 +157,7 @@ def test_undoing_after_another_program_fitted_a_head_leaves_one_that_serves(home
 def test_a_frame_that_was_taught_otherwise_gets_the_new_label_and_undo_gives_the_old_one_back(
     home: Path, tmp_path: Path
 ) -> None:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         first, second, *_ = review.waiting()
         learner.teach("grass", [first], session="mine")
@@ -178,7 +177,7 @@ def test_a_frame_that_was_taught_otherwise_gets_the_new_label_and_undo_gives_the
 
 
 def test_what_was_named_is_undone_where_no_head_had_learned_it_without_a_new_one(home: Path, tmp_path: Path) -> None:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         first, second, *_ = review.waiting()
         review.name(first, "brick")
@@ -192,7 +191,7 @@ def test_what_was_named_is_undone_where_no_head_had_learned_it_without_a_new_one
 def test_a_folder_that_cannot_be_written_teaches_nothing(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         (tmp_path / "unsure" / "labelled").write_text("a file, so that no folder can be made")
         first = review.waiting()[0]
@@ -210,7 +209,7 @@ def test_a_folder_that_cannot_be_written_teaches_nothing(
 
 
 def test_a_frame_that_cannot_be_read_goes_back_to_its_place(home: Path, tmp_path: Path) -> None:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         first = review.waiting()[0]
         first.write_bytes(first.read_bytes()[:200])
@@ -221,7 +220,7 @@ def test_a_frame_that_cannot_be_read_goes_back_to_its_place(home: Path, tmp_path
 
 
 def test_a_file_that_has_the_name_already_stays(home: Path, tmp_path: Path) -> None:
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         review = Review(learner, tmp_path / "unsure")
         first = review.waiting()[0]
         theirs = tmp_path / "unsure" / "labelled" / "brick" / first.name
@@ -247,7 +246,7 @@ def test_undo_on_the_terminal_says_what_it_cannot_take_back(home: Path, tmp_path
     terminal.press("1")
     terminal.see("2 of 5")
     terminal.see("[q] done")
-    with Learner.open(home) as other:
+    with Learner(home) as other:
         other.forget(["1"])
     terminal.press("u")
     terminal.see("not taken back")

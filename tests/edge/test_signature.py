@@ -17,7 +17,7 @@ from edge.errors import EdgeError, HomeError, RuntimeMissing, SignatureError
 from edge.home.state import Home
 from edge.home.store import open_store
 from edge.home.trust import Pins
-from edge.learning.init import adopt
+from edge.learner import Learner
 from tests.refused import refused
 
 from .test_bundle import entries_of, pack
@@ -169,7 +169,7 @@ def test_a_signed_bundle_is_the_same_bundle(tiny_bundle: Path, tmp_path: Path, a
 
 
 def test_a_home_without_a_pin_takes_any_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
-    with adopt(tmp_path / "home", tiny_bundle) as made:
+    with Learner.init(tmp_path / "home", tiny_bundle) as made:
         assert made.trusted().keys == ()
         assert made.trusted().problem == ""
 
@@ -181,21 +181,21 @@ def test_once_a_key_is_pinned_nothing_else_gets_in(
     home = tmp_path / "home"
     mine, others = anna.sign(tiny_bundle, tmp_path / "mine.edge"), bob.sign(tiny_bundle, tmp_path / "others.edge")
     with refused("key-untrusted", SignatureError, "others.edge", "SHA256"):
-        adopt(home, others, trust=anna.key)
+        Learner.init(home, others, trust=anna.key)
     assert not home.exists(), "a refused init leaves nothing behind"
-    with adopt(home, mine, trust=anna.key) as made:
+    with Learner.init(home, mine, trust=anna.key) as made:
         assert made.trusted().key == anna.key.fingerprint
         assert made.trusted().signed == MONDAY
     for path, code in ((others, "key-untrusted"), (tiny_bundle, "bundle-unsigned")):
         with refused(code, SignatureError, path):
-            adopt(home, path)
-    adopt(home, mine).close()
-    with Home.open(home) as kept:
+            Learner.init(home, path)
+    Learner.init(home, mine).close()
+    with Home(home) as kept:
         kept.trust(bob.key)
     with refused("bundle-unsigned", SignatureError):
-        adopt(home, tiny_bundle)
-    adopt(home, bob.sign(tiny_bundle, tmp_path / "others.edge", TUESDAY)).close()
-    with Home.open(home) as kept:
+        Learner.init(home, tiny_bundle)
+    Learner.init(home, bob.sign(tiny_bundle, tmp_path / "others.edge", TUESDAY)).close()
+    with Home(home) as kept:
         kept.trust(remove=bob.key.fingerprint)
         assert kept.trusted().keys[0].comment == "anna"
         assert "not trusted here" in kept.trusted().problem
@@ -208,44 +208,44 @@ def test_an_older_bundle_is_refused_until_it_is_signed_again(
     home = tmp_path / "home"
     old = anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY)
     new = anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)
-    adopt(home, new, trust=anna.key).close()
+    Learner.init(home, new, trust=anna.key).close()
     with refused("bundle-older", SignatureError, MONDAY, TUESDAY):
-        adopt(home, old)
+        Learner.init(home, old)
     with refused("bundle-older", SignatureError):
-        adopt(home, bob.sign(tiny_bundle, tmp_path / "other.edge", MONDAY), trust=bob.key)
+        Learner.init(home, bob.sign(tiny_bundle, tmp_path / "other.edge", MONDAY), trust=bob.key)
     same_moment = "2026-11-24T09:00:00+01:00"
-    adopt(home, anna.sign(tiny_bundle, old, same_moment)).close()
+    Learner.init(home, anna.sign(tiny_bundle, old, same_moment)).close()
 
 
 @needs_openssh
 def test_the_last_pin_takes_the_time_along(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
     home = tmp_path / "home"
     far = anna.sign(tiny_bundle, tmp_path / "far.edge", "2099-01-01T00:00:00+00:00")  # a workstation's clock gone wild
-    adopt(home, far, trust=anna.key).close()
-    with Home.open(home) as kept:
+    Learner.init(home, far, trust=anna.key).close()
+    with Home(home) as kept:
         kept.trust(remove="anna")
-    adopt(home, anna.sign(tiny_bundle, far, MONDAY), trust=anna.key).close()
+    Learner.init(home, anna.sign(tiny_bundle, far, MONDAY), trust=anna.key).close()
 
 
 @needs_openssh
 def test_a_bundle_adopted_before_the_pin_counts_as_the_newest(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
     home = tmp_path / "home"
-    adopt(home, anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)).close()
-    with Home.open(home) as kept:
+    Learner.init(home, anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)).close()
+    with Home(home) as kept:
         kept.trust(anna.key)
     with refused("bundle-older", SignatureError):
-        adopt(home, anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY))
+        Learner.init(home, anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY))
 
 
 def test_damaged_pins_are_never_taken_for_none(tiny_bundle: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    adopt(home, tiny_bundle).close()
+    Learner.init(home, tiny_bundle).close()
     for key, value in (("trusted_keys", "["), ("trusted_keys", "[1]"), ("trusted_keys", "7"), ("newest_signed", "x")):
-        with Home.open(home) as kept:
+        with Home(home) as kept:
             before = kept.store.get(key)
             kept.store.put(key, value)
         with refused("home-damaged", HomeError, "keys"):
-            adopt(home, tiny_bundle)
+            Learner.init(home, tiny_bundle)
         with open_store(home) as store:
             store.put(key, before or "")
 
@@ -267,7 +267,7 @@ def test_whatever_was_changed_after_signing_is_seen(
         manifest["files"][entry]["sha256"] = hashlib.sha256(entries[entry]).hexdigest()
     entries["manifest.json"] = json.dumps(manifest).encode()
     with refused("signature-invalid", SignatureError, "changed"):
-        adopt(tmp_path / "home", pack(tmp_path / "b.edge", entries), trust=anna.key)
+        Learner.init(tmp_path / "home", pack(tmp_path / "b.edge", entries), trust=anna.key)
 
 
 @needs_openssh
@@ -287,7 +287,7 @@ def test_where_signatures_cannot_be_checked_nothing_is_taken(
     with refused("library-missing", RuntimeMissing, "sudo apt install openssh-client"):
         Pins((PUBLIC,)).check(archive.read(tiny_bundle))
     with refused("library-missing", RuntimeMissing):
-        adopt(tmp_path / "home", tiny_bundle, trust=PUBLIC)
+        Learner.init(tmp_path / "home", tiny_bundle, trust=PUBLIC)
     assert not (tmp_path / "home").exists()
 
 
@@ -306,7 +306,7 @@ def test_a_bundle_that_changes_while_it_is_read_is_not_adopted(
 
     monkeypatch.setattr(shutil, "copyfile", swapped)
     with refused("file-changed", EdgeError):
-        adopt(tmp_path / "home", path)
+        Learner.init(tmp_path / "home", path)
     assert not list((tmp_path / "home").glob("*.edge"))
 
 

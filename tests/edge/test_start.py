@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.learning.init import adopt
+from edge.learner import Learner
 from tests.edge.conftest import picture
 
 FITTING = {
@@ -54,7 +54,7 @@ def test_a_command_that_fits_no_head_and_has_no_camera_loads_nothing_for_them(
 ) -> None:
     assert all(find_spec(module) for module in FITTING | CAMERAS), "a module was renamed"
     home = tmp_path / "home"
-    adopt(home, tiny_bundle).close()
+    Learner.init(home, tiny_bundle).close()
     file = tmp_path / "brick.png"
     picture("brick", 77).save(file)
     arguments = {"classify": [str(file)], "teach": ["brick", str(file)]}.get(command, [])

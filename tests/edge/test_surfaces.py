@@ -15,7 +15,6 @@ from PIL import Image, ImageFilter
 from edge.answers import Answer, Drift
 from edge.bundle import archive
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES, Runtime
 from edge.picture import preprocess
@@ -30,7 +29,7 @@ def taught(
 ) -> Iterator[Learner]:
     """A home that was taught coins, with each model that can run here."""
     format, precision = request.param
-    with adopt(tmp_path_factory.mktemp("home"), surfaces / "surfaces.edge", format, precision) as learner:
+    with Learner.init(tmp_path_factory.mktemp("home"), surfaces / "surfaces.edge", format, precision) as learner:
         assert learner.evaluate(surfaces / "sample" / "test").accuracy <= 0.75
         learner.teach("coins", [surfaces / "sample" / "device" / "coins"])
         learner.retrain()
@@ -52,7 +51,7 @@ def test_photos_that_are_all_named_rightly_are_no_drift_and_spoilt_ones_are(
     def drift(files: list[Path]) -> Drift:
         taught.store.note("recent", "{}")
         assert len(list(taught.classify(files))) == len(files)
-        with Learner.open(taught.home) as other:  # what a process saw is noted when it ends
+        with Learner(taught.home) as other:  # what a process saw is noted when it ends
             taught._note_seen()
             found = other.status().drift
         assert found is not None

@@ -11,7 +11,6 @@ from edge.home import database, schema
 from edge.home.state import Home
 from edge.learner import Learner
 from edge.learning import retrain
-from edge.learning.init import adopt
 from edge.learning.retrain import Measured
 from edge.network.backbone import Backbone
 from tests.refused import refused
@@ -28,7 +27,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def learner(tmp_path: Path, tiny_bundle: Path, pictures: Path) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle) as made:
+    with Learner.init(tmp_path / "home", tiny_bundle) as made:
         made.teach("coins", [pictures / "coins"])
         made.retrain()
         yield made
@@ -39,7 +38,7 @@ def other(learner: Learner) -> Iterator[Learner]:
     """Another program on the same home, unwilling to wait."""
     with pytest.MonkeyPatch.context() as impatient:
         impatient.setattr(database, "WAIT", 0.2)
-        with Learner.open(learner.home) as opened:
+        with Learner(learner.home) as opened:
             yield opened
 
 
@@ -128,7 +127,7 @@ def test_a_head_that_knows_less_never_replaces_one_that_was_made_meanwhile(
 
 def test_forgetting_is_no_damage(learner: Learner) -> None:
     warned: list[str] = []
-    with Learner.open(learner.home, warn=warned.append) as opened:
+    with Learner(learner.home, warn=warned.append) as opened:
         opened.forget(["1"])
     assert warned == []
 
@@ -137,8 +136,8 @@ def test_a_bundle_adopted_meanwhile_is_seen(
     learner: Learner, other: Learner, network: Backbone, pictures: Path, tmp_path: Path
 ) -> None:
     assert other.bundle.manifest.name == "tiny"
-    newer = write_bundle(tmp_path / "newer.edge", network, pictures)
-    adopt(learner.home, newer).close()
+    newer = write_bundle(tmp_path / "newer.edge", pictures, network)
+    Learner.init(learner.home, newer).close()
     assert other.bundle.manifest.name == "newer"
     assert other.retrain().factory_examples == 14
     assert len(list(learner.home.glob("*.edge"))) == 1
@@ -154,7 +153,7 @@ def test_an_older_program_writes_nothing_more_once_a_newer_one_was_there(
     learner: Learner, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, "ALTER TABLE heads ADD COLUMN tomorrow BLOB"))
-    Learner.open(learner.home).close()
+    Learner(learner.home).close()
     monkeypatch.undo()
     count = learner.store.count()
     with refused("too-new", HomeError, "upgrade"):
@@ -170,8 +169,8 @@ def test_no_answer_depends_on_the_clock(tmp_path: Path, tiny_bundle: Path, pictu
     times = [datetime(year, 1, 1, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)]
     calls = iter(times * 100)
     with (
-        adopt(tmp_path / "jumping", tiny_bundle, clock=lambda: next(calls)) as jumping,
-        adopt(tmp_path / "steady", tiny_bundle) as steady,
+        Learner.init(tmp_path / "jumping", tiny_bundle, clock=lambda: next(calls)) as jumping,
+        Learner.init(tmp_path / "steady", tiny_bundle) as steady,
     ):
         for one in (jumping, steady):
             for label in ("coins", "brick"):

@@ -19,7 +19,6 @@ from edge.care.doctor import examine
 from edge.cli import app
 from edge.home.database import FILE
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.network.backbone import Backbone
 from edge.picture.preprocess import load
 from edge.picture.region import Region
@@ -35,7 +34,7 @@ Clock = Callable[[], datetime]
 def trusted_bundle(tmp_path_factory: pytest.TempPathFactory, network: Backbone, photo_folder: Path) -> Path:
     """The tiny bundle with a background of random pictures, and with the domain of its photos."""
     folder = tmp_path_factory.mktemp("trusted")
-    plain = archive.read(write_bundle(folder / "plain.edge", network, photo_folder))
+    plain = archive.read(write_bundle(folder / "plain.edge", photo_folder, network))
     rng = np.random.default_rng(3)
     noise = [rng.integers(0, 256, (1 + i % 6, 1 + i % 5, 3), np.uint8) for i in range(200)]
     generic = np.stack([np.asarray(Image.fromarray(n).resize((SIDE, SIDE))) for n in noise])
@@ -51,7 +50,7 @@ def trusted_bundle(tmp_path_factory: pytest.TempPathFactory, network: Backbone, 
 
 @pytest.fixture
 def learner(tmp_path: Path, trusted_bundle: Path, clock: Clock) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", trusted_bundle, clock=clock) as made:
+    with Learner.init(tmp_path / "home", trusted_bundle, clock=clock) as made:
         yield made
 
 
@@ -128,7 +127,7 @@ def test_forgetting_leaves_the_gate_that_was_never_taught(
     learner.teach("coins", files[:12])
     learner.retrain()
     learner.forget([str(file) for file in files[8:12]])
-    with adopt(tmp_path / "other", trusted_bundle) as never:
+    with Learner.init(tmp_path / "other", trusted_bundle) as never:
         never.teach("coins", files[:8])
         never.retrain()
         assert gate_bytes(never) == gate_bytes(learner) is not None
@@ -144,7 +143,7 @@ def test_a_renamed_label_is_judged_as_before(learner: Learner, new: Path) -> Non
 
 
 def test_a_bundle_without_background_or_domain_still_gates(tmp_path: Path, tiny_bundle: Path, new: Path) -> None:
-    with adopt(tmp_path / "plain", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "plain", tiny_bundle) as learner:
         assert learner.background.basis.shape[0] == 0
         assert learner.retrain().known_coverage == 0.95
         assert share(learner, new / "brick") + share(learner, new / "grass") <= 0.5
@@ -154,7 +153,7 @@ def test_a_bundle_without_background_or_domain_still_gates(tmp_path: Path, tiny_
 def test_a_gate_of_another_background_is_not_used(
     learner: Learner, new: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with adopt(tmp_path / "home", tiny_bundle) as newer:
+    with Learner.init(tmp_path / "home", tiny_bundle) as newer:
         newer.rollback(1)
         assert {answer.unknown for answer in answers(newer, new / "coins")} == {None}
         newer.retrain()
@@ -172,7 +171,7 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(learner: Learner, new:
         "ALTER TABLE examples DROP COLUMN relabelled_after; PRAGMA user_version = 1"
     )
     old.close()
-    with Learner.open(tmp_path / "home") as again:
+    with Learner(tmp_path / "home") as again:
         assert {answer.unknown for answer in answers(again, new / "coins")} == {None}
         assert again.status().untrained_examples == 20
         result = again.retrain()
@@ -212,12 +211,12 @@ def test_the_nearest_examples_explain_an_answer(learner: Learner, new: Path) -> 
 def test_drift_shows_frames_unlike_the_taught_and_an_unchanged_camera_shows_none(
     tmp_path: Path, trusted_bundle: Path, new: Path
 ) -> None:
-    adopt(tmp_path / "home", trusted_bundle).close()
+    Learner.init(tmp_path / "home", trusted_bundle).close()
 
     def after(folder: Path) -> Learner:
-        with Learner.open(tmp_path / "home") as learner:
+        with Learner(tmp_path / "home") as learner:
             answers(learner, folder)
-        return Learner.open(tmp_path / "home")
+        return Learner(tmp_path / "home")
 
     with after(new / "brick") as learner:
         drift = learner.status().drift
@@ -239,10 +238,10 @@ def test_classifying_writes_once_a_process_and_never_fails_for_it(learner: Learn
     learner.close()
     other.execute("ROLLBACK")
     other.close()
-    with Learner.open(tmp_path / "home") as again:
+    with Learner(tmp_path / "home") as again:
         assert again.store.get("recent") is None
         answers(again, new / "brick")
-    with Learner.open(tmp_path / "home") as again:
+    with Learner(tmp_path / "home") as again:
         assert len(json.loads(again.store.get("recent") or "{}")["ranks"]) == 20
 
 

@@ -17,7 +17,6 @@ from edge.home.database import FILE
 from edge.home.ours import own_bundles, put_own_bundles
 from edge.home.store import open_store
 from edge.learner import Learner
-from edge.learning.init import adopt
 from tests.refused import refused
 
 from .conftest import write_pictures
@@ -27,7 +26,7 @@ from .conftest import write_pictures
 def home(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Path:
     """A home of three generations, 8 examples of coins and 4 of brick."""
     pictures = write_pictures(tmp_path / "pictures", {"coins": 8, "brick": 4}, first=300)
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as learner:
         for label in ("coins", "brick"):
             learner.teach(label, [pictures / label])
             assert learner.retrain().promoted
@@ -56,7 +55,7 @@ def flip(database: sqlite3.Connection, table: str, column: str, where: str) -> N
 
 def classify(home: Path, warned: list[str]) -> int:
     pictures = write_pictures(home.parent / "new", {"grass": 1}, first=900)
-    with Learner.open(home, warn=warned.append) as learner:
+    with Learner(home, warn=warned.append) as learner:
         (answer,) = learner.classify(sorted((pictures / "grass").iterdir()))
         assert isinstance(answer, Answer)
         return answer.generation
@@ -89,7 +88,7 @@ def test_a_single_bit_in_the_serving_head_makes_the_last_good_one_serve_and_says
     assert classify(home, warned) == 2
     assert len(warned) == 1
     assert "generation 3, which should serve, is damaged; generation 2 serves instead" in warned[0]
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         assert [(e.generation, e.serving, e.usable) for e in learner.history()] == [
             (1, False, True),
             (2, True, True),
@@ -107,7 +106,7 @@ def test_verify_makes_the_fall_back_last(home: Path, database: sqlite3.Connectio
     assert classify(home, warned) == 2
     assert warned == []
     assert verify(home).mended == ()
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         assert learner.retrain().generation == 4
 
 
@@ -125,7 +124,7 @@ def test_no_part_of_a_head_is_changed_unnoticed(home: Path, database: sqlite3.Co
 def test_a_damaged_head_that_does_not_serve_never_will(home: Path, database: sqlite3.Connection) -> None:
     flip(database, "heads", "head", "generation = 1")
     assert verify(home).mended == ("generation 1 was damaged and can serve no more",)
-    with Learner.open(home) as learner, refused("generation-unusable", HomeError, "generation 1"):
+    with Learner(home) as learner, refused("generation-unusable", HomeError, "generation 1"):
         learner.rollback(1)
 
 
@@ -136,7 +135,7 @@ def test_where_no_head_is_whole_one_is_made_of_what_was_taught(home: Path, datab
         classify(home, [])
     found = verify(home)
     assert not checks(found)["heads"]
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         assert learner.retrain().promoted
     assert classify(home, []) == 4
     assert all(checks(verify(home)).values())
@@ -149,7 +148,7 @@ def test_a_single_bit_in_an_embedding_is_noticed_and_named(home: Path, database:
     assert bad.check == "examples"
     assert "1 damaged: 3 (coins, " in bad.seen
     assert bad.remedy.endswith("edge forget 3")
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         with refused("home-damaged", HomeError, "example 3"):
             learner.retrain()
         learner.forget(["3"])

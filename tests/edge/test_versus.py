@@ -15,7 +15,6 @@ from edge.home import schema
 from edge.home.database import FILE
 from edge.home.store import open_store
 from edge.learner import Learner
-from edge.learning.init import adopt
 from tests.refused import refused
 
 from .conftest import COLOURS, write_pictures
@@ -35,7 +34,7 @@ def more(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def learner(tmp_path: Path, tiny_bundle: Path, pictures: Path, clock: Clock) -> Iterator[Learner]:
-    with adopt(tmp_path / "home", tiny_bundle, clock=clock) as made:
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
         for label in COLOURS:
             made.teach(label, [pictures / label])
         made.retrain()
@@ -126,7 +125,7 @@ def test_what_is_held_out_stops_labels_swapped_in_new_examples(
     """Swapped throughout, they look consistent: only pictures that are never taught can tell."""
     verdicts = []
     for number, canaries in enumerate((False, True)):
-        with adopt(tmp_path / str(number), tiny_bundle) as learner:
+        with Learner.init(tmp_path / str(number), tiny_bundle) as learner:
             if canaries:
                 for label in ("brick", "grass", "gravel"):
                     learner.teach(label, [pictures / label], held_out=True)
@@ -140,7 +139,7 @@ def test_what_is_held_out_stops_labels_swapped_in_new_examples(
 def test_a_new_label_is_not_stopped_because_the_task_is_harder(
     tiny_bundle: Path, tmp_path: Path, pictures: Path
 ) -> None:
-    with adopt(tmp_path / "home", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle) as learner:
         learner.teach("coins", [pictures / "coins"])
         result = learner.retrain()
     assert result.promoted
@@ -176,7 +175,7 @@ def test_a_bundle_without_examples_of_its_own_is_no_trouble(tiny_bundle: Path, t
     models = {m.file: opened.entry(m.file) for m in opened.manifest.models}
     few = FactoryExamples(*(part[:20] for part in vars(opened.examples()).values()))
     archive.write(tmp_path / "few.edge", opened.manifest, models, opened.golden(), few)
-    with adopt(tmp_path / "home", tmp_path / "few.edge") as learner:
+    with Learner.init(tmp_path / "home", tmp_path / "few.edge") as learner:
         for label in COLOURS:
             learner.teach(label, [pictures / label])
         assert learner.retrain().promoted

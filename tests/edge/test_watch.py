@@ -25,7 +25,6 @@ from edge.camera import devices as films
 from edge.camera.folder import Folder, Journal, Notice
 from edge.errors import LabelError, SourceError
 from edge.learner import Learner
-from edge.learning.init import adopt
 from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.picture.region import Region
@@ -42,14 +41,14 @@ from .conftest import PATIENCE, picture, write_bundle, write_pictures
 
 @pytest.fixture
 def home(tmp_path: Path, tiny_bundle: Path) -> Path:
-    adopt(tmp_path / "home", tiny_bundle).store.close()
+    Learner.init(tmp_path / "home", tiny_bundle).store.close()
     (tmp_path / "in").mkdir()
     return tmp_path / "home"
 
 
 @pytest.fixture
 def learner(home: Path) -> Iterator[Learner]:
-    with Learner.open(home) as opened:
+    with Learner(home) as opened:
         yield opened
 
 
@@ -115,7 +114,7 @@ def test_no_picture_is_missed_or_answered_twice_across_a_retrain_and_kills(home:
             process.wait()
             process = start(home, "watch", folder, "--json", "--every", 0.02, out=stdout)
             if kills == 2:
-                with Learner.open(home) as other:
+                with Learner(home) as other:
                     other.teach("coins", [write_pictures(tmp_path / "taught", {"coins": 5}, first=900)])
                     other.retrain()
         writer.join()
@@ -190,7 +189,7 @@ def test_sigterm_ends_in_peace_and_is_ready_and_alive_before(home: Path, tmp_pat
 
 def name_of(home: Path, data: bytes) -> str:
     """What a picture is called, "unknown" included."""
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         (answer,) = learner.classify([Frame("x", data, 0.0)])
     assert isinstance(answer, Answer)
     return answer.label or "unknown"
@@ -242,7 +241,7 @@ def test_a_film_ends_by_itself(home: Path, tmp_path: Path) -> None:
 
 def test_a_bundle_adopted_meanwhile_serves(learner: Learner, tmp_path: Path, network: Any) -> None:
     other = write_bundle(
-        tmp_path / "other.edge", network, write_pictures(tmp_path / "photos", {"coins": 10, "grass": 10})
+        tmp_path / "other.edge", write_pictures(tmp_path / "photos", {"coins": 10, "grass": 10}), network
     )
     stop, seen = threading.Event(), list[Seen]()
     journal = Journal(learner.home, tmp_path / "in")
@@ -251,7 +250,7 @@ def test_a_bundle_adopted_meanwhile_serves(learner: Learner, tmp_path: Path, net
         if isinstance(event, Sight):
             seen.append(event.seen)
             if len(seen) == 1:
-                adopt(learner.home, other).store.close()
+                Learner.init(learner.home, other).store.close()
                 picture("coins", 700).save(tmp_path / "in" / "b.png")
             else:
                 assert event.labels == ("coins", "grass")
@@ -341,7 +340,7 @@ def test_the_region_is_what_is_taught_and_seen(learner: Learner, tmp_path: Path)
     picture("brick", 1, side=80).save(tmp_path / "brick.png")
     frame = Frame("camera", (tmp_path / "both.png").read_bytes(), 0.0)
     answers = [a for a in learner.classify([tmp_path / "both.png", frame]) if isinstance(a, Answer)]
-    with Learner.open(learner.home) as other:
+    with Learner(learner.home) as other:
         assert other.region == Region(0.5, 0, 0.5, 1), "kept in the home"
     assert learner.put_region(None) == 0
     (whole,) = [a for a in learner.classify([tmp_path / "brick.png"]) if isinstance(a, Answer)]
@@ -522,7 +521,7 @@ def test_the_home_remembers_where_unsure_frames_are_kept(home: Path, tmp_path: P
     wait_for(lambda: bool(saved(tmp_path / "unsure")))
     process.terminate()
     assert process.wait() == 0
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         assert learner.uncertain == tmp_path / "unsure"
 
 

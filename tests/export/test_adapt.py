@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge.errors import BundleError, DatasetError
-from edge.learning.init import adopt
+from edge.learner import Learner
 from export.adapt.outcome import Adapted, Outcome, choose
 from export.adapt.processes import Spread
 from export.adapt.run import Plan, adapt
@@ -218,7 +218,7 @@ def test_the_bundle_marks_what_was_trained_on_and_promises_the_same(auto: Adapte
 
 
 def test_the_device_counts_only_what_was_held_out(auto: Adapted, bundled: Built, tmp_path: Path) -> None:
-    with adopt(tmp_path / "home", bundled.bundle.path) as learner:
+    with Learner.init(tmp_path / "home", bundled.bundle.path) as learner:
         retrained = learner.retrain()
     assert retrained.factory_examples == len(auto.held)
     assert sum(map(sum, retrained.confusion)) == int(auto.held.sum())

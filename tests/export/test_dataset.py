@@ -17,7 +17,7 @@ from edge.errors import DatasetError, EdgeError
 from export.cli import app
 from export.compare.material import read_material
 from export.photos.folders import find_photos, hold_out, pick_calibration, read_pixels
-from tests.edge.conftest import DATA
+from tests.edge.conftest import MODELS
 from tests.edge.kinds import WRITERS, Writer, write
 from tests.refused import refused
 
@@ -112,7 +112,7 @@ def test_build_counts_every_kind_of_file(tmp_path: Path, writer: Writer, capsys:
             noise = np.random.default_rng([seed, len(label)]).integers(0, 255, (48, 48, 3), np.uint8)
             Image.fromarray(noise).save(tmp_path / "in" / label / f"good{seed}.png")
     write(writer, tmp_path / "in" / "cup")
-    model = ["--model", str(DATA / "tiny.onnx")]
+    model = ["--model", str(MODELS["onnx"])]
     bundle = ["-o", str(tmp_path / "out.edge"), "--json"]
     code = app.cli.main(["build", str(tmp_path / "in"), *model, *bundle], standalone_mode=False)
     answer = json.loads(capsys.readouterr().out)

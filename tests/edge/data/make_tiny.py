@@ -10,21 +10,13 @@ import copy
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-SIDE, HIDDEN, FEATURES = 16, 8, 8
-STRIDE = 4
+from edge.testing import DIMENSION, MODELS, PATCH, SIDE, kernels
+
 QUANTIZE, RESHAPE = 114, 22  # BuiltinOperator
 UINT8, INT8 = 3, 9  # TensorType
 ZERO_POINTS = {UINT8: 128, INT8: 0}
 SCALE = 1 / 64
-
-
-def kernels() -> list[NDArray[np.float32]]:
-    """Return the weights of the two convolutions, (out, in, height, width)."""
-    random = np.random.default_rng(7)
-    shapes = [(HIDDEN, 3, STRIDE, STRIDE), (FEATURES, HIDDEN, 1, 1)]
-    return [random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32) for shape in shapes]
 
 
 def tiny_onnx(opset: int = 18, batch: int | str = "N", embedding: str = "embedding", pooled: bool = False) -> bytes:
@@ -37,13 +29,13 @@ def tiny_onnx(opset: int = 18, batch: int | str = "N", embedding: str = "embeddi
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["float", "white"], ["unit"]),
         helper.make_node("Transpose", ["unit"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "first"], ["hidden"], strides=[STRIDE, STRIDE]),
+        helper.make_node("Conv", ["planes", "first"], ["hidden"], strides=[PATCH, PATCH]),
         helper.make_node("Relu", ["hidden"], ["positive"]),
         helper.make_node("Conv", ["positive", "second"], ["map"]),
         helper.make_node("GlobalAveragePool", ["map"], [embedding if pooled else "pooled"]),
         *([] if pooled else [helper.make_node("Flatten", ["pooled"], [embedding], axis=1)]),
     ]
-    shape = [batch, FEATURES, 1, 1] if pooled else [batch, FEATURES]
+    shape = [batch, DIMENSION, 1, 1] if pooled else [batch, DIMENSION]
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -69,8 +61,8 @@ def tiny_tflite() -> bytes:
     class Tiny(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = torch.nn.Conv2d(3, HIDDEN, STRIDE, STRIDE, bias=False)
-            self.second = torch.nn.Conv2d(HIDDEN, FEATURES, 1, bias=False)
+            self.first = torch.nn.Conv2d(3, DIMENSION, PATCH, PATCH, bias=False)
+            self.second = torch.nn.Conv2d(DIMENSION, DIMENSION, 1, bias=False)
             for layer, kernel in zip([self.first, self.second], kernels(), strict=True):
                 layer.weight = torch.nn.Parameter(torch.from_numpy(kernel))
 
@@ -80,7 +72,7 @@ def tiny_tflite() -> bytes:
             return pooled
 
     sample = (torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8),)
-    path = Path("tiny.tflite")
+    path = MODELS["tflite"]
     litert_torch.convert(Tiny().eval(), sample).export(str(path))
     return path.read_bytes()
 
@@ -98,7 +90,7 @@ def quantized(model: bytes, element: int) -> bytes:
         operator_code.version = 1
         tree.operatorCodes.append(operator_code)
         tensor = copy.copy(output)
-        tensor.shape, tensor.buffer, tensor.name = [1, 1, 1, FEATURES], 0, f"output_{code}"
+        tensor.shape, tensor.buffer, tensor.name = [1, 1, 1, DIMENSION], 0, f"output_{code}"
         operator = schema.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = (
             len(tree.operatorCodes) - 1,
@@ -108,7 +100,7 @@ def quantized(model: bytes, element: int) -> bytes:
         if code == RESHAPE:
             operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
             operator.builtinOptions = schema.ReshapeOptionsT()
-            operator.builtinOptions.newShape = [1, 1, 1, FEATURES]
+            operator.builtinOptions.newShape = [1, 1, 1, DIMENSION]
         else:
             tensor.type, tensor.quantization = element, schema.QuantizationParametersT()
             tensor.quantization.scale, tensor.quantization.zeroPoint = [SCALE], [ZERO_POINTS[element]]
@@ -139,7 +131,7 @@ def _packed(tree: object) -> bytes:
 
 
 if __name__ == "__main__":
-    Path("tiny.onnx").write_bytes(tiny_onnx())
+    MODELS["onnx"].write_bytes(tiny_onnx())
     converted = tiny_tflite()
     Path("tiny_uint8.tflite").write_bytes(quantized(converted, UINT8))
     Path("tiny_int8.tflite").write_bytes(quantized(converted, INT8))

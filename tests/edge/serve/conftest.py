@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.learning.init import adopt
+from edge.learner import Learner
 from tests.edge.conftest import write_pictures
 
 from .server import Server, serving
@@ -17,7 +17,7 @@ def home(tmp_path: Path, tiny_bundle: Path) -> Path:
     pytest.importorskip("starlette", reason="the extra `web` is not installed")
     pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
     write_pictures(tmp_path / "taught", {"coins": 6}, first=900)
-    with adopt(tmp_path / "home", tiny_bundle, keep_crops=True) as learner:
+    with Learner.init(tmp_path / "home", tiny_bundle, keep_crops=True) as learner:
         learner.teach("coins", [tmp_path / "taught" / "coins"], session="tuesday")
         learner.retrain()
     return tmp_path / "home"

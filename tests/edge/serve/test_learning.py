@@ -107,7 +107,7 @@ def test_a_new_generation_is_told_beside_the_old_one_and_taken_back_once(server:
 def test_a_worse_generation_stays_a_candidate_until_it_is_forced(home: Path, tmp_path: Path) -> None:
     labels = sorted(COLOURS)
     write_pictures(tmp_path / "more", dict.fromkeys(labels, 12), first=200)
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         for label in labels:
             learner.teach(label, [tmp_path / "more" / label])
         learner.retrain()

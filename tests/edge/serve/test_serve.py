@@ -135,16 +135,16 @@ def test_a_recording_stops_by_itself_when_the_phone_vanishes(home: Path) -> None
 
 
 def test_a_photo_is_taught_as_the_command_teaches_it(server: Server, tmp_path: Path, tiny_bundle: Path) -> None:
-    from edge.learning.init import adopt
+    from edge.learner import Learner
 
     data = packed("brick", 77)
     (tmp_path / "photo.jpg").write_bytes(data)
     sent = server.send(data, "wall", "../../IMG <1>.jpg").json()
     assert sent["stored"]
-    with adopt(tmp_path / "other", tiny_bundle) as learner:
+    with Learner.init(tmp_path / "other", tiny_bundle) as learner:
         learner.teach("wall", [tmp_path / "photo.jpg"])
         command = learner.store.embeddings([1], learner.info.dimension)
-    with Learner.open(server.home) as learner:
+    with Learner(server.home) as learner:
         assert np.array_equal(learner.store.embeddings(sent["examples"], learner.info.dimension), command)
         assert learner.find_examples([str(sent["examples"][0])])[0].source == "upload: IMG <1>.jpg"
     again = server.send(data, "other").json()
@@ -295,7 +295,7 @@ def test_a_port_that_is_taken_is_said(home: Path, server: Server) -> None:
 def test_what_another_program_teaches_is_seen(server: Server, tmp_path: Path) -> None:
     before = server.now()["home"]["version"]
     (tmp_path / "wall.jpg").write_bytes(packed("brick", 31))
-    with Learner.open(server.home) as learner:
+    with Learner(server.home) as learner:
         learner.teach("wall", [tmp_path / "wall.jpg"])
     server.until(lambda: server.now()["home"]["version"] != before)
     assert {"label": "wall", "local": 1, "factory": 0, "held_out": 0} in server.now()["home"]["labels"]

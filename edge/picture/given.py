@@ -1,0 +1,110 @@
+"""Whatever a program calls a picture → a path or a `Frame`, the two things that the pipeline reads.
+
+An array or a Pillow image becomes the bytes of a PPM file, as a camera's raw frames do. So it takes the same road as a
+file: the same limits, the same cut and resize, and a SHA-256 by which it is known when it is taught a second time.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge.errors import ImageError
+from edge.picture.frame import Frame, Picture, ppm
+from edge.picture.preprocess import read, upright
+
+PictureLike = str | Path | Frame | NDArray[np.uint8] | Image.Image
+"""A file, a camera's frame, a uint8 array (H, W, 3) of red, green, blue or (H, W) of grey, or a Pillow image."""
+
+
+class Held(Frame):
+    """A picture that a program holds in memory; its bytes are made when they are asked for, which is where they raise.
+
+    Args:
+        name: what messages call it.
+        picture: an array or a Pillow image; anything else is refused by `data`.
+    """
+
+    def __init__(self, name: str, picture: object) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "time", 0.0)
+        object.__setattr__(self, "_picture", picture)
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of a picture file.
+
+        Raises:
+            ImageError: it is no picture; the message says what was given and what is expected.
+        """
+        picture: Any = vars(self)["_picture"]
+        if isinstance(picture, Image.Image):
+            return ppm(np.asarray(upright(picture.copy(), self.name)))
+        if isinstance(picture, np.ndarray):
+            return ppm(_checked(picture, self.name))
+        raise ImageError(
+            "picture-unsupported",
+            f"{self.name} is a {type(picture).__name__}, not a picture; give a path, a uint8 array (height, width, 3) "
+            "in the order red, green, blue, or a Pillow image",
+            "other",
+        )
+
+
+def is_one(given: PictureLike | Iterable[PictureLike]) -> bool:
+    """Whether it is one picture, and not several."""
+    return isinstance(given, str | Path | Frame | np.ndarray | Image.Image | bytes) or not isinstance(given, Iterable)
+
+
+def several(given: PictureLike | Iterable[PictureLike]) -> list[Picture]:
+    """Turn one picture, or several, into what the pipeline reads."""
+    if is_one(given):
+        return [take(given)]
+    assert isinstance(given, Iterable)
+    return [take(one, f" {number}") for number, one in enumerate(given, 1)]
+
+
+def paths(given: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Turn one path, or several, into a list."""
+    return [Path(one).expanduser() for one in ([given] if isinstance(given, str | Path) else given)]
+
+
+def take(given: object, place: str = "") -> Picture:
+    """Turn a picture into what the pipeline reads; what is no picture raises when its bytes are read.
+
+    Args:
+        given: a `PictureLike`.
+        place: which of several it is, for its name.
+    """
+    if isinstance(given, str | Path):
+        return Path(given).expanduser()
+    if isinstance(given, Frame):
+        return given
+    kind = "array" if isinstance(given, np.ndarray) else "image" if isinstance(given, Image.Image) else "picture"
+    return Held(str(getattr(given, "filename", "") or f"{kind}{place}"), given)  # Pillow's of an opened file
+
+
+def frame(given: PictureLike, name: str, seconds: float) -> Frame:
+    """Turn a picture into a camera's frame of that name and time, in seconds since 1970.
+
+    Raises:
+        ImageError: it is none, or is a file that cannot be read.
+    """
+    taken = take(given)
+    return Frame(name, taken.data if isinstance(taken, Frame) else read(taken), seconds)
+
+
+def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    remedy = "give uint8 (height, width, 3) in the order red, green, blue, or (height, width) for grey"
+    if array.dtype != np.uint8:
+        remedy = "give uint8 of 0 to 255; where 1.0 is white: (255 * array).round().astype('uint8')"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        remedy = "leave out the fourth channel: array[:, :, :3]"
+    elif array.ndim == 4:
+        remedy = "give several pictures as a list: list(array)"
+    elif array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        return array
+    said = f"{name} of shape {array.shape} and type {array.dtype} is not a picture; {remedy}"
+    raise ImageError("picture-unsupported", said, "format")

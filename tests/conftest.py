@@ -50,12 +50,16 @@ def surfaces() -> Path:
 
 
 @pytest.fixture(scope="session")
-def frozen_once() -> Iterator[None]:
-    """Let `adapt` and `compare` freeze each network once; what they freeze is exported for real."""
+def exported_once() -> Iterator[None]:
+    """Let `adapt`, `compare` and `build` export each network for real, but once."""
+    from export.bundle import build
     from export.convert import frozen
 
+    to_onnx, to_tflite = once(build.to_onnx), once(build.to_tflite)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "to_onnx", once(frozen.to_onnx))
+        patch.setattr(frozen, "to_onnx", to_onnx)
+        patch.setattr(build, "to_onnx", to_onnx)
+        patch.setattr(build, "to_tflite", to_tflite)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Real exports, each made once per worker: many tests freeze the same few networks only to measure something else."""
+"""Real exports, each made once per worker: many tests export the same few networks to measure something else."""
 
 import hashlib
 from collections.abc import Callable

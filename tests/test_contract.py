@@ -29,7 +29,7 @@ from tests.edge.cameras import write_film
 from tests.edge.conftest import MODELS, picture, write_bundle, write_pictures
 
 pytest.importorskip("torch", reason="half of the commands are the workstation's")
-pytestmark = pytest.mark.usefixtures("frozen_once")
+pytestmark = pytest.mark.usefixtures("exported_once")
 DOCS = Path(__file__).parent.parent / "docs" / "json.md"
 ODD = os.fsdecode("odd 🐦\n".encode() + b"caf\xe9")  # a blank, an emoji, a newline, and bytes that are not UTF-8
 SECRET = "pass/word"

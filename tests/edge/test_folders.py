@@ -1,12 +1,15 @@
 """Every kind of file × every command that takes folders: what was left out is counted, by reason, with what to do."""
 
+import functools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.care import doctor
 from edge.learner import Learner
 from edge.picture.count import REASONS
 
@@ -28,6 +31,14 @@ def adopted(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path
 def home(adopted: Path, tmp_path: Path) -> None:
     """A copy of it, where `run` looks."""
     shutil.copytree(adopted, tmp_path / "home")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runtimes_tried_once() -> Iterator[None]:
+    """Let doctor try each runtime in a process of its own once, not once for each kind of file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor, "attempt", functools.cache(doctor.attempt))
+        yield
 
 
 def given(folder: Path, writer: Writer, label: str = "coins") -> Path:

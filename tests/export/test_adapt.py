@@ -26,7 +26,7 @@ from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_w
 from tests.export.conftest import Listener
 from tests.refused import refused
 
-pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("frozen_once")]
+pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("exported_once")]
 
 CREATED = "2026-01-01T00:00:00+00:00"
 ALONE = Spread(0, 1, "cpu")

@@ -21,6 +21,8 @@ from export.network.backbones import BACKBONES, Loaded
 from tests.export.conftest import Surfaces
 from tests.refused import refused
 
+pytestmark = pytest.mark.usefixtures("exported_once")
+
 CREATED = "2026-01-01T00:00:00+00:00"
 
 

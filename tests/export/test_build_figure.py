@@ -16,6 +16,8 @@ from tests.export.test_cli import run
 from tests.export.test_own_model import CREATED, model, write
 from tests.refused import refused
 
+pytestmark = pytest.mark.usefixtures("exported_once")
+
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 

@@ -11,7 +11,7 @@ import pytest
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 from tests.export.test_cli import run
 
-pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("frozen_once")]
+pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("exported_once")]
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from export.compare.rank import Candidate, advise, compare, plot
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 from tests.refused import refused
 
-pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("frozen_once")]
+pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("exported_once")]
 
 
 @pytest.fixture(autouse=True)

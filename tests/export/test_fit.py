@@ -23,6 +23,8 @@ from export.network.form import fingerprint, short_side
 from export.photos.cut_off import CutOff, cut_off, warning
 from export.photos.folders import read_pixels
 
+pytestmark = pytest.mark.usefixtures("exported_once")
+
 SIZE = 32
 
 

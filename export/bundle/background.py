@@ -124,7 +124,7 @@ def save(file: Path, generic: Generic, fingerprint: str) -> None:
 
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path))
-@click.option("--backbone", default="efficientnet_lite0", show_default=True, help="The backbone whose files to write.")
+@click.option("--backbone", default=backbones.DEFAULT, show_default=True, help="The backbone whose files to write.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), multiple=True,
     help="Weights of the trunk of `embedded`; of several, each trained on from the one before, the mean is taken.",

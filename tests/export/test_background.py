@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.bundle.manifest import BackboneInfo
-from edge.errors import DatasetError
+from edge.errors import BundleError, DatasetError
 from edge.network.backbone import find_runtime, open_backbone
 from edge.unknown.gate import Background
 from export.bundle.background import Generic, background_file, of_folder, save, shipped
@@ -117,3 +117,39 @@ def test_the_same_background_gives_the_same_file(tmp_path: Path) -> None:
     assert again is not None
     assert again.source == "30 photos"
     assert again.background.digest() == background.digest()
+
+
+def test_the_recipe_writes_how_maps_are_joined_and_the_background_and_the_same_ones_again(
+    photo_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from export.bundle.background import main
+    from export.network import backbones
+    from export.network.form import fingerprint
+
+    photos, written = photo_folder(cup=4, plate=4), []
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(backbones, "WEIGHTS", tmp_path / name)
+        done = CliRunner().invoke(main, [str(photos), "--source", "8 pictures of noise"])
+        assert done.exit_code == 0, done.output
+        written.append([joining_file(backbones.DEFAULT).read_bytes(), background_file(backbones.DEFAULT).read_bytes()])
+    assert written[0] == written[1]
+    loaded = load(backbones.DEFAULT)
+    row = loaded.backbone
+    found = shipped(fingerprint(loaded.embedder, row.size, crop=row.crop), tmp_path / "again")
+    assert found is not None
+    assert (found.source, found.background.mean.shape) == ("8 pictures of noise", (row.embedding,))
+
+
+def test_the_recipe_refuses_what_it_cannot_do_in_one_line(tmp_path: Path) -> None:
+    from export.bundle.background import main
+
+    for options, message in (
+        (["--backbone", "mobilenet_v2"], "the embedding of mobilenet_v2 joins no earlier maps"),
+        (["--backbone", "embedded"], "embedded needs the newly trained --weights"),
+        (["--weights", "x.pth"], "efficientnet_lite0 takes its own weights; leave --weights out"),
+    ):
+        with pytest.raises(BundleError, match=message):
+            main([str(tmp_path), "--source", "x", *options], standalone_mode=False)

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from edge.learner import Learner
-from edge.learning.init import adopt
 from tests.edge.cameras import Camera, filming
 from tests.edge.serve.server import Server, serving
 
@@ -60,7 +59,7 @@ def photos(surfaces: Path) -> dict[str, list[Path]]:
 @pytest.fixture
 def home(tmp_path: Path, surfaces: Path, photos: dict[str, list[Path]]) -> Path:
     """A home that was taught coins and bricks, with frames to review, and three generations."""
-    with adopt(tmp_path / "home", surfaces / "surfaces.edge", keep_crops=True) as learner:
+    with Learner.init(tmp_path / "home", surfaces / "surfaces.edge", keep_crops=True) as learner:
         learner.teach("coins", photos["coins"][:8])
         learner.retrain()
         learner.teach("brick", photos["brick"][:6])

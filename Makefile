@@ -24,7 +24,7 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pi
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
 	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) tests
 	@echo "== the page in a browser"
-	@if $(MAKE) --silent $(WEB)/ready; then EDGE_SURFACES=build $(WEB)/bin/python -m pytest tests/web; \
+	@if $(MAKE) --silent $(WEB)/ready; then EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web; \
 	  else echo "Chromium cannot be had here: the browser tests of the page are skipped"; fi
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
 	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest $(WORKERS) tests/edge
@@ -37,7 +37,7 @@ test-fast: $(VENV)/ready  ## The workstation's tests without the converters, kil
 	@$(BIN)/python -m pytest $(WORKERS) -m "not converters and not kills and not fuzzing" tests
 
 test-web: $(WEB)/ready build/surfaces.edge  ## The page in Chromium: mouse, touch, keyboard, phone and desktop, light and dark
-	@EDGE_SURFACES=build $(WEB)/bin/python -m pytest tests/web
+	@EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
 	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/test_clients.py
@@ -56,6 +56,7 @@ check: $(VENV)/ready  ## Format, lint, strict types, doctests
 
 bench: $(VENV)/ready  ## Speed and memory against the bare runtime, as ratios within one run
 	@$(BIN)/python -m benchmarks.job
+	@$(BIN)/python -m benchmarks.page
 
 bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embeddings
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.heads

@@ -121,7 +121,8 @@ async def retrain(request: Request) -> Response:
 
 async def history(request: Request) -> Response:
     """List the generations, newest first."""
-    return answer(await desk(request).engine.do(lambda learner: to_json(learner.history()[::-1])))
+    found = await desk(request).engine.do(lambda learner: to_json(learner.history()[::-1]))
+    return answer([{**one, "refusal": plain(one["refusal"]) if one["refusal"] else ""} for one in found])
 
 
 async def rollback(request: Request) -> Response:

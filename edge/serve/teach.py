@@ -18,12 +18,11 @@ from edge.camera.exposure import blank
 from edge.errors import EdgeError, ImageError
 from edge.labels import clean, hidden
 from edge.learner import Learner
-from edge.learning.domain_check import Looks
 from edge.picture import preprocess
 from edge.picture.frame import Frame
 from edge.picture.region import WHOLE, Region
 from edge.serve.asked import BadRequest, answer, body, desk, examples, field
-from edge.serve.desk import Stale, complaints
+from edge.serve.desk import Desk, Stale, complaints
 from edge.serve.words import plain
 
 FOLDER = "incoming"  # in the home: photos that are on their way
@@ -60,7 +59,7 @@ async def photo(request: Request) -> Response:
     session = clean(asked["session"]) if asked.get("session") else None
     path = await receive(request, here.home / FOLDER)
     try:
-        result = await here.engine.do(lambda learner: _teach(learner, path, label, name, session, ask=True))
+        result = await here.engine.do(lambda learner: _teach(here, learner, path, label, name, session, ask=True))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -81,7 +80,7 @@ async def keep(request: Request) -> Response:
         return answer({"stored": False})
     name, session = _name(str(asked.get("name", ""))), asked.get("session") or None
     session = clean(str(session)) if session else None
-    return answer(await here.engine.do(lambda learner: _teach(learner, path, label, name, session, ask=False)))
+    return answer(await here.engine.do(lambda learner: _teach(here, learner, path, label, name, session, ask=False)))
 
 
 async def undo(request: Request) -> Response:
@@ -184,7 +183,7 @@ async def _patiently(request: Request) -> Any:
             raise ClientDisconnect from None
 
 
-def _teach(learner: Learner, path: Path, label: str, name: str, session: str | None, ask: bool) -> Any:
+def _teach(here: Desk, learner: Learner, path: Path, label: str, name: str, session: str | None, ask: bool) -> Any:
     """Teach a photo that has arrived; in the learner's thread. Asked about first, it stays where it is."""
     data = preprocess.read(path)
     frame = Frame(name, data, time.time())
@@ -199,7 +198,7 @@ def _teach(learner: Learner, path: Path, label: str, name: str, session: str | N
             "said": [f"Taught already {where}."],
         }
     if ask:
-        said = [BLANK] if blank(data, name, learner.region) else complaints(Looks(learner), learner, frame)
+        said = [BLANK] if blank(data, name, learner.region) else complaints(here.looks(learner), learner, frame)
         if said:
             return {"stored": False, "upload": path.name, "said": said}
     taught = learner.teach_each(label, [frame], session)

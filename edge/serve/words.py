@@ -1,19 +1,23 @@
-"""What people read on the page: an error's text without the command lines that it names. Pure."""
+"""What people read on the page: a message in its words, without the command lines that it names. Pure."""
 
 import re
 
 _COMMAND = re.compile(r"\bedge(?:-export)? [a-z-]+\b|\b--[a-z]")
+
+_OURS = {"generation": "version", "from the factory": "that came with the box"}
 
 
 def plain(text: str) -> str:
     """Leave out the parts of a message that name a command, which nobody can type on a phone.
 
     >>> plain("there is no generation 7; see: edge history")
-    'There is no generation 7.'
+    'There is no version 7.'
     >>> plain("the picture is too dark (12 % of the usual light): add light or expose longer")
     'The picture is too dark (12 % of the usual light): add light or expose longer.'
     """
     parts = [part.strip() for part in text.split("; ")]
     kept = [part for part in parts if not _COMMAND.search(part)] or [_COMMAND.split(parts[0])[0].strip(" :,(")]
     said = "; ".join(kept)
+    for word, ours in _OURS.items():
+        said = said.replace(word, ours)
     return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")

@@ -86,7 +86,7 @@ def _kit(folder: Path, bundle: Path) -> Path:
     own = pack(wheels)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--only-binary=:all:"]
     there = ["--implementation=cp", "--python-version=3.11", *PLATFORMS, "--dest", str(wheels)]
-    done = subprocess.run([*pip, *there, f"{own}[tflite]", "pip"], capture_output=True, text=True)
+    done = subprocess.run([*pip, *there, f"{own}[tflite,web]", "pip"], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     shutil.copy(device_scripts() / "install.sh", folder)

@@ -14,7 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 KIT = Path("/opt/kit")
 EDGE = "/opt/edge-transfer/bin/edge"
@@ -33,7 +37,7 @@ def main() -> None:
 def first() -> None:
     """Install, teach, retrain, classify, watch, stop, retrain as the timer does."""
     labels = taught()
-    step("install.sh", "bash", str(KIT / "install.sh"))
+    step("install.sh", "bash", str(KIT / "install.sh"), "web")
     step("install.sh again", "bash", str(KIT / "install.sh"))
     KIT.chmod(0o755)
     as_user = ("runuser", "-u", "edge", "--", EDGE, "--home", str(HOME))
@@ -46,25 +50,29 @@ def first() -> None:
 
     INBOX.mkdir()
     shutil.chown(INBOX, "edge", "edge")
+    for name in ("watch", "serve"):
+        patience = Path(f"/etc/systemd/system/edge-{name}.service.d/emulated.conf")  # nothing here is as fast as a Pi
+        patience.parent.mkdir()
+        patience.write_text("[Service]\nTimeoutStartSec=20min\nTimeoutStopSec=10min\nWatchdogSec=10min\n")
     Path("/etc/edge-transfer/watch.conf").write_text(f"EDGE_SOURCE={INBOX}\n")
-    patience = Path("/etc/systemd/system/edge-watch.service.d/emulated.conf")  # nothing here is as fast as a Pi
-    patience.parent.mkdir()
-    patience.write_text("[Service]\nTimeoutStartSec=20min\nTimeoutStopSec=10min\nWatchdogSec=10min\n")
     step("reload", "systemctl", "daemon-reload")
     step("start edge-watch", "systemctl", "start", "edge-watch")
     watched("a photo that arrives", labels[0])
     memory("edge-watch")
     stopped()
 
+    page(as_user, labels[0])
+
+    before = len(json.loads(said(*as_user, "history", "--json")))
     step("relabel", *as_user, "relabel", labels[1], "1")
     step("the timer's service", "systemctl", "start", "edge-retrain.service")
     history = json.loads(said(*as_user, "history", "--json"))
-    tell("it made a generation", len(history) == 3, f"{len(history)} generations")
+    tell("it made a generation", len(history) == before + 1, f"{len(history)} generations")
     step("the timer's service again", "systemctl", "start", "edge-retrain.service")
     history = json.loads(said(*as_user, "history", "--json"))
-    tell("it made no other", len(history) == 3, f"{len(history)} generations")
+    tell("it made no other", len(history) == before + 1, f"{len(history)} generations")
     step("enable", "systemctl", "enable", "edge-watch.service", "edge-retrain.timer")
-    for unit in ("edge-watch.service", "edge-retrain.service"):
+    for unit in ("edge-watch.service", "edge-serve.service", "edge-retrain.service"):
         step(f"security of {unit}", "sh", "-c", f"systemd-analyze security --no-pager {unit} | tail -n 1")
 
 
@@ -80,10 +88,51 @@ def again() -> None:
     stopped()
 
 
-def stopped() -> None:
+def page(as_user: Sequence[str], label: str) -> None:
+    """By HTTP, as a phone would: log in, send a photo, let it learn, go back; then the home is as it was."""
+    secret = HOME / "secret.txt"
+    secret.write_text("correct horse\n")
+    shutil.chown(secret, "edge", "edge")
+    step("password", *as_user, "password", str(secret))
+    settings = f"EDGE_SOURCE={INBOX}\nEDGE_SERVE_OPTIONS=--listen 0.0.0.0\n"
+    Path("/etc/edge-transfer/serve.conf").write_text(settings)
+    step("start edge-serve", "systemctl", "start", "edge-serve")
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    address = "http://127.0.0.1:8080/"
+
+    def ask(path: str, body: bytes | None = None, kind: str = "application/json") -> Any:
+        headers = {"Origin": address.rstrip("/"), "Content-Type": kind}
+        with browser.open(urllib.request.Request(address + path, body, headers), timeout=PATIENCE) as got:
+            return json.loads(got.read())
+
+    try:
+        ask("now")
+        tell("a stranger is refused", False, "")
+    except urllib.error.HTTPError as error:
+        tell("a stranger is refused", error.code == 401, str(error))
+    try:
+        ask("login", json.dumps({"password": "correct horse"}).encode())
+        before = ask("now")["home"]["generation"]
+        sent = ask(f"photo?label={label}", picture(label).read_bytes(), "image/jpeg")
+        if "upload" in sent:
+            sent = ask("photo/keep", json.dumps({"upload": sent["upload"], "label": label, "keep": True}).encode())
+        tell("a photo is uploaded", sent["stored"], str(sent)[:200])
+        made = ask("retrain", b'{"force": true}')
+        tell("it learns", made["promoted"], f"{made['total_milliseconds']:.0f} ms")
+        back = ask("rollback", json.dumps({"generation": before, "serving": made["generation"]}).encode())
+        tell("it goes back", back["generation"] == before, str(back)[:200])
+        seen = [{"id": number, "label": label} for number in sent["examples"]]
+        ask("undo", json.dumps({"examples": seen}).encode())
+    except urllib.error.HTTPError as error:
+        tell("the page answers", False, error.read().decode(errors="replace")[:400])
+    memory("edge-serve")
+    stopped("edge-serve")
+
+
+def stopped(unit: str = "edge-watch") -> None:
     """Stop the service, which gets SIGTERM and must end by itself."""
-    step("SIGTERM", "systemctl", "stop", "edge-watch")
-    journal = said("journalctl", "-u", "edge-watch", "-o", "cat", "--no-pager")  # systemd itself forgets a stopped unit
+    step(f"SIGTERM to {unit}", "systemctl", "stop", unit)
+    journal = said("journalctl", "-u", unit, "-o", "cat", "--no-pager")  # systemd itself forgets a stopped unit
     tell("it ended well", "Deactivated successfully" in journal and "Failed with" not in journal, journal[-400:])
 
 

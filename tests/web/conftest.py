@@ -33,6 +33,8 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("chromium is not here: sudo apt install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make test-web")
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield started

@@ -1,5 +1,6 @@
 """Every act on the page by mouse, touch and keyboard, and what came of it in the home."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from edge.serve.password import put
 from tests.edge.cameras import Camera
 from tests.edge.serve.server import PASSWORD, Server, serving
 
-from .conftest import learned, until
+from .conftest import SHOTS, learned, until
 
 Open = Callable[..., Any]
 HTML = '<img src=x onerror=alert(1)> &amp; "cup"'
@@ -60,7 +61,7 @@ def test_a_label_that_is_held_is_recorded_and_taken_back(opened: Open, server: S
 
 
 def test_the_first_label_takes_at_most_five_taps(opened: Open, server: Server) -> None:
-    page, taps = opened("", "phone"), 0
+    page, taps, start = opened("", "phone"), 0, time.monotonic()
     page.locator("nav >> text=Teach").tap()
     page.wait_for_selector("#labels button:not([disabled])")
     page.locator("#new").tap()
@@ -72,6 +73,8 @@ def test_the_first_label_takes_at_most_five_taps(opened: Open, server: Server) -
     taps += 2
     page.wait_for_selector("#learned:not([hidden])")
     assert taps <= 5
+    if SHOTS:
+        Path(SHOTS, "first-label.txt").write_text(f"{taps} taps, {time.monotonic() - start:.1f} s\n")
     assert "money" in [label for label, _ in learned(server.home)]
     assert "money" in [one["label"] for one in server.now()["home"]["labels"]]
 

@@ -1,7 +1,6 @@
 """Every page at every size in both colour schemes: accessible, within the screen, from this device alone."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +43,6 @@ def test_every_page_is_accessible_and_fits(opened: Callable[..., Any], size: str
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is {wide} pixels too wide"
         if SHOTS:
-            Path(SHOTS).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=f"{SHOTS}/{name}-{size}-{scheme}.png")
         page.close()
 

@@ -27,14 +27,14 @@ def test_every_write_of_the_app_is_tried_here(home: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
-def test_a_strange_host_is_refused(server: Server, host: str) -> None:
+def test_a_strange_host_is_refused(closed: Server, host: str) -> None:
     for path in (*PAGES, "now", "healthz", "static/style.css"):
-        assert server.get(path, headers={"Host": host}).status_code in (400, 421), path
+        assert closed.get(path, headers={"Host": host}).status_code in (400, 421), path
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:99", "192.0.2.7:8080", "[::1]:8080"])
-def test_an_address_and_our_own_name_are_no_strange_host(server: Server, host: str) -> None:
-    assert server.get("healthz", headers={"Host": host}).status_code == 200
+def test_an_address_and_our_own_name_are_no_strange_host(closed: Server, host: str) -> None:
+    assert closed.get("healthz", headers={"Host": host}).status_code == 200
 
 
 def test_a_name_of_a_proxy_is_ours_when_it_is_named(home: Path) -> None:
@@ -45,27 +45,27 @@ def test_a_name_of_a_proxy_is_ours_when_it_is_named(home: Path) -> None:
 
 
 @pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1:1", "https://127.0.0.1"])
-def test_a_write_from_another_origin_is_refused(server: Server, origin: str | None) -> None:
+def test_a_write_from_another_origin_is_refused(closed: Server, origin: str | None) -> None:
     for path in WRITES:
-        refused = server.post(path, headers={"Origin": origin})
+        refused = closed.post(path, headers={"Origin": origin})
         assert refused.status_code == 403, (path, refused.text)
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", None])
-def test_a_write_of_another_type_is_refused(server: Server, kind: str | None) -> None:
+def test_a_write_of_another_type_is_refused(closed: Server, kind: str | None) -> None:
     for path in WRITES:
-        refused = server.session.post(server.url + path, data=b"a=b", headers={"Content-Type": kind})
+        refused = closed.session.post(closed.url + path, data=b"a=b", headers={"Content-Type": kind})
         assert refused.status_code == 415, path
 
 
-def test_a_get_never_writes(server: Server) -> None:
+def test_a_get_never_writes(closed: Server) -> None:
     for path in WRITES:
-        assert server.get(path).status_code in (200 if path == "login" else 405, 405, 404), path
+        assert closed.get(path).status_code in (200 if path == "login" else 405, 405, 404), path
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_allows_our_own_files_alone(server: Server, page: str) -> None:
-    got = server.get(page)
+def test_every_page_allows_our_own_files_alone(closed: Server, page: str) -> None:
+    got = closed.get(page)
     assert got.status_code == 200
     policy = got.headers["Content-Security-Policy"]
     assert "unsafe" not in policy
@@ -74,12 +74,12 @@ def test_every_page_allows_our_own_files_alone(server: Server, page: str) -> Non
     assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|https?://(?!www\.w3\.org)", got.text), page
     for address in re.findall(r"(?:src|href)=\"([^\"]+)\"", got.text):
         assert not re.match(r"/|[a-z]+:", address), f"{address} is not relative"
-        assert server.get(address.lstrip("./")).status_code == 200, address
+        assert closed.get(address.lstrip("./")).status_code == 200, address
 
 
-def test_nothing_outside_the_static_folder_is_given(server: Server) -> None:
+def test_nothing_outside_the_static_folder_is_given(closed: Server) -> None:
     for path in ("static/../app.py", "static/..%2fapp.py", "static/%2e%2e/run.py", "static/watch.html", "static/"):
-        assert server.get(path).status_code == 404, path
+        assert closed.get(path).status_code == 404, path
 
 
 def test_beyond_this_machine_only_with_a_password(home: Path) -> None:

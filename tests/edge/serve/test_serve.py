@@ -31,14 +31,14 @@ def rows(home: Path, where: str = "1") -> list[tuple[object, ...]]:
         return db.execute(f"SELECT id, session, source FROM examples WHERE {where} ORDER BY id").fetchall()
 
 
-def test_the_state_is_what_the_commands_print(server: Server) -> None:
-    command = [sys.executable, "-m", "edge", "--home", str(server.home), "--json"]
+def test_the_state_is_what_the_commands_print(closed: Server) -> None:
+    command = [sys.executable, "-m", "edge", "--home", str(closed.home), "--json"]
     printed = json.loads(subprocess.run([*command, "status"], capture_output=True, text=True, check=True).stdout)
-    assert {k: v for k, v in server.now()["home"].items() if k not in ("version", "waiting")} == printed
+    assert {k: v for k, v in closed.now()["home"].items() if k not in ("version", "waiting")} == printed
     listed = json.loads(subprocess.run([*command, "examples"], capture_output=True, text=True, check=True).stdout)
-    assert server.now("examples")["examples"][::-1] == listed["examples"]
+    assert closed.now("examples")["examples"][::-1] == listed["examples"]
     told = json.loads(subprocess.run([*command, "history"], capture_output=True, text=True, check=True).stdout)
-    assert server.now("history")[::-1] == told
+    assert closed.now("history")[::-1] == told
 
 
 def test_a_picture_that_arrives_in_a_folder_is_shown_and_answered(home: Path, tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ def test_a_photo_with_a_complaint_is_stored_only_when_somebody_says_so(server: S
 
 
 @pytest.mark.parametrize("upload", ["../learner.db", "x/y", "", ".", "é"])
-def test_a_kept_photo_is_one_of_ours(server: Server, upload: str) -> None:
-    refused = server.post("photo/keep", {"upload": upload, "label": "a", "keep": False})
+def test_a_kept_photo_is_one_of_ours(closed: Server, upload: str) -> None:
+    refused = closed.post("photo/keep", {"upload": upload, "label": "a", "keep": False})
     assert refused.status_code in (400, 409)
-    assert (server.home / "learner.db").exists()
+    assert (closed.home / "learner.db").exists()
 
 
 def bomb() -> bytes:
@@ -197,19 +197,19 @@ def bomb() -> bytes:
     ],
     ids=["html", "begin", "cut", "zip", "bomb"],
 )
-def test_what_is_no_picture_is_refused_and_leaves_nothing(server: Server, data: bytes) -> None:
-    refused = server.send(data, "wall")
+def test_what_is_no_picture_is_refused_and_leaves_nothing(closed: Server, data: bytes) -> None:
+    refused = closed.send(data, "wall")
     assert refused.status_code == 422, refused.text
     assert refused.json()["error"].endswith(".")
-    assert len(rows(server.home)) == 6
-    assert not list((server.home / "incoming").iterdir())
+    assert len(rows(closed.home)) == 6
+    assert not list((closed.home / "incoming").iterdir())
 
 
 @pytest.mark.parametrize("label", ["", "a/b", "\x00", "x" * 101, "unknown"])
-def test_what_is_no_label_is_refused_before_the_photo_is_read(server: Server, label: str) -> None:
-    assert server.send(packed("brick", 3), label).status_code == 422
-    assert server.post("record", {"label": label}).status_code in (409, 422)
-    assert len(rows(server.home)) == 6
+def test_what_is_no_label_is_refused_before_the_photo_is_read(closed: Server, label: str) -> None:
+    assert closed.send(packed("brick", 3), label).status_code == 422
+    assert closed.post("record", {"label": label}).status_code in (409, 422)
+    assert len(rows(closed.home)) == 6
 
 
 def test_a_photo_that_is_too_large_or_cut_short_leaves_nothing(server: Server) -> None:
@@ -239,13 +239,13 @@ def test_a_photo_that_is_too_large_or_cut_short_leaves_nothing(server: Server) -
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'{"label": 3}', b'{"label": null}', b"[" * 100_000, b"\xff", b"{}" * 200_000]
 )
-def test_a_request_that_is_no_request_is_refused(server: Server, body: bytes) -> None:
+def test_a_request_that_is_no_request_is_refused(closed: Server, body: bytes) -> None:
     from .test_guard import WRITES
 
     for path in set(WRITES) - {"photo", "logout"}:
-        got = server.session.post(server.url + path, data=body, headers={"Content-Type": "application/json"})
+        got = closed.session.post(closed.url + path, data=body, headers={"Content-Type": "application/json"})
         assert got.status_code == 400, (path, got.text)
-    assert server.get("healthz").json()["ok"]
+    assert closed.get("healthz").json()["ok"]
 
 
 def test_a_region_is_put_unless_somebody_was_faster(server: Server) -> None:

@@ -31,8 +31,9 @@ from edge.bundle.archive import FactoryExamples, Golden
 from edge.bundle.manifest import BackboneInfo, Manifest, ModelFile
 from edge.head.fit import Examples, fit
 from edge.head.linear import unit
+from edge.home.examples import Embedded
 from edge.home.factory import put_factory_labels
-from edge.home.store import Embedded, open_store
+from edge.home.store import open_store
 from edge.learner import Learner
 from edge.metrics.evaluate import margins
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edge.errors import SignatureError as SignatureError
     from edge.errors import SourceError as SourceError
     from edge.errors import SourceRefused as SourceRefused
-    from edge.home.store import Example as Example
+    from edge.home.examples import Example as Example
     from edge.learner import Learner as Learner
     from edge.picture.frame import Frame as Frame
     from edge.picture.given import PictureLike as PictureLike
@@ -55,7 +55,7 @@ else:
             "BundleError DatasetError EdgeError HomeBusy HomeError HomeMissing ImageError LabelError NotEnough "
             "ParityError RuntimeMissing SignatureError SourceError SourceRefused"
         ),
-        "edge.home.store": "Example",
+        "edge.home.examples": "Example",
         "edge.learner": "Learner",
         "edge.picture.frame": "Frame",
         "edge.picture.given": "PictureLike",

@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, TaughtFolders, rows
 from edge.errors import BundleError, EdgeError, ImageError
 from edge.files import check_output, replacing
+from edge.home.examples import Embedded, Example
 from edge.home.serving import Serving
 from edge.home.state import Clock, Home, Warn, in_turn, unheard, utc_now
-from edge.home.store import Embedded, Example, Store
+from edge.home.store import Store
 from edge.labels import clean
 from edge.learning.domain_check import DomainCheck, Looks, nearest
 from edge.network import backbone, photos
+from edge.picture.classes import labelled, refuse_labels
 from edge.picture.count import Left, count, together
-from edge.picture.find import find, labelled, refuse_labels
+from edge.picture.find import find
 from edge.picture.frame import Frame, Picture
 from edge.picture.given import PictureLike, is_one, paths, several
 from edge.system.filename import stored

@@ -31,7 +31,7 @@ from edge.home.state import Clock, utc_now
 from edge.learner import Learner
 from edge.network.backbone import Backbone
 from edge.network.photos import embed
-from edge.picture.find import labelled
+from edge.picture.classes import labelled
 from edge.picture.frame import Frame
 from edge.picture.given import PictureLike, frame
 

@@ -30,8 +30,8 @@ from edge.system.filename import quoted, restored
 from edge.system.memory import give_back
 
 if TYPE_CHECKING:
+    from edge.home.examples import Example
     from edge.home.state import Home
-    from edge.home.store import Example
 
 MOST = 4096  # examples looked at: the newest
 ODDS = 3.0  # how much more probable another label must be for the taught one to be likely wrong: half of these are

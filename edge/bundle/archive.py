@@ -24,17 +24,16 @@ import dataclasses
 import hashlib
 import io
 import json
-import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle.manifest import ENTRIES, SIGNATURE, FileEntry, Manifest, format_of, parse
+from edge.bundle.container import Arrays, directory, found, npz, read_entry, stored
+from edge.bundle.manifest import SIGNATURE, FileEntry, Manifest, format_of, parse
 from edge.bundle.stored import Opened, Stored, Window
 from edge.errors import BundleError
 from edge.files import replacing
@@ -44,12 +43,8 @@ from edge.unknown.gate import Background
 
 MAX_MANIFEST = 4_000_000  # bytes
 MAX_SIGNATURE = 10_000  # bytes
-MAX_ENTRY = 256_000_000  # bytes
-
 _LEAST, _MOST = 2.0**-4, 2.0**15  # of the largest value of an embedding that is rounded to float16 as it is
 _EXPONENT = 13  # else it is brought to between 2¹² and 2¹³
-_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
-_END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class Bundle:
             raise BundleError(
                 "bundle-lacks-model", f"{self.path} holds no {name}, it holds {', '.join(sorted(self.manifest.files))}"
             )
-        return _read_entry(self.path, name, self.manifest.files[name])
+        return read_entry(self.path, name, self.manifest.files[name])
 
     def golden(self) -> Golden:
         """Return the golden pictures and embeddings."""
@@ -129,8 +124,8 @@ class Bundle:
     def stored_examples(self) -> FactoryExamples:
         """Return the factory's examples, their embeddings not read yet, as there may be more than memory holds."""
         file = Opened(self.path)
-        start, size = _found(file, "examples.npz", self.manifest.files.get("examples.npz"))
-        arrays = _Arrays(f"{self.path}: examples.npz", Window(file, start, size), size)
+        start, size = found(file, "examples.npz", self.manifest.files.get("examples.npz"))
+        arrays = Arrays(f"{self.path}: examples.npz", Window(file, start, size), size)
         place = arrays.find("embeddings", np.float16, (None, self.manifest.backbone.dimension))
         name = f"{self.path}: examples.npz: embeddings"
         embeddings = Stored(file, start + place.offset, (place.shape[0], place.shape[1]), name)
@@ -188,11 +183,11 @@ class Bundle:
                 "bundle-invalid", f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again"
             )
         for model in self.manifest.models:
-            _found(Opened(self.path), model.file, self.manifest.files[model.file])
+            found(Opened(self.path), model.file, self.manifest.files[model.file])
 
-    def _arrays(self, name: str) -> "_Arrays":
+    def _arrays(self, name: str) -> "Arrays":
         data = self.entry(name)
-        return _Arrays(f"{self.path}: {name}", io.BytesIO(data), len(data))
+        return Arrays(f"{self.path}: {name}", io.BytesIO(data), len(data))
 
 
 def read(path: Path | str) -> Bundle:
@@ -210,7 +205,7 @@ def read(path: Path | str) -> Bundle:
     path = Path(path)
     opened = Opened(path)
     file = Window(opened, 0, opened.size)
-    infos = _directory(path, file)
+    infos = directory(path, file)
     if "manifest.json" not in infos:
         raise BundleError("bundle-foreign", f"{path} holds no manifest.json; it is no bundle of edge-transfer")
     if infos["manifest.json"].file_size > MAX_MANIFEST:
@@ -221,8 +216,8 @@ def read(path: Path | str) -> Bundle:
         raise BundleError(
             "bundle-invalid", f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again"
         )
-    text = _stored(path, file, infos["manifest.json"])
-    signature = _stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
+    text = stored(path, file, infos["manifest.json"])
+    signature = stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
     manifest = parse(path, text)
     present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
     for name in sorted(set(present) ^ set(manifest.files)):
@@ -259,23 +254,23 @@ def write(
         OSError: the disk refuses.
     """
     entries = {model.file: models[model.file] for model in manifest.models}
-    entries["golden.npz"] = _npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
+    entries["golden.npz"] = npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
     groups = {"groups": examples.groups.astype(np.int32)} if (examples.groups >= 0).any() else {}
-    entries["examples.npz"] = _npz(
+    entries["examples.npz"] = npz(
         embeddings=halves(np.asarray(examples.embeddings)),
         labels=examples.labels.astype(np.int32),
         trained_on=examples.trained_on.astype(np.uint8),
         **groups,
     )
     if background is not None:
-        entries["background.npz"] = _npz(
+        entries["background.npz"] = npz(
             mean=background.mean.astype(np.float32),
             basis=background.basis.astype(np.float16),
             values=background.values.astype(np.float32),
             rest=np.array([background.rest], np.float32),
         )
     if domain is not None:
-        entries["domain.npz"] = _npz(
+        entries["domain.npz"] = npz(
             quantiles=domain.domain.quantiles.astype(np.float32), thumbs=domain.thumbs.astype(np.uint8)
         )
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
@@ -347,191 +342,4 @@ def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
 # reading the zip ------------------------------------------------------------------------------------------------
 
 
-def _directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
-    """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
-    size = file.seek(0, io.SEEK_END)
-    if not size:
-        raise BundleError("bundle-damaged", f"{path} is empty (0 bytes); copy it again")
-    file.seek(max(0, size - _END_OF_ZIP.size))
-    tail = file.read()
-    signature, _, _, _, count, length, offset, _ = _END_OF_ZIP.unpack(tail.rjust(_END_OF_ZIP.size, b"\0"))
-    if signature != b"PK\5\6":
-        file.seek(0)
-        cut = file.read(4) == b"PK\3\4"
-        if cut:
-            raise BundleError("bundle-damaged", f"{path} is incomplete; copy it again")
-        raise BundleError("bundle-foreign", f"{path} is not a bundle of edge-transfer")
-    if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
-        raise BundleError(
-            "bundle-invalid", f"{path}: its list of {count} entries does not fit a bundle; copy or build it again"
-        )
-    try:
-        infos = zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
-        raise BundleError("bundle-damaged", f"{path}: damaged zip ({error}); copy it again") from error
-    used = 0
-    for info in sorted(infos, key=lambda i: i.header_offset):
-        if info.filename not in ENTRIES:
-            raise BundleError(
-                "bundle-invalid", f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again"
-            )
-        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
-            raise BundleError(
-                "bundle-invalid",
-                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly",
-            )
-        if info.file_size > MAX_ENTRY:
-            raise BundleError(
-                "bundle-invalid", f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read"
-            )
-        if info.header_offset < used:
-            raise BundleError(
-                "bundle-damaged", f"{path}: {info.filename} overlaps another entry; copy or build the bundle again"
-            )
-        used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
-    if used > offset:
-        raise BundleError("bundle-damaged", f"{path}: its entries reach past their end; copy or build the bundle again")
-    if len({info.filename for info in infos}) < len(infos):
-        raise BundleError("bundle-invalid", f"{path} holds two entries of one name; build it again")
-    return {info.filename: info for info in infos}
-
-
-def _stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.read(info.filename)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(
-            "bundle-damaged", f"{path}: {info.filename} is damaged ({error}); copy the bundle again"
-        ) from error
-
-
-def _read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
-    """Return an entry's bytes. They are hashed once, as SHA-256 says more than the zip's own CRC-32 of them."""
-    file = Opened(path)
-    start = _begin(file, name, expected)
-    data = np.empty(expected.size, np.uint8)
-    file.read(start, data)
-    if hashlib.sha256(data.data).hexdigest() != expected.sha256:
-        raise _not_as_said(path, name)
-    return data.tobytes()
-
-
-def _found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
-    """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
-    if expected is None:
-        raise BundleError("bundle-damaged", f"{file.path} holds no {name}; copy or build the bundle again")
-    start = _begin(file, name, expected)
-    if file.sha256(start, expected.size) != expected.sha256:
-        raise _not_as_said(file.path, name)
-    return start, expected.size
-
-
-def _begin(file: Opened, name: str, expected: FileEntry) -> int:
-    """Return where an entry's bytes begin, after checking that there are as many as the manifest says."""
-    whole = Window(file, 0, file.size)
-    infos = _directory(file.path, whole)
-    if name not in infos or infos[name].file_size != expected.size:
-        raise _not_as_said(file.path, name)
-    start = _after_header(whole, infos[name])
-    if start + expected.size > file.size:
-        raise _not_as_said(file.path, name)
-    return start
-
-
-def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int:
-    """Where an entry's bytes begin: after its own header, which ends with two texts of lengths it tells."""
-    file.seek(info.header_offset)
-    header: bytes = (file.read(_LOCAL_HEADER.size) or b"").ljust(_LOCAL_HEADER.size, b"\0")
-    *_, name, extra = _LOCAL_HEADER.unpack(header)
-    return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
-
-
-def _not_as_said(path: Path, name: str) -> BundleError:
-    return BundleError(
-        "bundle-damaged", f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again"
-    )
-
-
 # arrays -----------------------------------------------------------------------------------------------------------
-
-
-def _npz(**arrays: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
-    return file.getvalue()
-
-
-class _Place(NamedTuple):
-    """Where the numbers of an array are: bytes before them, bytes of them, their type and shape."""
-
-    offset: int
-    size: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-class _Arrays:
-    """The arrays of an npz, each taken by name with the type and shape that it must have."""
-
-    def __init__(self, name: str, file: Window | io.BytesIO, size: int) -> None:
-        self._name, self._file, self._size = name, file, size
-        try:
-            self._zip = zipfile.ZipFile(file)
-            entries = self._zip.infolist()
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
-            raise BundleError("bundle-damaged", f"{name} is damaged ({error}); build the bundle again") from error
-        if len(entries) > 8 or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise BundleError(
-                "bundle-invalid", f"{name} is compressed or contains too many arrays; build the bundle again"
-            )
-
-    def holds(self, key: str) -> bool:
-        """Whether there is an array of this name."""
-        return f"{key}.npy" in self._zip.namelist()
-
-    def find(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> _Place:
-        """Return where the numbers of array `key` begin; None in `shape` stands for any length."""
-        try:
-            with self._zip.open(f"{key}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                if version != (1, 0):
-                    raise BundleError(
-                        "bundle-invalid", f"{self._name}: {key} is written in npy version {version}, expected (1, 0)"
-                    )
-                found, fortran, kind = np.lib.format.read_array_header_1_0(file)
-                right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
-                if kind != np.dtype(dtype).newbyteorder("<") or not right or fortran:
-                    wanted = tuple("N" if n is None else n for n in shape)
-                    raise BundleError(
-                        "bundle-invalid",
-                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again",
-                    )
-                header = file.tell()
-            info = self._zip.getinfo(f"{key}.npy")
-            offset = _after_header(self._file, info) + header
-        except BundleError:
-            raise
-        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
-            raise BundleError(
-                "bundle-damaged", f"{self._name}: {key} cannot be read ({error}); build the bundle again"
-            ) from error
-        size = int(np.prod(found, dtype=object)) * kind.itemsize
-        if info.file_size - header != size or offset + size > self._size:
-            raise BundleError(
-                "bundle-invalid",
-                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}",
-            )
-        return _Place(offset, size, kind, found)
-
-    def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """Return array `key`; None in `shape` stands for any length."""
-        place = self.find(key, dtype, shape)
-        self._file.seek(place.offset)
-        array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)
-        if place.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BundleError(
-                "bundle-invalid",
-                f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again",
-            )
-        return array

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Unsure,
         Verified,
     )
-    from edge.home.store import Example
+    from edge.home.examples import Example
 
 
 def answered(result: "Answer") -> list[str]:

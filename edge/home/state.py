@@ -17,9 +17,11 @@ from edge.answers import Forgotten, HistoryEntry, Renamed, Retrained, Status, Tr
 from edge.bundle import archive
 from edge.bundle.manifest import BackboneInfo, ModelFile
 from edge.errors import BundleError, EdgeError, HomeError, LabelError, NotEnough
+from edge.home.examples import Example
 from edge.home.factory import factory_labels, join_factory_labels, put_factory_labels
+from edge.home.heads import Generation
 from edge.home.serving import Serving, load, load_whole
-from edge.home.store import Example, Generation, Store, open_store
+from edge.home.store import Store, open_store
 from edge.labels import beside, clean
 from edge.network import photos
 from edge.picture.region import Region

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from edge.errors import HomeError
 from edge.head.linear import Head
-from edge.home.store import Generation
+from edge.home.heads import Generation
 from edge.unknown.gate import Gate
 
 

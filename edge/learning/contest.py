@@ -20,8 +20,8 @@ from edge.head.stream import CHUNK
 from edge.metrics.promote import Pairs
 
 if TYPE_CHECKING:
+    from edge.home.examples import Labelled
     from edge.home.state import Home
-    from edge.home.store import Labelled
 
 Floats = NDArray[np.float64]
 

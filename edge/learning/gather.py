@@ -13,8 +13,9 @@ from edge.head.stream import whole_sessions
 from edge.home.factory import factory_examples, factory_labels, named_examples
 
 if TYPE_CHECKING:
+    from edge.home.examples import Labelled
     from edge.home.state import Home
-    from edge.home.store import Labelled, Store
+    from edge.home.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edge.answers import Retrained
 from edge.errors import ImageError, SourceError
-from edge.home.store import Example
+from edge.home.examples import Example
 from edge.labels import clean
 from edge.learner import Learner
 from edge.picture import preprocess

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from edge.errors import DatasetError, ImageError, LabelError
 from edge.picture import preprocess
+from edge.picture.classes import labelled
 from edge.picture.count import Left
-from edge.picture.find import labelled
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import pytest
 from PIL import features
 
 from edge.errors import DatasetError, ImageError
+from edge.picture.classes import labelled
 from edge.picture.count import REASONS, Left, count, line, partly
-from edge.picture.find import find, labelled
+from edge.picture.find import find
 from edge.picture.kinds import kind
 from edge.picture.preprocess import load
 from tests.refused import refused

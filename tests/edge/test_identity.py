@@ -329,7 +329,7 @@ def test_the_examples_are_listed_with_all_that_is_known_of_them(ready: Run, pict
 def test_a_long_list_is_not_held_in_memory(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
-    from edge.home.store import Embedded
+    from edge.home.examples import Embedded
 
     with learner.store.transaction():
         for number in range(1203):

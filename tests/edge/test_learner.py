@@ -29,7 +29,7 @@ from edge.errors import (
     ParityError,
 )
 from edge.head.linear import Head
-from edge.home.store import Embedded
+from edge.home.examples import Embedded
 from edge.learner import Learner
 from edge.network.backbone import RUNTIMES, Backbone
 from edge.picture.frame import Frame

@@ -11,7 +11,7 @@ from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples, Golden, halves
 from edge.errors import BundleError, LabelError, ParityError
 from edge.head.linear import unit
-from edge.home.store import Embedded
+from edge.home.examples import Embedded
 from edge.learner import Learner
 from edge.metrics.figures import read_json
 from edge.modelfile.culprit import culprit

@@ -9,7 +9,8 @@ import pytest
 from edge.errors import EdgeError, HomeBusy, HomeError, HomeMissing, LabelError
 from edge.home import database
 from edge.home.database import FILE
-from edge.home.store import Embedded, Store, open_store
+from edge.home.examples import Embedded
+from edge.home.store import Store, open_store
 from tests.refused import refused
 
 NOW = "2026-11-23T12:00:00+00:00"

@@ -1,0 +1,206 @@
+"""The bundle as a file: the zip with its entries as they lie, and the arrays in an entry; nothing is believed."""
+
+import hashlib
+import io
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import ENTRIES, FileEntry
+from edge.bundle.stored import Opened, Window
+from edge.errors import BundleError
+
+MAX_ENTRY = 256_000_000  # bytes
+_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
+_END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
+
+
+def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
+    """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
+    size = file.seek(0, io.SEEK_END)
+    if not size:
+        raise BundleError("bundle-damaged", f"{path} is empty (0 bytes); copy it again")
+    file.seek(max(0, size - _END_OF_ZIP.size))
+    tail = file.read()
+    signature, _, _, _, count, length, offset, _ = _END_OF_ZIP.unpack(tail.rjust(_END_OF_ZIP.size, b"\0"))
+    if signature != b"PK\5\6":
+        file.seek(0)
+        cut = file.read(4) == b"PK\3\4"
+        if cut:
+            raise BundleError("bundle-damaged", f"{path} is incomplete; copy it again")
+        raise BundleError("bundle-foreign", f"{path} is not a bundle of edge-transfer")
+    if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
+        raise BundleError(
+            "bundle-invalid", f"{path}: its list of {count} entries does not fit a bundle; copy or build it again"
+        )
+    try:
+        infos = zipfile.ZipFile(file).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+        raise BundleError("bundle-damaged", f"{path}: damaged zip ({error}); copy it again") from error
+    used = 0
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        if info.filename not in ENTRIES:
+            raise BundleError(
+                "bundle-invalid", f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again"
+            )
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
+            raise BundleError(
+                "bundle-invalid",
+                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly",
+            )
+        if info.file_size > MAX_ENTRY:
+            raise BundleError(
+                "bundle-invalid", f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read"
+            )
+        if info.header_offset < used:
+            raise BundleError(
+                "bundle-damaged", f"{path}: {info.filename} overlaps another entry; copy or build the bundle again"
+            )
+        used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
+    if used > offset:
+        raise BundleError("bundle-damaged", f"{path}: its entries reach past their end; copy or build the bundle again")
+    if len({info.filename for info in infos}) < len(infos):
+        raise BundleError("bundle-invalid", f"{path} holds two entries of one name; build it again")
+    return {info.filename: info for info in infos}
+
+
+def stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(info.filename)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(
+            "bundle-damaged", f"{path}: {info.filename} is damaged ({error}); copy the bundle again"
+        ) from error
+
+
+def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
+    """Return an entry's bytes. They are hashed once, as SHA-256 says more than the zip's own CRC-32 of them."""
+    file = Opened(path)
+    start = _begin(file, name, expected)
+    data = np.empty(expected.size, np.uint8)
+    file.read(start, data)
+    if hashlib.sha256(data.data).hexdigest() != expected.sha256:
+        raise _not_as_said(path, name)
+    return data.tobytes()
+
+
+def found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
+    """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
+    if expected is None:
+        raise BundleError("bundle-damaged", f"{file.path} holds no {name}; copy or build the bundle again")
+    start = _begin(file, name, expected)
+    if file.sha256(start, expected.size) != expected.sha256:
+        raise _not_as_said(file.path, name)
+    return start, expected.size
+
+
+def _begin(file: Opened, name: str, expected: FileEntry) -> int:
+    """Return where an entry's bytes begin, after checking that there are as many as the manifest says."""
+    whole = Window(file, 0, file.size)
+    infos = directory(file.path, whole)
+    if name not in infos or infos[name].file_size != expected.size:
+        raise _not_as_said(file.path, name)
+    start = _after_header(whole, infos[name])
+    if start + expected.size > file.size:
+        raise _not_as_said(file.path, name)
+    return start
+
+
+def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int:
+    """Where an entry's bytes begin: after its own header, which ends with two texts of lengths it tells."""
+    file.seek(info.header_offset)
+    header: bytes = (file.read(_LOCAL_HEADER.size) or b"").ljust(_LOCAL_HEADER.size, b"\0")
+    *_, name, extra = _LOCAL_HEADER.unpack(header)
+    return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
+
+
+def _not_as_said(path: Path, name: str) -> BundleError:
+    return BundleError(
+        "bundle-damaged", f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again"
+    )
+
+
+def npz(**arrays: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+class _Place(NamedTuple):
+    """Where the numbers of an array are: bytes before them, bytes of them, their type and shape."""
+
+    offset: int
+    size: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class Arrays:
+    """The arrays of an npz, each taken by name with the type and shape that it must have."""
+
+    def __init__(self, name: str, file: Window | io.BytesIO, size: int) -> None:
+        self._name, self._file, self._size = name, file, size
+        try:
+            self._zip = zipfile.ZipFile(file)
+            entries = self._zip.infolist()
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+            raise BundleError("bundle-damaged", f"{name} is damaged ({error}); build the bundle again") from error
+        if len(entries) > 8 or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise BundleError(
+                "bundle-invalid", f"{name} is compressed or contains too many arrays; build the bundle again"
+            )
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an array of this name."""
+        return f"{key}.npy" in self._zip.namelist()
+
+    def find(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> _Place:
+        """Return where the numbers of array `key` begin; None in `shape` stands for any length."""
+        try:
+            with self._zip.open(f"{key}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise BundleError(
+                        "bundle-invalid", f"{self._name}: {key} is written in npy version {version}, expected (1, 0)"
+                    )
+                found, fortran, kind = np.lib.format.read_array_header_1_0(file)
+                right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
+                if kind != np.dtype(dtype).newbyteorder("<") or not right or fortran:
+                    wanted = tuple("N" if n is None else n for n in shape)
+                    raise BundleError(
+                        "bundle-invalid",
+                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again",
+                    )
+                header = file.tell()
+            info = self._zip.getinfo(f"{key}.npy")
+            offset = _after_header(self._file, info) + header
+        except BundleError:
+            raise
+        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
+            raise BundleError(
+                "bundle-damaged", f"{self._name}: {key} cannot be read ({error}); build the bundle again"
+            ) from error
+        size = int(np.prod(found, dtype=object)) * kind.itemsize
+        if info.file_size - header != size or offset + size > self._size:
+            raise BundleError(
+                "bundle-invalid",
+                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}",
+            )
+        return _Place(offset, size, kind, found)
+
+    def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return array `key`; None in `shape` stands for any length."""
+        place = self.find(key, dtype, shape)
+        self._file.seek(place.offset)
+        array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)
+        if place.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(
+                "bundle-invalid",
+                f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again",
+            )
+        return array

@@ -1,0 +1,258 @@
+"""The rows of examples: what was taught, as embeddings with what is told of each."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import HomeError, LabelError
+from edge.home.database import explained
+from edge.home.labels import FORGET, RELABELLED, Labels
+from edge.home.schema import crc32
+from edge.unknown.domain import STATISTICS, Look
+
+
+class Example(NamedTuple):
+    """One taught picture, without its embedding."""
+
+    id: int
+    label: str
+    image: str  # SHA-256 of the file
+    session: str | None
+    source: str  # the path it was taught from
+    created: str
+    held_out: bool  # no head is ever fitted to it
+
+
+class Labelled(NamedTuple):
+    """What a head is fitted to: the example of this id was named so, in this session."""
+
+    id: int
+    label: str
+    session: str | None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture about to be stored."""
+
+    label: str
+    embedding: NDArray[np.float32]  # (D,)
+    image: str
+    source: str
+    look: Look | None = None
+    crop: bytes | None = None  # what the network saw of it, as JPEG
+
+
+class Examples(Labels):
+    """The examples of an open home."""
+
+    def add_example(
+        self, item: Embedded, backbone: str, session: str | None, created: str, held_out: bool = False
+    ) -> int:
+        """Store one example, unless its picture is known already, and return the id of the one that is there."""
+        label = self.add_label(item.label)
+        blob = _to_blob(item.embedding)
+        self._db.execute(
+            "INSERT INTO examples"
+            "(label, embedding, backbone, image, session, source, created, thumb, look, held_out, crop, crc)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            (
+                label,
+                blob,
+                backbone,
+                item.image,
+                session,
+                item.source,
+                created,
+                item.look and item.look.thumb.astype(np.uint8).tobytes(),
+                item.look and item.look.statistics.astype("<f4").tobytes(),
+                held_out,
+                item.crop,
+                crc32(blob),
+            ),
+        )
+        row = self._one("SELECT id FROM examples WHERE image = ?", item.image)
+        assert row is not None
+        return int(row[0])
+
+    def examples(
+        self,
+        ids: Sequence[int] | None = None,
+        label: str | None = None,
+        session: str | None = None,
+        image: str | None = None,
+        held_out: bool | None = None,
+    ) -> list[Example]:
+        """List examples, oldest first: all, or those that fit everything that is given.
+
+        Args:
+            ids: their numbers.
+            label: its name today.
+            session: its name.
+            image: SHA-256 of the file.
+            held_out: whether no head is ever fitted to them.
+        """
+        wanted = {
+            "examples.id IN (SELECT value FROM json_each(?))": None if ids is None else json.dumps(list(ids)),
+            "labels.name = ?": label,
+            "session = ?": session,
+            "image = ?": image,
+            "held_out = ?": held_out,
+        }
+        given = {condition: value for condition, value in wanted.items() if value is not None}
+        rows = self._all(
+            "SELECT examples.id, labels.name, image, session, source, created, held_out FROM examples"
+            f" JOIN labels ON labels.id = examples.label WHERE {' AND '.join(given) or 'TRUE'} ORDER BY examples.id",
+            *given.values(),
+        )
+        typed = (self._typed(row, int, str, str, str | None, str, str, int) for row in rows)
+        return [Example._make((*about, bool(held_out))) for *about, held_out in typed]
+
+    def walk(self, label: int | None = None) -> Iterator[Example]:
+        """Go through the examples, all or one label's, oldest first, a few in memory at a time."""
+        page = "SELECT id FROM examples WHERE id > ?1 AND (?2 IS NULL OR label = ?2) ORDER BY id LIMIT 500"
+        last = 0
+        while ids := [int(row[0]) for row in self._all(page, last, label)]:
+            yield from self.examples(ids)
+            last = ids[-1]
+
+    def foreign(self, backbone: str, cropless: bool = False) -> list[int]:
+        """Return the examples that were taught on another backbone: all, or those whose crop was not kept."""
+        rows = self._all(
+            "SELECT id FROM examples WHERE backbone != ?1 AND (crop IS NULL OR NOT ?2) ORDER BY id", backbone, cropless
+        )
+        return [int(row[0]) for row in rows]
+
+    def put_embedding(self, example: int, embedding: NDArray[np.float32], backbone: str) -> None:
+        """Give an example the embedding of another backbone."""
+        blob = _to_blob(embedding)
+        self._db.execute(
+            "UPDATE examples SET embedding = ?, backbone = ?, crc = ? WHERE id = ?",
+            (blob, backbone, crc32(blob), example),
+        )
+
+    def labelled(self, held_out: bool = False) -> list[Labelled]:
+        """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
+        rows = self._all(
+            "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
+            " WHERE held_out = ? ORDER BY session, labels.name, image",
+            held_out,
+        )
+        known: dict[str, str] = {}  # one string object for each label and session
+        found = (self._typed(row, int, str, str | None) for row in rows)
+        return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in found]
+
+    def embeddings(self, ids: Sequence[int], dimension: int) -> NDArray[np.float32]:
+        """Return these examples' embeddings (N, D), in this order.
+
+        Raises:
+            HomeError: one is not there, or is not what was written; the database is damaged.
+        """
+        result = np.empty((len(ids), dimension), np.float32)
+        with explained(self.path):
+            for row, example in zip(result, ids, strict=True):
+                found = self._db.execute("SELECT embedding, crc FROM examples WHERE id = ?", (example,)).fetchone()
+                if found is None:
+                    raise HomeError(
+                        "home-damaged",
+                        f"{self.path}: example {example} is gone; it was just forgotten: repeat the command; or the "
+                        "database is damaged: look at it: edge verify",
+                    )
+                blob, crc = found
+                if not _whole(blob, crc, dimension):
+                    raise HomeError(
+                        "home-damaged",
+                        f"{self.path}: example {example} is damaged ({_size(blob)} for {dimension} numbers); "
+                        f"run: edge forget {example}",
+                    )
+                row[:] = np.frombuffer(blob, "<f4")
+        return result
+
+    def damaged_examples(self, dimension: int) -> list[int]:
+        """Look at every embedding; return the numbers of the examples whose embedding is not what was written."""
+        with explained(self.path):
+            rows = self._db.execute("SELECT id, embedding, crc FROM examples ORDER BY id")
+            return [int(i) for i, blob, crc in rows if not _whole(blob, crc, dimension)]
+
+    def thumbs(self) -> dict[int, NDArray[np.uint8]]:
+        """Return the thumbnails (8, 8, 3) of the examples that have one, by example."""
+        rows = self._all(
+            "SELECT id, thumb FROM examples WHERE typeof(thumb) = 'blob' AND length(thumb) = 192 ORDER BY id"
+        )
+        return {int(i): np.frombuffer(blob, np.uint8).reshape(8, 8, 3) for i, blob in rows}
+
+    def looks(self, most: int) -> list[NDArray[np.float32]]:
+        """Return the statistics (5,) of the newest examples that were measured; `most` of them."""
+        size = 4 * len(STATISTICS)
+        rows = self._all(
+            "SELECT look FROM examples WHERE typeof(look) = 'blob' AND length(look) = ? ORDER BY id DESC LIMIT ?",
+            size,
+            most,
+        )
+        found = [np.frombuffer(blob, "<f4").astype(np.float32) for (blob,) in rows]
+        return [statistics for statistics in found if np.isfinite(statistics).all()]
+
+    def crop(self, example: int) -> bytes | None:
+        """Return what the network saw of an example, as JPEG, if it was kept."""
+        row = self._one("SELECT crop FROM examples WHERE id = ?", example)
+        return None if row is None else self._typed(row, bytes | None)[0]
+
+    def count(self) -> int:
+        """Return how many examples there are."""
+        row = self._one("SELECT count(*) FROM examples")
+        assert row is not None
+        return int(row[0])
+
+    def last_example(self) -> int:
+        """Return the newest example's number; 0 if there is none."""
+        row = self._one("SELECT coalesce(max(id), 0) FROM examples")
+        assert row is not None
+        return int(row[0])
+
+    def count_after(self, generation: int) -> int:
+        """Return how many examples were taught, or got another label, since a generation was made."""
+        row = self._one(
+            "SELECT count(*) FROM examples WHERE NOT held_out"
+            " AND (id > (SELECT last_example FROM heads WHERE generation = ?1) OR relabelled_after >= ?1)",
+            generation,
+        )
+        assert row is not None
+        return int(row[0])
+
+    def remove_examples(self, ids: Sequence[int]) -> None:
+        """Delete examples, and overwrite every head that may have learned from one of them."""
+        taught = "SELECT min(id) FROM examples WHERE NOT held_out AND id IN (SELECT value FROM json_each(?))"
+        self._db.execute(f"UPDATE heads SET {FORGET} WHERE last_example >= ({taught})", (json.dumps(ids),))
+        self._db.executemany("DELETE FROM examples WHERE id = ?", [(i,) for i in ids])
+
+    def relabel_examples(self, ids: Sequence[int], name: str) -> None:
+        """Give examples another label."""
+        label = self.add_label(name)
+        self._db.executemany(
+            "UPDATE examples SET label = ?1, " + RELABELLED + " WHERE id = ?2 AND label != ?1",
+            [(label, i) for i in ids],
+        )
+
+
+def _size(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else f"{type(value).__name__} {value!r:.40}"
+
+
+def _whole(blob: object, crc: int | None, dimension: int) -> bool:
+    """Whether an embedding is what was written; of one that an older program wrote, as far as can be told."""
+    if not isinstance(blob, bytes) or len(blob) != 4 * dimension or (crc is not None and crc32(blob) != crc):
+        return False
+    return bool(np.isfinite(np.frombuffer(blob, "<f4")).all())
+
+
+def _to_blob(vector: NDArray[np.float32]) -> bytes:
+    if not np.isfinite(vector).all():
+        raise LabelError(
+            "embedding-not-numbers",
+            "an embedding holds values that are not numbers (NaN or infinity); it is not stored",
+        )
+    return vector.astype("<f4").tobytes()

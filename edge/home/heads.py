@@ -1,0 +1,146 @@
+"""The rows of heads: every generation, with its gate and its figures."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge.errors import HomeError
+from edge.home.labels import FORGET, Labels
+from edge.home.schema import crc32
+from edge.metrics.figures import read_figures, read_ids
+
+_HEAD = "generation, created, method, backbone, labels, head, figures, last_example, gate, own, crc"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One numbered head. `head` is None once it was scrubbed because it had learned from something forgotten.
+
+    `gate` is None where there is none: too few examples, switched off, scrubbed, or older than gates are.
+    """
+
+    generation: int
+    created: str
+    method: str
+    backbone: str
+    labels: tuple[str, ...]
+    head: bytes | None
+    figures: Mapping[str, Any]
+    last_example: int  # the newest one that there was
+    gate: bytes | None = None
+    own: bytes | None = None  # what it gave its examples' labels, each left out: see edge/learning/contest.py
+    damaged: bool = False  # what the disk gives back is not what was written
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it was let serve; a candidate was not."""
+        return bool(self.figures.get("promoted", True))
+
+
+class Heads(Labels):
+    """The generations of an open home."""
+
+    def last_fitted(self) -> int:
+        """Return the newest example that there was when one of the heads that are left was fitted."""
+        row = self._one("SELECT coalesce(max(last_example), 0) FROM heads WHERE head IS NOT NULL")
+        assert row is not None
+        return int(self._typed(row, int)[0])
+
+    def add_head(
+        self,
+        head: bytes,
+        labels: Sequence[str],
+        method: str,
+        backbone: str,
+        figures: Mapping[str, Any],
+        created: str,
+        last_example: int,
+        gate: bytes | None = None,
+        own: bytes | None = None,
+    ) -> int:
+        """Store a head and its gate as the next generation and return its number.
+
+        Args:
+            head, gate, own: bytes.
+            labels: of its columns.
+            method, backbone, figures, created: what is told of it.
+            last_example: the newest one that there was when it was fitted.
+        """
+        ids = [self.add_label(name) for name in labels]
+        cursor = self._db.execute(
+            "INSERT INTO heads(created, method, backbone, labels, head, figures, gate, own, last_example, crc)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, crc32(?4, ?5, ?7, ?8))",
+            (
+                created,
+                method,
+                backbone,
+                json.dumps(ids),
+                head,
+                json.dumps(figures, allow_nan=False),
+                gate,
+                own,
+                last_example,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def generation(self, number: int) -> Generation:
+        """Return one generation.
+
+        Raises:
+            HomeError: there is none of this number.
+        """
+        row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
+        if row is None:
+            raise HomeError("head-damaged", f"generation {number} is missing; run: edge retrain")
+        return self._generation(row, self.labels())
+
+    def generation_numbers(self) -> list[int]:
+        """Return the number of every generation, oldest first, reading none of them."""
+        return [int(row[0]) for row in self._all("SELECT generation FROM heads ORDER BY generation")]
+
+    def has_head(self, generation: int) -> bool:
+        """Whether a generation's head was not overwritten."""
+        row = self._one("SELECT head IS NOT NULL FROM heads WHERE generation = ?", generation)
+        return row is not None and bool(row[0])
+
+    def kept_heads(self, backbone: str) -> set[int]:
+        """Return the generations of a backbone whose heads were not overwritten, reading none of them."""
+        rows = self._all("SELECT generation FROM heads WHERE head IS NOT NULL AND backbone = ?", backbone)
+        return {int(row[0]) for row in rows}
+
+    def overwrite_head(self, generation: int) -> None:
+        """Make a generation one that can never serve."""
+        self._db.execute(f"UPDATE heads SET {FORGET} WHERE generation = ?", (generation,))
+
+    def generations(self) -> list[Generation]:
+        """Return every generation, oldest first."""
+        return list(self.each_generation())
+
+    def each_generation(self) -> Iterator[Generation]:
+        """Give every generation, oldest first; one of them is in memory at a time."""
+        names = self.labels()
+        for number in self.generation_numbers():
+            row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
+            if row is not None:
+                yield self._generation(row, names)
+
+    def keep_generations(self, numbers: Collection[int]) -> None:
+        """Drop every generation but these."""
+        kept = json.dumps(sorted(numbers))
+        self._db.execute("DELETE FROM heads WHERE generation NOT IN (SELECT value FROM json_each(?))", (kept,))
+
+    def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
+        """Make a generation of its row; of one that is damaged, only what it is for sure."""
+        try:
+            self._typed(row, int, str, str, str, str, bytes | None, str, int, bytes | None, bytes | None, int | None)
+            number, created, method, backbone, labels, head, figures, last, gate, own, crc = row
+            columns = tuple(names.get(i or 0, f"forgotten label {i}") for i in read_ids(labels))
+            told = read_figures(figures)
+        except (HomeError, ValueError):
+            head = row[5] if isinstance(row[5], bytes) else None
+            return Generation(int(row[0]), "", "damaged", "", (), head, {}, 0, damaged=True)
+        damaged = head is not None and crc is not None and crc != crc32(labels, head, gate, own)
+        return Generation(number, created, method, backbone, columns, head, told, last, gate, own, damaged)

@@ -79,12 +79,12 @@ def read_own_model(path: Path) -> OwnModel:
     try:
         opened = open_backbone(data, find_runtime({model_format}), threads=1)
     except BundleError as error:
-        raise BundleError("model-unsuitable", f"{path.name}: {_said(error)}") from error
+        raise BundleError(error.code, f"{path.name}: {_said(error)}") from error
     try:
         _check_answers(data, model_format, opened)
         _check_export(data, model_format, opened)
     except BundleError as error:
-        raise BundleError("model-unsuitable", f"{path.name}: {_said(error)}") from error
+        raise BundleError(error.code, f"{path.name}: {_said(error)}") from error
     integers = _onnx_integers(data) if model_format == "onnx" else _tflite_integers(data)
     return OwnModel(path.stem, data, model_format, "int8" if integers else "fp32", opened)
 

@@ -177,7 +177,7 @@ def test_weights_of_another_network_are_sent_to_it(tmp_path: Path, monkeypatch: 
     torch.save(torchvision_models().squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
     with refused("weights-mismatch", BundleError, "--backbone squeezenet1_1"):
         load("embedded", str(tmp_path / "s.pth"))
-    with refused("weights-mismatch", BundleError, "--backbone"):
+    with refused("weights-unknown", BundleError, "--backbone"):
         load("embedded", "imagenet")
 
 

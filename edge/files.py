@@ -4,6 +4,7 @@ Source: rename(2) and fsync(2): the new bytes are synced before the name moves, 
 """
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
@@ -99,6 +100,21 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
     sync_folder(path.parent)
+
+
+def locked(path: Path) -> int | None:
+    """Open a file, made if there is none, and lock it until it is closed; None if another process has locked it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    return file
 
 
 def abandoned(path: Path) -> list[Path]:

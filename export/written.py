@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +11,51 @@ from edge.errors import BundleError
 from edge.files import check_output
 from edge.metrics import figures
 
+DRAWING = "edge-export compare"  # in the title of what `compare --plot` draws
+
 
 def check_bundle(path: Path) -> None:
-    """Refuse to write a bundle where none could be written, or over a file that is not one.
-
-    Raises:
-        BundleError: It is one of these.
-    """
+    """Refuse to write a bundle where none could be written, or over a file that is not one (BundleError)."""
     check_output(path, "kitchen.edge")
-    if not is_there(path):
-        return
-    try:
-        archive.read(path)
-    except BundleError as error:
-        raise BundleError(
-            "output-exists", f"{path} is there already and is not a bundle ({error}); {_ELSEWHERE}"
-        ) from error
+    _check(path, "is not a bundle", archive.read)
 
 
 def check_weights(path: Path) -> None:
-    """Refuse to write weights where none could be written, or over a file that `pretrain` did not write.
-
-    Raises:
-        BundleError: It is one of these.
-    """
+    """Refuse to write weights where none could be written, or over a file that `pretrain` did not write."""
     from safetensors import safe_open
 
-    check_output(path, "weights.safetensors")
-    if not is_there(path):
-        return
-    try:
+    def tensors(path: Path) -> list[str]:
         with safe_open(path, "pt") as file:
-            if not file.keys():
-                raise ValueError("no tensors")
-    except Exception as error:  # SafetensorError is a bare Exception
-        raise BundleError(
-            "output-exists", f"{path} is there already and does not hold weights; {_ELSEWHERE}"
-        ) from error
+            return list(file.keys())
+
+    check_output(path, "weights.safetensors")
+    _check(path, "does not hold weights", tensors)
 
 
 def check_drawing(path: Path) -> None:
-    """Refuse to draw where nothing could be written, or over a file that is not a drawing of ours.
-
-    Raises:
-        BundleError: It is one of these.
-    """
+    """Refuse to draw where nothing could be written, or over a file that is not a drawing of ours."""
     check_output(path, "networks.svg")
-    if is_there(path) and DRAWING.encode() not in path.read_bytes():
-        raise BundleError("output-exists", f"{path} is there already and is not a drawing of edge-export; {_ELSEWHERE}")
+    _check(path, "is not a drawing of edge-export", lambda path: DRAWING.encode() in path.read_bytes())
 
 
 def check_log(path: Path) -> None:
-    """Refuse to add to a log that `pretrain` did not begin.
+    """Refuse to add to a log that `pretrain` did not begin."""
+    _check(path, "is not a log of edge-export pretrain", lambda path: isinstance(read_json(path, lines=1), dict))
 
-    Raises:
-        BundleError: It is one.
-    """
-    if is_there(path) and not isinstance(read_json(path, lines=1), dict):
-        raise BundleError(
-            "output-exists", f"{path} is there already and is not a log of edge-export pretrain; {_ELSEWHERE}"
-        )
+
+def _check(path: Path, what: str, ours: Callable[[Path], object]) -> None:
+    """Refuse a file that is there already, unless `ours` makes something true of it."""
+    why: Exception | None = None
+    try:
+        if not is_there(path) or ours(path):
+            return
+    except Exception as error:  # SafetensorError is a bare Exception
+        why = error
+    told = f" ({why})" if isinstance(why, BundleError) else ""
+    raise BundleError(
+        "output-exists",
+        f"{path} is there already and {what}{told}; name another path, or move that file elsewhere first",
+    ) from why
 
 
 def is_there(path: Path) -> bool:
@@ -84,7 +70,3 @@ def read_json(path: Path, lines: int = 0) -> Any:
         return figures.read_json("\n".join(text.splitlines()[:lines]) if lines else text)
     except (OSError, ValueError):
         return None
-
-
-DRAWING = "edge-export compare"  # in the title of what `compare --plot` draws
-_ELSEWHERE = "name another path, or move that file elsewhere first"

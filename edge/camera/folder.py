@@ -7,7 +7,6 @@ are one append, so that neither can be there without the other. A picture is kno
 it is a new one.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from edge.answers import Skipped
 from edge.camera import arrival
 from edge.camera.arrival import Stamp
 from edge.errors import HomeError, ImageError
-from edge.files import replacing
+from edge.files import locked, replacing
 from edge.metrics.figures import read_json
 from edge.picture.find import is_system, reason
 from edge.picture.frame import Frame
@@ -288,18 +287,15 @@ def _whole(image: Any, stamp: Any) -> bool:
 
 def _locked(path: Path, folder: Path) -> int:
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        file = locked(path)
     except OSError as error:
         raise HomeError(
             "home-unwritable",
             f"{path} cannot be written ({error.strerror}): what was answered could not be remembered; "
             "make the home writable, or choose another with --home",
         ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
+    if file is None:
         raise HomeError(
             "folder-busy", f"{folder} is being watched for this home by another process; stop that one first"
-        ) from None
+        )
     return file

@@ -11,9 +11,9 @@ The broker may come and go: the library's thread connects again, and tells all o
 is in `home_assistant`.
 """
 
-import fcntl
 import hashlib
 import json
+import os
 import re
 import secrets
 import socket
@@ -25,11 +25,12 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote
 
 from edge.camera.address import Address
 from edge.errors import SourceError
+from edge.files import locked
 from edge.labels import RESERVED, hidden
 from edge.watch import home_assistant
 from edge.watch.loop import Seen
@@ -100,7 +101,13 @@ class Mqtt:
         self._called = given or called or name
         self._topic = home_assistant.topic(self.name)
         digest = hashlib.sha256(f"{who}\0{self.name}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        self._lock = _locked(home / f"watched-{digest}.lock", self.name) if home is not None else None
+        self._lock = None if home is None else locked(home / f"watched-{digest}.lock")
+        if home is not None and self._lock is None:
+            raise SourceError(
+                "watcher-exists",
+                f"another process watches the same for this home and tells the broker as '{self.name}'; stop that one "
+                "first, or give this one a NAME of its own at the end of its --mqtt address",
+            )
         self._me = {"id": secrets.token_hex(8), "host": socket.gethostname(), "watches": self._called}
         self._others: set[str] = set()  # ids of processes with our NAME that were told of
         self._claimed = False
@@ -203,7 +210,7 @@ class Mqtt:
         elif self._state is not None:
             self._news.append(f"broker {self.broker} may not have heard the last change: it does not answer")
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
 
     # publishing, by both threads, under the guard
 
@@ -338,21 +345,6 @@ def _parsed(url: str) -> tuple[Address, str]:
             f"printed; write it like {_EXAMPLE}",
         )
     return address, name
-
-
-def _locked(path: Path, name: str) -> IO[bytes]:
-    file = path.open("ab")
-    try:
-        path.chmod(0o600)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise SourceError(
-            "watcher-exists",
-            f"another process watches the same for this home and tells the broker as '{name}'; stop that one first, or "
-            "give this one a NAME of its own at the end of its --mqtt address",
-        ) from None
-    return file
 
 
 def _why(error: BaseException | None, tls: bool) -> str:

@@ -1,12 +1,11 @@
-"""How good a head is, told honestly: accuracy with an interval, confusion, calibration, worst examples.
+"""How good a head is, told honestly: accuracy with an interval, confusion, worst examples.
 
 Given probabilities (N, C), held-out or leave-one-out, and the true names. A row of NaN is *not measured* (the only
 example of its label) and is left out of every figure; which labels have enough for a figure is for `judge` to say.
 
 Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (the interval);
-Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (the
-calibration error); Bengio & Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 2004
-(why leave-one-out answers are no independent draws).
+Bengio & Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 2004 (why leave-one-out
+answers are no independent draws).
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ class Evaluation:
         examples: how many were measured.
         labels: C names.
         confusion: (C, C) int64, rows are the truth, columns the answer; true names not in labels have no row.
-        calibration_error: expected |confidence − accuracy| over fifteen bins of confidence.
     """
 
     accuracy: float
@@ -41,7 +39,6 @@ class Evaluation:
     examples: int
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
-    calibration_error: float
 
 
 def evaluate(
@@ -81,7 +78,6 @@ def evaluate(
         examples=right.size,
         labels=tuple(labels),
         confusion=confusion,
-        calibration_error=_calibration_error(table.max(axis=1, initial=0.0), right),
     )
 
 
@@ -148,9 +144,3 @@ def _checked(
         )
     columns = {label: column for column, label in enumerate(labels)}
     return table, np.array([columns.get(name, -1) for name in truth], np.int64)
-
-
-def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width (fifteen, as Guo et al. 2017)."""
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    return float(np.abs(np.bincount(place, confidence - right, bins)).sum() / right.size)

@@ -52,11 +52,6 @@ def test_of_nothing_measured_there_is_no_figure() -> None:
         evaluate(np.full((2, 2), np.nan), ["a", "b"], ("a", "b"))
 
 
-def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
-    assert np.isclose(evaluate([[0.7, 0.3]] * 10, ["a"] * 7 + ["b"] * 3, ("a", "b")).calibration_error, 0, atol=1e-12)
-    assert np.isclose(evaluate([[0.7, 0.3]] * 10, ["a"] * 2 + ["b"] * 8, ("a", "b")).calibration_error, 0.5)
-
-
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_the_interval_holds_the_share_and_stays_within_zero_and_one(right: int, wrong: int) -> None:
     low, high = wilson(right, right + wrong)

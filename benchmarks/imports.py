@@ -22,6 +22,7 @@ ORDER = {  # the folders of each package: each imports only those behind it
         "care",
         "learner",
         "learning",
+        "retraining",
         "audit",
         "home",
         "network",

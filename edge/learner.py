@@ -10,41 +10,38 @@ One method a command. Data flows one way: picture file → pixels (`preprocess`)
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge.answers import Answer, Audited, Evaluated, Exported, Guess, Skipped, Taught, TaughtFolders, rows
-from edge.errors import BundleError, EdgeError, ImageError
-from edge.files import check_output, replacing
-from edge.home.examples import Embedded, Example
+from edge.answers import (
+    Answer,
+    Audited,
+    Evaluated,
+    Exported,
+    Forgotten,
+    HistoryEntry,
+    Renamed,
+    Retrained,
+    Skipped,
+    Status,
+    Taught,
+    TaughtFolders,
+    Trusted,
+)
+from edge.errors import EdgeError
+from edge.home.examples import Example
 from edge.home.serving import Serving
-from edge.home.state import Clock, Home, Warn, in_turn, unheard, utc_now
+from edge.home.state import Clock, Home, Names, Warn, in_turn, unheard, utc_now
 from edge.home.store import Store
-from edge.labels import clean
-from edge.learning.domain_check import DomainCheck, Looks, nearest
+from edge.learning import correct, teaching
+from edge.learning.answering import Answering, skipped
 from edge.network import backbone, photos
-from edge.picture.classes import labelled, refuse_labels
-from edge.picture.count import Left, count, together
-from edge.picture.find import find
-from edge.picture.frame import Frame, Picture
+from edge.picture.frame import Picture
 from edge.picture.given import PictureLike, is_one, paths, several
-from edge.system.filename import stored
-from edge.unknown import drift
-from edge.unknown.domain import Look
 
 if TYPE_CHECKING:
     from edge.bundle.signature import Key
-
-BATCH = 64  # pictures taught a transaction: a power cut loses at most these
-TOP = 5  # guesses listed in an answer
-RECENT = 100  # frames saved by `watch` that an audit looks at
-FLUSH = 500  # frames kept in memory before they are noted in the home
-FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
 
 
 class Learner(Home):
@@ -83,8 +80,7 @@ class Learner(Home):
         self.network = network
         self._proved: str | None = None  # the file of the bundle's network that `network` gives the embeddings of
         self._backbones: dict[tuple[str, int | None], backbone.Backbone] = {}  # by its file's SHA-256 and threads
-        self._seen: tuple[Serving, list[drift.Seen]] | None = None  # the frames that this process classified
-        self._looks: Looks | None = None
+        self._answering = Answering(self)
 
     @classmethod
     def init(
@@ -154,7 +150,7 @@ class Learner(Home):
         with self.lock:
             try:
                 with contextlib.suppress(EdgeError):  # what cannot be noted, on a full or damaged disk, may be lost
-                    self._note_seen()
+                    self._answering.note()
             finally:
                 super().close()
 
@@ -207,7 +203,7 @@ class Learner(Home):
         """
         serving, seen = self._look(pictures)
         for photo in seen:
-            yield _skipped(photo) if photo.error is not None else self._answer(serving, photo, explain)
+            yield skipped(photo) if photo.error is not None else self._answer(serving, photo, explain)
 
     @in_turn
     def _look(self, pictures: PictureLike | Iterable[PictureLike]) -> "tuple[Serving, Iterator[photos.Photo]]":
@@ -216,23 +212,7 @@ class Learner(Home):
 
     @in_turn
     def _answer(self, serving: Serving, photo: photos.Photo, explain: bool) -> Answer:
-        embedding = photo.embedding
-        assert embedding is not None
-        start = time.perf_counter()
-        probabilities = serving.head.probabilities(embedding[None])[0]
-        best = np.argsort(-probabilities, kind="stable")[:TOP]
-        top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
-        unknown = self._unknown(serving, embedding, int(best[0]), photo.look)
-        return Answer(
-            image=str(photo.path),
-            label=None if unknown else top[0].label,
-            unknown=unknown,
-            probability=top[0].probability,
-            top=top,
-            generation=serving.generation,
-            milliseconds=photo.milliseconds + 1000 * (time.perf_counter() - start),
-            nearest=nearest(self, embedding) if explain else (),
-        )
+        return self._answering.answer(serving, photo, explain)
 
     @in_turn
     def teach(
@@ -264,7 +244,7 @@ class Learner(Home):
             HomeError: the home cannot be written; what was stored before stays.
         """
         given = several(pictures)
-        return self._gather(label, given, session, progress, held_out, {str(one) for one in given})
+        return teaching.teach(self, self.embed, label, given, session, progress, held_out, {str(one) for one in given})
 
     @in_turn
     def teach_each(
@@ -279,30 +259,7 @@ class Learner(Home):
 
         Args, Returns, Raises: as `teach`.
         """
-        return self._gather(label, several(pictures), session, progress, held_out, ())
-
-    def _gather(
-        self,
-        label: str,
-        given: Sequence[Picture],
-        session: str | None,
-        progress: Callable[[int, int], None] | None,
-        held_out: bool,
-        needed: Collection[str],
-    ) -> Taught:
-        label = clean(label)
-        files: list[Picture] = []
-        left: list[Left] = []
-        for path in given:
-            if isinstance(path, Frame):
-                files.append(path)
-                continue
-            found = find([path])
-            if path.is_dir():
-                refuse_labels(path, found.files, label, self.store.labels().values())
-            files += found.files
-            left += found.left
-        return self._teach(label, files, left, session, progress, held_out, needed)
+        return teaching.teach(self, self.embed, label, several(pictures), session, progress, held_out, ())
 
     @in_turn
     def teach_folders(
@@ -327,77 +284,7 @@ class Learner(Home):
             LabelError: a folder's name is no label.
             HomeError: the home cannot be written; what was stored before stays.
         """
-        folder = Path(folder).expanduser()
-        found = labelled(folder)
-        parts: dict[tuple[str, bool], list[Picture]] = {}
-        for file, label, held in zip(found.files, found.names, found.held, strict=True):
-            parts.setdefault((label, held or held_out), []).append(file)
-        taught: list[Taught] = []
-        for (label, held), files in parts.items():
-            before = sum(one.files.seen for one in taught)
-
-            def step(done: int, _: int, before: int = before) -> None:
-                if progress is not None:
-                    progress(before + done, len(found.files))
-
-            taught.append(self._teach(label, files, (), session, step, held))
-        counted = together([*(one.files for one in taught), count(0, found.left)])
-        contradictions = tuple(Skipped(str(one.path), one.detail) for one in found.contradictions)
-        return TaughtFolders(str(folder), found.layout, tuple(taught), contradictions, counted)
-
-    def _teach(
-        self,
-        label: str,
-        files: Sequence[Picture],
-        left: Sequence[Left],
-        session: str | None,
-        progress: Callable[[int, int], None] | None,
-        held_out: bool,
-        needed: Collection[str] = (),
-    ) -> Taught:
-        start = time.perf_counter()
-        beside = self.beside(label)  # before it is a label here
-        first_of = {e.image: e for e in self.store.examples()}
-        new: set[str] = set()
-        taught: list[int] = []
-        known: list[Skipped] = []
-        unreadable: list[Skipped] = []
-        failed: ImageError | None = None  # of a picture that the caller needs
-        batch: list[Embedded] = []
-        check = DomainCheck(self, label)
-        for done, photo in enumerate(self.embed(files, first_of.keys(), look=True, crops=self.keeps_crops), 1):
-            check.add(photo)
-            if photo.error is not None:
-                unreadable.append(_skipped(photo))
-                failed = failed or (photo.error if str(photo.path) in needed else None)
-            elif photo.embedding is None:
-                known.append(Skipped(str(photo.path), _known(first_of[photo.image], label), "known"))
-            elif photo.image in new:
-                reason = f"the same picture as another of these, taught as '{label}'"
-                known.append(Skipped(str(photo.path), reason, "copy"))
-            else:
-                new.add(photo.image)
-                source = _source(files[done - 1])
-                batch.append(Embedded(label, photo.embedding, photo.image, source, photo.look, photo.crop))
-            if len(batch) == BATCH:
-                taught += self._store(batch, session, held_out)
-                batch.clear()
-            if progress is not None:
-                progress(done, len(files))
-        taught += self._store(batch, session, held_out)
-        if failed is not None:
-            others = f"; the other {len(taught):,} were stored" if len(files) > 1 else ""
-            raise ImageError(failed.code, f"{failed}{others}", failed.reason)
-        return Taught(
-            label,
-            tuple(taught),
-            held_out,
-            tuple(known),
-            tuple(unreadable),
-            1000 * (time.perf_counter() - start),
-            (*(beside if taught else ()), *check.lines()),
-            count(len(taught), [*left, *_left(unreadable), *_left(known)]),
-        )
+        return teaching.teach_folders(self, self.embed, Path(folder).expanduser(), session, progress, held_out)
 
     @in_turn
     def evaluate(self, folder: str | Path) -> Evaluated:
@@ -412,65 +299,9 @@ class Learner(Home):
         Raises:
             ImageError: there is no such folder, or no picture in it.
         """
-        folder = Path(folder).expanduser()
-        found = labelled(folder)
-        listed = list(zip(found.files, found.names, found.held, strict=True))
-        asked = any(found.held)
-        files = [(file, label) for file, label, held in listed if held or not asked]
-        left = [*found.left, *(Left(file, "other-part") for file, _, held in listed if asked and not held)]
-        serving = self.serving()
-        truths: list[str] = []
-        embeddings: list[NDArray[np.float32]] = []
-        unreadable: list[Skipped] = []
-        pictures = self.embed([file for file, _ in files])
-        for photo, (_, label) in zip(pictures, files, strict=True):
-            if photo.embedding is None:
-                unreadable.append(_skipped(photo))
-            else:
-                truths.append(label)
-                embeddings.append(photo.embedding)
-        if not truths:
-            raise ImageError(
-                "no-pictures", f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify"
-            )
-        from edge.metrics.evaluate import evaluate
-        from edge.metrics.unmeasured import ENOUGH, Missing, told
+        from edge.learning.measure import measure
 
-        labels = serving.head.labels
-        untaught = tuple(sorted(set(truths) - set(labels)))
-        probabilities = serving.head.probabilities(np.stack(embeddings))
-        never = np.zeros((len(truths), len(untaught)))  # a head cannot answer with a label that it does not have
-        judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught), held_out=True)
-        columns = probabilities.argmax(axis=1).tolist()
-        unknown = (
-            [bool(self._unknown(serving, x, i)) for x, i in zip(embeddings, columns, strict=True)]
-            if serving.judge
-            else []
-        )
-        seen = [i for i, label in enumerate(judged.labels) if label in truths]
-        counts = [truths.count(label) for label in judged.labels]
-        few = [Missing(i, n, "few" if n else "absent") for i, n in enumerate(counts) if n < ENOUGH]
-        return Evaluated(
-            accuracy=judged.accuracy,
-            interval=judged.interval,
-            examples=judged.examples,
-            labels=labels,
-            truths=tuple(judged.labels[i] for i in seen),
-            confusion=rows(judged.confusion[seen, : len(labels)]),
-            unknown=sum(unknown) if unknown else None,
-            unknown_by_truth=tuple(
-                sum(u for u, truth in zip(unknown, truths, strict=True) if truth == judged.labels[i]) for i in seen
-            )
-            if unknown
-            else (),
-            untaught=untaught,
-            unmeasured=told(few, judged.labels),
-            unreadable=tuple(unreadable),
-            generation=serving.generation,
-            layout=f"only {found.parts[1]} is asked" if asked else "",
-            contradictions=tuple(Skipped(str(one.path), one.detail) for one in found.contradictions),
-            files=count(len(truths), [*left, *_left(unreadable)]),
-        )
+        return measure(self, self._answering, self.embed, Path(folder).expanduser())
 
     @in_turn
     def audit(self, pictures: str | Path | Iterable[str | Path] = (), html: str | Path | None = None) -> Audited:
@@ -487,41 +318,10 @@ class Learner(Home):
             BundleError: the page cannot be written there, or would replace a file of another kind.
             OSError: the disk refuses the page.
         """
-        from edge.audit.findings import audit, least_sure
-        from edge.picture.find import saved
+        from edge.learning.audit import audit_home
 
-        if html is not None:
-            html = Path(html).expanduser()
-            check_output(html, "audit.html", "a page that edge audit wrote", b"<title>Audit of ")
-        named = paths(pictures)
-        given = find(named)
-        files: Sequence[Path] = given.files
-        watched = None if named else self.uncertain
-        if watched is not None:
-            files = saved(watched)[: -RECENT - 1 : -1]
-        known = {e.image for e in self.store.examples()}
-        seen: list[photos.Photo] = list(self.embed(files, known)) if files else []
-        fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
-        unsure = []
-        if fresh:
-            serving, embeddings = self.serving(), np.stack([embedding for _, embedding in fresh])
-            p, seen_files = serving.head.probabilities(embeddings), [path for path, _ in fresh]
-            columns = p.argmax(axis=1).tolist()
-            unknown = [bool(self._unknown(serving, x, c)) for x, c in zip(embeddings, columns, strict=True)]
-            unsure = least_sure(seen_files, embeddings, p, unknown, serving.head.labels)
-        unreadable = [_skipped(photo) for photo in seen if photo.error is not None]
-        known_ones = [Left(photo.path, "known") for photo in seen if photo.error is None and photo.embedding is None]
-        counted = count(len(fresh), [*given.left, *_left(unreadable), *known_ones])
-        found = audit(self, unsure, unreadable, watched)
-        answer = found.answer._replace(files=counted)
-        if html is None:
-            return answer
-        from edge.audit.page import page
-
-        text = page(self, found, self.now())
-        with replacing(html) as partial:
-            partial.write_text(stored(text), encoding="utf-8")
-        return answer._replace(page=str(html))
+        page = Path(html).expanduser() if html is not None else None
+        return audit_home(self, self._answering, self.embed, paths(pictures), page)
 
     @in_turn
     def export(self, path: str | Path, labels: str | Path | None = None) -> Exported:
@@ -535,84 +335,171 @@ class Learner(Home):
             BundleError: another ending, the bundle brought no model in that format, or a path cannot be written or
                 holds something else.
         """
-        path, labels = Path(path).expanduser(), Path(labels).expanduser() if labels else None
-        kind = FORMATS.get(path.suffix.lower())
-        if kind is None:
-            raise BundleError("output-unwritable", f"{path} ends in neither .onnx nor .tflite; name it so")
-        models = {m.precision: m for m in self.bundle.manifest.models if m.format == kind}
-        model = models.get(self.store.meta("precision")) or next(iter(models.values()), None)
-        if model is None:
-            held = ", ".join(m.file for m in self.bundle.manifest.models)
-            raise BundleError(
-                "bundle-lacks-model", f"this bundle brought no {kind} model, it brought {held}; choose another ending"
-            )
-        from edge.learning import classifier_file as files
-        from edge.modelfile.graft import graft
+        from edge.learning.classifier_file import export
 
-        serving = self.serving()
-        head = serving.head
-        files.check_model(path, kind)
-        if labels:
-            files.check_list(labels, head.labels)
-        data = graft(
-            self.bundle.entry(model.file),
-            kind,
-            head.weights / head.temperature,
-            head.bias / head.temperature,
-            head.labels,
-        )
-        files.write(path, data)
-        if labels:
-            files.write(labels, files.as_list(head.labels))
-        return Exported(str(path), kind, len(data), head.labels, serving.generation, str(labels) if labels else None)
+        return export(self, Path(path).expanduser(), Path(labels).expanduser() if labels else None)
 
-    def _store(self, batch: Sequence[Embedded], session: str | None, held_out: bool) -> list[int]:
-        if not batch:
-            return []
+    @in_turn
+    def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
+        """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
+
+        Args:
+            known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
+            force: let it serve in any case.
+
+        Raises:
+            NotEnough: there are fewer than two labels.
+        """
+        from edge.retraining.retrain import retrain
+
+        return retrain(self, known_coverage, force)
+
+    @in_turn
+    def anything_new(self) -> bool:
+        """Whether examples were taught or relabelled since the newest generation, candidate or not, was made.
+
+        A head that was refused or rolled back is not made again of the same examples; forgetting makes its own.
+        """
+        return self.store.count_after(self.store.generation_numbers()[-1]) > 0
+
+    @in_turn
+    def status(self) -> Status:
+        """The home at a glance."""
+        from edge.learning.overview import status
+
+        return status(self)
+
+    @in_turn
+    def history(self) -> list[HistoryEntry]:
+        """Every generation, oldest first."""
+        from edge.learning.overview import history
+
+        return history(self)
+
+    @in_turn
+    def rollback(self, generation: int | None = None) -> HistoryEntry:
+        """Let an earlier head serve again; the examples stay.
+
+        Args:
+            generation: its number; None: the newest one before the serving one that is usable and no candidate.
+
+        Raises:
+            HomeError: there is none, or its head was overwritten.
+        """
+        return correct.rollback(self, generation)
+
+    @in_turn
+    def find_examples(self, names: Names = (), session: str | None = None, label: str | None = None) -> list[Example]:
+        """Find local examples by number or picture file, by session, or by label.
+
+        Raises:
+            LabelError: nothing fits one of them.
+        """
+        return correct.find_examples(self, names, session, label)
+
+    @in_turn
+    def forget(self, names: Names = (), session: str | None = None, label: str | None = None) -> Forgotten:
+        """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
+
+        The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
+        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach. A serving
+        head that had never seen them goes on if the new one is clearly worse.
+
+        Args:
+            names: an example's number or a picture file that was taught, or several.
+            session: all of a session.
+            label: the label itself and all of its examples, the factory's included.
+
+        Raises:
+            LabelError: nothing fits.
+            NotEnough: fewer than two labels would be left.
+        """
+        return correct.forget(self, names, session, label)
+
+    @in_turn
+    def relabel(self, names: Names, label: str) -> list[Example]:
+        """Give examples another label, old or new; retrain to use it. Returns them as they are now.
+
+        Raises:
+            LabelError: one of them is no example here, or the label is no name.
+        """
+        return correct.relabel(self, names, label)
+
+    @in_turn
+    def rename(self, old: str, new: str, merge: bool = False) -> Renamed:
+        """Give a label another name, at once and everywhere; nothing is retrained, unless two labels become one.
+
+        Joined, the examples of both, the bundle's too, are of the new name from then on, each in its session. Heads
+        that told the two apart are overwritten, and a new one is fitted at once. That cannot be undone.
+
+        Args:
+            old: the label.
+            new: its name from now on.
+            merge: where there is a label of that name, make one of both.
+
+        Raises:
+            LabelError: the old name is not known, or the new one is taken or no name.
+            NotEnough: no two labels would be left.
+        """
+        return correct.rename(self, old, new, merge)
+
+    @in_turn
+    def beside(self, label: str, leaving: str = "") -> tuple[str, ...]:
+        """Say that a new label differs from one that is here, or in the bundle, in case, blanks or width alone.
+
+        Args:
+            label: it; nothing is said of one that is here already.
+            leaving: a label that is about to give up its name.
+
+        Raises:
+            LabelError: the label is no name.
+        """
+        return correct.beside(self, label, leaving)
+
+    @in_turn
+    def examples(self, label: str | None = None) -> list[Example]:
+        """List what was taught here, all or one label's, oldest first.
+
+        Raises:
+            LabelError: the label is not known.
+        """
+        return list(self.list_examples(label))
+
+    def list_examples(self, label: str | None = None) -> Iterator[Example]:
+        """List what was taught here, all or one label's, oldest first, a few examples in memory at a time.
+
+        Raises:
+            LabelError: the label is not known.
+        """
+        return correct.list_examples(self, label)
+
+    @in_turn
+    def trust(self, key: "Key | None" = None, remove: str | None = None) -> None:
+        """Pin a key, or pin one no longer.
+
+        Args:
+            key: from now on only bundles signed by a pinned key are adopted, and none older than the newest of these.
+            remove: a pinned key's fingerprint, comment or line.
+
+        Raises:
+            SignatureError: no such key is pinned.
+        """
+        from edge.home.trust import pins, put_pins
+
         with self.store.transaction():
-            fingerprint, now = self.info.fingerprint, self.now()
-            return [self.store.add_example(item, fingerprint, session, now, held_out) for item in batch]
+            trusted = pins(self.store).plus(key)
+            if remove is not None:
+                trusted = trusted.minus(remove)
+            put_pins(self.store, trusted.counting(self.bundle))
 
-    def _unknown(
-        self, serving: Serving, embedding: NDArray[np.float32], column: int, look: Look | None = None
-    ) -> bool | None:
-        """Whether a picture, which the head would name by `column`, is unknown; with its look, noted for the drift."""
-        if serving.judge is None:
-            return None
-        similarity = serving.judge.similarity(embedding)
-        unknown = serving.judge.unknown(similarity, column)
-        if look is not None and unknown is not None:
-            if self._seen is None or self._seen[0].generation != serving.generation:
-                self._note_seen()
-                self._seen, self._looks = (serving, []), Looks(self)
-            rank = -1 if unknown else round(100 * serving.judge.rank(similarity, column))
-            self._seen[1].append(drift.Seen(rank, self._looks.word(look) if self._looks else ""))
-            if len(self._seen[1]) >= FLUSH:
-                self._note_seen()
-        return unknown
+    @in_turn
+    def trusted(self) -> Trusted:
+        """The pinned keys, and what is known of the adopted bundle's signature."""
+        from edge.home.trust import pins
 
-    def _note_seen(self) -> None:
-        if self._seen is None:
-            return
-        (serving, seen), self._seen = self._seen, None
-        if serving.judge and seen:
-            expected = 1 - serving.judge.gate.coverage
-            self.store.note("recent", drift.note(self.store.get("recent"), serving.generation, seen, expected))
+        return pins(self.store).told(self.bundle)
 
-
-def _known(example: Example, label: str) -> str:
-    if example.label == label:
-        return f"known already, as example {example.id}"
-    return f"known already as '{example.label}'; to change it: edge relabel {label} {example.id}"
-
-
-def _skipped(photo: photos.Photo) -> Skipped:
-    return Skipped(str(photo.path), str(photo.error), photo.error.reason if photo.error else "known")
-
-
-def _left(skipped: Sequence[Skipped]) -> list[Left]:
-    return [Left(Path(one.image), one.kind) for one in skipped]
-
-
-def _source(path: Picture) -> str:
-    return stored(path.name if isinstance(path, Frame) else str(path.absolute()))
+    @in_turn
+    def example_of(self, image: str) -> Example | None:
+        """Return the example of a picture, known by the SHA-256 of its file; None if it was not taught."""
+        return next(iter(self.store.examples(image=image)), None)

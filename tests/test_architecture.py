@@ -43,11 +43,6 @@ DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve"
 DISK_MODULES = {"edge.files", "edge.testing", "edge.learner", "edge.learning.init", "edge.picture.frame"}
 TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
 OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}
-UPWARD = {  # still to be untied
-    ("edge.home.state", "edge.learning.overview"),
-    ("edge.home.state", "edge.learning.retrain"),
-    ("edge.learning.init", "edge.learner"),
-}
 EDGE = modules("edge")
 EXPORT = modules("export")
 PACKAGES = {name for name, file in EDGE.items() if file.name == "__init__.py"}
@@ -79,7 +74,6 @@ def test_each_command_stands_where_the_group_looks_for_it_and_comes_without_the_
         seen = loaded(name, "--help")
         assert module in seen, name
         assert not modules[module] & seen, name
-    assert not set(MODULES.values()) & loaded("classify", "--help")
 
 
 def test_a_mistyped_command_is_told_which_one_of_any_module_is_meant() -> None:
@@ -90,13 +84,12 @@ def test_a_mistyped_command_is_told_which_one_of_any_module_is_meant() -> None:
 
 @pytest.mark.parametrize("package", ORDER)
 def test_a_folder_imports_only_folders_below_it(package: str) -> None:
-    assert set(upward(graph(package))) <= UPWARD
+    assert not upward(graph(package))
 
 
 @pytest.mark.parametrize("package", ORDER)
 def test_no_module_imports_itself_through_others(package: str) -> None:
-    untied = {m: {o for o in others if (m, o) not in UPWARD} for m, others in graph(package).items()}
-    assert len(levels(untied)) > 3
+    assert len(levels(graph(package))) > 3
 
 
 @pytest.mark.parametrize("package", ORDER)

@@ -31,7 +31,7 @@ def make(folder: Path) -> Device:
 def warm() -> None:
     """Import now all that a command would, so that processes forked from this one start at once."""
     import edge.audit.page
-    import edge.learning.retrain  # noqa: F401
+    import edge.retraining.retrain  # noqa: F401
 
     backbone.load_runtime(backbone.find_runtime({r.format for r in RUNTIMES}).name)
 

@@ -59,5 +59,22 @@ def restore(file: Path) -> None:
     app.answer(status, lambda: wording.status(status))
 
 
-for _command in (verify, backup, restore):
+@click.command()
+@click.argument("pictures", nargs=-1, type=_PATH)
+@click.option("--bundle", type=_PATH, help="Also check that this bundle works here, without installing it.")
+@app.shared
+def doctor(pictures: tuple[Path, ...], bundle: Path | None) -> int:
+    """Check this machine and the home, and say how to fix problems.
+
+    PICTURES (files or folders) from your camera are compared with the pictures the bundle was made from, to find out
+    whether they are too dark, blurred or of a different scene.
+    """
+    from edge.care.doctor import examine
+
+    findings = examine(app.home(), pictures, bundle)
+    app.answer(findings, lambda: wording.findings(findings))
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+for _command in (verify, backup, restore, doctor):
     app.add(_command)

@@ -1,10 +1,14 @@
 """The commands for what was taught: `examples`, `relabel`, `rename`, `forget`. They parse, call, and print."""
 
+from pathlib import Path
+
 import click
 
 from edge.cli import app, wording
 from edge.cli.terminal import complain, say, say_json_list
 from edge.text import plural
+
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
@@ -84,5 +88,50 @@ def rename(old: str, new: str, merge: bool) -> None:
     app.answer(result, lambda: wording.renamed(result))
 
 
-for _command in (examples, forget, relabel, rename):
+@click.command()
+@app.shared
+def status() -> None:
+    """Show the installed bundle, the labels and the current accuracy."""
+    result = app.learner().status()
+    app.answer(result, lambda: wording.status(result))
+
+
+@click.command()
+@app.shared
+def history() -> None:
+    """List all generations with their accuracy, oldest first."""
+    entries = app.learner().history()
+    app.answer(entries, lambda: wording.history(entries))
+
+
+@click.command()
+@click.argument("generation", type=int, required=False)
+@app.shared
+def rollback(generation: int | None) -> None:
+    """Go back to an earlier GENERATION.
+
+    Without a number, go back to the previous one. No examples are deleted.
+    """
+    entry = app.learner().rollback(generation)
+    app.answer(entry, lambda: [f"generation {entry.generation}, made {wording.when(entry.created)}, serves again"])
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, type=_PATH)
+@click.option("--html", type=_PATH, help="Also write an HTML report with pictures, a map and the learning curve.")
+@app.shared
+def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
+    """Find problems in the examples, and suggest what to teach next.
+
+    A problem is a wrong label, for example. Nothing is changed; each problem is printed with the command that fixes it.
+    PICTURES (files or folders) are pictures that you could teach; the most useful ones are listed. Without PICTURES,
+    they are chosen from the frames that edge watch saved.
+    """
+    result = app.learner().audit(list(pictures), html)
+    app.skipped(result.unreadable)
+    app.answer(result, lambda: [*wording.audited(result), *app.counted(result.files, pictures)])
+    return app.code(result.files, result.unreadable)
+
+
+for _command in (examples, forget, relabel, rename, status, history, rollback, audit):
     app.add(_command)

@@ -29,7 +29,7 @@ class Generation:
     figures: Mapping[str, Any]
     last_example: int  # the newest one that there was
     gate: bytes | None = None
-    own: bytes | None = None  # what it gave its examples' labels, each left out: see edge/learning/contest.py
+    own: bytes | None = None  # what it gave its examples' labels, each left out: see edge/retraining/contest.py
     damaged: bool = False  # what the disk gives back is not what was written
 
     @property

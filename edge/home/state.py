@@ -1,35 +1,26 @@
-"""A home: an adopted bundle and everything taught since, in one folder. What it holds, and every change of it.
+"""A home: an adopted bundle and everything taught since, in one folder; what is open of it, and the head that serves.
 
-All that needs no network: the head in use, retraining it, its history, the examples' bookkeeping. `learner` adds the
-network. Every change is one transaction of `store`; what a method returns has been stored.
+State and no verbs: what is done with a home are the methods of `Learner`.
 """
 
 import contextlib
 import functools
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from edge.answers import Forgotten, HistoryEntry, Renamed, Retrained, Status, Trusted
 from edge.bundle import archive
 from edge.bundle.manifest import BackboneInfo, ModelFile
-from edge.errors import BundleError, EdgeError, HomeError, LabelError, NotEnough
-from edge.home.examples import Example
-from edge.home.factory import factory_labels, join_factory_labels, put_factory_labels
+from edge.errors import BundleError, EdgeError, HomeError
 from edge.home.heads import Generation
-from edge.home.serving import Serving, load, load_whole
+from edge.home.serving import Serving, load_whole
 from edge.home.store import Store, open_store
-from edge.labels import beside, clean
-from edge.network import photos
 from edge.picture.region import Region
 from edge.system.filename import restored, stored
 from edge.unknown.gate import COVERAGE, Background
-
-if TYPE_CHECKING:
-    from edge.bundle.signature import Key
 
 _H = TypeVar("_H", bound="Home")
 _P = ParamSpec("_P")
@@ -230,301 +221,6 @@ class Home:
             return None
         return stored if stored.backbone == self.info.fingerprint else None
 
-    @in_turn
-    def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
-        """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
-
-        Args:
-            known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
-            force: let it serve in any case.
-
-        Raises:
-            NotEnough: there are fewer than two labels.
-        """
-        from edge.learning.retrain import retrain
-
-        return retrain(self, known_coverage, force)
-
-    @in_turn
-    def anything_new(self) -> bool:
-        """Whether examples were taught or relabelled since the newest generation, candidate or not, was made.
-
-        A head that was refused or rolled back is not made again of the same examples; forgetting makes its own.
-        """
-        return self.store.count_after(self.store.generation_numbers()[-1]) > 0
-
-    @in_turn
-    def status(self) -> Status:
-        """The home at a glance."""
-        from edge.learning.overview import status
-
-        return status(self)
-
-    @in_turn
-    def history(self) -> list[HistoryEntry]:
-        """Every generation, oldest first."""
-        from edge.learning.overview import history
-
-        return history(self)
-
-    @in_turn
-    def rollback(self, generation: int | None = None) -> HistoryEntry:
-        """Let an earlier head serve again; the examples stay.
-
-        Args:
-            generation: its number; None: the newest one before the serving one that is usable and no candidate.
-
-        Raises:
-            HomeError: there is none, or its head was overwritten.
-        """
-        with self.store.transaction():
-            entries = self.history()
-            serving = self.wanted()
-            if generation is None:
-                earlier = [e.generation for e in entries if e.generation < serving and e.usable and e.promoted]
-                if not earlier:
-                    raise HomeError(
-                        "generation-unknown",
-                        f"generation {serving} is the first usable one; there is nothing to go back to",
-                    )
-                generation = earlier[-1]
-            chosen = next((e for e in entries if e.generation == generation), None)
-            if chosen is None and 0 < generation < entries[-1].generation:
-                raise HomeError(
-                    "generation-unknown",
-                    f"generation {generation} was dropped, as newer ones were made; see: edge history",
-                )
-            if chosen is None:
-                raise HomeError("generation-unknown", f"there is no generation {generation}; see: edge history")
-            if not chosen.usable:
-                raise HomeError(
-                    "generation-unusable",
-                    f"generation {generation} cannot serve: it had learned from something forgotten since, is damaged, "
-                    "or belongs to another backbone; see: edge history",
-                )
-            load(self.store, self.info, self.background, generation)
-            self.store.put("serving", str(generation))
-        return chosen._replace(serving=True)
-
-    @in_turn
-    def find_examples(self, names: Names = (), session: str | None = None, label: str | None = None) -> list[Example]:
-        """Find local examples by number or picture file, by session, or by label.
-
-        Raises:
-            LabelError: nothing fits one of them.
-        """
-        found: list[Example] = []
-        for name in [names] if isinstance(names, int | str | Path) else names:
-            name = str(name)
-            path = Path(name).expanduser()
-            if name.isdecimal() and len(name) < 19 and not path.exists():
-                matches = self.store.examples([int(name)])
-            else:
-                matches = self.store.examples(image=photos.digest(path))
-            if not matches:
-                raise LabelError(
-                    "example-unknown",
-                    f"'{name}' is no example here: give an example's number or a picture that was taught",
-                )
-            found += matches
-        if session is not None:
-            found += self.store.examples(session=session) or _nothing("session", session)
-        if label is not None:
-            found += self.store.examples(label=clean(label))
-        return sorted(set(found), key=lambda e: e.id)
-
-    @in_turn
-    def forget(self, names: Names = (), session: str | None = None, label: str | None = None) -> Forgotten:
-        """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
-
-        The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
-        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach. A serving
-        head that had never seen them goes on if the new one is clearly worse.
-
-        Args:
-            names: an example's number or a picture file that was taught, or several.
-            session: all of a session.
-            label: the label itself and all of its examples, the factory's included.
-
-        Raises:
-            LabelError: nothing fits.
-            NotEnough: fewer than two labels would be left.
-        """
-        with self.store.transaction():
-            doomed = self.find_examples(names, session, label)
-            labels: tuple[str, ...] = ()
-            if label is not None:
-                if self.store.label_id(clean(label)) is None:
-                    _nothing("label", label)
-                labels = (clean(label),)
-            usable = self._usable()
-            if doomed:
-                self.store.remove_examples([e.id for e in doomed])
-            for name in labels:
-                factory = [None if known == name else known for known in factory_labels(self.store)]
-                put_factory_labels(self.store, factory)
-                self.store.remove_label(name)
-            self._two_labels_left("forgotten")
-            if labels or usable != self._usable():
-                made, overwritten = self._refit(usable)
-                serving, refitted = made.serving, made.promoted
-            else:  # no head had learned from them
-                self.store.remove_empty_labels()
-                serving, refitted, overwritten = self.serving().generation, False, ()
-        self._scrub()
-        return Forgotten(len(doomed), labels, serving, refitted, overwritten)
-
-    def _two_labels_left(self, done: str) -> None:
-        """Refuse what would leave nothing to tell apart, and say what to teach first."""
-        left = {e.label for e in self.store.labelled()} | {name for name in factory_labels(self.store) if name}
-        if len(left) < 2:
-            which = f"only '{left.pop()}'" if left else "no label"
-            raise NotEnough(
-                "too-few-labels",
-                f"nothing was {done}: {which} would be left, and a head tells at least two labels apart; first "
-                "teach another: edge teach LABEL PICTURES, then repeat this command",
-            )
-
-    @in_turn
-    def relabel(self, names: Names, label: str) -> list[Example]:
-        """Give examples another label, old or new; retrain to use it. Returns them as they are now.
-
-        Raises:
-            LabelError: one of them is no example here, or the label is no name.
-        """
-        label = clean(label)
-        with self.store.transaction():
-            ids = [e.id for e in self.find_examples(names)]
-            self.store.relabel_examples(ids, label)
-            self.store.remove_empty_labels()
-            return self.store.examples(ids)
-
-    @in_turn
-    def rename(self, old: str, new: str, merge: bool = False) -> Renamed:
-        """Give a label another name, at once and everywhere; nothing is retrained, unless two labels become one.
-
-        Joined, the examples of both, the bundle's too, are of the new name from then on, each in its session. Heads
-        that told the two apart are overwritten, and a new one is fitted at once. That cannot be undone.
-
-        Args:
-            old: the label.
-            new: its name from now on.
-            merge: where there is a label of that name, make one of both.
-
-        Raises:
-            LabelError: the old name is not known, or the new one is taken or no name.
-            NotEnough: no two labels would be left.
-        """
-        old, new = clean(old), clean(new)
-        with self.store.transaction():
-            self.store.remove_empty_labels()
-            gone, kept = self.store.label_id(old), self.store.label_id(new)
-            if gone is None:
-                _nothing("label", old)
-            if gone == kept:
-                raise LabelError("label-taken", f"label '{old}' has that name already")
-            if kept is not None and not (merge or self._nothing_of(kept)):
-                self.store.rename_label(old, new)  # which refuses
-            if kept is None or not (merge or self.store.in_a_head(kept)):
-                if kept is not None:  # only a bundle of the past had it
-                    self._join(kept, gone)
-                self.store.rename_label(old, new)
-                return Renamed(old, new, False, 0, self.serving().generation, False, ())
-            usable = self._usable()
-            examples = self._join(gone, kept)
-            self._two_labels_left("merged")
-            made, overwritten = self._refit(usable)
-        self._scrub()
-        return Renamed(old, new, True, examples, made.serving, made.promoted, overwritten)
-
-    @in_turn
-    def beside(self, label: str, leaving: str = "") -> tuple[str, ...]:
-        """Say that a new label differs from one that is here, or in the bundle, in case, blanks or width alone.
-
-        Args:
-            label: it; nothing is said of one that is here already.
-            leaving: a label that is about to give up its name.
-
-        Raises:
-            LabelError: the label is no name.
-        """
-        known = [name for name in self.store.labels().values() if name != leaving]
-        return () if clean(label) in known else beside(clean(label), known)
-
-    @in_turn
-    def examples(self, label: str | None = None) -> list[Example]:
-        """List what was taught here, all or one label's, oldest first.
-
-        Raises:
-            LabelError: the label is not known.
-        """
-        return list(self.list_examples(label))
-
-    def list_examples(self, label: str | None = None) -> Iterator[Example]:
-        """List what was taught here, all or one label's, oldest first, a few examples in memory at a time.
-
-        Raises:
-            LabelError: the label is not known.
-        """
-        number = None if label is None else self.store.label_id(clean(label))
-        if label is not None and number is None:
-            _nothing("label", label)
-        return self.store.walk(number)
-
-    def _nothing_of(self, label: int) -> bool:
-        """Whether a label has no example, neither here nor in the bundle."""
-        named = self.store.labels()[label] in factory_labels(self.store)
-        return not named and next(self.store.walk(label), None) is None
-
-    def _join(self, gone: int, kept: int) -> int:
-        """Make one label of two; returns how many local examples got another label."""
-        join_factory_labels(self.store, gone, kept)
-        return self.store.join_labels(gone, kept)
-
-    def _usable(self) -> set[int]:
-        """The generations that may serve; of the history nothing is asked, for the serving one may just be gone."""
-        return self.store.kept_heads(self.info.fingerprint)
-
-    def _refit(self, usable: set[int]) -> tuple[Retrained, tuple[int, ...]]:
-        """Fit a head to what is left; returns it, and which of the generations that were usable no longer are."""
-        from edge.learning.retrain import refit
-
-        made = refit(self)
-        self.store.remove_empty_labels()
-        return made, tuple(sorted(usable - self._usable()))
-
-    def _scrub(self) -> None:
-        try:
-            self.store.scrub()
-        except HomeError as error:
-            self.warn(f"careful: {error}")
-
-    @in_turn
-    def trust(self, key: "Key | None" = None, remove: str | None = None) -> None:
-        """Pin a key, or pin one no longer.
-
-        Args:
-            key: from now on only bundles signed by a pinned key are adopted, and none older than the newest of these.
-            remove: a pinned key's fingerprint, comment or line.
-
-        Raises:
-            SignatureError: no such key is pinned.
-        """
-        from edge.home.trust import pins, put_pins
-
-        with self.store.transaction():
-            trusted = pins(self.store).plus(key)
-            if remove is not None:
-                trusted = trusted.minus(remove)
-            put_pins(self.store, trusted.counting(self.bundle))
-
-    @in_turn
-    def trusted(self) -> Trusted:
-        """The pinned keys, and what is known of the adopted bundle's signature."""
-        from edge.home.trust import pins
-
-        return pins(self.store).told(self.bundle)
-
     @property
     def keeps_crops(self) -> bool:
         """Whether a small JPEG of what the network sees of each taught picture is kept."""
@@ -534,11 +230,6 @@ class Home:
     def labels(self) -> list[str]:
         """List the labels known here, by name: those that the serving head answers with, and those taught since."""
         return sorted({*self.serving().head.labels, *self.store.labels().values()})
-
-    @in_turn
-    def example_of(self, image: str) -> Example | None:
-        """Return the example of a picture, known by the SHA-256 of its file; None if it was not taught."""
-        return next(iter(self.store.examples(image=image)), None)
 
     @in_turn
     def version(self) -> int:
@@ -574,7 +265,3 @@ class Home:
                 "NAME.edge, or restore a backup: edge restore FILE",
             )
         return name
-
-
-def _nothing(kind: str, name: str) -> NoReturn:
-    raise LabelError("label-unknown", f"no {kind} '{name}' here; see: edge status")

@@ -6,13 +6,51 @@ A list of labels is UTF-8 text, one label a line, in the order of the model's pr
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from edge.answers import Exported
 from edge.errors import BundleError
 from edge.files import check_output, replacing
+from edge.home.state import Home
+from edge.modelfile.graft import graft
 from edge.modelfile.protobuf import fields
 
 _TFLITE = b"TFL3"  # at byte 4
 _GRAPH = 7  # ModelProto.graph
+
+FORMATS: dict[str, Literal["onnx", "tflite"]] = {".onnx": "onnx", ".tflite": "tflite"}
+
+
+def export(home: Home, path: Path, labels: Path | None) -> Exported:
+    """As `Learner.export`."""
+    store = home.store
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise BundleError("output-unwritable", f"{path} ends in neither .onnx nor .tflite; name it so")
+    models = {m.precision: m for m in home.bundle.manifest.models if m.format == kind}
+    model = models.get(store.meta("precision")) or next(iter(models.values()), None)
+    if model is None:
+        held = ", ".join(m.file for m in home.bundle.manifest.models)
+        raise BundleError(
+            "bundle-lacks-model", f"this bundle brought no {kind} model, it brought {held}; choose another ending"
+        )
+
+    serving = home.serving()
+    head = serving.head
+    check_model(path, kind)
+    if labels:
+        check_list(labels, head.labels)
+    data = graft(
+        home.bundle.entry(model.file),
+        kind,
+        head.weights / head.temperature,
+        head.bias / head.temperature,
+        head.labels,
+    )
+    write(path, data)
+    if labels:
+        write(labels, as_list(head.labels))
+    return Exported(str(path), kind, len(data), head.labels, serving.generation, str(labels) if labels else None)
 
 
 def check_model(path: Path, kind: str) -> None:

@@ -23,8 +23,8 @@ from edge.home.state import Clock, Home
 from edge.home.store import Store, open_store
 from edge.home.trust import pins, pins_of, put_pins
 from edge.learning.reembed import Step, check_crops, embed_crops
-from edge.learning.retrain import refit
 from edge.network import backbone, sandbox
+from edge.retraining.retrain import refit
 
 _proved: set[tuple[str, ModelFile, str, str]] = set()  # runtime, model and hashes that this process has seen pass
 

@@ -3,11 +3,11 @@
 Every command that is given folders ends with this count: a line for people, `"files": {…}` for programs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.answers import Files, LeftOut
+from edge.answers import Files, LeftOut, Skipped
 
 
 class Left(NamedTuple):
@@ -121,3 +121,8 @@ def partly(files: Files) -> bool:
 def _files(read: int, groups: Iterable[LeftOut]) -> Files:
     left = tuple(sorted(groups, key=lambda group: (-group.count, group.reason)))
     return Files(read + sum(group.count for group in left), read, left)
+
+
+def left_of(skipped: Sequence[Skipped]) -> list[Left]:
+    """Return pictures that were skipped as files that are counted."""
+    return [Left(Path(one.image), one.kind) for one in skipped]

@@ -21,7 +21,8 @@ from starlette.routing import Route
 from edge.answers import Guess, to_json
 from edge.audit.suspects import near_duplicates
 from edge.labels import clean
-from edge.learner import TOP, Learner
+from edge.learner import Learner
+from edge.learning.answering import TOP
 from edge.picture import preprocess
 from edge.picture.find import saved
 from edge.serve.asked import BadRequest, answer, body, desk, field

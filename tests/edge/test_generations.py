@@ -13,8 +13,8 @@ from edge.cli.app import cli
 from edge.errors import HomeError
 from edge.home.store import Store
 from edge.learner import Learner
-from edge.learning import retrain
-from edge.learning.retrain import KEPT
+from edge.retraining import retrain
+from edge.retraining.retrain import KEPT
 from tests.refused import refused
 
 
@@ -97,7 +97,7 @@ def test_a_home_is_closed_even_if_the_last_note_fails(learner: Learner, monkeypa
     def fails() -> None:
         raise HomeError("home-unwritable", "the disk is full")
 
-    monkeypatch.setattr(learner, "_note_seen", fails)
+    monkeypatch.setattr(learner._answering, "note", fails)
     learner.close()
     with refused("home-damaged", HomeError, "closed"):
         learner.store.count()
@@ -107,7 +107,7 @@ def test_a_home_is_closed_even_if_the_last_note_breaks(learner: Learner, monkeyp
     def breaks() -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(learner, "_note_seen", breaks)
+    monkeypatch.setattr(learner._answering, "note", breaks)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         learner.close()
     with refused("home-damaged", HomeError, "closed"):

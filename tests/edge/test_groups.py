@@ -12,10 +12,10 @@ from edge.bundle.archive import FactoryExamples
 from edge.errors import BundleError
 from edge.head.fit import Examples, fit
 from edge.learner import Learner
-from edge.learning.contest import Contest
-from edge.learning.retrain import fit_anew
 from edge.metrics.promote import compare
 from edge.network.backbone import Backbone
+from edge.retraining.contest import Contest
+from edge.retraining.retrain import fit_anew
 from tests.refused import refused
 
 from .conftest import write_bundle, write_pictures

@@ -410,8 +410,8 @@ import os, sys
 from pathlib import Path
 from edge.head.linear import Head
 from edge.learner import Learner
-from edge import learner
-learner.BATCH = 16
+from edge.learning import teaching
+teaching.BATCH = 16
 with Learner(Path({str(learner.home)!r})) as home:
     home.teach("coins", [Path({str(folder)!r})], progress=lambda done, total: done < 100 or os.kill(os.getpid(), 9))
 """

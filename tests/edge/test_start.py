@@ -17,7 +17,7 @@ FITTING = {
     "edge.head.lda",
     "edge.head.leave_out",
     "edge.head.tune",
-    "edge.learning.retrain",
+    "edge.retraining.retrain",
     "edge.metrics.evaluate",
     "edge.metrics.promote",
     "edge.unknown.fit_gate",

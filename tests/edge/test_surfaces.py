@@ -52,7 +52,7 @@ def test_photos_that_are_all_named_rightly_are_no_drift_and_spoilt_ones_are(
         taught.store.note("recent", "{}")
         assert len(list(taught.classify(files))) == len(files)
         with Learner(taught.home) as other:  # what a process saw is noted when it ends
-            taught._note_seen()
+            taught._answering.note()
             found = other.status().drift
         assert found is not None
         return found

@@ -10,9 +10,9 @@ from edge.errors import HomeBusy, HomeError
 from edge.home import database, schema
 from edge.home.state import Home
 from edge.learner import Learner
-from edge.learning import retrain
-from edge.learning.retrain import Measured
 from edge.network.backbone import Backbone
+from edge.retraining import retrain
+from edge.retraining.retrain import Measured
 from tests.refused import refused
 
 from .conftest import write_bundle, write_pictures

@@ -200,7 +200,8 @@ def test_two_processes_learn_the_same_from_one_batch_each_its_half(sources: list
 from pathlib import Path
 import torch
 from export.pretrain.views import Pictures
-from export.pretrain.distil import Recipe, pretrain, save_weights
+from export.network.state_dict import save_weights
+from export.pretrain.distil import Recipe, pretrain
 from export.adapt.processes import spread
 torch.set_num_threads(1)
 with spread() as here:

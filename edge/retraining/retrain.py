@@ -13,11 +13,11 @@ import numpy as np
 from edge.answers import Compared, Doubt, Retrained, rows
 from edge.head.stream import fit_chunks
 from edge.home.serving import drop_old
-from edge.learning.baseline import advice, pixel_accuracy
-from edge.learning.contest import Contest
-from edge.learning.gather import Basis, Gathered, gather
 from edge.metrics.left_out import Judged, judge, mistakes
 from edge.metrics.promote import Pairs, compare, refusal
+from edge.retraining.baseline import advice, pixel_accuracy
+from edge.retraining.contest import Contest
+from edge.retraining.gather import Basis, Gathered, gather
 from edge.system.memory import give_back
 from edge.unknown.fit_gate import fit_gate, why_not
 

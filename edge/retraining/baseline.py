@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge.head.fit import Examples, fit
-from edge.learning.gather import Gathered
 from edge.metrics.left_out import Judged
+from edge.retraining.gather import Gathered
 
 if TYPE_CHECKING:
     from edge.home.state import Home

@@ -1,0 +1,93 @@
+"""From embeddings to answers, by the head that serves; how the pictures looked is noted in the home, for the drift."""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Answer, Guess, Skipped
+from edge.home.serving import Serving
+from edge.home.state import Home
+from edge.learning.domain_check import Looks, nearest
+from edge.network.photos import Photo
+from edge.picture.frame import Picture
+from edge.unknown import drift
+from edge.unknown.domain import Look
+
+TOP = 5  # guesses listed in an answer
+FLUSH = 500  # frames kept in memory before they are noted in the home
+
+
+class Embed(Protocol):
+    """Looks at pictures as a home does: `Learner.embed`."""
+
+    def __call__(
+        self, files: Sequence[Picture], known: Collection[str] = ..., look: bool = ..., crops: bool = ...
+    ) -> Iterator[Photo]: ...
+
+
+class Answering:
+    """Answers, and remembers the frames that this process classified until they are noted.
+
+    Args:
+        home: the home.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._seen: tuple[Serving, list[drift.Seen]] | None = None
+        self._looks: Looks | None = None
+
+    def answer(self, serving: Serving, photo: Photo, explain: bool) -> Answer:
+        """Name a picture that was embedded; with its nearest taught examples, to `explain`."""
+        embedding = photo.embedding
+        assert embedding is not None
+        start = time.perf_counter()
+        probabilities = serving.head.probabilities(embedding[None])[0]
+        best = np.argsort(-probabilities, kind="stable")[:TOP]
+        top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
+        unknown = self.unknown(serving, embedding, int(best[0]), photo.look)
+        return Answer(
+            image=str(photo.path),
+            label=None if unknown else top[0].label,
+            unknown=unknown,
+            probability=top[0].probability,
+            top=top,
+            generation=serving.generation,
+            milliseconds=photo.milliseconds + 1000 * (time.perf_counter() - start),
+            nearest=nearest(self._home, embedding) if explain else (),
+        )
+
+    def unknown(
+        self, serving: Serving, embedding: NDArray[np.float32], column: int, look: Look | None = None
+    ) -> bool | None:
+        """Whether a picture, which the head would name by `column`, is unknown; with its look, noted for the drift."""
+        if serving.judge is None:
+            return None
+        similarity = serving.judge.similarity(embedding)
+        unknown = serving.judge.unknown(similarity, column)
+        if look is not None and unknown is not None:
+            if self._seen is None or self._seen[0].generation != serving.generation:
+                self.note()
+                self._seen, self._looks = (serving, []), Looks(self._home)
+            rank = -1 if unknown else round(100 * serving.judge.rank(similarity, column))
+            self._seen[1].append(drift.Seen(rank, self._looks.word(look) if self._looks else ""))
+            if len(self._seen[1]) >= FLUSH:
+                self.note()
+        return unknown
+
+    def note(self) -> None:
+        """Note the frames in the home; what a full or read-only disk refuses is lost."""
+        if self._seen is None:
+            return
+        (serving, seen), self._seen = self._seen, None
+        if serving.judge and seen:
+            expected, store = 1 - serving.judge.gate.coverage, self._home.store
+            store.note("recent", drift.note(store.get("recent"), serving.generation, seen, expected))
+
+
+def skipped(photo: Photo) -> Skipped:
+    """Say why a picture has no embedding."""
+    return Skipped(str(photo.path), str(photo.error), photo.error.reason if photo.error else "known")

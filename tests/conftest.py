@@ -82,6 +82,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if CONVERTED & set(getattr(item, "fixturenames", ())):
             item.add_marker("converters")
     config.stash[GROUPS] = {name: sum(name in item.keywords for item in items) for name in SLOW}
+    # The long ones first, those of the whole program at the head: else one worker would end long after the others.
+    items.sort(key=lambda item: (not any(name in item.keywords for name in SLOW), len(item.path.parts)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -87,7 +87,7 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
     for outcome in measured[1:]:
         if beats(outcome, best):
             best = outcome
-    head, total = measured[0], len(measured[0].measured.right)  # type: ignore[union-attr]
+    head, total = measured[0], int(measured[0].measured.held.sum())  # type: ignore[union-attr]
     if forced and len(outcomes) > 1:
         asked = outcomes[-1]
         if asked.measured is None:
@@ -101,7 +101,7 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
             return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
         return "head", "no other strategy named more photos rightly than chance explains"
     if not best.strategy.trains:
-        one, other = best.measured.left_out, head.measured.left_out  # type: ignore[union-attr]
+        one, other = (o.measured.right[~o.measured.held] for o in (best, head))  # type: ignore[union-attr]
         return best.strategy.name, (
             f"of the {len(one)} photos not held out, each named by a head that was not taught it, {one.sum()} are "
             f"right instead of {other.sum()}, and more surely; of the {total} held out {gain:+d}"
@@ -115,9 +115,11 @@ def beats(dear: Outcome, cheap: Outcome) -> bool:
         return False
     one, other = dear.measured, cheap.measured
     if not dear.strategy.trains:
-        return clearly_surer(one.surprise, other.surprise)
-    return clearly_better(one.right, other.right, CHANCE) and one.loss < other.loss
+        groups = np.unique(one.groups[~one.held], return_inverse=True)[1]
+        ours, theirs = (np.bincount(groups, m.surprise[~m.held]).astype(np.float64) for m in (one, other))
+        return clearly_surer(ours, theirs)
+    return clearly_better(one.right[one.held], other.right[one.held], CHANCE) and one.loss < other.loss
 
 
 def _right(outcome: Outcome) -> int:
-    return 0 if outcome.measured is None else int(outcome.measured.right.sum())
+    return 0 if outcome.measured is None else int(outcome.measured.right[outcome.measured.held].sum())

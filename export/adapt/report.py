@@ -93,7 +93,7 @@ def _bars(result: Adapted) -> list[plots.Bar]:
     rows = []
     for outcome in result.outcomes:
         if outcome.measured is not None:
-            right = outcome.measured.right
+            right = outcome.measured.right[outcome.measured.held]
             interval = wilson(int(right.sum()), len(right))
             rows.append(plots.Bar(outcome.strategy.name, float(right.mean()), interval, _is_kept(result, outcome)))
     return rows
@@ -145,8 +145,8 @@ def _worst_photos(result: Adapted) -> list[str]:
     """The held-out photos that are named wrongly most surely."""
     rows = np.flatnonzero(result.held)
     names = [result.material.names[row] for row in rows]
-    probabilities, labels = result.final.probabilities, result.evaluation.labels
-    order = [i for i in worst(probabilities, names, labels, WORST) if not result.final.right[i]]
+    probabilities, labels = result.final.probabilities[rows], result.evaluation.labels
+    order = [i for i in worst(probabilities, names, labels, WORST) if not result.final.right[rows[i]]]
     if not order:
         return ["<h2>Worst photos</h2>", "<p>All photos held out are named rightly.</p>"]
     shown = []

@@ -2,7 +2,8 @@
 
 In order: decode the photos; hold some of each class out; embed all with the pretrained network and fit the device's
 head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each measured
-in the same way: the device's head, fitted to the embeddings of the photos not held out, asked about those that are.
+in the same way, as the device does: its head, fitted to the embeddings of all photos, asked about each one held out as
+if that had not been taught.
 Which one is kept, export/adapt/outcome.py says.
 
 `taps` trains nothing. `auto` does not try it on fewer than `ENOUGH` photos of a label: ten from one place are named by
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 import edge
 from edge.errors import BundleError, DatasetError
 from edge.files import replacing
+from edge.head.linear import Head
 from edge.metrics.evaluate import evaluate
 from edge.text import percent
 from export.adapt import strategies
@@ -45,6 +47,7 @@ from export.compare.material import (
     Measured,
     embed_rows,
     fast_inference,
+    fit_head,
     measure,
     read_material,
 )
@@ -116,6 +119,7 @@ class _Work:
     material: Material
     held: NDArray[np.bool_]
     probe: Measured = field(init=False)
+    head: Head = field(init=False)
     bursts: Bursts = field(init=False)
     unfinished: Unfinished = field(init=False)
     states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # what each strategy came to
@@ -166,7 +170,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     work = _Work(plan, watcher, spread, clock, loaded, material, held)
     before = clock()
     pretrained = _embed(work, loaded.embedder)
-    work.probe = measure(pretrained, material, held)
+    work.probe, work.head = measure(pretrained, material, held), fit_head(pretrained, material, held)
     ungrouped = plan.group_by is None and not material.held.any()
     work.bursts = Bursts()
     if ungrouped:
@@ -203,7 +207,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     final = work.probe
     if STRATEGIES[kept].trains:
         work.loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
-        final = measure(_embed(work, work.loaded.embedder), material, held)
+        final = measure(_embed(work, work.loaded.embedder), material, held, trained=True)
         outcomes = [replace(one, measured=final) if one.strategy.name == kept else one for one in outcomes]
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
     if spread.is_first:
@@ -243,8 +247,9 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
             yield material.centres[others[at : at + BATCH]]
 
     features = settle(network, batches()).shape[1]
-    measured = measure(_embed(work, network), material, work.held)
-    now, before = (percent(float(one.left_out.mean())) for one in (measured, work.probe))
+    embeddings = _embed(work, network)
+    measured = measure(embeddings, material, work.held)
+    now, before = (percent(float(one.right[~one.held].mean())) for one in (measured, work.probe))
     note = (
         f"maps of blocks {', '.join(map(str, taps))}: {features:,} numbers instead of {row.embedding:,}; of the photos "
         f"not held out, each left out, {now} are named rightly instead of {before}"
@@ -253,7 +258,7 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
     work.watcher.said(f"taps: {_figure(measured)}")
     if work.plan.strategy == "taps" or beats(outcome, head):
         work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
-        work.probe = measured
+        work.probe, work.head = measured, fit_head(embeddings, material, work.held)
     return outcome
 
 
@@ -268,7 +273,7 @@ def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
         work.watcher.doing(f"{strategy.name}: training {strategy.summary}")
         augment = Augment(work.plan.seed, flip=work.plan.flip)
         step = work.watcher.step
-        task = Task(material, work.held, work.probe, augment, seconds, path, work.spread, step, work.clock)
+        task = Task(material, work.held, work.probe, work.head, augment, seconds, path, work.spread, step, work.clock)
         trained = train(work.loaded.embedder, strategy, task)
         if len(trained.curve) > 1:
             work.states[strategy.name] = trained.state
@@ -296,7 +301,7 @@ def _measure(work: _Work, trained: Trained) -> Measured:
     with fast_inference(device):
         every = np.arange(len(work.held))
         embeddings = embed_rows(network, lambda rows: torch.from_numpy(material.centres[rows]).to(device), every)
-    return measure(embeddings, material, work.held)
+    return measure(embeddings, material, work.held, trained=True)
 
 
 def _note(trained: Trained) -> str:
@@ -308,7 +313,7 @@ def _note(trained: Trained) -> str:
 
 
 def _figure(measured: Measured) -> str:
-    right, total = int(measured.right.sum()), len(measured.right)
+    right, total = int(measured.right[measured.held].sum()), int(measured.held.sum())
     return f"{100 * measured.accuracy:.1f} % of the held-out photos named rightly ({right} of {total})"
 
 
@@ -321,7 +326,7 @@ def _result(
     """All that was found, for people, and as adapted.json says it."""
     plan, material, held = work.plan, work.material, work.held
     truth = [name for name, out in zip(material.names, held, strict=True) if out]
-    evaluation = evaluate(final.probabilities, truth, material.labels, held_out=True)
+    evaluation = evaluate(final.probabilities[held], truth, final.labels)
     hashes = np.array(material.hashes)
     report = {
         "why": why,

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from edge.head.linear import Head
+
 HEAD_RATE = 5e-3  # of W/T and b/T, in units of their size, as all rates
 SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, below which it is not taken for smaller
 L2_SP = 1e-3
@@ -96,7 +98,8 @@ class Task:
     Args:
         material: The photos.
         held: bool (N,), those held out.
-        probe: The device's head on the frozen embeddings, and what it is worth.
+        probe: What the device's head is worth on the frozen embeddings.
+        head: The device's head fitted to those of the photos not held out: where the last layer begins.
         augment: How training pictures are drawn.
         seconds: For this strategy, measurements included, over all runs.
         checkpoint: File that keeps where it stands.
@@ -108,6 +111,7 @@ class Task:
     material: Material
     held: NDArray[np.bool_]
     probe: Measured
+    head: Head
     augment: Augment
     seconds: float
     checkpoint: Path
@@ -166,7 +170,7 @@ class _Run:
         if strategy.name == "last-stage":
             self.feed = Maps(pixels, task.held, embedder, task.spread)
             body = _rest(embedder, last_stage(trunk, task.material.size))
-        self.network = _with_head(body, task.probe).to(task.spread.device)
+        self.network = _with_head(body, task.head).to(task.spread.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
         groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
         self.optimizer = torch.optim.Adam(groups)
@@ -316,7 +320,7 @@ class _Run:
         with fast_inference(task.spread.device):
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.feed.seen, every)
-        found = measure(embeddings, task.material, task.held)
+        found = measure(embeddings, task.material, task.held, trained=True)
         accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
         return Point(epoch, training_loss, accuracy, loss)
 
@@ -367,13 +371,12 @@ def _rest(embedder: nn.Module, start: int) -> nn.Module:
     return Rest()
 
 
-def _with_head(body: nn.Module, probe: Measured) -> nn.Module:
+def _with_head(body: nn.Module, head: Head) -> nn.Module:
     """A network with the device's head behind it, as layers that learn: inputs → logits (N, C)."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    head = probe.head
     last = nn.Linear(head.features, len(head.labels))
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(head.weights.T / head.temperature))

@@ -22,7 +22,6 @@ from edge.answers import Files
 from edge.errors import ImageError
 from edge.head import fit
 from edge.head.linear import Head
-from edge.head.tune import calibrate
 from edge.metrics.binomial import tail
 from edge.picture import preprocess
 from export.network.form import CROP, short_side
@@ -82,29 +81,36 @@ class Material:
 
 @dataclass(frozen=True)
 class Measured:
-    """How the device's head does on the V photos held out, and on the others, each left out in turn with its group.
+    """How the device's head does on each photo with that photo, and its group, left out.
+
+    Where the network was trained on the photos that are not held out, they teach the head but choose nothing, as on the
+    device, and only the answers to the held-out photos are fair.
 
     Args:
-        head: Fitted to the others.
-        probabilities: float32 (V, C).
-        right: bool (V,).
-        loss: Class-balanced log-loss in nats at its best temperature: smoother than the share of right answers.
-        left_out: bool (N − V,), which of the others were named rightly, each by a head that was not taught it.
-        surprise: float64 (G,), log-loss of the same in nats, summed over each group. Both are fair only where the
-            network was not trained on them.
+        labels: C names, in the order of the columns.
+        probabilities: float32 (N, C).
+        right: bool (N,).
+        surprise: float64 (N,), log-loss of the truth in nats.
+        held: bool (N,), the photos held out.
+        groups: int64 (N,), equal where photos were left out together.
     """
 
-    head: Head
+    labels: tuple[str, ...]
     probabilities: NDArray[np.float32]
     right: NDArray[np.bool_]
-    loss: float
-    left_out: NDArray[np.bool_]
     surprise: NDArray[np.float64]
+    held: NDArray[np.bool_]
+    groups: NDArray[np.int64]
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
-        return float(self.right.mean())
+        """Share of right answers to the held-out photos."""
+        return float(self.right[self.held].mean())
+
+    @property
+    def loss(self) -> float:
+        """Mean log-loss of the held-out photos in nats."""
+        return float(self.surprise[self.held].mean())
 
 
 def read_material(
@@ -182,30 +188,35 @@ def embed_rows(body: torch.nn.Module, inputs: Inputs, rows: NDArray[np.intp]) ->
     return np.concatenate(parts)
 
 
-def measure(embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_]) -> Measured:
-    """Fit the device's head to the photos that are not held out, and ask it about those that are.
+def measure(
+    embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_], trained: bool = False
+) -> Measured:
+    """Fit the device's head to all photos, and ask how it would have named each one had that not been taught.
 
     Args:
         embeddings: (N, D).
-        material: the photos.
-        held: bool (N,).
+        material: The photos.
+        held: bool (N,), those held out.
+        trained: Whether the network was trained on the others: then they choose nothing of the head.
     """
-    names, (numbers, groups) = np.array(material.names), np.unique(material.groups[~held], return_inverse=True)
-    together = tuple(map(str, groups)) if len(numbers) < len(groups) else ()
-    fitted = fit.fit(fit.Examples(embeddings[~held], tuple(names[~held]), together))
-    head = fitted.head
-    truth, own = (np.searchsorted(head.labels, names[part]) for part in (held, ~held))
-    scores = head.scores(embeddings[held]).astype(np.float64)
-    cost, _ = calibrate(scores, truth, np.ones(len(truth)), head.temperature)
+    names = np.array(material.names)
+    fitted = fit.fit(fit.Examples(embeddings, material.names, _sessions(material.groups), ~held if trained else ()))
+    own = np.searchsorted(fitted.head.labels, names)
     sure = np.nan_to_num(fitted.loo[np.arange(len(own)), own].astype(np.float64))  # NaN: the only one of its class
-    return Measured(
-        head,
-        head.probabilities(embeddings[held]),
-        scores.argmax(axis=1) == truth,
-        cost / len(truth),
-        (fitted.loo.argmax(axis=1) == own) & (sure > 0),
-        np.bincount(groups, -np.log(np.maximum(sure, SMALLEST))).astype(np.float64),
-    )
+    right = (fitted.loo.argmax(axis=1) == own) & (sure > 0)
+    surprise = -np.log(np.maximum(sure, SMALLEST))
+    return Measured(fitted.head.labels, fitted.loo, right, surprise, held, material.groups)
+
+
+def fit_head(embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_]) -> Head:
+    """Fit the device's head to the photos that are not held out: where training begins."""
+    names = np.array(material.names)[~held]
+    return fit.fit(fit.Examples(embeddings[~held], tuple(names), _sessions(material.groups[~held]))).head
+
+
+def _sessions(groups: NDArray[np.int64]) -> tuple[str, ...]:
+    """What is left out together; nothing is said where each photo stands alone."""
+    return tuple(map(str, groups)) if len(np.unique(groups)) < len(groups) else ()
 
 
 def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: float = 0.05) -> bool:
@@ -233,7 +244,7 @@ def clearly_surer(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     """Whether one set of answers is surer of the truth than the other: by a paired test, three standard errors.
 
     Args:
-        one, other: float64 (G,), `Measured.surprise` of the same photos.
+        one, other: float64 (N,), log-losses of the same photos, or of the same groups of them.
 
     Example:
         >>> other = np.array([1.0, 2.0, 3.0, 2.0])

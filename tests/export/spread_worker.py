@@ -12,7 +12,7 @@ import torch
 from export.adapt import strategies
 from export.adapt.processes import spread
 from export.adapt.train import Task, train
-from export.compare.material import embed_rows, measure, read_material
+from export.compare.material import embed_rows, fit_head, measure, read_material
 from export.network.embedder import embedder
 from export.photos.augment import Augment
 from export.photos.folders import find_photos
@@ -32,8 +32,8 @@ def main(photos: Path, folder: Path) -> None:
             network = embedder(tiny_trunk())  # type: ignore[arg-type]
             frozen = embed_rows(network, lambda some: torch.from_numpy(material.centres[some]), rows)
             task = Task(
-                material, held, measure(frozen, material, held), Augment(0), 1e9, folder / f"{strategy}.checkpoint",
-                processes, lambda *_: None, clock=lambda: 0.0,
+                material, held, measure(frozen, material, held), fit_head(frozen, material, held), Augment(0), 1e9,
+                folder / f"{strategy}.checkpoint", processes, lambda *_: None, clock=lambda: 0.0,
             )  # fmt: skip
             trained = train(network, replace(strategies.find(strategy), rate=RATE), task)
             if processes.is_first:

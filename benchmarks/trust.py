@@ -264,7 +264,8 @@ def cost(rounds: int = 300) -> None:
     from dataclasses import replace
 
     from edge.learner import Learner
-    from export.bundle.build import Plan, build
+    from export.bundle.build import build
+    from export.bundle.plan import Plan
     from export.photos.sample import write_sample
 
     class Silent:

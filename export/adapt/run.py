@@ -38,7 +38,7 @@ from export.adapt.strategies import STRATEGIES, Strategy
 from export.adapt.train import Task, Trained, train
 from export.bundle import adapted
 from export.bundle.adapted import Adaptation
-from export.bundle.build import Watcher
+from export.bundle.plan import Watcher
 from export.compare.baselines import Baselines, measure_baselines
 from export.compare.material import (
     BATCH,

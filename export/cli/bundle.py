@@ -21,8 +21,8 @@ from export.network.backbones import DEFAULT
 
 if TYPE_CHECKING:
     from edge.bundle.manifest import Accuracy, Manifest
-    from export.bundle.build import Built
     from export.bundle.check import Checked
+    from export.bundle.plan import Built
 
 SHOWN, TABLE = 20, 12  # labels named, and in a table
 _PATH = click.Path(path_type=Path)
@@ -108,8 +108,8 @@ def build(
             )
     if model and (backbone or weights or runtimes or precisions):
         raise click.UsageError("--model is taken as it is: leave out --backbone, --weights, --runtime and --precision")
-    from export.bundle.build import Plan
     from export.bundle.build import build as build_bundle
+    from export.bundle.plan import Plan
 
     plan = Plan(
         photos=photos,

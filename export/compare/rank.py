@@ -18,7 +18,7 @@ from edge.errors import BundleError, DatasetError
 from edge.files import replacing
 from edge.metrics.evaluate import SHARED, wilson
 from edge.picture.count import Left
-from export.bundle.build import Watcher
+from export.bundle.plan import Watcher
 from export.compare.baselines import Baselines, loo_right, measure_baselines
 from export.compare.material import ENOUGH, Material, clearly_better, read_material
 from export.convert.frozen import embed_pixels, freeze, latency

@@ -77,7 +77,8 @@ class Surfaces(NamedTuple):
 def built(request: pytest.FixtureRequest, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Surfaces:
     """The one that make has built by `edge-export build`, or one that is built here, which takes half a minute."""
     from edge.bundle.archive import read
-    from export.bundle.build import Plan, build
+    from export.bundle.build import build
+    from export.bundle.plan import Plan
 
     if os.environ.get("EDGE_SURFACES"):
         return Surfaces(read(request.getfixturevalue("surfaces") / "surfaces.edge"))

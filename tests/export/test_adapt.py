@@ -20,7 +20,8 @@ from export.adapt.processes import Spread
 from export.adapt.run import Plan, adapt
 from export.adapt.strategies import STRATEGIES
 from export.bundle import adapted, build
-from export.bundle.build import Built
+from export.bundle.plan import Built
+from export.bundle.plan import Plan as BuildPlan
 from export.compare.material import Measured
 from tests.export.adapting import enter_tiny, striped_photos, tiny_trunk, tiny_weights
 from tests.export.conftest import Listener
@@ -62,7 +63,7 @@ def bundled(auto: Adapted) -> Built:
     with pytest.MonkeyPatch.context() as patch:
         enter_tiny(patch)
         output, photos = auto.folder.with_suffix(".edge"), Path(auto.adaptation.photos)
-        plan = build.Plan(photos, output, CREATED, adapted=auto.folder, runtimes=("onnx",), precisions=("fp32",))
+        plan = BuildPlan(photos, output, CREATED, adapted=auto.folder, runtimes=("onnx",), precisions=("fp32",))
         return build.build(plan, Listener())
 
 
@@ -246,7 +247,7 @@ def test_with_taps_the_network_stays_and_every_photo_counts(plan: Plan, monkeypa
     assert all((after[name] == tensor.numpy()).all() for name, tensor in tiny_start().items() if name in after)
     assert (said.strategy, said.taps, said.trained) == ("taps", (1,), ())
     output = plan.output.with_suffix(".edge")
-    asked = build.Plan(plan.photos, output, CREATED, adapted=plan.output, runtimes=("onnx",), precisions=("fp32",))
+    asked = BuildPlan(plan.photos, output, CREATED, adapted=plan.output, runtimes=("onnx",), precisions=("fp32",))
     bundle = build.build(asked, Listener()).bundle
     assert bundle.manifest.backbone.dimension == 16 + 2 * 8
     assert not bundle.examples().trained_on.any()

@@ -15,7 +15,8 @@ import pytest
 import edge.bundle.archive
 from edge.errors import BundleError, DatasetError, ParityError
 from edge.network.backbone import find_runtime, measure_parity, open_backbone
-from export.bundle.build import Plan, build
+from export.bundle.build import build
+from export.bundle.plan import Plan
 from export.convert.parity import embed_with_torch
 from export.network.backbones import BACKBONES, Loaded
 from tests.export.conftest import Surfaces

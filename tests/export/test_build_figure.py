@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from edge.errors import DatasetError
-from export.bundle.build import Built, Plan, build
+from export.bundle.build import build
+from export.bundle.plan import Built, Plan
 from tests.export.test_cli import run
 from tests.export.test_own_model import CREATED, model, write
 from tests.refused import refused

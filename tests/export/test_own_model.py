@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import BundleError
-from export.bundle.build import Plan, build
+from export.bundle.build import build
+from export.bundle.plan import Plan
 from export.convert.own_model import check_embeddings, read_own_model
 from tests.refused import refused
 

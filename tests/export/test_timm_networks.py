@@ -16,7 +16,8 @@ from export.adapt.processes import spread
 from export.adapt.run import Plan as AdaptPlan
 from export.adapt.run import adapt
 from export.adapt.strategies import last_stage
-from export.bundle.build import Plan, build
+from export.bundle.build import build
+from export.bundle.plan import Plan
 from export.convert.frozen import freeze
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere
 from export.convert.to_onnx import to_onnx

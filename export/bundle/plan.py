@@ -1,0 +1,169 @@
+"""What to build, who is told how it gets on, and what there is to say of it at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.answers import Files, Unmeasured
+from edge.bundle.archive import Bundle, FactoryExamples, Golden
+from edge.bundle.manifest import BackboneInfo, ModelFile
+from edge.metrics.evaluate import Evaluation
+from edge.network.backbone import Backbone
+from edge.unknown.domain import Look
+from export.bundle.adapted import Adaptation
+from export.network import backbones
+from export.photos.bursts import Bursts
+from export.photos.cut_off import CutOff
+from export.photos.folders import Photos, Skipped
+from export.photos.odd import Odd
+
+if TYPE_CHECKING:
+    pass
+
+
+class Watcher(Protocol):
+    """Who is told how a build gets on."""
+
+    def doing(self, what: str) -> None:
+        """A stage begins."""
+
+    def step(self, done: int, total: int) -> None:
+        """So many photos of the stage are done."""
+
+    def said(self, line: str) -> None:
+        """A stage ended with a result worth keeping."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to build.
+
+    Args:
+        photos: Folder of class folders.
+        output: The bundle's path.
+        backbone, weights: As `export.network.backbones.load` takes them.
+        model: A model file to use instead of a backbone of the table.
+        adapted: A folder that `adapt` wrote, whose network to use instead.
+        runtimes: `onnx`, `tflite` or both.
+        precisions: `fp32`, `int8` or both.
+        holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
+        group_by: What photos belong together by; see `export.photos.split.group_photos`. None to let each stand alone.
+        background: Folder of generic photos, for telling known from unknown.
+        fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
+        seed: Of the hold-out and the golden pictures.
+        created: ISO 8601, UTC, for the manifest.
+        progress: Show torchvision's download bar.
+    """
+
+    photos: Path
+    output: Path
+    created: str
+    backbone: str = backbones.DEFAULT
+    weights: str = ""
+    model: Path | None = None
+    adapted: Path | None = None
+    runtimes: tuple[str, ...] = ("onnx", "tflite")
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    holdout: float = 0.2
+    group_by: str | None = None
+    background: Path | None = None
+    fit: str = "crop"
+    seed: int = 0
+    progress: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built, and what there is to say about it.
+
+    Args:
+        bundle: It.
+        examples: Number by label.
+        evaluation: How the photos held out were named; None if none were.
+        unmeasured: The labels that have no part in that figure.
+        group_by: What photos were grouped by, and
+        groups: int32 (N,) the groups, as the bundle has them.
+        bursts: Labels whose photos look like bursts that nothing keeps together.
+        odd: Photos that show nothing, or look otherwise than the others.
+        warnings: What else makes one careful, each in a line.
+        layout: What was made of a folder in parts, in words; "" where it has none.
+        files: What became of all files of the folder, and
+        background_files: of that of generic photos; None if there was none.
+        skipped: Photos that were left out.
+        seconds: By stage.
+        cut_off: What the network does not see of the typical photo.
+    """
+
+    bundle: Bundle
+    examples: Mapping[str, int]
+    evaluation: Evaluation | None
+    unmeasured: tuple[Unmeasured, ...]
+    group_by: str | None
+    groups: NDArray[np.int32]
+    bursts: Bursts
+    odd: tuple[Odd, ...]
+    warnings: tuple[str, ...]
+    layout: str
+    files: Files
+    background_files: Files | None
+    skipped: tuple[Skipped, ...]
+    seconds: Mapping[str, float]
+    cut_off: CutOff
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone in all its files, proved, and one of them running."""
+
+    info: BackboneInfo
+    files: Mapping[str, bytes]
+    models: tuple[ModelFile, ...]
+    golden: Golden
+    running: Backbone
+    is_own: bool = False
+    cropping: str = ""  # the fingerprint where photos are cropped, which the statistics that ship are of
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The examples that go into the bundle, their files, and bool (N,): which of them the figure is measured on."""
+
+    examples: FactoryExamples
+    embeddings: NDArray[np.float32]
+    paths: tuple[Path, ...]
+    held: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+
+@dataclass
+class Work:
+    """What accumulates over one build."""
+
+    plan: Plan
+    photos: Photos
+    watcher: Watcher
+    adaptation: Adaptation | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Stage:
+    """Tells the watcher of a stage and keeps its time."""
+
+    def __init__(self, work: Work, name: str) -> None:
+        self._work, self._name = work, name
+
+    def __enter__(self) -> None:
+        self._work.watcher.doing(self._name)
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._work.seconds[self._name] = time.perf_counter() - self._start

@@ -68,6 +68,7 @@ def graph(package: str) -> dict[str, set[str]]:
     return {
         name: {m for m in imported(file) if m in files and m != name and files[m].name != "__init__.py"}
         for name, file in files.items()
+        if file.name != "__init__.py" or imported(file)
     }
 
 

@@ -43,6 +43,21 @@ DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve"
 DISK_MODULES = {"edge.files", "edge.testing", "edge.learner", "edge.learning.init", "edge.picture.frame"}
 TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
 OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}
+MOST_FILES = 13
+MOST_LINES = 320
+LONG = {
+    "edge.answers": "every answer, which is the JSON contract, in one list",
+    "edge.codes": "one table: every error's code with cause and remedy",
+    "edge.learner": "the public methods with their docstrings; each body is a call",
+    "edge.bundle.archive": "the bundle's layout, read and written by one file so that the two cannot drift",
+    "edge.cli.wording": "every answer in words, in the order of edge.answers",
+    "edge.network.backbone": "both runtimes behind one interface, held to one proof",
+    "edge.watch.mqtt": "one conversation with one broker",
+    "export.adapt.run": "one plan from photos to the kept network",
+    "export.adapt.train": "one strategy's training, its clock and its checkpoint",
+    "export.cli.learning": "the options of three commands with their help",
+    "export.network.backbones": "the table of networks, with where their weights come from",
+}
 EDGE = modules("edge")
 EXPORT = modules("export")
 PACKAGES = {name for name, file in EDGE.items() if file.name == "__init__.py"}
@@ -102,6 +117,16 @@ def test_every_folder_stands_in_the_order_and_says_what_it_owns(package: str) ->
         assert len(tree.body) == 1 or rest == {"main"}, f"{init}: imports make every module of the folder heavy"
     for name, file in (EDGE | EXPORT).items():
         assert (file.parent / "__init__.py").exists(), f"{name}: without __init__.py a wheel may leave it out"
+
+
+def test_a_folder_holds_about_ten_files_and_a_file_is_about_one_job() -> None:
+    folders: dict[Path, int] = {}
+    for name, file in (EDGE | EXPORT).items():
+        folders[file.parent] = folders.get(file.parent, 0) + (file.name != "__init__.py")
+        lines = file.read_text(encoding="utf-8").count("\n")
+        assert lines <= MOST_LINES or name in LONG, f"{name} has {lines} lines: split it by job, or say in LONG why not"
+        assert lines > MOST_LINES - 100 or name not in LONG, f"{name} is short now; take it out of LONG"
+    assert not {folder: count for folder, count in folders.items() if count > MOST_FILES}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])

@@ -19,9 +19,9 @@ from edge.answers import Finding, Verified
 from edge.errors import EdgeError, HomeError, HomeMissing
 from edge.files import sha256
 from edge.home.leftovers import delete_leftovers
+from edge.home.serving import unpack
 from edge.home.state import Home
 from edge.home.store import Store, open_store
-from edge.home.unpack import unpack
 
 _INDEX = ("missing from index", "entries in index", "non-unique entry in index")
 _SHOWN = 10

@@ -258,12 +258,14 @@ Commands:
   forget    Delete EXAMPLES, and train again without them.
   history   List all generations with their accuracy, oldest first.
   init      Install BUNDLE in the home, after checking it on this machine.
+  password  Set the password of the page that edge serve shows.
   relabel   Change the label of EXAMPLES to LABEL, which may be new.
   rename    Rename label OLD to NEW everywhere, in all generations.
   restore   Create a home from a backup FILE.
   retrain   Train on all examples, and use the result from now on.
   review    Label the frames that edge watch saved, then retrain.
   rollback  Go back to an earlier GENERATION.
+  serve     Watch SOURCE and serve a page to teach, watch and review in a...
   status    Show the installed bundle, the labels and the current accuracy.
   teach     Store PICTURES as examples of LABEL, which may be new.
   trust     List the trusted public keys, or add KEY to them.

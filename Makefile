@@ -8,12 +8,13 @@ PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/tes
 HOMEASSISTANT := .venv-homeassistant
 TENSORFLOW := .venv-tensorflow
 WEB := .venv-web
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture clean
+.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture docs dist clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -83,8 +84,23 @@ build/surfaces.edge: $(VENV)/ready $(shell find edge export -name "*.py")
 build/pillow-%: $(DEVICE)/ready
 	@$(DEVICE)/bin/python -m pip $(PIP) --target $@ pillow==$*
 
+docs: $(DOCS)/ready  ## The documentation site, in build/site; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html; with its search: python3 -m http.server --directory build/site"
+
+dist: $(VENV)/ready  ## The wheel and the sdist, in dist; each installed where nothing else is, and tried
+	@rm -rf dist
+	@mkdir -p build
+	@$(BIN)/python -m build --outdir dist >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
+	@for file in dist/*.whl dist/*.tar.gz; do \
+	  rm -rf build/bare && $(PYTHON) -m venv build/bare && build/bare/bin/python -m pip $(PIP) "$$file" || exit 1; \
+	  (cd build/bare && bin/edge --help && bin/edge-export --help && bin/python -m doctest lib/python3*/site-packages/edge/testing.py) \
+	    >build/dist.log || { cat build/dist.log; exit 1; }; \
+	  echo "$$file: edge --help, edge-export --help and a learner with the fake network work from it alone"; \
+	done
+
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(DEVICE) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) demo build dist
+	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) demo build dist
 
 $(VENV)/ready: pyproject.toml
 	@echo "setting up the workstation in $(VENV): torch, torchvision, ONNX, LiteRT (about 2.5 GB, 3 minutes)"
@@ -97,6 +113,12 @@ $(DEVICE)/ready: pyproject.toml
 	@echo "setting up a device in $(DEVICE): tflite-runtime, numpy 1, no torch (about 100 MB)"
 	@$(PYTHON) -m venv $(DEVICE)
 	@$(DEVICE)/bin/python -m pip $(PIP) --editable '.[tflite-runtime]' pytest pytest-xdist hypothesis
+	@touch $@
+
+$(DOCS)/ready: pyproject.toml
+	@echo "setting up mkdocs-material and mkdocstrings in $(DOCS) (about 290 MB)"
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip $(PIP) --editable '.[docs]'
 	@touch $@
 
 $(WEB)/ready: pyproject.toml

@@ -44,7 +44,8 @@ class ImageError(EdgeError, ValueError):
     """A picture that cannot be read (truncated, not a picture) or must not be (a decompression bomb).
 
     Args:
-        code, message: as `EdgeError`.
+        code: as `EdgeError`.
+        message: as `EdgeError`.
         reason: the group in which the file is counted, a kind of `edge.picture.count.REASONS`.
     """
 

@@ -171,7 +171,7 @@ pip_failed() {
     local why
     why=$(grep -i '^error' "$env/pip.log" | head -n 1)
     if grep -qi -e 'connection' -e 'resolution' -e 'network' "$env/pip.log"; then
-        echo "the package index cannot be reached (${why:-pip failed}); mend the network, or send the wheels: edge-export deploy --offline"
+        echo "the package index cannot be reached (${why:-pip failed}); check the network, or send the wheels: edge-export deploy --offline"
     else
         echo "pip: ${why:-failed: $(tail -n 1 "$env/pip.log")}"
     fi
@@ -200,7 +200,7 @@ print(*(["tflite", "onnx"] if wide else []), *(["tflite-runtime"] if old else []
         fi
     done
     [ ${#candidates[@]} -gt 0 ] || fail 1 \
-        "no runtime exists for a 32-bit $(uname -m) system with Python $version; install the 64-bit Raspberry Pi OS (or its bookworm in 32 bits)"
+        "there is no runtime for a 32-bit $(uname -m) system with Python $version; install the 64-bit Raspberry Pi OS (or its bookworm in 32 bits)"
     fail 1 "no runtime can be used here${refused}"
 }
 
@@ -212,7 +212,7 @@ from edge.network import backbone
 for runtime in backbone.RUNTIMES:
     if runtime.extra == sys.argv[1]:
         backbone.load_runtime(runtime.name)' "$2" 2>&1 | tail -n 1) || code=$?
-    [ $code -lt 128 ] || why="it dies of signal $((code - 128)), so its wheel does not fit this processor"
+    [ $code -lt 128 ] || why="it crashes with signal $((code - 128)), so its wheel was built for another processor"
     return $code
 }
 

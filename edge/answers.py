@@ -1,4 +1,4 @@
-"""What each of the learner's methods answers: the fields here are the JSON that the command line prints.
+"""The results of the learner's methods. Their fields are the JSON that the command line prints.
 
 Named tuples, as they are defined eight times faster than dataclasses and every command waits for that; `to_json` is the
 only step from them to a program's reader.
@@ -20,7 +20,8 @@ class Guess(NamedTuple):
 
 
 class Neighbour(NamedTuple):
-    """A taught example near a picture: its number here (None: one of the factory's), and how similar, at most 1."""
+    """An example similar to a picture: its number (None for one of the bundle), and the cosine similarity, at most
+    1."""
 
     example: int | None
     source: str
@@ -29,10 +30,10 @@ class Neighbour(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What `classify` says of one picture.
+    """The result of `classify` for one picture.
 
-    `unknown` is None where it cannot be judged yet (too few examples) or is switched off; `label` is None if it is
-    True. `nearest` is filled where it was asked for.
+    `label` is None if the picture is unknown. `unknown` is None if it cannot be determined yet (too few examples), or
+    is turned off. `nearest` is filled only if it was requested.
     """
 
     image: str
@@ -46,7 +47,7 @@ class Answer(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A file that was not used, and why; `kind` is the word for it in `files`."""
+    """A file that was not used, and the reason; `kind` is the reason in one word, as in `files`."""
 
     image: str
     reason: str
@@ -54,7 +55,8 @@ class Skipped(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """Files that were left out for one reason; `reason` is a word of docs/json.md, `example` one of their paths."""
+    """Files left out for the same reason; `reason` is one of the words in docs/json.md, `example` one of their
+    paths."""
 
     reason: str
     count: int  # type: ignore[assignment]  # hides tuple.count
@@ -63,7 +65,7 @@ class LeftOut(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What became of the files that a command was given, itself or in folders: `seen` = `read` + those left out."""
+    """How many of the given files were read, and why others were not: `seen` = `read` + those left out."""
 
     seen: int
     read: int
@@ -71,7 +73,7 @@ class Files(NamedTuple):
 
 
 class Taught(NamedTuple):
-    """What `teach` did: ids of new examples, and the files that were known already or could not be read."""
+    """The result of `teach`: ids of the new examples, and files that were already stored or could not be read."""
 
     label: str
     examples: tuple[int, ...]
@@ -79,12 +81,12 @@ class Taught(NamedTuple):
     known: tuple[Skipped, ...]
     unreadable: tuple[Skipped, ...]
     milliseconds: float
-    complaints: tuple[str, ...] = ()  # how the pictures differ from the factory's, a line each
+    complaints: tuple[str, ...] = ()  # warnings about pictures that differ from the bundle's
     files: Files = Files(0, 0)
 
 
 class TaughtFolders(NamedTuple):
-    """What `teach --folders` did, folder by folder; `layout` says what was made of a train and a val folder."""
+    """The result of `teach --folders`, by folder; `layout` says how train and val folders were used."""
 
     folder: str
     layout: str
@@ -94,7 +96,7 @@ class TaughtFolders(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """An example that the head, with it left out, would name otherwise."""
+    """An example that is classified differently from its label when it is left out."""
 
     example: int
     source: str
@@ -104,7 +106,7 @@ class Doubt(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How the new head and the serving one name the same pictures, of labels that both know."""
+    """How many of the same pictures the new head and the current one classify correctly, for labels that both know."""
 
     examples: int
     right: int
@@ -112,7 +114,7 @@ class Compared(NamedTuple):
 
 
 class Unmeasured(NamedTuple):
-    """A label that has no part in a figure, how many examples it has, and why, with what to do."""
+    """A label that is not part of the accuracy, how many examples it has, and why, with what to do."""
 
     label: str
     examples: int
@@ -120,13 +122,14 @@ class Unmeasured(NamedTuple):
 
 
 class Retrained(NamedTuple):
-    """What `retrain` made.
+    """The result of `retrain`.
 
-    `loo_accuracy` is the share of examples named rightly by a head that was not taught them, of the labels that can be
-    measured; the others are `unmeasured`, and `note` sums up why. None where fewer than two can be. `scope` says whose
-    examples it counts: "local" ones or "all". Where `promoted` is False the head stays a candidate, and `refusal` says
-    why: it did clearly worse than the `serving` generation on the pictures `held_out`, on those taught here that both
-    share, or on the factory's. None: there is nothing to compare.
+    `loo_accuracy` is the fraction of examples classified correctly by a head trained without them (leave-one-out), over
+    the labels that can be measured. The other labels are in `unmeasured`, and `note` summarises why. It is None if
+    fewer than two labels can be measured. `scope` says which examples it counts: "local" or "all". If `promoted` is
+    False, the head is stored but not used, and `refusal` says why: it was clearly worse than the `serving` generation
+    on the `held_out` pictures, on the examples taught here that both `shared`, or on those of the bundle (`factory`).
+    Each of the three is None if there is nothing to compare.
     """
 
     generation: int
@@ -143,23 +146,23 @@ class Retrained(NamedTuple):
     unmeasured: tuple[Unmeasured, ...]
     scope: str
     labels: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as
+    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: answer
     local_examples: int
     factory_examples: int
     doubts: tuple[Doubt, ...]
-    known_coverage: float | None  # the share of known pictures that is not to be called unknown; None: none is
-    unknown_note: str  # why none is called unknown, or not all that could be; else ""
-    pixel_accuracy: float | None  # `loo_accuracy` of the same fitter on 8 × 8 pixels instead of the backbone
-    advice: str  # what follows from it, or ""
-    milliseconds: float  # of fitting, everything included
-    total_milliseconds: float  # with reading the examples and storing the head
-    nothing_new: bool = False  # True only in the answer of `retrain --if-taught` that made no head
+    known_coverage: float | None  # fraction of known pictures that must be accepted; None if nothing is unknown
+    unknown_note: str  # why pictures are not, or not reliably, reported as unknown; else ""
+    pixel_accuracy: float | None  # `loo_accuracy` of the same fit on 8 × 8 pixels instead of embeddings
+    advice: str  # what to do if the two are close, or ""
+    milliseconds: float  # for fitting, everything included
+    total_milliseconds: float  # including reading the examples and storing the head
+    nothing_new: bool = False  # True only if `retrain --if-taught` made no head
 
 
 class Evaluated(NamedTuple):
-    """How the serving head did on a labelled folder. `confusion` rows are `truths`, columns `labels`.
+    """The accuracy on a folder of labelled pictures. The rows of `confusion` are `truths`, the columns `labels`.
 
-    `unmeasured` are the labels with too few pictures in the folder to say how well they are told, or none.
+    `unmeasured` are the labels with too few pictures in the folder, or none.
     """
 
     accuracy: float
@@ -168,19 +171,19 @@ class Evaluated(NamedTuple):
     labels: tuple[str, ...]
     truths: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    unknown: int | None  # pictures that `classify` calls unknown, whatever `confusion` counts them as
+    unknown: int | None  # pictures that `classify` reports as unknown; `confusion` counts them as well
     unknown_by_truth: tuple[int, ...]  # of each of `truths`
-    untaught: tuple[str, ...]  # truths that the head has no label for: their photos cannot be right
+    untaught: tuple[str, ...]  # true labels that the head does not have
     unmeasured: tuple[Unmeasured, ...]
     unreadable: tuple[Skipped, ...]
     generation: int
-    layout: str  # what was made of a train and a val folder
+    layout: str  # how train and val folders were used
     contradictions: tuple[Skipped, ...]  # pictures that lie in the folders of two labels
     files: Files
 
 
 class LabelCount(NamedTuple):
-    """How many examples teach a label."""
+    """How many examples a label has."""
 
     label: str
     local: int
@@ -189,21 +192,21 @@ class LabelCount(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """How the frames classified lately sit against the taught ones.
+    """How the frames classified recently compare with the examples.
 
-    `typical` is the share of taught pictures that were less similar, left out, than the median frame: 0.5 is usual.
+    `typical` is the fraction of examples that, left out, were less similar than the median frame; 0.5 is usual.
     """
 
     frames: int
     unknown: float  # share
-    expected: float  # share of known pictures that are called unknown
+    expected: float  # fraction of known pictures reported as unknown
     typical: float
     drifted: bool
     look: str  # what most of the frames are: "too dark", "blurred" …; or ""
 
 
 class Status(NamedTuple):
-    """The home at a glance."""
+    """The bundle, labels and accuracy of a home."""
 
     home: str
     bundle: str
@@ -215,13 +218,13 @@ class Status(NamedTuple):
     method: str
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
-    unmeasured: tuple[Unmeasured, ...]  # labels that have no part in `loo_accuracy`
+    unmeasured: tuple[Unmeasured, ...]  # labels that are not part of `loo_accuracy`
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught or relabelled after the serving head was made
-    region: str | None  # the part of each picture that is looked at; None: the whole
-    known_coverage: float | None  # None: nothing is called unknown
-    drift: Drift | None  # None: too few frames since the head was made
-    candidate: int | None  # the newest generation, if it was made since and may not serve
+    region: str | None  # the part of each picture that is used; None for the whole
+    known_coverage: float | None  # None if nothing is reported as unknown
+    drift: Drift | None  # None if there are too few frames since the head was made
+    candidate: int | None  # the newest generation if it is not used
     keeps_crops: bool
     forgotten: tuple[str, ...]  # labels of the bundle that were forgotten here, by their names in the bundle
 
@@ -229,8 +232,9 @@ class Status(NamedTuple):
 class HistoryEntry(NamedTuple):
     """One generation.
 
-    `usable` is False once its head was overwritten: it had learned what was forgotten since. `promoted` is False for a
-    candidate that was not let serve, `refusal` says why. `held_out_accuracy`: of pictures that no head is fitted to.
+    `usable` is False if its head was overwritten, because it was trained on something forgotten since. `promoted` is
+    False if it was not accepted for use, and `refusal` says why. `held_out_accuracy` is measured on pictures that are
+    never used for training.
     """
 
     generation: int
@@ -241,7 +245,7 @@ class HistoryEntry(NamedTuple):
     factory_examples: int
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
-    unmeasured: tuple[Unmeasured, ...]  # labels that have no part in `loo_accuracy`
+    unmeasured: tuple[Unmeasured, ...]  # labels that are not part of `loo_accuracy`
     held_out_accuracy: float | None
     held_out_examples: int
     serving: bool
@@ -251,9 +255,9 @@ class HistoryEntry(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """What `forget` removed, the generation that serves since, and the generations whose heads were overwritten.
+    """What `forget` removed, the generation in use since then, and the generations whose heads were overwritten.
 
-    `refitted` is False where the serving head had never seen what was forgotten: then it goes on serving.
+    `refitted` is False if the current head was not trained on what was forgotten; then it stays in use.
     """
 
     examples: int
@@ -264,10 +268,11 @@ class Forgotten(NamedTuple):
 
 
 class Renamed(NamedTuple):
-    """What `rename` did. `merged`: there was a label of the new name, and both are one now.
+    """The result of `rename`. `merged` is True if the new name already existed, so that the two labels were merged.
 
-    `examples` is how many got another label by that; then a new head was fitted, and `generation` serves since: the new
-    one if `refitted`. The heads of `overwritten` told the two apart and can serve no more.
+    `examples` is how many examples changed their label. After a merge a new head is trained; `generation` is the one in
+    use since then, which is the new one if `refitted`. The heads of `overwritten` distinguished the two labels and can
+    no longer be used.
     """
 
     old: str
@@ -280,15 +285,16 @@ class Renamed(NamedTuple):
 
 
 class NothingNew(NamedTuple):
-    """What `retrain --if-taught` answers where nothing was taught or relabelled: no head was made."""
+    """The result of `retrain --if-taught` if nothing was taught or relabelled: no head was made."""
 
-    generation: int  # that serves, as before
+    generation: int  # in use, as before
     promoted: bool = False
     nothing_new: bool = True
 
 
 class Suspect(NamedTuple):
-    """An example that the head, with it left out, names otherwise; its label is `likely` wrong, or the picture hard."""
+    """An example classified differently from its label when left out: the label is `likely` wrong, or it is
+    difficult."""
 
     example: int
     source: str
@@ -296,11 +302,11 @@ class Suspect(NamedTuple):
     guess: str
     probability: float
     likely: bool
-    remedy: str  # the command that mends it, here and below
+    remedy: str  # the command that fixes it, here and below
 
 
 class Repeated(NamedTuple):
-    """Examples that are nearly the same picture, and the least cosine between the first one and another."""
+    """Nearly identical examples, and the lowest cosine similarity between the first one and another."""
 
     examples: tuple[int, ...]
     labels: tuple[str, ...]
@@ -309,7 +315,7 @@ class Repeated(NamedTuple):
 
 
 class Thin(NamedTuple):
-    """A label with too few examples to judge; those of one session count once."""
+    """A label with too few examples to measure; those of one session count once."""
 
     label: str
     examples: int
@@ -318,7 +324,7 @@ class Thin(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """What to teach next: `more` examples of a label (None: of all) would add `gain` to the accuracy, as a fraction."""
+    """What to teach next: `more` examples of a label (None for all labels) would add `gain` to the accuracy."""
 
     label: str | None
     more: int
@@ -328,7 +334,7 @@ class Advice(NamedTuple):
 
 
 class Unsure(NamedTuple):
-    """A picture not taught yet that is unknown, or of which the serving head is least sure."""
+    """A picture not taught yet that is unknown, or for which the current head is least certain."""
 
     image: str
     unknown: bool
@@ -346,7 +352,7 @@ class LearningCurve(NamedTuple):
 
 
 class Audited(NamedTuple):
-    """What `audit` found in the examples taught here, of which it looked at the newest `examples`."""
+    """The result of `audit`, which checked the newest `examples` taught here."""
 
     examples: int
     not_looked_at: int
@@ -354,10 +360,10 @@ class Audited(NamedTuple):
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
     note: str
-    unmeasured: tuple[Unmeasured, ...]  # labels that have no part in `loo_accuracy`
+    unmeasured: tuple[Unmeasured, ...]  # labels that are not part of `loo_accuracy`
     scope: str
     labels: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: named as
+    confusion: tuple[tuple[int, ...], ...]  # row: true label, column: answer
     suspects: tuple[Suspect, ...]
     contradictions: tuple[Repeated, ...]
     repeated: tuple[Repeated, ...]
@@ -365,15 +371,15 @@ class Audited(NamedTuple):
     curve: LearningCurve | None
     advice: tuple[Advice, ...]
     unsure: tuple[Unsure, ...]
-    review: str | None  # the command that goes through the frames that watch saved, if `unsure` are of these
+    review: str | None  # the command to label all frames that watch saved, if `unsure` are some of them
     unreadable: tuple[Skipped, ...]
-    page: str | None  # where it was written to
+    page: str | None  # the path of the page, if it was written
     milliseconds: float
     files: Files = Files(0, 0)
 
 
 class Exported(NamedTuple):
-    """The file that `export` wrote, and the list of its labels where one was asked for."""
+    """The file that `export` wrote, and the list of its labels if one was requested."""
 
     file: str
     format: str
@@ -384,16 +390,17 @@ class Exported(NamedTuple):
 
 
 class TrustedKey(NamedTuple):
-    """A pinned key, as `ssh-keygen -l` shows it, and what its owner calls it."""
+    """A trusted key: its fingerprint as `ssh-keygen -l` shows it, and its comment."""
 
     fingerprint: str
     comment: str
 
 
 class Trusted(NamedTuple):
-    """The keys whose bundles are taken; none: anybody's.
+    """The trusted keys; if there are none, bundles from anybody are accepted.
 
-    `key` is the one that signed the adopted `bundle`; where keys are pinned and none of them did, `problem` says why.
+    `key` is the one that signed the installed `bundle`. If keys are trusted and none of them signed it, `problem` says
+    why.
     """
 
     keys: tuple[TrustedKey, ...]
@@ -404,7 +411,7 @@ class Trusted(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One check of `doctor`: what was looked at, whether it is well, what was seen, and what to do if it is not."""
+    """One check of `doctor`: what was checked, whether it passed, what was found, and what to do if it failed."""
 
     check: str
     ok: bool
@@ -413,7 +420,7 @@ class Finding(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What `verify` found in a home, and what it mended."""
+    """What `verify` found in a home, and what it repaired."""
 
     home: str
     findings: tuple[Finding, ...]
@@ -421,7 +428,7 @@ class Verified(NamedTuple):
 
 
 class BackedUp(NamedTuple):
-    """What `backup` wrote."""
+    """The result of `backup`."""
 
     file: str
     bytes: int
@@ -430,12 +437,12 @@ class BackedUp(NamedTuple):
 
 
 def rows(matrix: "NDArray[np.int64]") -> tuple[tuple[int, ...], ...]:
-    """Turn a matrix of counts into what an answer holds."""
+    """Turn a matrix of counts into tuples, as answers contain them."""
     return tuple(tuple(row) for row in matrix.tolist())
 
 
 def to_json(answer: Any) -> Any:
-    """Turn an answer into what `json.dumps` takes; probabilities and times are cut to what they mean.
+    """Turn an answer into values for `json.dumps`; probabilities and times are rounded.
 
     >>> to_json(Guess("glass", 0.123456789))
     {'label': 'glass', 'probability': 0.123457}

@@ -199,7 +199,7 @@ CODES = {
         "Choose another one from edge history, or run edge retrain.",
     ),
     "forget-unscrubbed": Meaning(
-        "The examples are forgotten, but their bytes remain in the database's log while another program reads it.",
+        "The examples are forgotten, but their bytes remain in the database's log while another program is reading it.",
         "Stop the other programs; the last one to close the home erases them.",
     ),
     # cameras and other sources

@@ -1,24 +1,24 @@
-"""Every failure of the package, drawn as a tree.
+"""All errors of the package.
 
-One base, `EdgeError`, so that a program can catch them all; each leaf is also the builtin that fits, so that
-a program that knows nothing of us can catch it too::
+Every error is an `EdgeError` with a stable `code` (docs/errors.md). Each class is also a subclass of the builtin
+exception that fits, so it can be caught without importing this package::
 
     EdgeError
-    ├── ImageError        (ValueError)    a picture that cannot be read, or must not be
-    ├── LabelError        (ValueError)    a class name that is not one, or is not known here
-    ├── BundleError       (ValueError)    a bundle that is missing, damaged, foreign or too new
-    │   ├── ParityError   (BundleError)   a network that answers otherwise than it did on the workstation
-    │   └── SignatureError (BundleError)  a bundle that nobody trusted here has signed, or an older one
-    ├── RuntimeMissing    (ImportError)   nothing here can run the network, or check a signature
-    ├── NotEnough         (ValueError)    too few examples or labels for what was asked
-    ├── DatasetError      (ValueError)    a folder of photos that cannot be used as one
-    ├── SourceError       (OSError)       a camera, stream or folder that cannot be watched
-    │   └── SourceRefused (SourceError)   one that will not work however long it is waited for
-    └── HomeError         (OSError)       the device's home folder cannot be used
-        ├── HomeMissing   (HomeError)     there is none yet: `edge init` first
-        └── HomeBusy      (HomeError)     another process holds it
+    ├── ImageError        (ValueError)    a picture cannot be read, or is too large
+    ├── LabelError        (ValueError)    a label is not valid, or not known
+    ├── BundleError       (ValueError)    a bundle, model or weights file is missing, damaged or unsuitable
+    │   ├── ParityError   (BundleError)   a network gives other results than on the workstation
+    │   └── SignatureError (BundleError)  a signature or key is missing, wrong or not trusted
+    ├── RuntimeMissing    (ImportError)   a library that is needed is missing or cannot be loaded
+    ├── NotEnough         (ValueError)    there are too few examples or labels
+    ├── DatasetError      (ValueError)    a folder of photos cannot be used
+    ├── SourceError       (OSError)       a camera, stream or folder cannot be watched
+    │   └── SourceRefused (SourceError)   the same, and waiting will not help
+    └── HomeError         (OSError)       the home folder cannot be used
+        ├── HomeMissing   (HomeError)     the home does not exist yet; run `edge init` first
+        └── HomeBusy      (HomeError)     another process is using the home
 
-Every message is one line that says what is wrong, both values where two do not fit, and the next action.
+Every message is one line that says what is wrong, both values if two do not match, and what to do next.
 
 Source: the shape of gpiozero's and river's error trees; the rule of one line is ours.
 """
@@ -28,7 +28,7 @@ class EdgeError(Exception):
     """Base of every error this package raises on purpose.
 
     Args:
-        code: what kind of thing happened, a key of `edge.codes.CODES`; it never changes its meaning.
+        code: the kind of error, a key of `edge.codes.CODES`; its meaning never changes.
         message: one line for people.
     """
 
@@ -41,7 +41,7 @@ class EdgeError(Exception):
 
 
 class ImageError(EdgeError, ValueError):
-    """A picture that cannot be read (truncated, not a picture) or must not be (a decompression bomb).
+    """A picture cannot be read (it is damaged, or not a picture), or is too large to be decoded safely.
 
     Args:
         code: as `EdgeError`.
@@ -55,48 +55,48 @@ class ImageError(EdgeError, ValueError):
 
 
 class LabelError(EdgeError, ValueError):
-    """A label that is no valid name, or is not known where it was used."""
+    """A label is not a valid name, or does not exist."""
 
 
 class BundleError(EdgeError, ValueError):
-    """A bundle that is missing, damaged, foreign, hostile, or newer than this program."""
+    """A bundle, model or weights file is missing, damaged, unsuitable, unsafe, or newer than this program."""
 
 
 class ParityError(BundleError):
-    """A network whose embeddings stray from those of the workstation further than its tolerance."""
+    """A network gives embeddings that differ from those of the workstation by more than the tolerance."""
 
 
 class SignatureError(BundleError):
-    """A bundle that nobody trusted here has signed, or an older one than was adopted; or a key that is none."""
+    """A bundle is not signed with a trusted key or is older than the installed one, or a key is not valid."""
 
 
 class RuntimeMissing(EdgeError, ImportError):
-    """Nothing installed can run the network or check a signature, or what is installed cannot be loaded."""
+    """A library or program that runs networks or checks signatures is not installed, or cannot be loaded."""
 
 
 class NotEnough(EdgeError, ValueError):
-    """Too few examples, or too few labels, for what was asked."""
+    """There are too few examples, or too few labels, for this."""
 
 
 class DatasetError(EdgeError, ValueError):
-    """A folder of photos that does not hold one class folder per label with photos in each."""
+    """A folder of photos is not arranged as one folder per label with photos in each."""
 
 
 class SourceError(EdgeError, OSError):
-    """A camera, stream or folder that cannot be watched, the library for it that is missing, or a region of none."""
+    """A camera, stream or folder cannot be watched, its library is missing, or a region is not valid."""
 
 
 class SourceRefused(SourceError):
-    """A camera that is there and will never work as it was named: a wrong password, path, permission or certificate."""
+    """A camera cannot work as given, however long one waits: wrong password, path, permission or certificate."""
 
 
 class HomeError(EdgeError, OSError):
-    """The home folder cannot be read or written, or holds something else."""
+    """The home folder cannot be read or written, or contains something else."""
 
 
 class HomeMissing(HomeError):
-    """There is no home here yet."""
+    """The home does not exist yet."""
 
 
 class HomeBusy(HomeError):
-    """Another process holds the home's lock longer than we are willing to wait."""
+    """Another process has locked the home for too long."""

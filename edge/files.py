@@ -151,13 +151,15 @@ def check_output(path: Path, example: str, kind: str = "", mark: bytes = b"") ->
         BundleError: it is a folder, lies in one that is missing or cannot be written, or is a file of another kind.
     """
     if path.is_dir():
-        raise BundleError("output-unwritable", f"{path} is a folder; name the file, for example {path / example}")
+        raise BundleError(
+            "output-unwritable", f"{path} is a folder; give the name of a file, for example {path / example}"
+        )
     if not path.parent.is_dir():
-        raise BundleError("output-unwritable", f"folder {path.parent} does not exist; make it first")
+        raise BundleError("output-unwritable", f"folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
-        raise BundleError("output-unwritable", f"folder {path.parent} cannot be written; name another path")
+        raise BundleError("output-unwritable", f"folder {path.parent} is not writable; choose another path")
     if mark and path.is_file():
         with path.open("rb") as file:
             start = file.read(4096)
         if start and mark not in start:
-            raise BundleError("output-exists", f"{path} exists and is not {kind}; name another file")
+            raise BundleError("output-exists", f"{path} exists and is not {kind}; choose another name")

@@ -41,32 +41,35 @@ def clean(name: str) -> str:
     >>> clean("../etc")
     Traceback (most recent call last):
     ...
-    edge.errors.LabelError: label '../etc' contains '/': a label may be a folder's name; leave the separator out
+    edge.errors.LabelError: label '../etc' contains '/', which a folder name cannot contain; remove it
     """
     label = unicodedata.normalize("NFC", name).strip()
     if not label:
         raise LabelError("label-invalid", "a label must not be empty; give it a name such as 'glass'")
     if len(label) > MAX_LENGTH:
         raise LabelError(
-            "label-invalid", f"label '{label[:20]}…' has {len(label)} characters, at most {MAX_LENGTH} fit; shorten it"
+            "label-invalid",
+            f"label '{label[:20]}…' has {len(label)} characters, but at most {MAX_LENGTH} are allowed; shorten it",
         )
     for character in label:
         if character in "/\\":
             raise LabelError(
                 "label-invalid",
-                f"label {label!r} contains '{character}': a label may be a folder's name; leave the separator out",
+                f"label {label!r} contains '{character}', which a folder name cannot contain; remove it",
             )
         if hidden(character) or unicodedata.category(character) in ("Co", "Cn"):
             raise LabelError(
                 "label-invalid",
-                f"label {label!r} contains the unprintable character U+{ord(character):04X}; leave it out",
+                f"label {label!r} contains the unprintable character U+{ord(character):04X}; remove it",
             )
     if label[0] in ".-":
-        raise LabelError("label-invalid", f"label '{label}' begins with '{label[0]}'; begin it with a letter or digit")
+        raise LabelError(
+            "label-invalid", f"label '{label}' begins with '{label[0]}'; it must begin with a letter or digit"
+        )
     if label.casefold() == RESERVED:
         raise LabelError(
             "label-invalid",
-            f"'{label}' is the answer for pictures unlike everything taught; choose another, say 'other'",
+            f"'{label}' is reserved for pictures that are unlike all examples; choose another name, such as 'other'",
         )
     return label
 
@@ -75,7 +78,7 @@ def beside(label: str, known: Iterable[str]) -> tuple[str, ...]:
     """Say, in one line, that a label differs from a known one in case, blanks or width alone; no line if none does.
 
     >>> beside("Tin  can", ["glass", "tin can"])
-    ("'Tin  can' is a label of its own beside 'tin can'; if they are one: edge rename 'Tin  can' 'tin can' --merge",)
+    ("'Tin  can' is a new label beside 'tin can'; if they mean the same: edge rename 'Tin  can' 'tin can' --merge",)
     >>> beside("tin can", ["tin can", "tin"])
     ()
     """
@@ -83,7 +86,7 @@ def beside(label: str, known: Iterable[str]) -> tuple[str, ...]:
     if other is None:
         return ()
     merge = f"edge rename {shlex.quote(label)} {shlex.quote(other)} --merge"
-    return (f"'{label}' is a label of its own beside '{other}'; if they are one: {merge}",)
+    return (f"'{label}' is a new label beside '{other}'; if they mean the same: {merge}",)
 
 
 def _plain(label: str) -> str:

@@ -364,7 +364,7 @@ class Learner(Home):
 
     @in_turn
     def status(self) -> Status:
-        """The home at a glance."""
+        """The bundle, labels and accuracy of a home."""
         from edge.learning.overview import status
 
         return status(self)

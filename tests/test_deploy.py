@@ -218,7 +218,7 @@ def test_first_install_then_bundles_better_and_worse(machine: Machine, tmp_path:
     command = [sys.executable, "-m", "export", "deploy", str(second), "device"]  # not --offline: nothing is to install
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "device serves second: generation 2, 6 examples taught there\n"
+    assert done.stdout == "device uses second: generation 2, 6 examples taught there\n"
     assert machine.box.run("readlink", "/opt/edge-transfer/bin").stdout == environment
     serving = status(machine)
     assert serving["bundle"] == "second"
@@ -228,7 +228,7 @@ def test_first_install_then_bundles_better_and_worse(machine: Machine, tmp_path:
     assert (done.returncode, done.stdout) == (1, "")
     assert "error: device refuses wrong.edge: backbone." in done.stderr
     assert "strays from the workstation" in done.stderr
-    assert "what served there goes on serving" in done.stderr.splitlines()[-1]
+    assert "the previous bundle stays in use" in done.stderr.splitlines()[-1]
     assert status(machine) == serving
     assert machine.box.run("sh", "-c", "ls /var/lib/edge/*.edge").stdout.count("\n") == 1
 

@@ -75,15 +75,15 @@ def test_a_fresh_machine_gets_a_working_edge_and_a_second_run_changes_nothing(bo
     box.run("chmod", "644", "/tmp/surfaces.edge")
     edge = ("edge", "--home", "/var/lib/edge")
     done = box.run("runuser", "-u", "edge", "--", *edge, "init", "/tmp/surfaces.edge")
-    assert "proved on litert" in done.stdout, done.stderr
+    assert "tested with litert" in done.stdout, done.stderr
     assert "video" in box.run("id", "-nG", "edge").stdout or box.run("getent", "group", "video").returncode != 0
     assert box.run("stat", "-c", "%U %a", "/var/lib/edge").stdout == "edge 700\n"
     box.run("useradd", "--create-home", "pi")
     done = box.run("edge", "--home", "/var/lib/edge", "status", user="pi")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "error: /var/lib/edge is another user's; do it as that one: sudo -u '#" in done.stderr
+    assert "error: /var/lib/edge belongs to another user; run the command as that user: sudo -u '#" in done.stderr
     done = box.run("edge", "--home", "/var/lib/edge", "doctor", user="pi")
-    assert "BAD sync: pi may not write in /var/lib/edge" in done.stdout
+    assert "BAD sync: pi has no permission to write to /var/lib/edge" in done.stdout
     script = "/usr/local/share/bash-completion/completions/edge"
     tab = f"source {script}; COMP_WORDS=(edge te); COMP_CWORD=1; _edge_completion edge; echo ${{COMPREPLY[@]}}"
     assert box.run("bash", "-c", tab).stdout == "teach\n"
@@ -137,7 +137,7 @@ def test_a_runtime_that_dies_here_is_passed_over(box: Box, tmp_path: Path) -> No
     assert "litert" not in done.stdout.replace("/opt", "")
     failed = box.run("bash", "kit/install.sh", "tflite")
     assert failed.returncode == 1
-    assert "tflite: it dies of signal 4, so its wheel does not fit this processor" in failed.stderr
+    assert "tflite: it crashes with signal 4, so its wheel was built for another processor" in failed.stderr
     assert '"onnxruntime", "ok": true' in box.run("edge", "doctor", "--json").stdout
 
 

@@ -117,7 +117,8 @@ def learning_curve(curve: LearningCurve, gain: float) -> str:
     parts.append(f'<text x="{middle}" y="{height - 4}" text-anchor="middle">examples per label taught here</text>')
     return (
         f'<figure><svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="Learning curve">{"".join(parts)}'
-        "</svg><figcaption>How often pictures were named rightly by heads not taught them, with 95 % interval. The "
+        "</svg><figcaption>Fraction of pictures classified correctly by heads trained without them, with 95 "
+        "% interval. The "
         "last dot is today; the dashed line is where it should go.</figcaption></figure>"
     )
 

@@ -97,7 +97,7 @@ def _part(local: Examples, counts: Counter[str], share: float, rng: np.random.Ge
 
 
 def _right(part: Examples, result: Fit) -> NDArray[np.float64]:
-    """(n,) whether the head names each example rightly with that example left out: 1 or 0; NaN where not measured."""
+    """(n,) whether each example, left out, is classified correctly: 1 or 0; NaN where not measured."""
     loo = result.loo[: len(part)]
     right = np.array(result.head.labels)[loo.argmax(axis=1)] == np.array(part.labels)
     return np.where(np.isnan(loo).any(axis=1), np.nan, right)

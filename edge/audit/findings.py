@@ -72,7 +72,9 @@ def audit(
     start = time.perf_counter()
     taught = store.examples(held_out=False)
     if not taught:
-        raise NotEnough("too-few-examples", "nothing was taught here yet; teach some: edge teach LABEL PICTURES")
+        raise NotEnough(
+            "too-few-examples", "no example was taught here yet; to add some, run: edge teach LABEL PICTURES"
+        )
     left, taught = len(taught[:-MOST]), taught[-MOST:]
     bundled, names = factory_examples(home.bundle, store)
     factory = named_examples(bundled, names)

@@ -95,7 +95,7 @@ def _head(home: "Home", answer: Audited, now: str) -> str:
         low, high = answer.loo_interval
         part = f" of {len(answer.labels) - len(answer.unmeasured)} labels" if answer.unmeasured else ""
         about = (
-            f"named rightly by a head that was not taught them (95 % interval {100 * low:.0f}–{100 * high:.0f}), "
+            f"classified correctly by a head trained without them (95 % interval {100 * low:.0f}–{100 * high:.0f}), "
             f"measured on {SCOPES[answer.scope]}{part}" + (f"; {escape(answer.note)}" if answer.note else "")
         )
     doubts = sum(s.likely for s in answer.suspects)

@@ -102,7 +102,7 @@ class Bundle:
         """
         if name not in self.manifest.files:
             raise BundleError(
-                "bundle-lacks-model", f"{self.path} holds no {name}, it holds {', '.join(sorted(self.manifest.files))}"
+                "bundle-lacks-model", f"{self.path} contains no {name}, only {', '.join(sorted(self.manifest.files))}"
             )
         return read_entry(self.path, name, self.manifest.files[name])
 
@@ -113,7 +113,7 @@ class Bundle:
         images = arrays.take("images", np.uint8, (None, info.input_size, info.input_size, 3))
         embeddings = arrays.take("embeddings", np.float32, (len(images), info.dimension))
         if not len(images):
-            raise BundleError("bundle-lacks-model", f"{self.path} holds no golden pictures; build it again")
+            raise BundleError("bundle-lacks-model", f"{self.path} contains no golden pictures; build it again")
         return Golden(images, embeddings)
 
     def examples(self) -> FactoryExamples:
@@ -135,12 +135,12 @@ class Bundle:
         if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
             raise BundleError(
                 "bundle-invalid",
-                f"{self.path}: an example's label is none of the {len(self.manifest.labels)} named ones",
+                f"{self.path}: an example's label is not one of the {len(self.manifest.labels)} labels; build it again",
             )
         if len(groups) and groups.min() < -1:
             raise BundleError(
                 "bundle-invalid",
-                f"{self.path}: an example's group is {groups.min()}, expected −1 or more; build it again",
+                f"{self.path}: an example's group is {groups.min()}, but must be at least −1; build it again",
             )
         return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups)
 
@@ -154,7 +154,7 @@ class Bundle:
         values, rest = arrays.take("values", np.float32, (len(basis),)), arrays.take("rest", np.float32, (1,))
         if (values < 0).any() or rest[0] < 0 or values.sum() + rest[0] <= 0:
             raise BundleError(
-                "bundle-invalid", f"{self.path}: background.npz: values are no variances; build the bundle again"
+                "bundle-invalid", f"{self.path}: background.npz: values are not variances; build the bundle again"
             )
         return Background(arrays.take("mean", np.float32, (d,)), basis, values, float(rest[0]))
 
@@ -180,7 +180,9 @@ class Bundle:
         domain = self.domain()
         if domain is not None and len(domain.thumbs) != len(examples.labels):
             raise BundleError(
-                "bundle-invalid", f"{self.path}: domain.npz: not one thumbnail for each example; build the bundle again"
+                "bundle-invalid",
+                f"{self.path}: domain.npz: the number of thumbnails differs from that of examples; build the "
+                "bundle again",
             )
         for model in self.manifest.models:
             found(Opened(self.path), model.file, self.manifest.files[model.file])
@@ -207,7 +209,7 @@ def read(path: Path | str) -> Bundle:
     file = Window(opened, 0, opened.size)
     infos = directory(path, file)
     if "manifest.json" not in infos:
-        raise BundleError("bundle-foreign", f"{path} holds no manifest.json; it is no bundle of edge-transfer")
+        raise BundleError("bundle-foreign", f"{path} contains no manifest.json; it is not a bundle of edge-transfer")
     if infos["manifest.json"].file_size > MAX_MANIFEST:
         raise BundleError(
             "bundle-invalid", f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again"
@@ -221,13 +223,13 @@ def read(path: Path | str) -> Bundle:
     manifest = parse(path, text)
     present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
     for name in sorted(set(present) ^ set(manifest.files)):
-        where = "the manifest does not name it" if name in present else "it is missing"
+        where = "the manifest does not list it" if name in present else "it is missing"
         raise BundleError("bundle-damaged", f"{path}: {name}: {where}; copy or build the bundle again")
     for name, entry in manifest.files.items():
         if present[name] != entry.size:
             raise BundleError(
                 "bundle-damaged",
-                f"{path}: {name} has {present[name]} bytes, the manifest says {entry.size}; copy it again",
+                f"{path}: {name} has {present[name]} bytes, but the manifest says {entry.size}; copy it again",
             )
     return Bundle(path, manifest, text, signature)
 
@@ -297,8 +299,7 @@ def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
         row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise BundleError(
             "bundle-invalid",
-            f"examples.npz: embeddings holds a value that is no number (NaN or infinity), in row {row} of {len(rows)}; "
-            "take other weights",
+            f"examples.npz: embeddings contains NaN or infinity in row {row} of {len(rows)}; use other weights",
         )
     largest = np.abs(rows).max(axis=1, initial=0.0)
     far = (largest > 0) & ((largest < _LEAST) | (largest > _MOST))

@@ -35,7 +35,7 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
         raise BundleError("bundle-foreign", f"{path} is not a bundle of edge-transfer")
     if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
         raise BundleError(
-            "bundle-invalid", f"{path}: its list of {count} entries does not fit a bundle; copy or build it again"
+            "bundle-invalid", f"{path}: its list of {count} entries is not that of a bundle; copy or build it again"
         )
     try:
         infos = zipfile.ZipFile(file).infolist()
@@ -45,16 +45,19 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
     for info in sorted(infos, key=lambda i: i.header_offset):
         if info.filename not in ENTRIES:
             raise BundleError(
-                "bundle-invalid", f"{path} holds {info.filename[:80]!r}, which belongs in no bundle; build it again"
+                "bundle-invalid",
+                (f"{path} contains {info.filename[:80]!r}, which does not belong in a bundle; build it again"),
             )
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
             raise BundleError(
                 "bundle-invalid",
-                f"{path}: {info.filename} is compressed or encrypted, a bundle's entries are stored plainly",
+                f"{path}: {info.filename} is compressed or encrypted, but a bundle's entries must be stored "
+                "without compression; build it again",
             )
         if info.file_size > MAX_ENTRY:
             raise BundleError(
-                "bundle-invalid", f"{path}: {info.filename} has {info.file_size} bytes, at most {MAX_ENTRY} are read"
+                "bundle-invalid",
+                (f"{path}: {info.filename} has {info.file_size} bytes, but at most {MAX_ENTRY} are allowed"),
             )
         if info.header_offset < used:
             raise BundleError(
@@ -62,9 +65,11 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
             )
         used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
     if used > offset:
-        raise BundleError("bundle-damaged", f"{path}: its entries reach past their end; copy or build the bundle again")
+        raise BundleError(
+            "bundle-damaged", (f"{path}: its entries extend beyond its end; copy or build the bundle again")
+        )
     if len({info.filename for info in infos}) < len(infos):
-        raise BundleError("bundle-invalid", f"{path} holds two entries of one name; build it again")
+        raise BundleError("bundle-invalid", f"{path} contains two entries with the same name; build it again")
     return {info.filename: info for info in infos}
 
 
@@ -92,7 +97,7 @@ def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
 def found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
     """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
     if expected is None:
-        raise BundleError("bundle-damaged", f"{file.path} holds no {name}; copy or build the bundle again")
+        raise BundleError("bundle-damaged", f"{file.path} contains no {name}; copy or build the bundle again")
     start = _begin(file, name, expected)
     if file.sha256(start, expected.size) != expected.sha256:
         raise _not_as_said(file.path, name)
@@ -121,7 +126,7 @@ def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int
 
 def _not_as_said(path: Path, name: str) -> BundleError:
     return BundleError(
-        "bundle-damaged", f"{path}: {name} is not what the manifest says (SHA-256 differs); copy the bundle again"
+        "bundle-damaged", f"{path}: {name} does not match the manifest (its SHA-256 differs); copy the bundle again"
     )
 
 
@@ -166,7 +171,7 @@ class Arrays:
                 version = np.lib.format.read_magic(file)
                 if version != (1, 0):
                     raise BundleError(
-                        "bundle-invalid", f"{self._name}: {key} is written in npy version {version}, expected (1, 0)"
+                        "bundle-invalid", f"{self._name}: {key} has npy version {version}, expected (1, 0)"
                     )
                 found, fortran, kind = np.lib.format.read_array_header_1_0(file)
                 right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
@@ -189,7 +194,7 @@ class Arrays:
         if info.file_size - header != size or offset + size > self._size:
             raise BundleError(
                 "bundle-invalid",
-                f"{self._name}: {key} has {info.file_size - header} bytes, its shape {found} needs {size}",
+                f"{self._name}: {key} has {info.file_size - header} bytes, but its shape {found} needs {size}",
             )
         return _Place(offset, size, kind, found)
 
@@ -201,6 +206,6 @@ class Arrays:
         if place.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(
                 "bundle-invalid",
-                f"{self._name}: {key} holds a value that is no number (NaN or infinity); build it again",
+                f"{self._name}: {key} contains NaN or infinity; build it again",
             )
         return array

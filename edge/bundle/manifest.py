@@ -60,7 +60,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of held-out photos that a head which never saw them named rightly, with its 95 % interval."""
+    """Fraction of validation photos classified correctly by a head not trained on them, with its 95 % interval."""
 
     accuracy: float
     low: float
@@ -112,15 +112,15 @@ def parse(path: Path, data: bytes) -> Manifest:
         raw = read_json(data)
     except ValueError as error:
         raise BundleError(
-            "bundle-invalid", f"{path}: manifest.json is no JSON ({error}); build the bundle again"
+            "bundle-invalid", f"{path}: manifest.json is not valid JSON ({error}); build the bundle again"
         ) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("reader"), int):
-        raise BundleError("bundle-foreign", f"{path}: manifest.json says no format; it is no bundle of edge-transfer")
+        raise BundleError("bundle-foreign", f"{path}: manifest.json has no format; it is not a bundle of edge-transfer")
     if raw["reader"] > FORMAT:
         raise BundleError(
             "too-new",
-            f"{path} is of format {_shown(raw.get('format'))} for readers of {raw['reader']} and later, "
-            f"this program reads {FORMAT}; upgrade edge-transfer",
+            f"{path} has format {_shown(raw.get('format'))} for readers of {raw['reader']} and later, "
+            f"but this version reads only {FORMAT}; upgrade edge-transfer",
         )
     manifest: Manifest = _typed(path, "manifest.json", Manifest, raw)
     info = manifest.backbone
@@ -160,7 +160,7 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
         optional = {f.name: f.default for f in fields if f.default is None or f.metadata.get("since")}
         missing = hints.keys() - value.keys() - optional.keys()
         if missing:
-            raise BundleError("bundle-invalid", f"{path}: {where} lacks {sorted(missing)[0]}; build the bundle again")
+            raise BundleError("bundle-invalid", f"{path}: {where} has no {sorted(missing)[0]}; build the bundle again")
         given = {**optional, **value}
         return kind(**{name: _typed(path, f"{where}: {name}", hint, given[name]) for name, hint in hints.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple and isinstance(value, list):
@@ -178,7 +178,9 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
             )
         return value
     raise BundleError(
-        "bundle-invalid", f"{path}: {where} is {_shown(value)!r}, which is no {getattr(kind, '__name__', kind)}"
+        "bundle-invalid",
+        f"{path}: {where} is {_shown(value)!r}, which is not of type {getattr(kind, '__name__', kind)}; build "
+        "the bundle again",
     )
 
 

@@ -32,7 +32,7 @@ class Opened:
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             if stat.S_ISDIR(os.fstat(self._file).st_mode):
-                raise BundleError("file-missing", f"{path} is a folder; name the bundle file (NAME.edge)")
+                raise BundleError("file-missing", f"{path} is a folder; give a bundle file (NAME.edge)")
             self._was = self._state()
         except FileNotFoundError:
             raise BundleError("file-missing", f"{path} does not exist; check the path") from None
@@ -173,6 +173,4 @@ class Stored:
                 self._file.read(self._offset + number * stride, row)
         out[:] = half
         if not np.isfinite(out).all():
-            raise BundleError(
-                "bundle-invalid", f"{self._name} holds a value that is no number (NaN or infinity); build it again"
-            )
+            raise BundleError("bundle-invalid", f"{self._name} contains NaN or infinity; build it again")

@@ -14,7 +14,9 @@ from urllib.parse import quote, unquote
 
 from edge.errors import SourceError
 
-ESCAPES = "in a user or password write / as %2F, # as %23, ? as %3F, @ as %40, : as %3A, % as %25, and a space as %20"
+ESCAPES = (
+    "in a user name or password, write / as %2F, # as %23, ? as %3F, @ as %40, : as %3A, % as %25, and a space as %20"
+)
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(\[[0-9a-f:.]+(?:%25[\w.~-]+)?\]|[^\[\]:\\%<>\"^`{|}]+)(?::(\d*))?", re.IGNORECASE)
 _BAD = re.compile(r"[\x00-\x20\x7f\\]|%(?![0-9a-f]{2})", re.IGNORECASE)
@@ -51,19 +53,19 @@ class Address(NamedTuple):
         scheme = found[1].lower() if found else ""
         if found is None or scheme not in schemes:
             raise SourceError(
-                "address-invalid", f"an address begins with {' or '.join(f'{s}://' for s in sorted(schemes))}"
+                "address-invalid", f"an address must begin with {' or '.join(f'{s}://' for s in sorted(schemes))}"
             )
         before, at, authority = found[2].rpartition("@")
         rest = found[3]
         if _BAD.search(text) or "@" in before or "@" in rest:
             raise SourceError(
-                "address-invalid", f"this {scheme} address holds a character that must be escaped: {ESCAPES}"
+                "address-invalid", f"this {scheme} address contains a character that must be escaped: {ESCAPES}"
             )
         place = _HOST.fullmatch(authority)
         if place is None:
             raise SourceError(
                 "address-invalid",
-                f"this {scheme} address cannot be read after '//': write {scheme}://user:password@host:port/path, "
+                f"this {scheme} address is malformed after '//': write {scheme}://user:password@host:port/path, "
                 f"with a number as the port and an IPv6 address in [brackets]; {ESCAPES}",
             )
         port = int(place[2][:6]) if place[2] else None

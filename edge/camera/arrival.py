@@ -86,7 +86,4 @@ def under_way(data: bytes) -> bool:
 
 def cut_short(name: str, size: int) -> str:
     """Say that a file is incomplete and does not grow."""
-    return (
-        f"{name} is not all there: {size:,} bytes, and no more came for {PATIENCE:.0f} s; it is read again when it "
-        "changes"
-    )
+    return f"{name} is incomplete: {size:,} bytes, and no more for {PATIENCE:.0f} s; it is read again when it changes"

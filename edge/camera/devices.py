@@ -82,12 +82,13 @@ def device(path: str) -> Iterator[bytes]:
         others = ", ".join(sorted(map(str, Path("/dev").glob("video*")))[:8])
         raise SourceError(
             "camera-missing",
-            f"it is not plugged in; there {f'are {others}' if others else 'is no camera in /dev at all'}",
+            f"it is not plugged in; {f'there are {others}' if others else 'there is no camera in /dev'}",
         )
     if not os.access(path, os.R_OK | os.W_OK):
         user = getpass.getuser()
         raise SourceRefused(
-            "camera-denied", f"user {user} may not open it; run: sudo usermod -aG video {user}, then log in again"
+            "camera-denied",
+            f"user {user} has no permission to open it; run: sudo usermod -aG video {user}, then log in again",
         )
     yield from _read(path, opencv().CAP_V4L2)
 
@@ -117,7 +118,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
         SourceError: OpenCV is missing, or cannot read it.
     """
     cv2 = opencv()
-    unreadable = f"{path} is not a video that can be read; convert it to MP4 or AVI"
+    unreadable = f"{path} cannot be read as a video; convert it to MP4 or AVI"
     with _opened(cv2, str(path), cv2.CAP_FFMPEG, "video-unreadable", unreadable) as capture:
         due = 0.0
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
@@ -156,7 +157,7 @@ def opencv() -> Any:
         why = "" if isinstance(error, ModuleNotFoundError) and error.name == "cv2" else f" ({error})"
         raise SourceRefused(
             "library-missing",
-            f"this source is read by OpenCV, which is not here{why}; run: pip install 'edge-transfer[camera]'",
+            f"this source needs OpenCV, which is not available{why}; run: pip install 'edge-transfer[camera]'",
         ) from None
     cv2.utils.logging.setLogLevel(0)
     return cv2
@@ -171,7 +172,7 @@ def _opened(
     capture = cv2.VideoCapture(target, reader, [] if reader == cv2.CAP_V4L2 else limits)
     try:
         if not capture.isOpened():
-            why = "; does another program use it, or is it not a camera's first device?"
+            why = "; another program may be using it, or it is not the camera's first device"
             raise SourceError(code, unreadable + (why if reader == cv2.CAP_V4L2 else ""))
         yield capture
     finally:
@@ -183,7 +184,8 @@ def _picamera2(library: Any, number: int) -> Iterator[bytes]:
         camera = library(number)
     except (RuntimeError, IndexError) as error:
         raise SourceError(
-            "camera-missing", f"no camera {number} ({error}); check its cable, and that no other program uses it"
+            "camera-missing",
+            f"camera {number} was not found ({error}); check its cable, and that no other program uses it",
         ) from None
     try:
         # "BGR888" is how libcamera calls bytes in the order red, green, blue
@@ -213,7 +215,7 @@ def _rpicam(program: str, number: int) -> Iterator[bytes]:
             while True:
                 ready, _, _ = select.select([out, err], [], [], TIMEOUT)
                 if not ready:
-                    raise SourceError("camera-failed", f"{program} gave nothing for {TIMEOUT:.0f} s")
+                    raise SourceError("camera-failed", f"{program} gave no data for {TIMEOUT:.0f} s")
                 if out in ready:
                     return os.read(out, size)
                 said = os.read(err, size)
@@ -231,11 +233,13 @@ def _rpicam(program: str, number: int) -> Iterator[bytes]:
 
 
 def _no_pi_camera(reason: str) -> str:
-    text = f"no way to read a Pi's camera: picamera2 does not load ({reason}), and rpicam-vid is not installed; "
+    text = f"the Pi's camera cannot be read: picamera2 cannot be loaded ({reason}), and rpicam-vid is not installed; "
     if sys.prefix != sys.base_prefix and not _sees_system_packages():
         return text + (
-            "picamera2 comes by apt (sudo apt install python3-picamera2), and this virtual environment hides what apt "
-            "installs: make it again with python3 -m venv --system-site-packages, or: sudo apt install rpicam-apps"
+            "picamera2 is installed with apt (sudo apt install python3-picamera2), and this virtual "
+            "environment hides what apt "
+            "installs: create it again with python3 -m venv --system-site-packages, or run: sudo apt install "
+            "rpicam-apps"
         )
     return text + "run: sudo apt install python3-picamera2, or: sudo apt install rpicam-apps"
 

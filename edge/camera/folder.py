@@ -291,11 +291,12 @@ def _locked(path: Path, folder: Path) -> int:
     except OSError as error:
         raise HomeError(
             "home-unwritable",
-            f"{path} cannot be written ({error.strerror}): what was answered could not be remembered; "
-            "make the home writable, or choose another with --home",
+            f"{path} cannot be written ({error.strerror}), so answers cannot be recorded; "
+            "make the home writable, or choose another one with --home",
         ) from error
     if file is None:
         raise HomeError(
-            "folder-busy", f"{folder} is being watched for this home by another process; stop that one first"
+            "folder-busy",
+            f"{folder} is already being watched for this home by another process; stop that process first",
         )
     return file

@@ -73,10 +73,10 @@ def split(
             return
         if passed > MAX_BYTES:
             raise SourceError(
-                "stream-failed", f"no whole picture within {MAX_BYTES / 1e6:.0f} MB; this is not motion JPEG"
+                "stream-failed", f"no complete picture within {MAX_BYTES / 1e6:.0f} MB; this is not motion JPEG"
             )
         if clock() - since > seconds:
-            raise SourceError("stream-failed", f"no whole picture within {seconds:.0f} s, in {passed:,} bytes")
+            raise SourceError("stream-failed", f"no complete picture within {seconds:.0f} s, in {passed:,} bytes")
 
 
 def ends(data: bytes) -> bool:
@@ -105,7 +105,7 @@ class _Splitter:
         self._unsure: list[bytes] = []  # those without, until that is known
 
     def add(self, chunk: bytes) -> Iterator[bytes]:
-        """Take what came, nothing at the stream's end, and yield the pictures that are whole by it."""
+        """Take what came, nothing at the stream's end, and yield the pictures that are intact by it."""
         self._buffer += chunk
         while self._walk is not None or self._begin():
             piece = self._piece(at_end=not chunk)

@@ -61,7 +61,7 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
         at = text.partition(":")[2] or "0"
         if not at.isdecimal():
             raise SourceError(
-                "source-unknown", f"'{text}' names no camera; write picamera, or picamera:1 for the second one"
+                "source-unknown", f"'{text}' is not a camera; write picamera, or picamera:1 for the second one"
             )
         devices.check_pi_camera()
         return Live(text, lambda _: devices.pi_camera(int(at)))
@@ -86,7 +86,7 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
     named = "this" if looks_like_one(text) else f"'{text}'"
     raise SourceError(
         "source-unknown",
-        f"{named} is not a folder, picture or video file that exists, nor a camera or an address; write for example "
+        f"{named} is neither an existing folder, picture or video file nor a camera or an address; write for example "
         "picamera, /dev/video0, http://camera.local/stream, or the path of a folder",
     )
 
@@ -210,8 +210,9 @@ class _Repeats:
             return None
         self._frozen = True
         self.wording = (
-            f"has given the same picture {self._equal} times in {now - self._since:.0f} s, to the byte: it may hang; "
-            "switch it off and on, unless it renews its picture seldom"
+            f"has given exactly the same picture {self._equal} times in {now - self._since:.0f} s, so it may "
+            "have stopped; "
+            "switch it off and on, unless it rarely updates its picture"
         )
         return True
 

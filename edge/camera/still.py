@@ -72,7 +72,8 @@ class Still:
             elif longest and not frozen and now - changed > max(STALE, STALE_FACTOR * longest):
                 frozen = True
                 yield Notice(
-                    f"{self.name} has not changed for {now - changed:.0f} s; does the program that writes it run?",
+                    f"{self.name} has not changed for {now - changed:.0f} s; check that the program that "
+                    "writes it is running",
                     frozen=True,
                 )
             yield from pause(every, stop)

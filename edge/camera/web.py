@@ -52,7 +52,7 @@ def pictures(
     except ImportError as error:
         raise SourceRefused(
             "library-missing",
-            f"an http camera is read by requests, which does not load ({error}); run: pip install requests",
+            f"an http camera needs the package requests, which cannot be loaded ({error}); run: pip install requests",
         ) from None
     try:
         with requests.Session() as session:
@@ -73,9 +73,7 @@ def pictures(
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise SourceError("stream-failed", f"no answer within {TIMEOUT:.0f} s") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
-        raise SourceRefused(
-            "address-refused", "it is not an address that can be asked, or sends on to one that cannot"
-        ) from None
+        raise SourceRefused("address-refused", "the address, or the one it redirects to, is not valid") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise SourceError("stream-failed", _why(error)) from None
 
@@ -107,12 +105,13 @@ class _Answer:
         if kind.startswith("image/"):
             raise SourceRefused(
                 "stream-not-pictures",
-                f"it answers with {kind}, which is not a picture that can be read; ask it for JPEG",
+                f"it answered with {kind}, which cannot be read here; set the camera to JPEG",
             )
         if kind.startswith("text/") or "json" in kind or _TEXT.fullmatch(self._first[:512]):
             raise SourceRefused(
                 "stream-not-pictures",
-                f"it answers with {kind or 'text'}, which is not a picture; give the address of its stream or snapshot",
+                f"it answered with {kind or 'text'}, which is not a picture; give the address of its stream "
+                "or snapshot",
             )
         self.is_film = True
 
@@ -130,7 +129,8 @@ class _Answer:
             data += more
             if len(data) > mjpeg.MAX_BYTES:
                 raise SourceRefused(
-                    "stream-not-pictures", f"its picture has over {mjpeg.MAX_BYTES / 1e6:.0f} MB; ask for a smaller one"
+                    "stream-not-pictures",
+                    f"its picture has more than {mjpeg.MAX_BYTES / 1e6:.0f} MB; set the camera to a smaller size",
                 )
         yield bytes(data)
 
@@ -150,7 +150,7 @@ class _Answer:
 
     def _read_in_time(self) -> bytes:
         if time.monotonic() > self._end:
-            raise SourceError("stream-failed", f"no whole picture within {TIMEOUT:.0f} s")
+            raise SourceError("stream-failed", f"no complete picture within {TIMEOUT:.0f} s")
         return self._answer.raw.read1(mjpeg.CHUNK, decode_content=True) or b""
 
 
@@ -190,7 +190,8 @@ def _ask(session: "Session", address: Address) -> "Response":
             break
         url = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
     raise SourceRefused(
-        "address-refused", "it sends on in a circle, or to what is not http; give the address of its stream itself"
+        "address-refused",
+        "it redirects in a circle, or to something that is not http; give the address of the stream itself",
     )
 
 
@@ -215,34 +216,35 @@ def _check(answer: "Response", address: Address, own: bool) -> None:
         if choose(offered) is None and offered:
             names = ", ".join(sorted({challenge.name for challenge in offered}))
             raise SourceRefused(
-                "login-refused", f"it answers {known}: it wants a login by {names}, which is not to be had here"
+                "login-refused", f"it answered {known}: it asks for the login {names}, which is not supported"
             )
         if not own:
             raise SourceRefused(
-                "login-refused", f"it answers {known}: it sends on to another host, which gets no password from here"
+                "login-refused", f"it answered {known}: it redirects to another host, to which no password is sent"
             )
         if address.user is None:
             raise SourceRefused(
-                "login-refused", f"it answers {known}: write {address.scheme}://user:password@ before its name"
+                "login-refused", f"it answered {known}: write {address.scheme}://user:password@ before the host"
             )
         raise SourceRefused(
-            "login-refused", f"it answers {known}: user or password is wrong; if one holds / # ? @ : or %, escape it"
+            "login-refused",
+            f"it answered {known}: the user name or password is wrong; if one contains / # ? @ : or %, escape it",
         )
     if status >= 500 or status in _PASSING:
-        raise SourceError("stream-failed", f"it answers {known}")
-    advice = {403: "this user may not look", 404: "see to the path in the address", 410: "see to the path"}
-    raise SourceRefused("address-refused", f"it answers {known}: {advice.get(status, 'see to the address')}")
+        raise SourceError("stream-failed", f"it answered {known}")
+    advice = {403: "this user has no permission", 404: "check the path in the address", 410: "check the path"}
+    raise SourceRefused("address-refused", f"it answered {known}: {advice.get(status, 'check the address')}")
 
 
 def _certificate(why: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in why:
         return (
-            "nobody known here vouches for its certificate, as with most cameras; in your own network say "
+            "its certificate is not signed by a known authority, as with most cameras; in your own network, use "
             "--allow-self-signed"
         )
     if "WRONG_VERSION_NUMBER" in why or "record layer" in why:
-        return "it does not speak https there; try http://"
-    return "no encryption that both sides know; try http://, or see to the camera's software"
+        return "it does not use https at this address; try http://"
+    return "there is no encryption that both sides support; try http://, or update the camera's software"
 
 
 def _why(error: BaseException) -> str:
@@ -258,7 +260,7 @@ def _why(error: BaseException) -> str:
             return str(one.strerror)
         more = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
         queue += [next_one for next_one in more if isinstance(next_one, BaseException)]
-    return "the connection broke off"
+    return "the connection was interrupted"
 
 
 def _is_near(host: str) -> bool:

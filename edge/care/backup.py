@@ -54,7 +54,8 @@ def backup(home: Home, file: Path) -> BackedUp:
     check_output(file, "home.backup", "a backup of edge", f"{_ABOUT}{{".encode())
     if damage := store.damage():
         raise HomeError(
-            "home-damaged", f"{home.home} is damaged ({damage}), a backup of it would be too; look at it: edge verify"
+            "home-damaged",
+            f"{home.home} is damaged ({damage}), so a backup would be damaged as well; to check it, run: edge verify",
         )
     copy = None
     try:
@@ -80,7 +81,7 @@ def backup(home: Home, file: Path) -> BackedUp:
         if isinstance(error, EdgeError):
             raise
         raise HomeError(
-            "home-unwritable", f"{file} cannot be written ({error.strerror}); name another place"
+            "home-unwritable", f"{file} cannot be written ({error.strerror}); choose another path"
         ) from error
     finally:
         if copy is not None:
@@ -149,10 +150,10 @@ def _refuse_to_replace(home: Path, file: Path) -> None:
     if not home.exists():
         return
     if not home.is_dir() or any(home.iterdir()):
-        what = "is a home already" if (home / FILE).exists() else "is not empty"
+        what = "is already a home" if (home / FILE).exists() else "is not empty"
         raise HomeError(
             "home-exists",
-            f"{home} {what} and is left as it is; to replace it: mv {home} {home}.old && "
+            f"{home} {what} and was not changed; to replace it, run: mv {home} {home}.old && "
             f"edge --home {home} restore {file}",
         )
 
@@ -164,7 +165,7 @@ def _entry(file: BufferedReader) -> dict[str, object]:
 
 def _unpack(file: Path, folder: Path) -> None:
     """Write a backup's files into a folder, each checked against its SHA-256."""
-    foreign = f"{file} is no backup of edge, or is damaged"
+    foreign = f"{file} is not a backup of edge, or is damaged"
     try:
         opened = file.open("rb")
     except OSError as error:
@@ -173,7 +174,7 @@ def _unpack(file: Path, folder: Path) -> None:
         with opened, zipfile.ZipFile(opened) as archive:
             infos = archive.infolist()
             if sorted(i.filename for i in infos) != sorted((_ABOUT, FILE, _BUNDLE)):
-                raise HomeError("backup-damaged", f"{foreign}: it holds other files than a backup does")
+                raise HomeError("backup-damaged", f"{foreign}: it contains other files than a backup")
             if any(i.compress_type != zipfile.ZIP_STORED or i.file_size != i.compress_size for i in infos):
                 raise HomeError("backup-damaged", f"{foreign}: its files are compressed")
             if archive.getinfo(_ABOUT).file_size > _LIMIT:
@@ -181,10 +182,11 @@ def _unpack(file: Path, folder: Path) -> None:
             about = read_json(archive.read(_ABOUT))
             if about["format"] != 1:
                 raise HomeError(
-                    "too-new", f"{file} has format {about['format']}, this program reads 1; a newer edge wrote it"
+                    "too-new",
+                    f"{file} has format {about['format']}, but this version reads only 1; upgrade edge-transfer",
                 )
             if not re.fullmatch(r"[0-9a-f]{16}\.edge", about["bundle"]):
-                raise HomeError("backup-damaged", f"{foreign}: {about['bundle']!r} is no bundle's name")
+                raise HomeError("backup-damaged", f"{foreign}: {about['bundle']!r} is not the name of a bundle")
             for name, target in ((FILE, FILE), (_BUNDLE, about["bundle"])):
                 digest = hashlib.sha256()
                 (folder / target).touch(mode=0o600, exist_ok=False)

@@ -41,7 +41,9 @@ def examine(home: Path, pictures: Sequence[Path] = (), proof: Path | None = None
     if os.access(home / FILE, os.F_OK):  # Path.exists raises where we may not look
         findings += _home(home, pictures, loads)
     elif proof is None and (os.access(home, os.R_OK) or not os.access(home, os.F_OK)):
-        findings.append(Finding("home", False, f"none at {home}", f"make one: edge --home {home} init NAME.edge"))
+        findings.append(
+            Finding("home", False, f"none at {home}", f"to create it, run: edge --home {home} init NAME.edge")
+        )
     if proof is not None:
         findings += _proof(proof, loads)
     return findings
@@ -87,18 +89,18 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
             )
             check, remedy = "head", "edge retrain"
             serving = learner.serving()
-            findings.append(Finding("head", True, f"generation {serving.generation} serves", remedy))
+            findings.append(Finding("head", True, f"generation {serving.generation} is in use", remedy))
             check, remedy = "bundle", "run edge init again with a fresh copy of the bundle"
             learner.bundle.verify()
-            findings.append(Finding("bundle", True, f"{learner.bundle.manifest.name}, every hash fits", remedy))
+            findings.append(Finding("bundle", True, f"{learner.bundle.manifest.name}, every hash matches", remedy))
             trusted = learner.trusted()
             if trusted.keys:
-                seen = trusted.problem or f"signed with {trusted.key}, which is trusted here"
-                findings.append(Finding("signature", not trusted.problem, seen, "edge trust says which keys count"))
+                seen = trusted.problem or f"signed with {trusted.key}, which is trusted"
+                findings.append(Finding("signature", not trusted.problem, seen, "edge trust lists the trusted keys"))
             golden = _golden(learner.bundle.path, learner.model, loads)
             findings.append(golden)
             if pictures and golden.ok:
-                check, remedy = "pictures", "name picture files, or folders of them"
+                check, remedy = "pictures", "give picture files, or folders of them"
                 findings += _pictures(learner, pictures)
     except (EdgeError, sqlite3.Error, OSError) as error:
         findings.append(Finding(check, False, str(error), remedy))
@@ -118,16 +120,16 @@ def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
     findings = []
     if left or unreadable:
         counted = count(read, [*left, *unreadable])
-        remedy = "edge classify with the same paths says which, and why"
+        remedy = "to see which and why, run edge classify with the same paths"
         findings.append(Finding("pictures", not partly(counted), line(counted), remedy))
     complaints = check.lines()
     for complaint in complaints:
         seen, _, remedy = complaint.partition(": ")
         findings.append(Finding("pictures", False, seen, remedy))
     if read and not complaints:
-        seen = f"{read} looks like those of the bundle" if read == 1 else f"{read} look like those of the bundle"
+        seen = f"{read} resembles those of the bundle" if read == 1 else f"{read} resemble those of the bundle"
         if not check.known:
-            seen = "this bundle does not say what its photos look like; build it again to compare light and focus"
+            seen = "this bundle does not describe its photos; build it again to compare light and focus"
         findings.append(Finding("pictures", True, seen, ""))
     return findings
 
@@ -141,7 +143,7 @@ def _proof(path: Path, loads: Sequence[backbone.Runtime]) -> list[Finding]:
         model = _model(opened.manifest, loads)
     except (EdgeError, OSError) as error:
         return [Finding("new bundle", False, str(error), remedy)]
-    found = [Finding("new bundle", True, f"{opened.manifest.name}, every hash fits", remedy)]
+    found = [Finding("new bundle", True, f"{opened.manifest.name}, every hash matches", remedy)]
     return [*found, _golden(path, model, loads)._replace(check="new golden")]
 
 
@@ -157,12 +159,13 @@ def _golden(path: Path, model: ModelFile, loads: Sequence[backbone.Runtime]) -> 
     runtime = next((r for r in loads if r.format == model.format), None)
     if runtime is None:
         extras = [r.extra for r in backbone.RUNTIMES if r.format == model.format]
-        return Finding("golden", False, f"no runtime here runs {model.file}", _install(extras))
+        return Finding("golden", False, f"no installed runtime can run {model.file}", _install(extras))
     tried: Trial = attempt(runtime, path, model.file)
     if tried.failure:
         return Finding("golden", False, f"{model.file} on {runtime.name}: {tried.failure}", remedy)
     seen = (
-        f"{tried.pictures} pictures on {runtime.name} give the workstation's embeddings (error {tried.error:.0e}, "
+        f"{tried.pictures} pictures with {runtime.name} give the same embeddings as on the workstation (error "
+        f"{tried.error:.0e}, "
         f"cosine {tried.cosine:.4f}), {tried.milliseconds:.0f} ms each, {tried.megabytes:.0f} MB"
     )
     return Finding("golden", True, seen, remedy)

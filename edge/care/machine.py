@@ -50,13 +50,16 @@ def storage(home: Path, root: Path = Path("/")) -> Finding:
         if folder.is_relative_to(place) and len(place) >= longest:  # of two on one place the later one counts
             longest, kind, point, options = len(place), found, place, how.split(",")
     seen = f"{kind or 'unknown'} file system on {point}"
-    remedy = "put the home on the card or a disk (--home)"
+    remedy = "move the home to the card or a disk (--home)"
     if kind in _VOLATILE:
         if kind == "overlay":
-            remedy += ", or switch the overlay off: sudo raspi-config, Performance Options, Overlay File System"
+            remedy += ", or disable the overlay: sudo raspi-config, Performance Options, Overlay File System"
         return Finding("storage", False, f"{seen}: {_VOLATILE[kind]}, {_LOSES}", remedy)
     if "ro" in options:
-        remedy = "a card that fails turns so: copy the home, try another card; else: sudo mount -o remount,rw " + point
+        remedy = (
+            "the card may be failing: copy the home and use another card; otherwise run: sudo mount -o remount,rw "
+            + point
+        )
         return Finding("storage", False, f"{seen}, read-only: nothing can be learned", remedy)
     return Finding("storage", True, seen, remedy)
 
@@ -72,7 +75,7 @@ def _python(root: Path) -> Finding:
 def _clock(home: Path) -> Finding:
     now = time.time()
     seen = _utc(now)
-    remedy = "set the clock (timedatectl), or examples get a wrong date"
+    remedy = "set the clock (timedatectl); otherwise examples get a wrong date"
     if now < BUILT:
         return Finding("clock", False, f"{seen}: it was never set", remedy)
     try:
@@ -80,7 +83,7 @@ def _clock(home: Path) -> Finding:
     except OSError:
         last = 0.0
     if now < last - 60:
-        return Finding("clock", False, f"{seen}: slow, as the home was changed at {_utc(last)}", remedy)
+        return Finding("clock", False, f"{seen}: slow, because the home was changed at {_utc(last)}", remedy)
     return Finding("clock", True, seen, remedy)
 
 
@@ -93,7 +96,7 @@ def _memory(root: Path) -> Finding | None:
         return None
     left, total = 1024 * kilobytes["MemAvailable"], 1024 * kilobytes.get("MemTotal", 0)
     seen = f"{left / 1e6:.0f} of {total / 1e6:.0f} MB free"
-    return Finding("memory", left > MIN_MEMORY, seen, "stop other programs, or take the system without a desktop")
+    return Finding("memory", left > MIN_MEMORY, seen, "stop other programs, or use the system without a desktop")
 
 
 def _heat(root: Path) -> Finding | None:
@@ -103,7 +106,7 @@ def _heat(root: Path) -> Finding | None:
         if ("cpu" in kind or "soc" in kind or "x86_pkg" in kind) and text.lstrip("-").isdigit():
             degrees = int(text) / 1000
             seen = f"{degrees:.0f} °C" + (", so hot that it slows down" if degrees >= HOT else "")
-            return Finding("heat", degrees < HOT, seen, "give the processor a heat sink or a fan, and air")
+            return Finding("heat", degrees < HOT, seen, "give the processor a heat sink or a fan, and more air")
     return None
 
 
@@ -126,12 +129,12 @@ def _power(root: Path) -> Finding | None:
     if bits & 0x10001:
         seen = "too little voltage " + ("now" if bits & 1 else "since the start")
         remedy = (
-            "use the official power supply, and a short, thick cable: a card written to at too little voltage breaks"
+            "use the official power supply and a short, thick cable; writing to a card at too little voltage damages it"
         )
         return Finding("power", False, seen, remedy)
     if bits & 0xE000E:
         seen = "slowed down by heat " + ("now" if bits & 0xE else "since the start")
-        return Finding("power", False, seen, "give the processor a heat sink or a fan, and air")
+        return Finding("power", False, seen, "give the processor a heat sink or a fan, and more air")
     return Finding("power", True, "enough voltage since the start, never slowed down", "")
 
 
@@ -146,7 +149,7 @@ def _synced(home: Path) -> Finding | None:
     if not os.access(folder, os.W_OK):
         if not os.access(home, os.F_OK):  # Path.exists raises where we may not look
             return None
-        seen = f"{_user()} may not write in {home}"
+        seen = f"{_user()} has no permission to write to {home}"
         owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} doctor"
         return Finding("sync", False, seen, f"run it as the home's owner: {owner}")
     partial = None
@@ -160,7 +163,10 @@ def _synced(home: Path) -> Finding | None:
     except OSError as error:
         seen = f"{folder} does not keep what is written ({error.strerror}): {_LOSES}, or sooner"
         return Finding(
-            "sync", False, seen, "free some space; if that is not it, the card fails: copy the home, take another"
+            "sync",
+            False,
+            seen,
+            "free some space; if there is enough, the card is failing: copy the home and use another card",
         )
     finally:
         if partial is not None:
@@ -176,13 +182,13 @@ def _camera(root: Path) -> Finding:
         if name and not name.startswith(_NO_CAMERAS):
             nodes[root / "dev" / entry.name] = name
     if not nodes:
-        return Finding("camera", True, "none seen; pictures may come from a folder or an address as well", "")
+        return Finding("camera", True, "none found; pictures can also come from a folder or an address", "")
     seen = ", ".join(dict.fromkeys(f"{name} ({node})" for node, name in nodes.items()))
     user = _user()
     for node in nodes:
         if not os.access(node, os.R_OK | os.W_OK):
-            remedy = f"sudo usermod --append --groups video {user}, and log in anew"
-            return Finding("camera", False, f"{seen}; {user} may not open {node}", remedy)
+            remedy = f"sudo usermod --append --groups video {user}, then log in again"
+            return Finding("camera", False, f"{seen}; {user} has no permission to open {node}", remedy)
     if any(name.startswith(("unicam", "rp1-cfe")) for name in nodes.values()):
         try:
             devices.check_pi_camera()

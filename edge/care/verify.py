@@ -26,8 +26,8 @@ from edge.home.store import Store, open_store
 _INDEX = ("missing from index", "entries in index", "non-unique entry in index")
 _SHOWN = 10
 _RESTORE = "restore a backup into another home: edge --home DIR restore FILE"
-_ADOPT = "adopt a fresh copy of the bundle: edge init NAME.edge"
-_RETRAIN = "make a new one of what is taught: edge retrain"
+_ADOPT = "install a fresh copy of the bundle: edge init NAME.edge"
+_RETRAIN = "train a new one: edge retrain"
 
 
 def verify(home: Path) -> Verified:
@@ -48,7 +48,10 @@ def verify(home: Path) -> Verified:
     with _reported(findings, "database", _RESTORE), open_store(home) as store:
         if _database(store, findings, mended):
             if store.get("serving") is None:
-                raise HomeMissing("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+                raise HomeMissing(
+                    "home-missing",
+                    (f"{home} has no bundle yet; to install one, run: edge --home {home} init NAME.edge"),
+                )
             opened = Home(home, store=store)
             with _reported(findings, "bundle", _ADOPT):
                 _bundle(opened, findings)
@@ -81,9 +84,9 @@ def _database(store: Store, findings: list[Finding], mended: list[str]) -> bool:
             store.rebuild_indexes()
         found = store.damages(_SHOWN)
         if not found:
-            mended.append("an index of the database was damaged and has been made anew from its table")
+            mended.append("an index of the database was damaged and was rebuilt from its table")
     found += store.stray_references()
-    seen = "; ".join(found) or f"{store.count()} examples, {len(store.labels())} labels, every page and index is whole"
+    seen = "; ".join(found) or f"{store.count()} examples, {len(store.labels())} labels, every page and index is intact"
     findings.append(Finding("database", not found, seen, _RESTORE))
     return not found
 
@@ -92,9 +95,9 @@ def _bundle(home: Home, findings: list[Finding]) -> None:
     opened = home.bundle
     path = opened.path
     if not sha256(path).startswith(path.stem):
-        raise HomeError("home-damaged", f"{path} is not what was adopted (its SHA-256 differs)")
+        raise HomeError("home-damaged", f"{path} was changed after it was installed (its SHA-256 differs)")
     opened.verify()
-    findings.append(Finding("bundle", True, f"{opened.manifest.name}, every hash fits", ""))
+    findings.append(Finding("bundle", True, f"{opened.manifest.name}, every hash matches", ""))
 
 
 def _readable(home: Home) -> bool:
@@ -108,7 +111,7 @@ def _examples(home: Home, findings: list[Finding]) -> None:
     store = home.store
     bad = store.damaged_examples(home.info.dimension)
     if not bad:
-        findings.append(Finding("examples", True, f"the embeddings of all {store.count()} are whole", ""))
+        findings.append(Finding("examples", True, f"the embeddings of all {store.count()} are intact", ""))
         return
     named = store.examples(bad[:_SHOWN])
     seen = ", ".join(f"{e.id} ({e.label}, {e.source})" for e in named)
@@ -129,7 +132,7 @@ def _heads(home: Home, findings: list[Finding], mended: list[str]) -> None:
     with store.snapshot():
         serving = home.serving().generation
         count = sum(store.has_head(number) for number in store.generation_numbers())
-    findings.append(Finding("heads", True, f"generation {serving} serves; whole in all: {count}", ""))
+    findings.append(Finding("heads", True, f"generation {serving} is in use; intact in all: {count}", ""))
 
 
 def _overwrite(home: Home, bad: list[int]) -> list[str]:
@@ -143,9 +146,11 @@ def _overwrite(home: Home, bad: list[int]) -> list[str]:
     store.put("serving", str(serving))
     for number in bad:
         store.overwrite_head(number)
-    lines = [f"generation {n} was damaged and can serve no more" for n in bad if n != was]
+    lines = [f"generation {n} was damaged and can no longer be used" for n in bad if n != was]
     if was != serving:
-        lines.append(f"generation {was} was damaged; generation {serving} serves; make a new one: edge retrain")
+        lines.append(
+            f"generation {was} was damaged; generation {serving} is used instead; to train a new one, run: edge retrain"
+        )
     return lines
 
 

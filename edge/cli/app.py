@@ -96,7 +96,7 @@ def skipped(files: "Sequence[Skipped]") -> None:
     for one in files[:LISTED]:
         complain(f"skipped: {one.reason}")
     if len(files) > LISTED:
-        complain(f"skipped: {len(files) - LISTED:,} more, counted below or under `files` in JSON")
+        complain(f"skipped: {len(files) - LISTED:,} more; see the count below, or `files` in JSON")
 
 
 def counted(files: "Files", paths: Sequence[Path]) -> list[str]:

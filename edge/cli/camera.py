@@ -50,7 +50,7 @@ def watch(source: str, **options: Any) -> int:
         live = ready.source.live
         learner.backbone()  # before saying that we are ready
         notifier.tell("READY=1")
-        complain(f"watching {ready.source.name}; end with Ctrl-C")
+        complain(f"watching {ready.source.name}; press Ctrl-C to stop")
         watched = keep_watching(learner, ready.source, ready.rule, asked.every, stop, ready.listeners, *ready.journals)
         notifier.tell("STOPPING=1")
     unread = f", {watched.skipped:,} could not be read" if watched.skipped else ""
@@ -93,7 +93,7 @@ def capture(
     from edge.watch.service import put_region
 
     if Path(source).is_dir():
-        raise click.UsageError(f"{source} is a folder of pictures; teach them: edge teach {label} {source}")
+        raise click.UsageError(f"{source} is a folder of pictures; to teach them, run: edge teach {label} {source}")
     learner = app.learner()
     label = clean(label)
     session = session or f"{label} {learner.now()}"
@@ -110,23 +110,25 @@ def capture(
 
     def lines() -> list[str]:
         new = f"{plural(len(result.examples), 'new example')} of '{label}' from {plural(result.frames, 'frame')}"
-        alike = f"; {result.alike:,} were nearly the same as another" if result.alike else ""
+        alike = f"; {result.alike:,} were nearly identical to another" if result.alike else ""
         lines = [f"{new}{alike}", f"session: {session}"]
         if not result.frames:
             return [f"{opened.name} gave no frame in {seconds:g} s; nothing was taught"]
         if result.blank:
             lines.append(
-                f"not taught: {plural(result.blank, 'frame')} with nothing but one colour; to teach such pictures, "
+                f"not taught: {plural(result.blank, 'frame')} of a single colour; to teach such pictures, "
                 f"save them and run: edge teach {shlex.quote(label)} PICTURES"
             )
         lines += result.complaints
         if result.complaints:
-            lines.append(f"if that is not as it will be, undo it: edge forget --session {shlex.quote(session)}")
+            lines.append(
+                f"if your pictures will not look like this, undo it with: edge forget --session {shlex.quote(session)}"
+            )
         if len(result.examples) < min(count, 5):
-            lines.append("that is few: move the thing or the light while capturing")
+            lines.append("these are few; move the object or the light while capturing")
         if result.examples and bursts == 1:
-            lines.append("one burst alone cannot be judged: capture another, later or in other light")
-        return [*lines, "now run: edge retrain"] if result.examples else lines
+            lines.append("accuracy cannot be measured from one burst; capture another one later or in different light")
+        return [*lines, "to use them, run: edge retrain"] if result.examples else lines
 
     app.answer(result, lines)
     return PARTLY if result.unreadable or result.blank or not result.frames else 0
@@ -150,12 +152,12 @@ def review(folder: Path | None, retrain: bool) -> None:
     if folder is None:
         raise SourceError(
             "frames-missing",
-            "watch has kept no frames for this home yet; let it: edge watch SOURCE --save-uncertain DIR",
+            "no frames were saved for this home yet; to save some, run: edge watch SOURCE --save-uncertain DIR",
         )
     session = Review(learner, folder)
     if session.waiting() and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SourceError(
-            "frames-missing", "review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES"
+            "frames-missing", "edge review needs a terminal for its keys; without one, use: edge teach LABEL PICTURES"
         )
     deleted = _go_through(session)
     fitted = learner.retrain() if retrain and session.changed else None
@@ -181,7 +183,7 @@ def _go_through(session: "Review") -> int:
             if key in choices or key == "n":
                 label = choices[key] if key in choices else click.prompt("new label", err=True)
                 for line in session.name(path, label):
-                    complain(f"careful: {line}")
+                    complain(f"warning: {line}")
                 named.append(at)
             elif key == "d":
                 path.unlink(missing_ok=True)
@@ -208,10 +210,10 @@ def _undo(session: "Review", queue: list[Path], named: list[int], at: int) -> in
     try:
         back = session.undo()
     except EdgeError as error:
-        complain(f"not taken back: {error}")
+        complain(f"not undone: {error}")
         return at
     if back is None:
-        complain("nothing was labelled that could be taken back")
+        complain("there is nothing to undo")
         return at
     at = named.pop()
     queue[at] = back
@@ -252,10 +254,10 @@ def _key() -> str:
 
 def _reviewed(result: "Reviewed") -> list[str]:
     if not (result.labelled or result.deleted or result.left):
-        return ["no frame waits for a label"]
+        return ["there are no frames to label"]
     lines = [f"{plural(result.labelled, 'frame')} labelled, {result.deleted} deleted, {result.left} left"]
     if result.relabelled:
-        lines.append(f"{plural(result.relabelled, 'frame')} of them had another label before")
+        lines.append(f"{plural(result.relabelled, 'frame')} of them had a different label before")
     if result.known:
         lines.append(f"{plural(result.known, 'frame')} of them had that label already")
     return [*lines, *(wording.retrained(result.retrained) if result.retrained else [])]

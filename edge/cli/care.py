@@ -39,7 +39,7 @@ def backup(file: Path) -> None:
         made,
         lambda: [
             f"wrote {made.file} ({made.bytes / 1e6:.1f} MB): {plural(made.examples, 'example')}, generation "
-            f"{made.generation}, and the bundle; back: edge restore {made.file}"
+            f"{made.generation}, and the bundle; to restore it, run: edge restore {made.file}"
         ],
     )
 

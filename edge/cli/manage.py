@@ -47,7 +47,7 @@ def forget(examples: tuple[str, ...], session: str | None, label: str | None) ->
     had never been taught.
     """
     if not examples and session is None and label is None:
-        raise click.UsageError("name examples, or give --session or --label")
+        raise click.UsageError("give EXAMPLES, --session or --label")
     result = app.learner().forget(examples, session, label)
     app.answer(result, lambda: wording.forgotten(result))
 
@@ -66,8 +66,10 @@ def relabel(label: str, examples: tuple[str, ...]) -> None:
     complaints = opened.beside(label)
     changed = opened.relabel(examples, label)
     for line in complaints:
-        complain(f"careful: {line}")
-    app.answer(changed, lambda: [f"{plural(len(changed), 'example')} now '{changed[0].label}'; now run: edge retrain"])
+        complain(f"warning: {line}")
+    app.answer(
+        changed, lambda: [f"{plural(len(changed), 'example')} now '{changed[0].label}'; to use them, run: edge retrain"]
+    )
 
 
 @click.command()
@@ -84,7 +86,7 @@ def rename(old: str, new: str, merge: bool) -> None:
     complaints = opened.beside(new, leaving=old)
     result = opened.rename(old, new, merge)
     for line in complaints:
-        complain(f"careful: {line}")
+        complain(f"warning: {line}")
     app.answer(result, lambda: wording.renamed(result))
 
 
@@ -113,7 +115,7 @@ def rollback(generation: int | None) -> None:
     Without a number, go back to the previous one. No examples are deleted.
     """
     entry = app.learner().rollback(generation)
-    app.answer(entry, lambda: [f"generation {entry.generation}, made {wording.when(entry.created)}, serves again"])
+    app.answer(entry, lambda: [f"generation {entry.generation}, made {wording.when(entry.created)}, is in use again"])
 
 
 @click.command()

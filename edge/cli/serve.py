@@ -110,7 +110,9 @@ def password(file: Path | None) -> None:
     if not home.is_dir():
         from edge.errors import HomeMissing
 
-        raise HomeMissing("home-missing", f"no home at {home}; make one: edge --home {home} init NAME.edge")
+        raise HomeMissing(
+            "home-missing", f"there is no home at {home}; to create it, run: edge --home {home} init NAME.edge"
+        )
     if file is None:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError("without a terminal, name a FILE whose first line is the password")
@@ -120,7 +122,7 @@ def password(file: Path | None) -> None:
             lines = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8").partition("\n")[0]
         except (OSError, UnicodeDecodeError) as error:
             raise HomeError(
-                "password-invalid", f"{file} cannot be read as text ({error}); name a file with the password"
+                "password-invalid", f"{file} cannot be read as text ({error}); give a file with the password"
             ) from None
         given = lines.rstrip("\r\n")
     result = PasswordSet(str(put(home, given)))

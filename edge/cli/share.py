@@ -30,8 +30,8 @@ def export(file: Path, labels: Path | None) -> None:
         result,
         lambda: [
             f"wrote {result.file} ({size}): {len(result.labels)} labels, generation {result.generation}"
-            "; it never says unknown, that is for edge classify alone",
-            *([f"wrote {result.labels_file}: the labels, in the order of its probabilities"] if labels else []),
+            "; it never reports unknown, unlike edge classify",
+            *([f"wrote {result.labels_file}: the labels, in the order of the probabilities"] if labels else []),
         ],
     )
 

@@ -69,10 +69,10 @@ def init(
         status = made.status()
         golden = len(made.bundle.golden().images)
         runtime = find_runtime({made.model.format}).name
-        proof = f"proved on {runtime}: {golden} golden pictures give the workstation's embeddings"
+        proof = f"tested with {runtime}: {golden} golden pictures give the same embeddings as on the workstation"
     kept = storage(app.home())
     if not kept.ok:
-        complain(f"careful: {kept.seen}; {kept.remedy}")
+        complain(f"warning: {kept.seen}; {kept.remedy}")
     told = [f"another backbone: {total} examples were embedded again from their kept crops" for total in again]
     app.answer(status, lambda: [proof, *told, *wording.status(status)])
 
@@ -132,17 +132,17 @@ def teach(
     """
     if folders is None:
         if label is None or not pictures:
-            raise click.UsageError("name a LABEL and PICTURES, or give --folders PARENT")
+            raise click.UsageError("give a LABEL and PICTURES, or --folders PARENT")
         taught = app.learner().teach_each(label, list(pictures), session, Progress("teaching"), holdout)
         app.skipped(taught.unreadable)
         app.answer(taught, lambda: [*wording.taught([taught]), *app.counted(taught.files, pictures)])
         return app.code(taught.files, taught.unreadable)
     if label is not None:
-        raise click.UsageError("--folders takes the labels from the folders' names: leave out LABEL and PICTURES")
+        raise click.UsageError("with --folders, the labels are the folders' names; omit LABEL and PICTURES")
     result = app.learner().teach_folders(folders, session, Progress("teaching"), holdout)
     app.skipped([one for taught in result.taught for one in taught.unreadable])
     app.skipped(result.contradictions)
-    layout = [f"parts: {result.layout}"] if result.layout else []
+    layout = [f"parts of the folder: {result.layout}"] if result.layout else []
     app.answer(result, lambda: [*layout, *wording.taught(result.taught), *app.counted(result.files, [folders])])
     return app.code(result.files)
 
@@ -168,7 +168,7 @@ def retrain(known_coverage: float | None, if_taught: bool, force: bool) -> None:
     if if_taught and not opened.anything_new():
         from edge.answers import NothingNew
 
-        complain("nothing was taught or relabelled since the last head was made")
+        complain("no example was taught or relabelled since the last training")
         app.answer(NothingNew(opened.serving().generation), list)
         return
     result = opened.retrain(known_coverage, force)

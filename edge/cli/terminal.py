@@ -23,7 +23,7 @@ PARTLY = 3
 INTERRUPTED = 130
 
 
-def run(command: click.Command, name: str, interrupted: str = "what was reported as done is stored") -> None:
+def run(command: click.Command, name: str, interrupted: str = "everything reported as done is stored") -> None:
     """Run a command line and leave the process with its exit code.
 
     Args:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def answered(result: "Answer") -> list[str]:
     others = ", ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in result.top[1:3])
     if result.unknown:
-        line = f"{result.image}: unknown  (unlike everything taught; of the labels, {result.top[0].label} is nearest)"
+        line = f"{result.image}: unknown  (unlike all examples; the nearest label is {result.top[0].label})"
     else:
         line = f"{result.image}: {result.label} {100 * result.probability:.0f} %" + (f"  ({others})" if others else "")
     near = [
@@ -39,7 +39,7 @@ def answered(result: "Answer") -> list[str]:
         for n in result.nearest
     ]
     near = [row[: 3 if row[2] == row[3] else 4] for row in near]
-    return [line, *(["  nearest of the taught examples (1 is the same):", *table(near)] if near else [])]
+    return [line, *(["  most similar examples (1 means identical):", *table(near)] if near else [])]
 
 
 def when(stored: str) -> str:
@@ -72,32 +72,32 @@ def _part(result: "Retrained | Audited") -> str:
 
 
 def retrained(result: "Retrained") -> list[str]:
-    serves = "serves" if result.promoted else f"is a candidate, generation {result.serving} goes on serving"
+    serves = "is in use" if result.promoted else f"is a candidate, generation {result.serving} stays in use"
     lines = [
         f"generation {result.generation} {serves}: {plural(len(result.labels), 'label')}, "
-        f"{plural(result.local_examples, 'example')} taught here, {result.factory_examples:,} from the factory",
+        f"{plural(result.local_examples, 'example')} taught here, {result.factory_examples:,} from the bundle",
         f"fitted in {result.milliseconds:.0f} ms ({result.method})",
     ]
     if not result.promoted:
         lines += [
             f"clearly worse: {result.refusal}",
-            "see which examples are to blame: edge audit; to let it serve all the same: edge retrain --force",
+            "to see which examples cause this, run edge audit; to use it anyway, run edge retrain --force",
         ]
     if result.held_out:
         lines.append(f"held out: {_compared(result.held_out)}")
-    lines += _measured(result, ", the 95 % interval in brackets", ", each named by a head that was not taught it")
+    lines += _measured(result, ", 95 % interval in brackets", ", each classified by a head trained without it")
     if result.known_coverage is not None:
-        kept = f"{100 * result.known_coverage:.0f} of 100 known pictures are kept"
-        lines.append(f"unlike everything taught is called unknown: set so that {kept}")
+        kept = f"{100 * result.known_coverage:.0f} of 100 known pictures are accepted"
+        lines.append(f"pictures unlike all examples are reported as unknown; {kept}")
     if result.unknown_note:
-        lines.append(f"calling pictures unknown: {result.unknown_note}")
+        lines.append(f"reporting pictures as unknown: {result.unknown_note}")
     if result.advice:
-        lines.append(f"careful: {result.advice}")
+        lines.append(f"warning: {result.advice}")
     if len(result.labels) <= 12 and any(map(any, result.confusion)):
-        lines += ["", "what it is (rows) and what it was called (columns):"]
+        lines += ["", "true labels (rows) and answers (columns):"]
         lines += confusion_table(result.labels, result.labels, result.confusion)
     if result.doubts:
-        lines += ["", "doubtful examples, the surest mistakes first:"]
+        lines += ["", "doubtful examples, the most certain mistakes first:"]
         lines += [
             f"  {d.example}  taught as {d.label}, looks like {d.guess} ({100 * d.probability:.0f} %)  {d.source}"
             for d in result.doubts
@@ -113,47 +113,52 @@ def taught(parts: Sequence["Taught"]) -> list[str]:
         lines.append(f"{plural(len(one.examples), kind)} of '{one.label}'{kept} in {spent}")
     known = [skipped for one in parts for skipped in one.known]
     if known:
-        lines.append(f"{plural(len(known), 'picture')} not stored again:")
+        lines.append(f"{plural(len(known), 'picture')} already stored:")
         lines += [f"  {skipped.image}: {skipped.reason}" for skipped in known[:5]]
     if len(known) > 5:
         lines.append(f"  … and {len(known) - 5} more")
     for one in parts:
-        lines += [f"careful: {f'{one.label}: ' if len(parts) > 1 else ''}{line}" for line in one.complaints]
-    return lines + ["now run: edge retrain"] * any(one.examples and not one.held_out for one in parts)
+        lines += [f"warning: {f'{one.label}: ' if len(parts) > 1 else ''}{line}" for line in one.complaints]
+    return lines + ["to use them, run: edge retrain"] * any(one.examples and not one.held_out for one in parts)
 
 
 def evaluated(result: "Evaluated") -> list[str]:
     right = round(result.accuracy * result.examples)
-    lines = [f"parts: {result.layout}"] if result.layout else []
+    lines = [f"parts of the folder: {result.layout}"] if result.layout else []
     lines += [
-        f"{percent(result.accuracy)} right: {right} of {result.examples} (95 % interval "
+        f"accuracy {percent(result.accuracy)}: {right} of {result.examples} correct (95 % interval "
         f"{100 * result.interval[0]:.1f}–{100 * result.interval[1]:.1f}), generation {result.generation}"
     ]
     if result.untaught:
-        lines.append(f"never taught, so never right: {', '.join(result.untaught)}; teach it: edge teach LABEL PICTURES")
+        lines.append(
+            f"labels without examples, so never correct: {', '.join(result.untaught)}; to add some, run: edge "
+            "teach LABEL PICTURES"
+        )
     if result.unmeasured:
         from edge.metrics.unmeasured import reasons
 
-        lines.append(f"says little of some labels: {reasons(result.unmeasured)}")
+        lines.append(f"too few pictures of some labels: {reasons(result.unmeasured)}")
     if result.unknown:
         found = [
             f"{u} of {sum(row)} {t}"
             for t, u, row in zip(result.truths, result.unknown_by_truth, result.confusion, strict=True)
             if u
         ]
-        lines.append(f"classify calls unknown: {', '.join(found)}")
+        lines.append(f"edge classify reports as unknown: {', '.join(found)}")
     if len(result.labels) <= 12:
-        lines += ["", "what it is (rows) and what it was called (columns):"]
+        lines += ["", "true labels (rows) and answers (columns):"]
         lines += confusion_table(result.truths, result.labels, result.confusion)
     return lines
 
 
 def status(status: "Status") -> list[str]:
     new = (
-        f"  ({status.untrained_examples} taught or relabelled since: edge retrain)" if status.untrained_examples else ""
+        f"  ({status.untrained_examples} taught or relabelled since; run: edge retrain)"
+        if status.untrained_examples
+        else ""
     )
     held_out = any(entry.held_out for entry in status.labels)
-    rows = [["label", "taught here", "from the factory", *(["held out"] * held_out)]]
+    rows = [["label", "taught here", "from the bundle", *(["held out"] * held_out)]]
     rows += [
         [entry.label, str(entry.local), str(entry.factory), *([str(entry.held_out)] * held_out)]
         for entry in status.labels
@@ -162,12 +167,12 @@ def status(status: "Status") -> list[str]:
         f"home        {status.home}",
         f"bundle      {status.bundle}: {status.backbone}, run as {status.format} {status.precision}",
         f"generation  {status.generation}, made {when(status.trained)} by {status.method}{new}",
-        *([f"candidate   {status.candidate}, clearly worse, see: edge history"] if status.candidate else []),
+        *([f"candidate   {status.candidate}, clearly worse; see edge history"] if status.candidate else []),
         *_stands(status),
         *([f"region      {status.region} (left,top,width,height) of each picture"] if status.region else []),
         *_lately(status),
         *_forgotten_labels(status.forgotten),
-        *(["crops       a small one of each picture taught is kept"] if status.keeps_crops else []),
+        *(["crops       a small JPEG of each example is stored"] if status.keeps_crops else []),
         "",
         *table(rows, right=[1, 2, 3]),
     ]
@@ -180,7 +185,7 @@ def _stands(status: "Status") -> list[str]:
     left_out = note(status.unmeasured, status.loo_accuracy is not None)
     if status.loo_accuracy is None:
         return [f"accuracy    {left_out}"]
-    figure = f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, each example left out"
+    figure = f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, by leave-one-out"
     return [figure, *([f"            {left_out}"] if left_out else [])]
 
 
@@ -189,13 +194,13 @@ def _forgotten_labels(labels: tuple[str, ...]) -> list[str]:
         return []
     number = f"{plural(len(labels), 'label')} of the bundle {'stays' if len(labels) == 1 else 'stay'} forgotten"
     back = " ".join(f"--restore-label {shlex.quote(label)}" for label in labels)
-    return [f"forgotten   {number}: {', '.join(labels)}; to have it back: edge init NAME.edge {back}"]
+    return [f"forgotten   {number}: {', '.join(labels)}; to restore, run: edge init NAME.edge {back}"]
 
 
 def _lately(status: "Status") -> list[str]:
     """What `classify` saw lately."""
     if status.known_coverage is None:
-        return ["unknown     no picture is called so: too few examples, or switched off"]
+        return ["unknown     no picture is reported as unknown: too few examples, or turned off"]
     drift = status.drift
     if drift is None:
         return []
@@ -206,14 +211,14 @@ def _lately(status: "Status") -> list[str]:
     if drift.look:
         seen = f"most frames are {drift.look}; {seen}"
     if not drift.drifted:
-        return [f"lately      {seen}"]
-    return [f"lately      DRIFT: {seen}", "            → look at the frames, or compare them: edge doctor FRAMES"]
+        return [f"recently    {seen}"]
+    return [f"recently    DRIFT: {seen}", "            → look at the frames, or compare them: edge doctor FRAMES"]
 
 
 def _compared(compared: "Compared") -> str:
     return (
-        f"{compared.right} of {plural(compared.examples, 'picture')} that no head is taught named rightly, "
-        f"{compared.serving_right} by the head before"
+        f"{compared.right} of {plural(compared.examples, 'picture')} not used for training classified correctly, "
+        f"{compared.serving_right} by the previous head"
     )
 
 
@@ -221,7 +226,7 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
     from edge.metrics.unmeasured import note
 
     held_out = any(entry.held_out_examples for entry in entries)
-    head = ["generation", "", "made", "examples", "right, each left out", *(["held out"] * held_out), "labels"]
+    head = ["generation", "", "made", "examples", "accuracy (leave-one-out)", *(["held out"] * held_out), "labels"]
     rows = [_entry(entry, held_out) for entry in entries]
     partly: dict[str, list[str]] = {}  # the generations by what was not measured
     for e in entries:
@@ -232,13 +237,13 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
     if dropped := entries[-1].generation - len(entries):
         refused.append(
             f"{plural(dropped, 'older generation')} {'was' if dropped == 1 else 'were'} dropped: the newest ones are "
-            "kept, with the one that serves and the one that edge rollback goes back to"
+            "kept, and in any case the one in use and the one to which edge rollback goes back"
         )
     return [*table([head, *rows], right=[0, 3]), *([""] if refused else []), *refused]
 
 
 def _entry(entry: "HistoryEntry", held_out: bool) -> list[str]:
-    mark = "serving" if entry.serving else "overwritten" if not entry.usable else "" if entry.promoted else "candidate"
+    mark = "in use" if entry.serving else "overwritten" if not entry.usable else "" if entry.promoted else "candidate"
     examples = f"{entry.local_examples}+{entry.factory_examples}"
     labels = ", ".join(entry.labels[:4]) + (f", … ({len(entry.labels)})" if len(entry.labels) > 4 else "")
     accuracy = _accuracy(entry.loo_accuracy, entry.loo_interval)
@@ -256,31 +261,31 @@ def listed(example: "Example") -> str:
 
 def forgotten(result: "Forgotten") -> list[str]:
     gone = [plural(result.examples, "example"), *[f"the label '{name}'" for name in result.labels]]
-    serves = "serves, fitted without them" if result.refitted else "never saw them, and goes on serving"
+    serves = "is in use, trained without them" if result.refitted else "was not trained on them and stays in use"
     return [
         f"forgot {' and '.join(gone)}; generation {result.generation} {serves}",
-        *_overwritten(result.overwritten, "they had learned from them"),
+        *_overwritten(result.overwritten, "they were trained on them"),
     ]
 
 
 def renamed(result: "Renamed") -> list[str]:
     if not result.merged:
-        return [f"'{result.old}' is now '{result.new}'; nothing needs retraining"]
-    serves = "serves, fitted to the label as one" if result.refitted else "goes on serving; see: edge history"
+        return [f"'{result.old}' is now '{result.new}'; no retraining is needed"]
+    serves = "is in use, trained on the merged label" if result.refitted else "stays in use; see edge history"
     return [
-        f"'{result.old}' and '{result.new}' are one label now, '{result.new}': {plural(result.examples, 'example')} "
+        f"'{result.old}' and '{result.new}' are now one label, '{result.new}': {plural(result.examples, 'example')} "
         f"moved to it; generation {result.generation} {serves}",
-        *_overwritten(result.overwritten, "they told the two apart"),
+        *_overwritten(result.overwritten, "they distinguished the two"),
     ]
 
 
 def _overwritten(generations: tuple[int, ...], why: str) -> list[str]:
-    return [f"overwritten, as {why}: generation {', '.join(map(str, generations))}"] if generations else []
+    return [f"overwritten because {why}: generation {', '.join(map(str, generations))}"] if generations else []
 
 
 def audited(result: "Audited") -> list[str]:
     lines = [
-        f"{plural(result.examples, 'example')} taught here looked at, {result.factory_examples:,} from the factory"
+        f"{plural(result.examples, 'example')} taught here checked, {result.factory_examples:,} from the bundle"
         + (f"; {result.not_looked_at:,} older ones were not" if result.not_looked_at else ""),
         *_measured(result),
     ]
@@ -292,7 +297,8 @@ def audited(result: "Audited") -> list[str]:
 
     likely = [s for s in result.suspects if s.likely]
     section(
-        f"{plural(len(likely), 'label')} likely wrong, the likeliest first (a useless picture: edge forget NUMBER):",
+        f"{plural(len(likely), 'label')} probably wrong, the most likely first (to delete a useless picture: "
+        "edge forget NUMBER):",
         [
             [
                 f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}",
@@ -303,7 +309,8 @@ def audited(result: "Audited") -> list[str]:
     )
     hard = [s for s in result.suspects if not s.likely]
     section(
-        f"{plural(len(hard), 'picture')} named otherwise, but not surely: a wrong label, or a hard picture:",
+        f"{plural(len(hard), 'picture')} classified differently, but not with certainty: a wrong label, or a "
+        "difficult picture:",
         [
             [f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}"]
             for s in hard
@@ -313,18 +320,18 @@ def audited(result: "Audited") -> list[str]:
     if not result.suspects:
         lines += ["", "no label looks wrong" + (" among those that could be measured" if result.unmeasured else "")]
     section(
-        "nearly the same picture under two labels:",
+        "nearly identical pictures with two labels:",
         [
             [f"{r.examples[0]} taught as {r.labels[0]}, {r.examples[1]} as {r.labels[1]}", f"    {r.remedy}"]
             for r in result.contradictions
         ],
     )
     section(
-        "nearly the same picture again, which makes the figures too good (a burst: teach it with --session):",
+        "nearly identical pictures, which make the accuracy too high (teach a burst with --session):",
         [[f"{r.labels[0]}: {', '.join(map(str, r.examples))}", f"    {r.remedy}"] for r in result.repeated],
     )
     section(
-        "too few to judge, five are needed and a session counts once:",
+        "too few examples to measure; five are needed, and a session counts once:",
         [
             [
                 f"{t.label}: {plural(t.examples, 'example')}"
@@ -335,14 +342,14 @@ def audited(result: "Audited") -> list[str]:
         ],
     )
     section(
-        "pictures worth teaching next, the least sure first:"
+        "pictures that would be useful to teach, the least certain first:"
         if result.review is None
-        else f"frames that watch kept lately, the most worth a label first (or all, one key each: {result.review}):",
+        else f"frames saved by edge watch that would be useful to label (to label all, run: {result.review}):",
         [[f"{u.image}: {_unsure(u)}", f"    {u.remedy}"] for u in result.unsure],
     )
-    section("what more examples are worth:", [[_advice(a), f"    {a.remedy}"] for a in result.advice])
+    section("expected gain from more examples:", [[_advice(a), f"    {a.remedy}"] for a in result.advice])
     if result.curve is None:
-        lines += ["", "what more examples are worth: not measurable yet, it takes eight of every label taught here"]
+        lines += ["", "expected gain from more examples: not measurable yet; every label taught here needs eight"]
     if result.page:
         lines += ["", f"wrote {result.page}"]
     return lines
@@ -350,7 +357,7 @@ def audited(result: "Audited") -> list[str]:
 
 def _unsure(unsure: "Unsure") -> str:
     if unsure.unknown:
-        return f"unlike everything taught; of the labels, {unsure.top[0].label} is nearest"
+        return f"unlike all examples; the nearest label is {unsure.top[0].label}"
     return " or ".join(f"{guess.label} {100 * guess.probability:.0f} %" for guess in unsure.top[:2])
 
 
@@ -365,10 +372,10 @@ def _advice(advice: "Advice") -> str:
 
 def trusted(result: "Trusted") -> list[str]:
     if not result.keys:
-        return ["no key is pinned: bundles are taken from anybody; to change that: edge trust NAME.pub"]
+        return ["no key is trusted, so bundles from anybody are accepted; to change that, run: edge trust NAME.pub"]
     rows = [[f"  {key.fingerprint}", key.comment] for key in result.keys]
-    seen = f"signed {when(result.signed)} with {result.key}" if result.signed else f"careful: {result.problem}"
-    return ["bundles are taken if one of these keys signed them:", *table(rows), f"{result.bundle}: {seen}"]
+    seen = f"signed {when(result.signed)} with {result.key}" if result.signed else f"warning: {result.problem}"
+    return ["bundles signed with one of these keys are accepted:", *table(rows), f"{result.bundle}: {seen}"]
 
 
 def findings(findings: "list[Finding]") -> list[str]:
@@ -381,5 +388,5 @@ def findings(findings: "list[Finding]") -> list[str]:
 
 
 def verified(found: "Verified") -> list[str]:
-    mended = [f"mended: {line}" for line in found.mended]
+    mended = [f"repaired: {line}" for line in found.mended]
     return [*findings(list(found.findings)), *mended]

@@ -62,13 +62,13 @@ class Examples:
         if self.embeddings.ndim != 2:
             raise BundleError(
                 "embeddings-mismatch",
-                f"embeddings have shape {self.embeddings.shape} but (examples, features) is expected",
+                f"embeddings have shape {self.embeddings.shape}, expected (examples, features)",
             )
         for kind, values in (("labels", self.labels), ("sessions", self.sessions), ("marks", self.trained_on)):
             if len(values) != len(self.embeddings) and (values or kind == "labels"):
                 raise LabelError(
                     "labels-mismatch",
-                    f"{len(self.embeddings)} embeddings came with {len(values)} {kind}; give one for each",
+                    f"there are {len(self.embeddings)} embeddings but {len(values)} {kind}; give one for each",
                 )
 
     def __len__(self) -> int:
@@ -134,11 +134,13 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
         one, other = (part.embeddings.shape[1] for part in parts)
         raise BundleError(
             "embeddings-mismatch",
-            f"local examples have {one} features but the factory's {other}; use one backbone for both",
+            f"local examples have {one} features, but the bundle's have {other}; use one backbone for both",
         )
     labels, columns = indices([label for part in parts for label in part.labels], sum(map(len, parts)))
     if len(labels) < 2:
-        raise NotEnough("too-few-labels", f"only label {labels[0]!r} was taught; a head needs two, teach another")
+        raise NotEnough(
+            "too-few-labels", f"only label {labels[0]!r} has examples, but two labels are needed; teach another one"
+        )
     x = Pool([part.embeddings for part in parts])
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
@@ -167,7 +169,7 @@ def named(method: str) -> str:
     """Give the fitter's own name; raise NotEnough if there is none."""
     name = "lda" if method == "auto" else method
     if name not in METHODS:
-        raise NotEnough("option-invalid", f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}")
+        raise NotEnough("option-invalid", f"there is no method {method!r}; choose auto, {', '.join(METHODS)}")
     return name
 
 

@@ -54,7 +54,7 @@ def unit(embeddings: ArrayLike) -> NDArray[np.float32]:
     if raw.ndim != 2:
         raise BundleError(
             "embeddings-mismatch",
-            f"embeddings have shape {raw.shape} but (examples, features) is expected; pass one row each",
+            f"embeddings have shape {raw.shape}, expected (examples, features); pass one row for each",
         )
     found = np.empty(raw.shape, np.float32)
     for start in range(0, len(raw), _CHUNK):
@@ -64,7 +64,7 @@ def unit(embeddings: ArrayLike) -> NDArray[np.float32]:
             row = start + int(np.flatnonzero(~np.isfinite(lengths[:, 0]))[0])
             raise BundleError(
                 "embedding-not-numbers",
-                f"embedding {row} of {len(raw)} is not finite; check the backbone with 'edge doctor'",
+                f"embedding {row} of {len(raw)} is not finite; to check the backbone, run: edge doctor",
             )
         found[start : start + _CHUNK] = rows / np.where(lengths > 0, lengths, 1.0)
     return found
@@ -99,29 +99,31 @@ class Head:
     def __post_init__(self) -> None:
         if not self.labels or list(self.labels) != sorted(set(self.labels)) or "" in self.labels:
             raise LabelError(
-                "labels-mismatch", f"head labels must be distinct names in sorted order, not {self.labels!r}"[:200]
+                "labels-mismatch", f"the head's labels must be distinct and sorted, not {self.labels!r}"[:200]
             )
         shape, classes = self.weights.shape, len(self.labels)
         if len(shape) != 2 or shape[1] != classes or self.bias.shape != (classes,):
             raise BundleError(
-                "head-damaged", f"head has {classes} labels but weights {shape} and bias {self.bias.shape}; retrain it"
+                "head-damaged",
+                f"the head has {classes} labels, but weights {shape} and bias {self.bias.shape}; retrain it",
             )
         if not 1 <= shape[0] <= LIMIT or classes > LIMIT:
             raise BundleError(
-                "head-damaged", f"head of {shape[0]} features and {classes} labels is beyond the limit of {LIMIT} each"
+                "head-damaged", f"the head has {shape[0]} features and {classes} labels, but the limit is {LIMIT} each"
             )
         if self.weights.dtype != np.float32 or self.bias.dtype != np.float32:
             raise BundleError(
                 "head-damaged",
-                f"head is {self.weights.dtype} and {self.bias.dtype} but float32 is expected; retrain it",
+                f"the head is {self.weights.dtype} and {self.bias.dtype}, expected float32; retrain it",
             )
         if not (np.isfinite(self.weights).all() and np.isfinite(self.bias).all()):
-            raise BundleError("head-damaged", "head weights or bias are not finite; retrain it or roll back")
+            raise BundleError("head-damaged", "the head's weights or bias are not finite; retrain it or roll back")
         if max(np.abs(self.weights).max(), np.abs(self.bias).max()) > LARGEST:
-            raise BundleError("head-damaged", f"head weights or bias are beyond {LARGEST:g}; retrain it or roll back")
+            raise BundleError("head-damaged", f"the head's weights or bias exceed {LARGEST:g}; retrain it or roll back")
         if not (np.isfinite(self.temperature) and self.temperature >= COLDEST):
             raise BundleError(
-                "head-damaged", f"head temperature is {self.temperature} but must be positive; retrain it or roll back"
+                "head-damaged",
+                f"the head's temperature is {self.temperature}, but must be positive; retrain it or roll back",
             )
 
     @property
@@ -135,7 +137,8 @@ class Head:
         if rows.shape[1] != self.features:
             raise BundleError(
                 "embeddings-mismatch",
-                f"head expects {self.features} features but got {rows.shape[1]}; use the backbone it was trained on",
+                f"the head expects {self.features} features, but got {rows.shape[1]}; use the backbone with "
+                "which it was trained",
             )
         return rows @ self.weights + self.bias
 
@@ -172,32 +175,37 @@ class Head:
             LabelError: names that no head may have.
         """
         if len(blob) < _HEADER.itemsize or blob[: len(MAGIC)] != MAGIC:
-            raise BundleError("head-damaged", f"{len(blob)} bytes are not a head; retrain it or roll back")
+            raise BundleError(
+                "head-damaged",
+                f"the stored head is damaged ({len(blob)} bytes of something else); retrain it or roll back",
+            )
         header = np.frombuffer(blob, _HEADER, count=1)[0]
         version, features, classes, named = (int(header[field]) for field in ("version", "features", "labels", "names"))
         if version != VERSION:
             raise BundleError(
-                "too-new", f"head has format {version} but this program reads {VERSION}; update the program"
+                "too-new",
+                f"the head has format {version}, but this version reads only {VERSION}; upgrade edge-transfer",
             )
         if not 1 <= features <= LIMIT or not 1 <= classes <= LIMIT or named > classes * 1024:
             raise BundleError(
                 "head-damaged",
-                f"head claims {features} features and {classes} labels, beyond the limit of {LIMIT} each",
+                f"the head claims {features} features and {classes} labels, but the limit is {LIMIT} each",
             )
         start = _HEADER.itemsize + 4 * classes
         expected = start + named + 4 * classes * (features + 1)
         if len(blob) != expected:
             raise BundleError(
-                "head-damaged", f"head has {len(blob)} bytes but its header needs {expected}; it is damaged, roll back"
+                "head-damaged",
+                f"the head has {len(blob)} bytes, but its header needs {expected}; it is damaged, roll back",
             )
         lengths = np.frombuffer(blob, "<u4", classes, _HEADER.itemsize).astype(np.int64)
         ends = start + np.cumsum(lengths)
         if int(ends[-1]) != start + named:
-            raise BundleError("head-damaged", "head names do not fill their place; it is damaged, roll back")
+            raise BundleError("head-damaged", "the head's labels have the wrong length; it is damaged, roll back")
         try:
             labels = tuple(blob[end - n : end].decode() for end, n in zip(ends.tolist(), lengths.tolist(), strict=True))
         except UnicodeDecodeError:
-            raise BundleError("head-damaged", "head names are not UTF-8; it is damaged, roll back") from None
+            raise BundleError("head-damaged", "the head's labels are not UTF-8; it is damaged, roll back") from None
         numbers = np.frombuffer(blob, "<f4", classes * (features + 1), start + named).astype(np.float32)
         weights = numbers[: features * classes].reshape(features, classes)
         return cls(labels, weights, numbers[features * classes :], float(header["t"]))

@@ -58,7 +58,7 @@ class Moments:
     def __post_init__(self) -> None:
         if self.counts.sum() > LIMIT:
             raise BundleError(
-                "limit-exceeded", f"{int(self.counts.sum())} examples are beyond the limit of {LIMIT}; forget some"
+                "limit-exceeded", f"there are {int(self.counts.sum())} examples, but the limit is {LIMIT}; forget some"
             )
 
     @classmethod
@@ -107,7 +107,8 @@ class Moments:
         if self.gram.shape != other.gram.shape:
             raise BundleError(
                 "embeddings-mismatch",
-                f"moments of {len(self.gram)} and {len(other.gram)} features do not mix; use one backbone for both",
+                f"moments of {len(self.gram)} and {len(other.gram)} features cannot be combined; use one "
+                "backbone for both",
             )
         names = tuple(sorted({*self.labels, *other.labels}))
         counts, sums = np.zeros(len(names)), np.zeros((len(names), len(self.gram)))
@@ -134,13 +135,13 @@ def indices(labels: Sequence[str], examples: int) -> tuple[tuple[str, ...], NDAr
     (('cat', 'dog'), [1, 0, 1])
     """
     if not examples:
-        raise NotEnough("too-few-examples", "there is no example; teach some")
+        raise NotEnough("too-few-examples", "there are no examples; teach some")
     if len(labels) != examples:
         raise LabelError(
-            "labels-mismatch", f"{examples} embeddings came with {len(labels)} labels; give one label for each"
+            "labels-mismatch", f"there are {examples} embeddings but {len(labels)} labels; give one label for each"
         )
     names = tuple(sorted(set(labels)))
     if "" in names:
-        raise LabelError("label-invalid", "a label is empty; give every example a name")
+        raise LabelError("label-invalid", "a label is empty; give every example a label")
     columns = {name: column for column, name in enumerate(names)}
     return names, np.array([columns[name] for name in labels], np.int64)

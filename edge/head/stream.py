@@ -63,7 +63,8 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     if factory.embeddings.shape[1] != len(local.gram):
         raise BundleError(
             "embeddings-mismatch",
-            f"embeddings of {len(local.gram)} and {factory.embeddings.shape[1]} features do not mix; use one backbone",
+            f"embeddings of {len(local.gram)} and {factory.embeddings.shape[1]} features cannot be combined; "
+            "use one backbone",
         )
     shared = np.isin(factory.labels, local.labels)
     parts = [local, _moments(factory, shared), _moments(factory, ~shared)]

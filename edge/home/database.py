@@ -88,7 +88,7 @@ class Database:
         value = self.get(key)
         if value is None:
             raise HomeError(
-                "home-damaged", f"{self.path} is damaged (no {key}); restore a copy, or run edge init again"
+                "home-damaged", f"{self.path} is damaged (it has no {key}); restore a backup, or run edge init again"
             )
         return value
 
@@ -147,12 +147,13 @@ class Database:
         except HomeError as error:
             raise self._unscrubbed(str(error)) from error
         if done is not None and done[0]:
-            raise self._unscrubbed("another program reads it")
+            raise self._unscrubbed("another program is reading it")
 
     def _unscrubbed(self, why: str) -> HomeError:
         return HomeError(
             "forget-unscrubbed",
-            f"it is forgotten, but its bytes stay in {self.path}-wal until the last program closes this home ({why})",
+            f"the examples are forgotten, but their bytes remain in {self.path}-wal until the last program "
+            f"closes this home ({why})",
         )
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
@@ -172,8 +173,8 @@ class Database:
         """
         for value, kind in zip(row, kinds, strict=True):
             if not isinstance(value, kind):
-                told = f"{value!r:.40} stands where {getattr(kind, '__name__', kind)} should"
-                raise HomeError("home-damaged", f"{self.path} is damaged ({told}); look at it: edge verify")
+                told = f"it contains {value!r:.40} instead of {getattr(kind, '__name__', kind)}"
+                raise HomeError("home-damaged", f"{self.path} is damaged ({told}); to check it, run: edge verify")
         return row
 
     def _attempt(self, sql: str, *values: object) -> None:
@@ -211,13 +212,16 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
             sync_folder(home)
         except OSError as error:
             raise HomeError(
-                "home-unwritable", f"{home} cannot be used as home ({error.strerror}); choose another with --home"
+                "home-unwritable",
+                f"{home} cannot be used as the home ({error.strerror}); choose another one with --home",
             ) from error
     elif os.access(home, os.F_OK) and not os.access(home, os.X_OK):
         as_owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} …"
-        raise HomeError("home-not-yours", f"{home} is another user's; do it as that one: {as_owner}")
+        raise HomeError("home-not-yours", f"{home} belongs to another user; run the command as that user: {as_owner}")
     elif not path.exists():
-        raise HomeMissing("home-missing", f"no home at {home}; make one: edge --home {home} init NAME.edge")
+        raise HomeMissing(
+            "home-missing", f"there is no home at {home}; to create it, run: edge --home {home} init NAME.edge"
+        )
     with explained(path):
         try:
             db = _connect(path)
@@ -265,7 +269,7 @@ def explained(path: Path) -> Iterator[None]:
     except TimeoutError as error:
         raise HomeBusy("home-busy", busy) from error
     except UnicodeDecodeError as error:  # what SQLite says of the damage quotes it
-        raise HomeError("home-damaged", f"{path}: {_DAMAGED.format('its schema is no text')}") from error
+        raise HomeError("home-damaged", f"{path}: {_DAMAGED.format('its schema is not text')}") from error
     except sqlite3.Error as error:
         code, told = _primary(error), " ".join(str(error).split())
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
@@ -275,23 +279,26 @@ def explained(path: Path) -> Iterator[None]:
         kind, advice = {
             sqlite3.SQLITE_READONLY: (
                 "home-unwritable",
-                "it is read-only; make it writable or choose another with --home",
+                "it is read-only; make it writable, or choose another one with --home",
             ),
             sqlite3.SQLITE_CANTOPEN: (
                 "home-unwritable",
-                "it cannot be opened; check its permissions or choose another with --home",
+                "it cannot be opened; check its permissions, or choose another one with --home",
             ),
             sqlite3.SQLITE_FULL: (
                 "home-unwritable",
-                "the disk is full; free some space and repeat the command: nothing was changed",
+                "the disk is full and nothing was changed; free some space and run the command again",
             ),
             sqlite3.SQLITE_IOERR: (
                 "home-unwritable",
-                f"the disk fails ({told}); save a copy of the folder and check the card",
+                f"the disk reports an error ({told}); save a copy of the folder and check the card",
             ),
             sqlite3.SQLITE_CORRUPT: ("home-damaged", _DAMAGED.format(told)),
-            sqlite3.SQLITE_NOTADB: ("home-foreign", "it is no database of edge; move it away and run edge init again"),
-        }.get(code, ("home-damaged", f"it cannot be used ({told}); look at it: edge verify"))
+            sqlite3.SQLITE_NOTADB: (
+                "home-foreign",
+                "it is not a database of edge; move it away and run edge init again",
+            ),
+        }.get(code, ("home-damaged", f"it cannot be used ({told}); to check it, run: edge verify"))
         raise HomeError(kind, f"{path}: {advice}") from error
 
 

@@ -159,8 +159,9 @@ class Examples(Labels):
                 if found is None:
                     raise HomeError(
                         "home-damaged",
-                        f"{self.path}: example {example} is gone; it was just forgotten: repeat the command; or the "
-                        "database is damaged: look at it: edge verify",
+                        f"{self.path}: example {example} is missing; if it was just forgotten, run the "
+                        "command again; otherwise the "
+                        "database is damaged: run edge verify",
                     )
                 blob, crc = found
                 if not _whole(blob, crc, dimension):
@@ -253,6 +254,6 @@ def _to_blob(vector: NDArray[np.float32]) -> bytes:
     if not np.isfinite(vector).all():
         raise LabelError(
             "embedding-not-numbers",
-            "an embedding holds values that are not numbers (NaN or infinity); it is not stored",
+            "an embedding contains NaN or infinity and was not stored; to check the network, run: edge doctor",
         )
     return vector.astype("<f4").tobytes()

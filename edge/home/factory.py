@@ -116,6 +116,6 @@ def _ids(store: Store) -> list[int | None]:
 def _damaged(store: Store, why: str) -> HomeError:
     return HomeError(
         "home-damaged",
-        f"{store.path} is damaged (the factory's labels: {why}); adopt its bundle again: edge init NAME.edge, "
+        f"{store.path} is damaged (the bundle's labels: {why}); install its bundle again: edge init NAME.edge, "
         "or restore a backup: edge restore FILE",
     )

@@ -38,8 +38,8 @@ class Labels(Database):
         if self.label_id(new) is not None:
             raise LabelError(
                 "label-taken",
-                f"label '{new}' exists already; to make one label of both: edge rename {quote(old)} {quote(new)} "
-                "--merge; or choose another name",
+                f"label '{new}' already exists; to merge the two, run: edge rename {quote(old)} {quote(new)} "
+                "--merge; otherwise choose another name",
             )
         self._db.execute("UPDATE labels SET name = ? WHERE name = ?", (new, old))
 

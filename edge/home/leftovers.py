@@ -21,7 +21,7 @@ def delete_leftovers(home: Home) -> list[str]:
         for path in [*left, *(partial for whole in (*bundles, *journals) for partial in abandoned(whole))]:
             size = path.stat().st_size
             path.unlink()
-            lines.append(f"{path.name}, left by a command that was cut off, was deleted ({size / 1e6:.1f} MB)")
+            lines.append(f"{path.name}, left by an interrupted command, was deleted ({size / 1e6:.1f} MB)")
         if left:
             put_own_bundles(home.store, set(ours) - {path.name for path in left})
     return lines

@@ -79,7 +79,8 @@ def check(db: sqlite3.Connection, path: Path) -> int:
     if version > len(_MIGRATIONS):
         raise HomeError(
             "too-new",
-            f"{path} has schema {version}, this program knows {len(_MIGRATIONS)}: a newer edge wrote it; upgrade",
+            f"{path} has schema {version}, but this version knows only {len(_MIGRATIONS)}: it was written by "
+            "a newer version; upgrade edge-transfer",
         )
     return version
 
@@ -96,8 +97,8 @@ def migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
     if not ours:
         raise HomeError(
             "home-foreign",
-            f"{path} is not the database of a home: another program made it, or it is damaged; it is left as it is; "
-            "choose another folder with --home, or restore a backup there: edge --home DIR restore FILE",
+            f"{path} is not the database of a home: another program made it, or it is damaged. It was not changed; "
+            "choose another folder with --home, or restore a backup: edge --home DIR restore FILE",
         )
     if version == len(_MIGRATIONS):
         return

@@ -40,7 +40,7 @@ def load_whole(store: Store, info: BackboneInfo, background: Background, wanted:
                 stored = store.generation(number)
                 if stored.backbone == info.fingerprint and stored.promoted:
                     return load(store, info, background, number)
-        raise HomeError("generation-unusable", f"{error}; no other generation is whole") from error
+        raise HomeError("generation-unusable", f"{error}; no other generation is intact") from error
 
 
 def load(store: Store, info: BackboneInfo, background: Background, number: int) -> Serving:
@@ -108,7 +108,7 @@ def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
         told = " and ".join(f"{d} features, {c} labels" for d, c in shapes)
         raise HomeError(
             "head-damaged",
-            f"generation {stored.generation} is damaged ({told}, not {features} and {columns}); run: edge retrain",
+            f"generation {stored.generation} is damaged ({told}, expected {features} and {columns}); run: edge retrain",
         )
     order = sorted(range(columns), key=stored.labels.__getitem__)  # labels may have been renamed since
     names = tuple(stored.labels[i] for i in order)

@@ -61,7 +61,9 @@ def open_adopted(home: Path) -> Store:
     store = open_store(home)
     if store.get("serving") is None:
         store.close()
-        raise HomeError("home-missing", f"{home} has no bundle yet; run: edge --home {home} init NAME.edge")
+        raise HomeError(
+            "home-missing", (f"{home} has no bundle yet; to install one, run: edge --home {home} init NAME.edge")
+        )
     return store
 
 
@@ -135,7 +137,7 @@ class Home:
                 return model
         raise BundleError(
             "bundle-lacks-model",
-            f"{self.bundle.path} holds no {wanted[0]} {wanted[1]} model any more; run edge init again",
+            f"{self.bundle.path} no longer contains a {wanted[0]} {wanted[1]} model; run edge init again",
         )
 
     @property
@@ -180,8 +182,8 @@ class Home:
             if wanted not in (found.generation, self._warned):
                 number = f"generation {wanted}" if wanted else "the number of the generation"
                 self.warn(
-                    f"ATTENTION: {number}, which should serve, is damaged; generation {found.generation} serves "
-                    "instead; look at everything: edge verify; then make a new head: edge retrain"
+                    f"ATTENTION: {number}, which should be in use, is damaged; generation {found.generation} is used "
+                    "instead; run edge verify, then edge retrain"
                 )
                 self._warned = wanted
             self._serving = version, found
@@ -201,7 +203,7 @@ class Home:
                 return share
         raise HomeError(
             "home-damaged",
-            f"{self.store.path} is damaged (known_coverage {kept!r:.40}); set it anew: edge retrain --known-coverage "
+            f"{self.store.path} is damaged (known_coverage {kept!r:.40}); set it again: edge retrain --known-coverage "
             f"{COVERAGE}",
         )
 
@@ -261,7 +263,7 @@ class Home:
         if not re.fullmatch(r"[0-9a-f]{16}\.edge", name):
             raise HomeError(
                 "home-damaged",
-                f"{self.store.path} is damaged ({name!r:.60} is no bundle's name); adopt it again: edge init "
+                f"{self.store.path} is damaged ({name!r:.60} is not the name of a bundle); install it again: edge init "
                 "NAME.edge, or restore a backup: edge restore FILE",
             )
         return name

@@ -51,7 +51,7 @@ class Pins:
         if len(found) != 1:
             what = "several keys are" if found else "no key is"
             raise SignatureError(
-                "key-unknown", f"{what} pinned as '{word}'; give the fingerprint, as edge trust shows it"
+                "key-unknown", f"{what} trusted as '{word}'; give the fingerprint printed by edge trust"
             )
         left = tuple(key for key in self.keys if key not in found)
         return Pins(left, self.newest if left else None)
@@ -68,7 +68,7 @@ class Pins:
         ssh_keygen()
         if not bundle.signature or bundle.manifest.signed is None:
             raise SignatureError(
-                "bundle-unsigned", f"{bundle.path} is not signed, and this home takes signed bundles only; {_SIGN}"
+                "bundle-unsigned", f"{bundle.path} is not signed, but this home accepts only signed bundles; {_SIGN}"
             )
         try:
             key = verify(bundle.text, bundle.signature, self.keys)
@@ -77,7 +77,7 @@ class Pins:
         if self.newest and datetime.fromisoformat(bundle.manifest.signed) < datetime.fromisoformat(self.newest):
             raise SignatureError(
                 "bundle-older",
-                f"{bundle.path} was signed {bundle.manifest.signed}, this home had one of {self.newest} already; "
+                f"{bundle.path} was signed {bundle.manifest.signed}, but this home already had one of {self.newest}; "
                 "to go back on purpose, sign it again: edge-export sign",
             )
         return key
@@ -110,7 +110,7 @@ class Pins:
         return self
 
 
-_SIGN = "have it signed: edge-export sign BUNDLE --key KEY"
+_SIGN = "to sign it, run: edge-export sign BUNDLE --key KEY"
 
 
 def pins(store: Store) -> Pins:
@@ -126,7 +126,8 @@ def pins(store: Store) -> Pins:
             datetime.fromisoformat(newest)
     except (ValueError, TypeError, AttributeError) as error:  # a SignatureError is a ValueError
         raise HomeError(
-            "home-damaged", f"{store.path} is damaged (the keys it trusts cannot be read); restore a copy"
+            "home-damaged",
+            f"{store.path} is damaged (its trusted keys cannot be read); restore a backup: edge restore FILE",
         ) from error
     return Pins(keys, newest)
 

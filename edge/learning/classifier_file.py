@@ -26,13 +26,13 @@ def export(home: Home, path: Path, labels: Path | None) -> Exported:
     store = home.store
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise BundleError("output-unwritable", f"{path} ends in neither .onnx nor .tflite; name it so")
+        raise BundleError("output-unwritable", f"{path} must end in .onnx or .tflite")
     models = {m.precision: m for m in home.bundle.manifest.models if m.format == kind}
     model = models.get(store.meta("precision")) or next(iter(models.values()), None)
     if model is None:
         held = ", ".join(m.file for m in home.bundle.manifest.models)
         raise BundleError(
-            "bundle-lacks-model", f"this bundle brought no {kind} model, it brought {held}; choose another ending"
+            "bundle-lacks-model", f"the bundle contains no {kind} model, only {held}; choose another ending"
         )
 
     serving = home.serving()
@@ -68,7 +68,7 @@ def check_model(path: Path, kind: str) -> None:
         return
     data = path.read_bytes()
     if data and not (_is_onnx(data) if kind == "onnx" else data[4:8] == _TFLITE):
-        raise BundleError("output-exists", f"{path} exists and is not a model in {kind} format; name another file")
+        raise BundleError("output-exists", f"{path} exists and is not a model in {kind} format; choose another name")
 
 
 def check_list(path: Path, labels: Sequence[str]) -> None:
@@ -79,14 +79,15 @@ def check_list(path: Path, labels: Sequence[str]) -> None:
     """
     if path.suffix.lower() != ".txt":
         raise BundleError(
-            "output-unwritable", f"the list of labels is a text file, {path} does not end in .txt; name it labels.txt"
+            "output-unwritable",
+            f"the list of labels is a text file, but {path} does not end in .txt; call it labels.txt",
         )
     check_output(path, "labels.txt")
     if not path.exists():
         return
     found = path.read_bytes().decode("utf-8", "replace").split("\n")
     if found != [""] and not set(found) & set(labels):
-        raise BundleError("output-exists", f"{path} exists and lists none of the labels here; name another file")
+        raise BundleError("output-exists", f"{path} exists and does not contain any of the labels; choose another name")
 
 
 def write(path: Path, data: bytes) -> None:
@@ -100,7 +101,7 @@ def write(path: Path, data: bytes) -> None:
             partial.write_bytes(data)
     except OSError as error:
         raise BundleError(
-            "output-unwritable", f"{path} cannot be written ({error.strerror or error}); name another place"
+            "output-unwritable", f"{path} cannot be written ({error.strerror or error}); choose another path"
         ) from error
 
 

@@ -27,22 +27,25 @@ def rollback(home: Home, generation: int | None = None) -> HistoryEntry:
             if not earlier:
                 raise HomeError(
                     "generation-unknown",
-                    f"generation {serving} is the first usable one; there is nothing to go back to",
+                    f"generation {serving} is the first usable one; there is no earlier one to go back to",
                 )
             generation = earlier[-1]
         chosen = next((e for e in entries if e.generation == generation), None)
         if chosen is None and 0 < generation < entries[-1].generation:
             raise HomeError(
                 "generation-unknown",
-                f"generation {generation} was dropped, as newer ones were made; see: edge history",
+                f"generation {generation} was dropped because newer ones were made; to list them, run: edge history",
             )
         if chosen is None:
-            raise HomeError("generation-unknown", f"there is no generation {generation}; see: edge history")
+            raise HomeError(
+                "generation-unknown", f"there is no generation {generation}; to list them, run: edge history"
+            )
         if not chosen.usable:
             raise HomeError(
                 "generation-unusable",
-                f"generation {generation} cannot serve: it had learned from something forgotten since, is damaged, "
-                "or belongs to another backbone; see: edge history",
+                f"generation {generation} cannot be used: it was trained on something that was forgotten "
+                "since, is damaged, "
+                "or belongs to another backbone; to list the others, run: edge history",
             )
         load(store, home.info, home.background, generation)
         store.put("serving", str(generation))
@@ -63,7 +66,8 @@ def find_examples(home: Home, names: Names = (), session: str | None = None, lab
         if not matches:
             raise LabelError(
                 "example-unknown",
-                f"'{name}' is no example here: give an example's number or a picture that was taught",
+                f"'{name}' was not found: give the number of an example (see edge examples) or a picture that "
+                "was taught",
             )
         found += matches
     if session is not None:
@@ -122,7 +126,7 @@ def rename(home: Home, old: str, new: str, merge: bool = False) -> Renamed:
         if gone is None:
             _nothing("label", old)
         if gone == kept:
-            raise LabelError("label-taken", f"label '{old}' has that name already")
+            raise LabelError("label-taken", f"label '{old}' already has that name")
         if kept is not None and not (merge or _nothing_of(home, kept)):
             store.rename_label(old, new)  # which refuses
         if kept is None or not (merge or store.in_a_head(kept)):
@@ -162,8 +166,8 @@ def _two_labels_left(home: Home, done: str) -> None:
         which = f"only '{left.pop()}'" if left else "no label"
         raise NotEnough(
             "too-few-labels",
-            f"nothing was {done}: {which} would be left, and a head tells at least two labels apart; first "
-            "teach another: edge teach LABEL PICTURES, then repeat this command",
+            f"nothing was {done}: {which} would remain, but at least two labels are needed; first "
+            "teach another one (edge teach LABEL PICTURES), then run this command again",
         )
 
 
@@ -206,4 +210,4 @@ def _scrub(home: Home) -> None:
 
 
 def _nothing(kind: str, name: str) -> NoReturn:
-    raise LabelError("label-unknown", f"no {kind} '{name}' here; see: edge status")
+    raise LabelError("label-unknown", f"there is no {kind} '{name}'; to list them, run: edge status")

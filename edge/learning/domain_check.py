@@ -77,8 +77,8 @@ class DomainCheck:
         expected = 1 - self._judge.gate.coverage if self._judge else 1.0
         if n and not lines and 2 * self._unlike >= n and tail(n, self._unlike, expected) < 1e-3:
             lines.append(
-                f"{self._unlike} of {n} pictures are another scene (unlike everything taught; about {expected * n:.0f} "
-                "would be usual): if the camera was moved or changed, teach a few of its pictures of every label"
+                f"{self._unlike} of {n} pictures are another scene (unlike all examples; about {expected * n:.0f} "
+                "would be usual): if the camera was moved or replaced, teach a few of its pictures for every label"
             )
         return lines
 

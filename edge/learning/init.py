@@ -48,7 +48,7 @@ def init(
     for label in labels:
         if label not in opened.manifest.labels:
             raise LabelError(
-                "label-unknown", f"{path} has no label '{label}'; it has: {', '.join(opened.manifest.labels)}"
+                "label-unknown", f"{path} has no label '{label}'; its labels are: {', '.join(opened.manifest.labels)}"
             )
     model = _choose(opened.manifest, path, format, precision, network is None)
     if network is not None:
@@ -105,7 +105,7 @@ def _choose(manifest: Manifest, path: Path, format: str | None, precision: str |
     if not fitting:
         wanted = " ".join(word for word in (format, precision) if word)
         held = ", ".join(f"{m.format} {m.precision}" for m in manifest.models)
-        raise BundleError("bundle-lacks-model", f"{path} holds no {wanted} model, it holds {held}; choose one of these")
+        raise BundleError("bundle-lacks-model", f"{path} contains no {wanted} model, only {held}; choose one of these")
     fitting = most_precise(fitting)
     try:
         runs = backbone.find_runtime({m.format for m in fitting}).format
@@ -157,7 +157,7 @@ def _claim(store: Store, copy: Path) -> None:
     theirs = copy.name not in ours and copy.exists()
     if theirs and not _holds_what_its_name_says(copy):  # if it does, it is used, and never deleted
         raise HomeError(
-            "home-foreign", f"{copy} is in the way, and not a file of this home; move it away, or choose another --home"
+            "home-foreign", f"{copy} exists and does not belong to this home; move it away, or choose another --home"
         )
     put_own_bundles(store, ours if theirs else [*ours, copy.name])
 
@@ -184,7 +184,9 @@ def _copy(opened: Bundle, target: Path) -> None:
         with replacing(target, 0o600) as partial:
             shutil.copyfile(path, partial)
             if not sha256(partial).startswith(target.stem) or archive.read(partial).text != opened.text:
-                raise BundleError("file-changed", f"{path} changed while it was read; try again when it is whole")
+                raise BundleError(
+                    "file-changed", f"{path} changed while it was being read; wait until it is complete, then try again"
+                )
     except OSError as error:
         raise HomeError(
             "home-unwritable",

@@ -35,7 +35,8 @@ def measure(home: Home, answering: Answering, embed: Embed, folder: Path) -> Eva
             embeddings.append(photo.embedding)
     if not truths:
         raise ImageError(
-            "no-pictures", f"none of the {len(files)} pictures in {folder} can be read; see them with edge classify"
+            "no-pictures",
+            f"none of the {len(files)} pictures in {folder} can be read; for the reasons, run: edge classify {folder}",
         )
 
     labels = serving.head.labels
@@ -69,7 +70,7 @@ def measure(home: Home, answering: Answering, embed: Embed, folder: Path) -> Eva
         unmeasured=told(few, judged.labels),
         unreadable=tuple(unreadable),
         generation=serving.generation,
-        layout=f"only {found.parts[1]} is asked" if asked else "",
+        layout=f"only {found.parts[1]} is used" if asked else "",
         contradictions=tuple(Skipped(str(one.path), one.detail) for one in found.contradictions),
         files=count(len(truths), [*left, *left_of(unreadable)]),
     )

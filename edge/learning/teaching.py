@@ -99,7 +99,7 @@ def _teach(
         elif photo.embedding is None:
             known.append(Skipped(str(photo.path), _known(first_of[photo.image], label), "known"))
         elif photo.image in new:
-            reason = f"the same picture as another of these, taught as '{label}'"
+            reason = f"the same picture as another one, taught as '{label}'"
             known.append(Skipped(str(photo.path), reason, "copy"))
         else:
             new.add(photo.image)
@@ -137,8 +137,8 @@ def _store(home: Home, batch: Sequence[Embedded], session: str | None, held_out:
 
 def _known(example: Example, label: str) -> str:
     if example.label == label:
-        return f"known already, as example {example.id}"
-    return f"known already as '{example.label}'; to change it: edge relabel {label} {example.id}"
+        return f"already stored, as example {example.id}"
+    return f"already stored as '{example.label}'; to change it, run: edge relabel {label} {example.id}"
 
 
 def _source(path: Picture) -> str:

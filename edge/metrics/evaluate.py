@@ -66,7 +66,7 @@ def evaluate(
     table, true = _checked(probabilities, truth, labels)
     measured = np.isfinite(table).all(axis=1)
     if not measured.any():
-        raise NotEnough("too-few-examples", "no example was measured; teach more")
+        raise NotEnough("too-few-examples", "no example could be measured; teach more")
     table, true, classes = table[measured], true[measured], len(labels)
     answer = table.argmax(axis=1)
     right, known = answer == true, true >= 0
@@ -140,7 +140,7 @@ def _checked(
     if table.shape != (len(truth), len(labels)) or not labels:
         raise LabelError(
             "labels-mismatch",
-            f"probabilities have shape {table.shape} but {len(truth)} names and {len(labels)} labels came",
+            f"probabilities have shape {table.shape}, but there are {len(truth)} true labels and {len(labels)} labels",
         )
     columns = {label: column for column, label in enumerate(labels)}
     return table, np.array([columns.get(name, -1) for name in truth], np.int64)

@@ -11,11 +11,11 @@ that learned them, and mended ones for it. What was taught since is no evidence 
 labels wrong, the new one would be praised for believing them. But the bundle's examples tell of another place, and a
 head that fits this one may be worse there: what the new head wins on pictures taught since, left out, makes up for as
 many of the factory's that it loses. Only labels that both know are compared, with the answers among these; a new label
-makes the task harder, so its own pictures that the new head names rightly make up for losses, too.
+makes the task harder, so its own pictures that the new head classifies correctly make up for losses as well.
 
-**The test.** A head is *clearly worse* if it names over a point fewer rightly, and a coin would seldom fall so often
-against it (exact sign test, one-sided): under 0.35, or 0.25 where nothing is held out, as left-out answers of heads
-that share their examples err together. A session counts once: as a loss if the new head is right on fewer of its
+**The test.** A head is *clearly worse* if it classifies over a point fewer correctly, and a coin would seldom fall so
+often against it (exact sign test, one-sided): under 0.35, or 0.25 where nothing is held out, as left-out answers of
+heads that share their examples err together. A session counts once: as a loss if the new head is right on fewer of its
 pictures. What is held out decides if it is clear, for better or worse; else what is held out and what is shared
 together; else the factory's. A head that is clearly worse stays a candidate. What this stops and lets serve, and what a
 sharper test would add, is measured in docs/trust.md.
@@ -45,7 +45,7 @@ class Comparison:
 
     Args:
         examples: how many pictures.
-        right: how many the new head names rightly.
+        right: how many the new head classifies correctly.
         serving_right: how many the serving one does.
         gained: pictures, not among these, on which the new head is better, and which make up for as many that it loses.
         lost, won: groups of pictures on which the new head is right less often, and more often.
@@ -83,7 +83,7 @@ class Pairs:
     """Two heads' answers to the same n pictures.
 
     Args:
-        new: (n,) whether the new head names each picture rightly.
+        new: (n,) whether the new head classifies each picture correctly.
         serving: (n,) whether the serving one does.
         groups: (n,) equal numbers for pictures of one session.
         gained, held_out: as in `Comparison`.
@@ -134,24 +134,24 @@ def refusal(held_out: Pairs | None, shared: Pairs | None, factory: Pairs | None,
     if held_out is not None:
         found = compare(held_out)
         if found.clearly_worse:
-            return _reason(found, "pictures held out", serving)
+            return _reason(found, "held-out pictures", serving)
         if found.clearly_better:
             return ""
     if shared is not None:
         found = compare(shared if held_out is None else held_out + shared)
-        which = "that both were taught" if held_out is None else "held out or taught to both"
+        which = "taught to both" if held_out is None else "held out or taught to both"
         if found.clearly_worse:
             return _reason(found, f"pictures {which}, each left out,", serving)
     if factory is not None:
         found = compare(factory)
         if found.clearly_worse:
-            return _reason(found, "pictures from the factory, each left out,", serving)
+            return _reason(found, "pictures from the bundle, each left out,", serving)
     return ""
 
 
 def _reason(compared: Comparison, which: str, serving: int) -> str:
     return (
-        f"of {compared.examples} {which} it names {compared.right} rightly "
-        f"({100 * compared.right / compared.examples:.1f} %), generation {serving} named {compared.serving_right} "
+        f"of {compared.examples} {which} it classifies {compared.right} correctly "
+        f"({100 * compared.right / compared.examples:.1f} %), generation {serving} classified {compared.serving_right} "
         f"({100 * compared.serving_right / compared.examples:.1f} %)"
     )

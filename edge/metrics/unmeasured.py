@@ -13,11 +13,11 @@ ENOUGH = 5  # measured examples of a label, from which leave-one-out is honest
 SHOWN = 4  # reasons in one line
 
 _REASONS = {
-    "few": "'{label}' has {pictures}, {enough} are needed",
-    "session": "all {pictures} of '{label}' are of one session; capture another burst later",
+    "few": "'{label}' has {pictures}, but {enough} are needed",
+    "session": "all {pictures} of '{label}' are from one session; capture another burst later",
     "untaught": "no picture of '{label}' was taught here",
-    "adapted": "the network itself was trained on the factory's pictures of '{label}'; teach some here",
-    "absent": "no picture of '{label}' is in the folder",
+    "adapted": "the network was trained on the bundle's pictures of '{label}'; teach some here",
+    "absent": "the folder contains no picture of '{label}'",
 }
 
 
@@ -33,7 +33,7 @@ def told(missing: Sequence[Missing], labels: Sequence[str]) -> tuple[Unmeasured,
     """Say it under the names that the columns have today.
 
     >>> told([Missing(1, 20, "session")], ["shut", "open"])[0].reason
-    "all 20 pictures of 'open' are of one session; capture another burst later"
+    "all 20 pictures of 'open' are from one session; capture another burst later"
     """
     return tuple(Unmeasured(labels[m.column], m.examples, _reason(m, labels[m.column])) for m in missing)
 
@@ -48,7 +48,7 @@ def reasons(unmeasured: Sequence[Unmeasured]) -> str:
     """Sum up why, in one line.
 
     >>> reasons(told([Missing(0, 1, "few"), Missing(1, 0, "untaught"), Missing(2, 0, "untaught")], "abc"))
-    "'a' has 1 picture, 5 are needed; no picture of 'b', 'c' was taught here"
+    "'a' has 1 picture, but 5 are needed; no picture of 'b', 'c' was taught here"
     """
     lines = [u.reason for u in unmeasured if u.examples]
     more = f"and {len(lines) - SHOWN} more labels" if len(lines) > SHOWN else ""

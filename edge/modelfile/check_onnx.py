@@ -59,14 +59,14 @@ _ALLOWED: dict[str, dict[int, str]] = {  # of each message, its fields: a messag
     "dimension": {1: _LEAF, 2: _LEAF, 3: _LEAF},
 }
 _REFUSED = {
-    ("model", 20): "it holds how it is trained (training_info); export it for inference",
-    ("model", 25): "it defines operators of its own; export it with its functions inlined",
+    ("model", 20): "it contains training information (training_info); export it for inference",
+    ("model", 25): "it defines its own operators; export it with its functions inlined",
     ("model", 26): "it is spread over several devices (configuration); export it for one",
     ("node", 10): "its operator {op!r} is spread over several devices; export it for one",
-    ("attribute", 6): "its operator {op!r} runs a graph of its own; export it without control flow",
-    ("attribute", 11): "its operator {op!r} runs a graph of its own; export it without control flow",
+    ("attribute", 6): "its operator {op!r} runs a subgraph; export it without control flow",
+    ("attribute", 11): "its operator {op!r} runs a subgraph; export it without control flow",
     ("attribute", 21): "its operator {op!r} is part of a function; export it with its functions inlined",
-    ("tensor", 3): "one of its tensors is a piece of a larger one (segment); export it whole",
+    ("tensor", 3): "one of its tensors is a segment of a larger one; export it as one tensor",
 }
 _GRAPH = 7  # of the model
 _OP, _DOMAIN = 4, 7  # of a node
@@ -84,7 +84,8 @@ def check_onnx(model: bytes) -> None:
     _walk("model", memoryview(model), "", 0)
     if graphs != 1:
         raise BundleError(
-            "model-damaged", f"an ONNX file has one graph, this one {graphs}: damaged, or not an ONNX file"
+            "model-damaged",
+            f"an ONNX file must have one graph, but this one has {graphs}: it is damaged, or not an ONNX file",
         )
 
 
@@ -99,7 +100,9 @@ def _walk(kind: str, message: memoryview, op: str, depth: int) -> None:
             raise _elsewhere(message)
         inner = _ALLOWED[kind].get(field.number)
         if inner is None:
-            unknown = f"its {kind} has a field {field.number}, which no plain network needs; export it for inference"
+            unknown = (
+                f"its {kind} has a field {field.number}, which a plain network does not need; export it for inference"
+            )
             raise BundleError("model-unsafe", _REFUSED.get((kind, field.number), unknown).format(op=op))
         if inner == "location":
             if bytes(field.payload) != b"\0":  # 0: here; a runtime takes the last one given, so each must be
@@ -116,7 +119,7 @@ def _operator(node: memoryview) -> str:
         if domain not in (*DOMAINS, MICROSOFT) or (domain == MICROSOFT and not MICROSOFTS.issuperset(names)):
             raise BundleError(
                 "model-unsafe",
-                f"its operator {names[-1]!r} is a custom one, of domain {domain!r}; only standard ones are run",
+                f"its operator {names[-1]!r} is a custom one of domain {domain!r}; only standard operators are allowed",
             )
     return names[-1]
 
@@ -126,7 +129,7 @@ def _elsewhere(tensor: memoryview) -> BundleError:
     entries = [list(fields(field.payload)) for field in fields(tensor) if field.number == _EXTERNAL]
     places = [place for entry in entries if "location" in _texts(entry, 1) for place in _texts(entry, 2)]
     where = f" ({places[0]!r})" if places else ""
-    return BundleError("model-unsafe", f"it keeps weights in another file{where}; export it with external_data=False")
+    return BundleError("model-unsafe", f"its weights are in another file{where}; export it with external_data=False")
 
 
 def _texts(parts: list[Field], number: int) -> list[str]:

@@ -53,21 +53,30 @@ _ALLOWED: dict[str, dict[int, str]] = {  # of each table its fields; "*": a vect
     "signature": {0: "*tensor name", 1: "*tensor name", 2: _BYTES, 3: _BYTES, 4: _ONE},
     "tensor name": {0: _BYTES, 1: _ONE},
 }
-_ELSEWHERE = "it keeps weights in another file; export it as one file"
+_ELSEWHERE = "its weights are in another file; export it as one file"
 _REFUSED = {  # where what is there is not 0 or empty: the kind of field, and the reason
     ("model", 8): ("vector", _ELSEWHERE),
     ("model", 9): ("vector", _ELSEWHERE),
     ("tensor", 10): ("int32", _ELSEWHERE),
     ("tensor", 5): ("byte", "it has variables, which change from picture to picture; export it for inference"),
-    ("tensor", 6): ("table", "it has sparse weights, which are not run here; export it with dense ones"),
+    ("tensor", 6): ("table", "it has sparse weights, which are not supported; export it with dense ones"),
     ("tensor", 9): ("vector", "it has tensors of several types in one; export it for inference"),
-    ("quantization", 4): ("byte", "it is quantized in a way that is not run here; quantize it by tensor or channel"),
-    ("quantization", 5): ("table", "it is quantized in a way that is not run here; quantize it by tensor or channel"),
-    ("operator", 5): ("vector", "one of its operators has options of a custom one; only builtin ones are run"),
-    ("operator", 9): ("int64", "one of its operators has options of a custom one; only builtin ones are run"),
-    ("operator", 10): ("int64", "one of its operators has options of a custom one; only builtin ones are run"),
-    ("operator", 11): ("byte", "one of its operators is of StableHLO; export it as TFLite builtins"),
-    ("operator", 12): ("table", "one of its operators is of StableHLO; export it as TFLite builtins"),
+    ("quantization", 4): ("byte", "its kind of quantization is not supported; quantize it per tensor or per channel"),
+    ("quantization", 5): ("table", "its kind of quantization is not supported; quantize it per tensor or per channel"),
+    ("operator", 5): (
+        "vector",
+        "one of its operators has options of a custom operator; only builtin operators are allowed",
+    ),
+    ("operator", 9): (
+        "int64",
+        "one of its operators has options of a custom operator; only builtin operators are allowed",
+    ),
+    ("operator", 10): (
+        "int64",
+        "one of its operators has options of a custom operator; only builtin operators are allowed",
+    ),
+    ("operator", 11): ("byte", "one of its operators is from StableHLO; export it with TFLite's builtin operators"),
+    ("operator", 12): ("table", "one of its operators is from StableHLO; export it with TFLite's builtin operators"),
 }
 
 
@@ -81,7 +90,8 @@ def check_tflite(model: bytes) -> None:
     graphs = file.tables(file.root, _SUBGRAPHS)
     if len(graphs) != 1:
         raise BundleError(
-            "model-unsafe", f"a TFLite backbone has one graph, this file {len(graphs)}; export it without control flow"
+            "model-unsafe",
+            f"a TFLite backbone must have one graph, but this file has {len(graphs)}; export it without control flow",
         )
     codes = file.tables(file.root, _CODES)
     for code in codes:
@@ -115,18 +125,21 @@ def check_whole(file: Reader, graph: int) -> None:
         shape = file.integers(tensor, _SHAPE)
         if len(shape) > MAX_AXES or min(shape, default=0) < -1 or math.prod(map(abs, shape)) > MAX_TENSOR:
             raise BundleError(
-                "model-damaged", f"a tensor of shape {shape[: MAX_AXES + 1]} is beyond {MAX_TENSOR} values: damaged"
+                "model-damaged",
+                f"a tensor of shape {shape[: MAX_AXES + 1]} has more than {MAX_TENSOR} values: the file is damaged",
             )
         if not 0 <= file.number(tensor, _BUFFER) < len(buffers):
             raise BundleError(
-                "model-damaged", f"a tensor lies in buffer {file.number(tensor, _BUFFER)} of {len(buffers)}: damaged"
+                "model-damaged",
+                f"a tensor is in buffer {file.number(tensor, _BUFFER)} of {len(buffers)}: the file is damaged",
             )
         if quantization := file.reference(tensor, _QUANTIZATION):
             scales = len(file.integers(quantization.position, _SCALE))
             axis = file.number(quantization.position, _DIMENSION)
             if scales > 1 and not (0 <= axis < len(shape) and scales == shape[axis]):
                 raise BundleError(
-                    "model-damaged", f"a tensor of shape {shape} has {scales} scales along axis {axis}: damaged"
+                    "model-damaged",
+                    f"a tensor of shape {shape} has {scales} scales along axis {axis}: the file is damaged",
                 )
 
 
@@ -150,7 +163,7 @@ def _walk(file: Reader, kind: str, table: int) -> None:
 
 def _refuse(file: Reader, kind: str, table: int, field: int) -> None:
     """Refuse a field that is not needed, unless it holds what it would hold if it were left out."""
-    unknown = f"its {kind} has a field {field}, which no plain network needs; export it for inference"
+    unknown = f"its {kind} has a field {field}, which a plain network does not need; export it for inference"
     what, reason = _REFUSED.get((kind, field), ("table", unknown))
     held: dict[str, Callable[[], int]] = {
         "vector": lambda: file.vector(table, field, 1)[1],
@@ -173,16 +186,17 @@ def _check_options(file: Reader, operator: int) -> None:
 
 def _within(who: str, number: int, count: int, what: str) -> None:
     if not 0 <= number < count:
-        raise BundleError("model-damaged", f"{who} names number {number} of {count} {what}: damaged")
+        raise BundleError("model-damaged", f"{who} refers to number {number} of {count} {what}: the file is damaged")
 
 
 def _check_code(file: Reader, code: int) -> None:
     number = max(file.byte(code, _DEPRECATED_CODE), file.number(code, _CODE))
     name = bytes(file.raw(code, _CUSTOM_NAME)).decode("utf-8", "replace")[:80]
     if number == _CUSTOM or name:
-        raise BundleError("model-unsafe", f"its operator {name!r} is a custom one; only builtin ones are run")
+        raise BundleError("model-unsafe", f"its operator {name!r} is a custom one; only builtin operators are allowed")
     if number in _FLOW or number >= _STABLEHLO:
-        what = _FLOW.get(number, f"number {number}, of StableHLO")
+        what = _FLOW.get(number, f"number {number} of StableHLO")
         raise BundleError(
-            "model-unsafe", f"its operator {what} is not run here; export it without control flow, as TFLite builtins"
+            "model-unsafe",
+            f"its operator {what} is not allowed; export it without control flow, with TFLite's builtin operators",
         )

@@ -70,15 +70,15 @@ def graft(
 def _check_head(weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float) -> None:
     if weights.ndim != 2 or bias.shape != weights.shape[1:] or 0 in weights.shape:
         raise BundleError(
-            "head-damaged", f"a head of weights {weights.shape} and bias {bias.shape} is none: expected (D, C) and (C,)"
+            "head-damaged", f"the head has weights {weights.shape} and bias {bias.shape}, expected (D, C) and (C,)"
         )
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-        raise BundleError("head-damaged", "the head holds values that are not finite in float32; retrain it")
+        raise BundleError("head-damaged", "the head contains values that are not finite in float32; retrain it")
     if not (np.isfinite(power) and power > 0):
-        raise BundleError("head-damaged", f"the power before the norm is {power}; expected a finite number above 0")
+        raise BundleError("head-damaged", f"the power before the norm is {power}, expected a finite number above 0")
     if len(labels) != len(bias):
-        raise LabelError("labels-mismatch", f"head has {len(bias)} columns but {len(labels)} labels; retrain it")
+        raise LabelError("labels-mismatch", f"the head has {len(bias)} columns but {len(labels)} labels; retrain it")
     for label in labels:
         # Cc: control characters, which would break a line-based list; Cs: half a UTF-16 pair, which no UTF-8 can hold.
         if not label or any(unicodedata.category(character) in ("Cc", "Cs") for character in label):
-            raise LabelError("label-invalid", f"label {label!r} is empty or has a control character; rename it")
+            raise LabelError("label-invalid", f"label {label!r} is empty or contains a control character; rename it")

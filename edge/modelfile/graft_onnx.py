@@ -58,7 +58,7 @@ def graft_onnx(
     output = _only(graph, _GRAPH_OUTPUT, "output")
     embedding = _embedding(output, weights)
     if OUTPUT.encode() in _value_names(graph):
-        raise BundleError("model-unsuitable", f"the backbone has a value named {OUTPUT!r}: it is a classifier already")
+        raise BundleError("model-unsuitable", f"the backbone has a value named {OUTPUT!r}: it is already a classifier")
     check_onnx(backbone)
     opset, domains = _opset(model), _domains(graph)
     prefix = next(name for i in count() if (name := f"head{i or ''}/").encode() not in backbone)
@@ -147,11 +147,12 @@ def _opset(model: list[Field]) -> int:
             version = next((part.value for part in fields(field.payload) if part.number == _OPSET_VERSION), 0)
             if version < _OLDEST_OPSET:
                 raise BundleError(
-                    "model-unsuitable", f"the backbone is of ONNX opset {version}; the head needs {_OLDEST_OPSET}"
+                    "model-unsuitable",
+                    f"the backbone has ONNX opset {version}, but the head needs at least {_OLDEST_OPSET}",
                 )
             return version
     raise BundleError(
-        "model-damaged", "the backbone names no ONNX opset: damaged, or not an ONNX file; build the bundle again"
+        "model-damaged", "the backbone has no ONNX opset: it is damaged, or not an ONNX file; build the bundle again"
     )
 
 
@@ -204,7 +205,8 @@ def _only(fields: list[Field], number: int, name: str) -> memoryview:
     found = [field.payload for field in fields if field.number == number]
     if len(found) != 1:
         raise BundleError(
-            "model-damaged", f"an ONNX backbone has one {name}, this file {len(found)}: damaged, or not one of ours"
+            "model-damaged",
+            f"an ONNX backbone must have one {name}, but this file has {len(found)}: it is damaged, or not a backbone",
         )
     return found[0]
 

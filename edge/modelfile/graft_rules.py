@@ -36,7 +36,7 @@ def check_dimension(axes: Sequence[int], weights: NDArray[Any]) -> int:
     if dimension != weights.shape[0]:
         raise BundleError(
             "embeddings-mismatch",
-            f"head expects {weights.shape[0]} features but the backbone gives {dimension or 'no fixed number of them'};"
+            f"the head expects {weights.shape[0]} features, but the backbone gives {dimension or 'no fixed number'};"
             " build the bundle again",
         )
     return dimension

@@ -74,20 +74,19 @@ def graft_tflite(
     old = Reader(backbone, _IDENTIFIER, "TFLite")
     graphs = old.tables(old.root, _SUBGRAPHS)
     if not graphs:
-        raise BundleError(
-            "model-damaged", "a TFLite backbone has a graph, this file none: damaged; build the bundle again"
-        )
+        raise BundleError("model-damaged", "the TFLite file has no graph: it is damaged; build the bundle again")
     graph = graphs[0]
     inputs, outputs = old.integers(graph, _INPUTS), old.integers(graph, _OUTPUTS)
     if len(inputs) != 1 or len(outputs) != 1:
         raise BundleError(
-            "model-unsuitable", f"a backbone has one input and one output, this file {len(inputs)} and {len(outputs)}"
+            "model-unsuitable",
+            f"a backbone must have one input and one output, but this file has {len(inputs)} and {len(outputs)}",
         )
     outside = any(old.slot(operator, _LARGE_OPTIONS) for operator in old.tables(graph, _OPERATORS))
     if outside or old.tables(old.root, _EXTERNAL_BUFFERS):
         raise BundleError(
             "model-unsuitable",
-            "the backbone keeps options or data in other places, as files over 2 GB do: build it smaller",
+            "the backbone stores options or data outside its tables, as files over 2 GB do: build a smaller one",
         )
     check_whole(old, graph)
     head = _Head(old, graph)
@@ -179,11 +178,11 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
     if not 0 <= output < len(tensors):
         raise BundleError(
             "model-damaged",
-            f"the backbone's output is tensor {output} of {len(tensors)}: damaged; build the bundle again",
+            f"the backbone's output is tensor {output} of {len(tensors)}: the file is damaged; build the bundle again",
         )
     embedding = tensors[output]
     if old.raw(embedding, _NAME) == OUTPUT.encode():
-        raise BundleError("model-unsuitable", f"the backbone's output is named {OUTPUT!r}: it is a classifier already")
+        raise BundleError("model-unsuitable", f"the backbone's output is named {OUTPUT!r}: it is already a classifier")
     shape, element = old.integers(embedding, _SHAPE), old.byte(embedding, _TYPE)
     signature = old.integers(embedding, _SHAPE_SIGNATURE) or shape
     dimension = check_dimension([*shape[:1], *signature[1:]], weights)

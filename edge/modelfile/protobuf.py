@@ -50,11 +50,12 @@ def fields(message: memoryview) -> Iterator[Field]:
         else:
             raise BundleError(
                 "model-damaged",
-                f"not an ONNX file, or damaged: wire type {wire} at byte {start}; build the bundle again",
+                f"this is not an ONNX file, or it is damaged: wire type {wire} at byte {start}; build the bundle again",
             )
         if at > len(message):
             raise BundleError(
-                "model-damaged", f"an ONNX field ends at byte {at} of {len(message)}: truncated; build the bundle again"
+                "model-damaged",
+                f"an ONNX field ends at byte {at} of {len(message)}: the file is truncated; build the bundle again",
             )
         yield Field(key >> 3, message[start:at], message[payload_at:at], value)
 
@@ -78,7 +79,8 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at + shift + 1
     raise BundleError(
-        "model-damaged", f"an ONNX number at byte {at} has no end: damaged or truncated; build the bundle again"
+        "model-damaged",
+        f"an ONNX number at byte {at} has no end: the file is damaged or truncated; build the bundle again",
     )
 
 

@@ -129,8 +129,11 @@ def _not_numbers(backbone: Backbone, name: str, model: bytes, pictures: str) -> 
     format = "onnx" if backbone.runtime == "onnxruntime" else "tflite"
     tensor = culprit(model, format) or culprit(model, format, np.isinf)
     if tensor:
-        return f"{told}: its tensor '{tensor}' holds such values; build the bundle again, of other weights"
-    return f"{told}, and its weights are numbers: they overflow on the way; use the fp32 model or another runtime"
+        return f"{told}: its tensor '{tensor}' contains such values; build the bundle again with other weights"
+    return (
+        f"{told}, although its weights are numbers: they overflow during the computation; use the fp32 model or "
+        "another runtime"
+    )
 
 
 def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float32]) -> Parity:
@@ -142,7 +145,8 @@ def measure_parity(embeddings: NDArray[np.float32], reference: NDArray[np.float3
     a, b = embeddings.astype(np.float64), reference.astype(np.float64)
     if a.shape != b.shape:
         raise ParityError(
-            "model-differs", f"the network gives embeddings of shape {a.shape}, the workstation's are {b.shape}"
+            "model-differs",
+            f"the network gives embeddings of shape {a.shape}, but on the workstation they had shape {b.shape}",
         )
     if not np.isfinite(a).all():
         return Parity(float("inf"), -1.0)
@@ -178,7 +182,8 @@ def prove(
     if images.shape[1] != backbone.size:
         raise BundleError(
             "model-unsuitable",
-            f"{name} takes {backbone.size} pixels a side, its bundle says {images.shape[1]}; build the bundle again",
+            f"{name} takes {backbone.size} pixels per side, but its bundle says {images.shape[1]}; build the "
+            "bundle again",
         )
     given = backbone.embed(images)
     wrong = int((~np.isfinite(given)).any(axis=1).sum())
@@ -190,13 +195,15 @@ def prove(
     if precision == "fp32" and not parity.error <= FP32_TOLERANCE:
         raise ParityError(
             "model-differs",
-            f"{name} on {backbone.runtime} strays from the workstation by {parity.error:.1e} of the largest value, "
+            f"{name} on {backbone.runtime} differs from the workstation by {parity.error:.1e} of the largest "
+            "value, but "
             f"at most {FP32_TOLERANCE:.0e} is allowed; use another runtime or build the bundle again",
         )
     if precision != "fp32" and not parity.cosine >= INT8_COSINE:
         raise ParityError(
             "model-differs",
-            f"{name} on {backbone.runtime} has cosine {parity.cosine:.3f} to the workstation's embeddings, at least "
+            f"{name} on {backbone.runtime} has a cosine similarity of {parity.cosine:.3f} with the "
+            "workstation's embeddings, but at least "
             f"{INT8_COSINE} is needed; use the fp32 model or another runtime",
         )
     return parity
@@ -218,7 +225,7 @@ class _OnnxBackbone:
             raise BundleError(error.code, f"the model is refused: {error}") from None
         except Exception as error:  # onnxruntime raises its own kinds, derived from nothing in common
             raise BundleError(
-                "model-failed", f"onnxruntime refuses the model ({_first_line(error)}); build the bundle again"
+                "model-failed", f"onnxruntime cannot load the model ({_first_line(error)}); build the bundle again"
             ) from None
         self.runtime = runtime.name
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -257,7 +264,7 @@ class _TfliteBackbone:
             raise BundleError(error.code, f"the model is refused: {error}") from None
         except (ValueError, RuntimeError) as error:
             raise BundleError(
-                "model-failed", f"{runtime.name} refuses the model ({_first_line(error)}); build the bundle again"
+                "model-failed", f"{runtime.name} cannot load the model ({_first_line(error)}); build the bundle again"
             ) from None
         self.runtime = runtime.name
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -291,8 +298,9 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
     if batches:
         raise BundleError(
             "model-unsuitable",
-            f"a backbone takes one picture at a time or any number, this one always {max(batches)}; export it with a "
-            "batch of 1, or of free size",
+            "a backbone must take one picture at a time or any number, but this one always takes "
+            f"{max(batches)}; export it with a "
+            "batch size of 1, or a free one",
         )
     if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
         last = outputs[-1] if outputs else None
@@ -300,23 +308,29 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
             if not (1 <= inputs[1] <= MAX_SIDE and 1 <= last <= MAX_DIMENSION):
                 raise BundleError(
                     "model-unsuitable",
-                    f"a backbone takes at most {MAX_SIDE} pixels a side and gives at most {MAX_DIMENSION} numbers, "
-                    f"this one {inputs[1]} and {last}",
+                    f"a backbone can take at most {MAX_SIDE} pixels per side and give at most {MAX_DIMENSION} "
+                    "numbers, but "
+                    f"this one takes {inputs[1]} and gives {last}",
                 )
             return inputs[1], last
     raise BundleError(
         "model-unsuitable",
-        f"a backbone takes pictures (N, S, S, 3) and gives (N, D), this one takes {inputs}, gives {outputs}",
+        f"a backbone must take pictures (N, S, S, 3) and give (N, D), but this one takes {inputs} and gives {outputs}",
     )
 
 
 def _failed(runtime: str, error: Exception) -> BundleError:
-    return BundleError("model-failed", f"the network fails on {runtime} ({_first_line(error)}); build the bundle again")
+    return BundleError(
+        "model-failed", f"the network cannot be run by {runtime} ({_first_line(error)}); build the bundle again"
+    )
 
 
 def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
     seen = ", ".join(f"{kind} {shape}" for kind, shape in inputs)
-    return f"a backbone takes one input of uint8 (N, S, S, 3) and gives floats, this one takes {seen}; export it so"
+    return (
+        f"a backbone must take one input of uint8 (N, S, S, 3) and give floats, but this one takes {seen}; export "
+        "it again"
+    )
 
 
 def _import(runtime: Runtime) -> Any:
@@ -327,14 +341,14 @@ def _import(runtime: Runtime) -> Any:
     if runtime.name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
         raise RuntimeMissing(
             "runtime-broken",  # it was compiled against NumPy 1, does not say so, and fails deep inside on NumPy 2
-            f"tflite-runtime needs numpy below 2, here is numpy {np.__version__}; run pip install 'numpy<2', "
+            f"tflite-runtime needs numpy below 2, but numpy {np.__version__} is installed; run pip install 'numpy<2', "
             "or pip install 'edge-transfer[tflite]' for LiteRT",
         )
     try:
         module = importlib.import_module(runtime.module + (".interpreter" if runtime.format == "tflite" else ""))
     except ImportError as error:
         raise RuntimeMissing(
-            "runtime-broken", f"{runtime.package} is installed but does not load ({error}); {remedy}"
+            "runtime-broken", f"{runtime.package} is installed but cannot be loaded ({error}); {remedy}"
         ) from error
     _restore_arithmetic()
     return module

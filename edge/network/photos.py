@@ -126,8 +126,8 @@ def _embed(
                 embedding = None
                 raise ImageError(
                     "picture-not-numbers",
-                    f"{picture}: the network gives values that are not numbers (NaN or infinity) for it; it is left "
-                    "out; look at the network: edge doctor",
+                    f"{picture}: the network gives NaN or infinity for this picture, so it is left "
+                    "out; to check the network, run: edge doctor",
                     "not-numbers",
                 )
             looked = domain.look(pixels) if look else None

@@ -63,7 +63,7 @@ def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float =
     if tried.failure:
         raise BundleError(
             "model-failed",
-            f"{file} of {opened.path} on {runtime.name}: {tried.failure}; use another --runtime, or another bundle",
+            f"{file} of {opened.path} on {runtime.name} {tried.failure}; use another --runtime, or another bundle",
         )
 
 
@@ -94,17 +94,19 @@ def attempt(
             command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        return Trial(f"does not answer within {seconds:.0f} seconds")
+        return Trial(f"gave no answer within {seconds:.0f} seconds")
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
-        why = "its wheel does not fit this processor" if path is None else "the runtime or the network is broken"
-        return Trial(f"dies of {name}; {'the system does that when memory runs out' if name == 'SIGKILL' else why}")
+        why = "its wheel was built for another processor" if path is None else "the runtime or the network is broken"
+        return Trial(
+            f"crashed with {name}; {'the system does this when it runs out of memory' if name == 'SIGKILL' else why}"
+        )
     lines = child.stdout.strip().splitlines()
     try:
         return Trial(**json.loads(lines[-1]))
     except (IndexError, ValueError, TypeError):
         said = child.stderr.strip().splitlines()
-        return Trial(f"fails ({said[-1][:200] if said else f'exit code {child.returncode}'})")
+        return Trial(f"failed ({said[-1][:200] if said else f'exit code {child.returncode}'})")
 
 
 def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
@@ -116,7 +118,9 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
         most = _limited()
         opened = archive.read(path)
         if digest not in ("", hashlib.sha256(opened.text).hexdigest()):
-            raise BundleError("file-changed", f"{path} changed while it was read; try again when it is whole")
+            raise BundleError(
+                "file-changed", f"{path} changed while it was being read; wait until it is complete, then try again"
+            )
         golden = opened.golden()
         model = next(m for m in opened.manifest.models if m.file == file)
         data = opened.entry(file)
@@ -129,7 +133,7 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
     except OSError as error:
         return Trial(str(error))
     except MemoryError:
-        return Trial(f"needs more than {most / 1e9:.1f} GB of memory")
+        return Trial(f"needed more than {most / 1e9:.1f} GB of memory")
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # kilobytes on Linux
     return Trial("", len(golden.images), parity.error, parity.cosine, each, used)
 

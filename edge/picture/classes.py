@@ -60,13 +60,13 @@ def labelled(folder: Path) -> Labelled:
     """
     if not folder.is_dir():
         raise DatasetError(
-            "folder-missing", f"{folder} is not a folder; name one that holds a folder of pictures for each label"
+            "folder-missing", f"{folder} is not a folder; give one that contains a folder of pictures for each label"
         )
     places, left = _folders(folder)
     if not places:
         raise DatasetError(
             "no-label-folders",
-            f"{folder} holds no class folders; put the pictures of each label in a folder of its name",
+            f"{folder} contains no label folders; put the pictures of each label into a folder named after it",
         )
     _refuse_boxes(folder, places)
     parts = _parts(places)
@@ -93,8 +93,9 @@ def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collec
         one = f"{folder / inside[0]} …"
         raise DatasetError(
             "folder-layout",
-            f"{folder} holds the folders {_list(inside)}; to teach each as the label of its name: edge teach --folders "
-            f"{folder}; to teach all of them as {label!r}, name them: edge teach {label} {one}",
+            f"{folder} contains the folders {_list(inside)}; to teach each of them as a label, run: edge "
+            "teach --folders "
+            f"{folder}; to teach all of them as {label!r}, list them: edge teach {label} {one}",
         )
 
 
@@ -123,7 +124,7 @@ def _classes(places: Iterable[Path], left: list[Left], seen: Seen) -> Labelled:
         first = found.setdefault(clean(place.name), place)
         if first != place:
             raise DatasetError(
-                "folder-layout", f"{first} and {place} both mean {clean(place.name)!r}; merge the two folders"
+                "folder-layout", f"{first} and {place} both stand for {clean(place.name)!r}; merge the two folders"
             )
     below = {label: walk(found[label], seen) for label in sorted(found, key=lambda name: found[name].is_symlink())}
     for label, pictures in below.items():
@@ -151,14 +152,18 @@ def _agreeing(found: Labelled) -> Labelled:
     for alike in sizes.values():
         if len({name for _, name in alike}) > 1:  # only of these the bytes are compared
             for file, name, other, its in _contradictions(alike):
-                detail = f"{file} ({name}) and {other} ({its}) are the same picture under two labels; neither is used"
+                detail = f"{file} ({name}) and {other} ({its}) are the same picture with two labels; neither is used"
                 left[file] = Left(file, "contradicts", detail)
     rows = [row for row in rows if row[0] not in left]
     for label in found.labels:
         if not any(name == label for _, name, _ in rows):
             reason = next(one.detail for one in left.values() if f"({label})" in one.detail)
             raise DatasetError(
-                "too-few-photos", f"class {label!r} has no photo of its own ({reason}); keep each in the true folder"
+                "too-few-photos",
+                (
+                    f"label {label!r} has no photo of its own ({reason}); keep each photo only in the folder of "
+                    "its true label"
+                ),
             )
     return found._replace(
         files=tuple(file for file, _, _ in rows),
@@ -210,8 +215,9 @@ def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> Lab
                 whole = _names([one for several in parts.values() for one in several])
                 raise DatasetError(
                     "folder-layout",
-                    f"{folder} looks like a data set in parts ({whole}), but {place} holds no class folders; put the "
-                    "pictures of each label in a folder of its name",
+                    f"{folder} looks like a data set in parts ({whole}), but {place} contains no label "
+                    "folders; put the "
+                    "pictures of each label into a folder named after it",
                 )
             inside += found
             left = left + beside
@@ -247,8 +253,8 @@ def _refuse_boxes(folder: Path, places: Sequence[Path]) -> None:
     if names & _BOXES[0] and names & _BOXES[1]:
         raise DatasetError(
             "folder-layout",
-            f"{folder} is laid out for object detection, as for YOLO ({_names(places)}); here each label needs a "
-            "folder of its name with its pictures inside",
+            f"{folder} is arranged for object detection, as for YOLO ({_names(places)}); here each label needs a "
+            "folder named after it with its pictures",
         )
 
 
@@ -261,7 +267,8 @@ def _refuse_wrapping(folder: Path, places: Sequence[Path], left: Sequence[Left])
     if inner == folder or len(wrapped) < 2 or any(one.reason == "beside-labels" for one in left):
         return
     raise DatasetError(
-        "folder-layout", f"{folder} holds only the folder {inner.name!r}, which holds {_names(wrapped)}; give {inner}"
+        "folder-layout",
+        (f"{folder} contains only the folder {inner.name!r}, which contains {_names(wrapped)}; give {inner}"),
     )
 
 

@@ -36,8 +36,8 @@ def decoded(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image
     if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
         raise ImageError(
             "picture-too-large",
-            f"{name} declares {image.width} × {image.height} pixels, at most {MAX_DECLARED / 1e6:.0f} million and "
-            f"{MAX_LENGTH} a side are read; make it smaller",
+            f"{name} claims {image.width} × {image.height} pixels, but at most {MAX_DECLARED / 1e6:.0f} million and "
+            f"{MAX_LENGTH} per side are allowed; make it smaller",
             "too-large",
         )
     with ExitStack() as stack:
@@ -48,7 +48,7 @@ def decoded(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image
             raise ImageError(
                 "picture-too-large",
                 f"{name} has {declared / 1e6:.0f} million pixels, which take {cost / 1e6:.0f} MB to decode as "
-                f"{image.format} {image.mode}, at most {MAX_MEMORY / 1e6:.0f} are used; make it smaller",
+                f"{image.format} {image.mode}, but at most {MAX_MEMORY / 1e6:.0f} are allowed; make it smaller",
                 "too-large",
             )
         if cost > _LARGE:
@@ -56,7 +56,7 @@ def decoded(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image
         if image.mode == "F":
             raise ImageError(
                 "picture-unsupported",
-                f"{name} holds floating-point pixels of unknown range; save it as an ordinary 8-bit picture",
+                f"{name} contains floating-point pixels of unknown range; save it as an ordinary 8-bit picture",
                 "format",
             )
         if image.format == "TIFF":  # whose library tells the terminal of each fault

@@ -75,7 +75,9 @@ def read(path: Path | str) -> bytes:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
             raise ImageError(
-                "picture-unreadable", f"{path} is not a file; name a picture or a folder of pictures", "not-a-file"
+                "picture-unreadable",
+                f"{path} is not an ordinary file; give a picture or a folder of pictures",
+                "not-a-file",
             )
         if about.st_size > MAX_BYTES:
             raise _too_large(path, about.st_size)
@@ -183,7 +185,7 @@ def _explained(name: str) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(
             "picture-too-large",
-            f"{name} declares over {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller",
+            f"{name} claims more than {MAX_DECLARED / 1e6:.0f} million pixels; make it smaller",
             "too-large",
         ) from None
     except MemoryError:
@@ -191,7 +193,7 @@ def _explained(name: str) -> Iterator[None]:
     except Exception as error:  # Pillow's decoders raise nearly every builtin on damaged data
         said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names an object in memory
         raise ImageError(
-            "picture-damaged", f"{name} is damaged or cut short{said}; copy it again from the camera or card"
+            "picture-damaged", f"{name} is damaged or incomplete{said}; copy it again from the camera or card"
         ) from error
 
 
@@ -282,5 +284,5 @@ def _too_large(path: Path, size: int) -> ImageError:
         what = kind(file.read(HEAD))
     if not what.is_picture:
         return ImageError("picture-unsupported", f"{path} is {what.words}; {what.advice}", _reason(what, str(path)))
-    limit = f"{size / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} are read"
+    limit = f"{size / 1e6:.0f} MB, but at most {MAX_BYTES / 1e6:.0f} are read"
     return ImageError("picture-too-large", f"{path} has {limit}; make it smaller", "too-large")

@@ -58,7 +58,8 @@ class Region:
         inside = left >= 0 and top >= 0 and left + width <= most and top + height <= most
         if not (inside and width >= 0.01 and height >= 0.01):
             raise SourceError(
-                "region-invalid", f"region '{text}' is not within the picture, or narrower than 0.01 of it; {_EXAMPLE}"
+                "region-invalid",
+                f"region '{text}' extends beyond the picture, or is narrower than 0.01 of it; {_EXAMPLE}",
             )
         region = cls(left, top, width, height)
         return cls(region.left, region.top, min(region.width, 1 - region.left), min(region.height, 1 - region.top))

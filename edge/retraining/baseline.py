@@ -50,6 +50,6 @@ def advice(accuracy: float | None, pixels: float | None) -> str:
     if accuracy is None or pixels is None or accuracy > pixels or accuracy >= GOOD:
         return ""
     return (
-        f"8 × 8 pixels alone are named rightly as often ({100 * pixels:.1f} %): what this backbone knows does not help "
-        "here; on the workstation, adapt one to such photos: edge-export adapt"
+        f"8 × 8 pixels alone give the same accuracy ({100 * pixels:.1f} %): this backbone does not help "
+        "here; on the workstation, fine-tune one on such photos with edge-export adapt"
     )

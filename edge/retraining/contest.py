@@ -1,6 +1,6 @@
 """A new head against the serving one: gathers from a home the answers that `promote` compares.
 
-A generation keeps how it named each of its examples with that example left out: float16, positive where rightly,
+A generation stores how each of its examples, left out, was classified: float16, positive where correct,
 negative where not, NaN where not measured; first the local ones by number, then the bundle's. The order needs no
 numbers, because forgetting an example overwrites every generation that was taught it: while a generation can serve, the
 local examples up to its last one are those that it was taught.
@@ -148,7 +148,7 @@ class Contest:
 
     @cached_property
     def _of_new_labels(self) -> int:
-        """How many local examples of labels that the serving head does not know the new one names rightly."""
+        """How many local examples of labels unknown to the current head the new one classifies correctly."""
         labels = [example.label for example in self._taught]
         own = _own(self._loo[: len(labels)], labels, self._head.labels, self._head.labels)
         return sum(label not in self._common and mine > 0 for label, mine in zip(labels, own, strict=True))

@@ -84,7 +84,7 @@ def serve(
     if beyond and stored.get() is None:
         raise ServeError(
             "password-missing",
-            f"{address.host} can be reached from other machines, and no password is set; run: edge password, "
+            f"{address.host} can be reached from other machines, but no password is set; run edge password, "
             "or listen on 127.0.0.1",
         )
     listening = _listen(address)
@@ -253,7 +253,7 @@ def _listen(address: Address) -> socket.socket:
         if file is not None and not file.is_file():
             raise ServeError(
                 "certificate-unusable",
-                f"{file} does not exist; give --tls-cert and --tls-key the files of a certificate",
+                f"{file} does not exist; give the files of a certificate with --tls-cert and --tls-key",
             )
     if address.cert is not None:
         try:
@@ -261,7 +261,7 @@ def _listen(address: Address) -> socket.socket:
         except (OSError, ValueError) as error:
             raise ServeError(
                 "certificate-unusable",
-                f"{address.cert} and {address.key} are no certificate and key that fit ({error})",
+                f"{address.cert} and {address.key} are not a matching certificate and key ({error})",
             ) from None
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -275,7 +275,7 @@ def _listen(address: Address) -> socket.socket:
         listening.close()
         raise ServeError(
             "port-unavailable",
-            f"{address.host} port {address.port} cannot be listened on ({error.strerror}); choose another with --port",
+            f"{address.host} port {address.port} cannot be used ({error.strerror}); choose another one with --port",
         ) from None
     return listening
 

@@ -106,21 +106,21 @@ def complaints(statistics: NDArray[np.float32], domain: Domain) -> list[Complain
     low, usual, high = (dict(zip(STATISTICS, column, strict=True)) for column in domain.quantiles.T.tolist())
     found = []
     if sharpness < min(low["sharpness"], -10.2):
-        decibels = f"fine detail at {sharpness:.1f} dB, {usual['sharpness']:.1f} is usual"
+        decibels = f"fine detail at {sharpness:.1f} dB, usually {usual['sharpness']:.1f}"
         found.append(Complaint("blurred", decibels, "focus and clean the lens; hold the camera still"))
     if brightness < min(0.9 * low["brightness"], 0.47 * usual["brightness"]):
         share = f"{100 * (brightness + 1) / (usual['brightness'] + 1):.0f} % of the usual light"
-        found.append(Complaint("too dark", share, "add light or expose longer"))
+        found.append(Complaint("too dark", share, "add light, or use a longer exposure"))
     elif burnt > max(high["burnt"] + 0.15, usual["burnt"] + 0.3):
-        share = f"{100 * burnt:.0f} % of it burnt out, {100 * usual['burnt']:.0f} % is usual"
-        found.append(Complaint("too bright", share, "expose shorter, or keep the sun and the lamp out of the picture"))
-    elif not found and contrast < min(0.85 * low["contrast"], 0.4 * usual["contrast"]):
-        levels = f"{contrast:.0f} grey levels from dark to light, {usual['contrast']:.0f} are usual"
+        share = f"{100 * burnt:.0f} % of it overexposed, usually {100 * usual['burnt']:.0f} %"
         found.append(
-            Complaint("low contrast", levels, "clean the lens, and look for fog, glare or a window in between")
+            Complaint("too bright", share, "use a shorter exposure, or keep the sun and lamps out of the picture")
         )
+    elif not found and contrast < min(0.85 * low["contrast"], 0.4 * usual["contrast"]):
+        levels = f"{contrast:.0f} grey levels from dark to light, usually {usual['contrast']:.0f}"
+        found.append(Complaint("low contrast", levels, "clean the lens, and check for fog, glare or a window in front"))
     if noise > max(1.3 * high["noise"], usual["noise"] + 12):
-        grain = f"grain of {noise:.0f} grey levels, {usual['noise']:.0f} are usual"
+        grain = f"noise of {noise:.0f} grey levels, usually {usual['noise']:.0f}"
         found.append(Complaint("noisy", grain, "add light, so that the camera needs less gain"))
     return found
 

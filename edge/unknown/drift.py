@@ -5,8 +5,8 @@ less similar to what was taught, in whole per cent, or −1 if it was called unk
 blurred …), or "". The last `WINDOW` of them lie in one value of the home, written once a process.
 
 An alarm takes many frames that are unknown, or one word that most of them have. How similar the known ones are raises
-none: the pictures of a label are often of one scene, and another part of that scene, which is named rightly every time,
-is less similar than all that was taught (measured: docs/trust.md).
+none: the pictures of a label are often of one scene, and another part of that scene, which is always classified
+correctly, is less similar than all that was taught (measured: docs/trust.md).
 """
 
 import json

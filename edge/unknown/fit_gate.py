@@ -133,11 +133,11 @@ def lower_bound(scores: Floats, coverage: float, means: int = 1) -> float:
 def why_not(gate: Gate | None, labels: tuple[str, ...], coverage: float) -> str:
     """Say why no picture is called unknown, or not all that could be; "" if all can."""
     if coverage >= 1:
-        return "switched off; to switch it on: edge retrain --known-coverage 0.95"
+        return "turned off; to turn it on, run: edge retrain --known-coverage 0.95"
     if gate is None:
-        return "not yet: teach at least two labels with two examples each"
+        return "not possible yet; teach at least two labels with two examples each"
     thin = [label for label, able in zip(labels, gate.measured.tolist(), strict=True) if not able]
-    return f"not yet for {', '.join(thin)}: two examples (or sessions) of a label are needed" if thin else ""
+    return f"not possible yet for {', '.join(thin)}; a label needs two examples (or sessions)" if thin else ""
 
 
 def _quantile(scores: Floats, share: float) -> float:

@@ -164,13 +164,16 @@ class Gate:
             BundleError: these bytes are no gate.
         """
         if len(blob) < _HEADER.size + 8 or blob[:8] != _MAGIC:
-            raise BundleError("head-damaged", f"{len(blob)} bytes are no gate; run: edge retrain")
+            raise BundleError(
+                "head-damaged", f"the stored gate is damaged ({len(blob)} bytes of something else); run: edge retrain"
+            )
         _, count, features, labels, coverage, background = _HEADER.unpack_from(blob)
         at = _HEADER.size + 8
         expected = at + labels * (1 + 4 * KNOTS) + 2 * count * features
         if max(count, features, labels) > _LARGEST or len(blob) != expected:
             raise BundleError(
-                "head-damaged", f"a gate of {len(blob)} bytes, its header needs {expected}; run: edge retrain"
+                "head-damaged",
+                f"the stored gate has {len(blob)} bytes, but its header needs {expected}; run: edge retrain",
             )
         (threshold,) = struct.unpack_from("<d", blob, _HEADER.size)
         measured = np.frombuffer(blob, "u1", labels, at).astype(np.bool_)
@@ -178,9 +181,7 @@ class Gate:
         prototypes = np.frombuffer(blob, "<f2", count * features, at + labels * (1 + 4 * KNOTS))
         finite = np.isfinite(prototypes).all() and np.isfinite(quantiles).all() and (np.diff(quantiles) >= 0).all()
         if not (finite and count and threshold < np.inf and 0 < coverage <= 1):
-            raise BundleError(
-                "head-damaged", "a gate holds values that are no similarities; it is damaged, run: edge retrain"
-            )
+            raise BundleError("head-damaged", "the stored gate contains impossible values; run: edge retrain")
         return cls(prototypes.reshape(count, features), measured, quantiles, threshold, coverage, background)
 
 

@@ -18,7 +18,7 @@ from edge.picture.same import Alike
 from edge.unknown import domain
 from edge.unknown.domain import Complaint
 
-BLANK = "a frame shows nothing but one colour: is the lens covered, or is it dark? Such frames are not taught"
+BLANK = "a frame shows a single colour and was not taught; check whether the lens is covered or it is dark"
 
 
 class Captured(NamedTuple):
@@ -132,7 +132,7 @@ class Burst:
             self.alike += len(result.known)
             self.faults.append(_complaints(self._learner, self._looks, frame))
             if self.faults[-1] and not any(self.faults[:-1]):
-                self._tell(f"careful: {domain.summary(self.faults[-1:])[0]}")
+                self._tell(f"warning: {domain.summary(self.faults[-1:])[0]}")
         else:
             self.alike += 1
         return True

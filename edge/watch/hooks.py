@@ -43,13 +43,14 @@ class Hook(NamedTuple):
             words = tuple(shlex.split(command))
         except ValueError as error:
             raise SourceError(
-                "option-invalid", f"--on {label}: {command!r} cannot be split into words ({error}); close it"
+                "option-invalid", f"--on {label}: {command!r} cannot be split into words ({error}); close the quotation"
             ) from None
         if not words or shutil.which(words[0]) is None:
             raise SourceError(
                 "option-invalid",
-                f"--on {label}: there is no program '{words[0] if words else ''}'; give its path. No shell runs it: "
-                "for pipes and variables write a script",
+                f"--on {label}: program '{words[0] if words else ''}' was not found; give its path. It is not "
+                "run by a shell: "
+                "if you need pipes or variables, write a script",
             )
         return cls(label, words)
 
@@ -99,7 +100,7 @@ class Hooks:
         for hook in self._due:
             why = "still runs" if hook in self._running else f"was started less than {self._cool_down:g} s ago"
             problems.append(
-                f"--on {hook.label}: {hook.words[0]} {why}; it is started after that, if this is still seen"
+                f"--on {hook.label}: {hook.words[0]} {why}; it will be started later if the answer is still the same"
             )
         return problems
 

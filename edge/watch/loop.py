@@ -109,7 +109,9 @@ def watch(
                     writable = True
                 except OSError as error:
                     if writable:
-                        yield Notice(f"{journal.path}: {error.strerror}; after a restart, pictures are answered again")
+                        yield Notice(
+                            f"{journal.path}: {error.strerror}; pictures will be answered again after a restart"
+                        )
                     writable = False
             yield told
             if journal is not None:

@@ -106,7 +106,7 @@ class Mqtt:
             raise SourceError(
                 "watcher-exists",
                 f"another process watches the same for this home and tells the broker as '{self.name}'; stop that one "
-                "first, or give this one a NAME of its own at the end of its --mqtt address",
+                "first, or use another NAME at the end of the --mqtt address",
             )
         self._me = {"id": secrets.token_hex(8), "host": socket.gethostname(), "watches": self._called}
         self._others: set[str] = set()  # ids of processes with our NAME that were told of
@@ -183,7 +183,7 @@ class Mqtt:
                 self._tell_state()
             if self._breaks >= 3 and self._up.is_set() and now - self._since >= STABLE:
                 self._breaks = 0
-                self._say(f"the connection to broker {self.broker} lasts again")
+                self._say(f"the connection to broker {self.broker} is stable again")
         while self._news:
             yield self._news.popleft()
 
@@ -208,7 +208,7 @@ class Mqtt:
         if told:
             self._client.loop_stop()  # else its thread may be waiting for the network, and ends with the process
         elif self._state is not None:
-            self._news.append(f"broker {self.broker} may not have heard the last change: it does not answer")
+            self._news.append(f"broker {self.broker} may not have received the last change: it does not answer")
         if self._lock is not None:
             os.close(self._lock)
 
@@ -244,7 +244,7 @@ class Mqtt:
         with self._guard:
             if reason.is_failure:
                 self._refused = True
-                advice = "see to the user and password in --mqtt" if reason.value in (134, 135) else "it is asked again"
+                advice = "check the user name and password in --mqtt" if reason.value in (134, 135) else "trying again"
                 self._say(f"broker {self.broker} refuses: {reason}; {advice}")
                 return
             self._up.set()
@@ -275,8 +275,9 @@ class Mqtt:
                 return
             self._others.add(other["id"])
             self._say(
-                f"another watcher, on {other['host'][:100]}, tells broker {self.broker} as '{self.name}' too, and "
-                "their answers get mixed up; give one of them a NAME of its own at the end of its --mqtt address"
+                f"another watcher, on {other['host'][:100]}, publishes to broker {self.broker} as "
+                f"'{self.name}' too, and "
+                "their answers get mixed up; use different NAMEs at the end of the --mqtt addresses"
             )
             self._publish("watcher", self._me)  # so that the other hears of us, too
 
@@ -293,7 +294,7 @@ class Mqtt:
             if not reason.is_failure or refused or self._closed:
                 return
             if not was_up:
-                tls = "; a port for TLS needs an address that begins with mqtts://"
+                tls = "; a TLS port needs an address that begins with mqtts://"
                 self._say(f"broker {self.broker} closes the connection before it answers{tls}; waiting for it")
                 return
             self._breaks = self._breaks + 1 if time.monotonic() - self._since < STABLE else 0
@@ -301,7 +302,7 @@ class Mqtt:
                 self._say(f"broker {self.broker} is gone; waiting for it")
             elif self._breaks == 3:
                 self._say(
-                    f"the connection to broker {self.broker} breaks again and again, and is tried on; look in the "
+                    f"the connection to broker {self.broker} breaks again and again; still trying; look in the "
                     "broker's log for the reason, such as another program that uses the same client id"
                 )
 
@@ -323,25 +324,26 @@ def _parsed(url: str) -> tuple[Address, str]:
     if re.search("[?#]", address.rest):
         raise SourceError(
             "address-invalid",
-            f"--mqtt: this address holds ? or # after the host: write them as %3F and %23, as in {_EXAMPLE}",
+            f"--mqtt: this address contains ? or # after the host; write them as %3F and %23, as in {_EXAMPLE}",
         )
     if address.user == "" or "\ufffd" in f"{address.user}{address.password}" or "\0" in (address.user or ""):
         raise SourceError(
             "address-invalid",
-            f"--mqtt: this address has a user or password that no broker takes; write it like {_EXAMPLE}",
+            f"--mqtt: this address has a user name or password that no broker accepts; write it like {_EXAMPLE}",
         )
     try:
         if ":" not in address.host and not re.fullmatch(rb"[\w.-]+", address.host.encode("idna")):
             raise UnicodeError
     except UnicodeError:
         raise SourceError(
-            "address-invalid", f"--mqtt: the host in this address cannot be a host's name; write it like {_EXAMPLE}"
+            "address-invalid", f"--mqtt: the host name in this address is not valid; write it like {_EXAMPLE}"
         ) from None
     name = unicodedata.normalize("NFC", unquote(address.rest)).strip("/ ")
     if len(name) > LONGEST_NAME or "\ufffd" in name or any(hidden(c) or unicodedata.category(c) == "Cn" for c in name):
         raise SourceError(
             "address-invalid",
-            f"--mqtt: the NAME in this address is longer than {LONGEST_NAME} characters, or holds one that cannot be "
+            f"--mqtt: the NAME in this address is longer than {LONGEST_NAME} characters, or contains one that "
+            "cannot be "
             f"printed; write it like {_EXAMPLE}",
         )
     return address, name
@@ -353,19 +355,19 @@ def _why(error: BaseException | None, tls: bool) -> str:
         advice = {
             9: "it is not valid yet: set this machine's clock",
             10: "it has expired: renew it, or set this machine's clock",
-            62: "it is another host's: write the host in --mqtt as the certificate does",
-            64: "it is another host's: write the host in --mqtt as the certificate does",
+            62: "it belongs to another host: write the host in --mqtt as in the certificate",
+            64: "it belongs to another host: write the host in --mqtt as in the certificate",
         }.get(
             error.verify_code,
-            "name the file of the authority that signed it, or the certificate itself if it signed itself, in the "
-            "environment: SSL_CERT_FILE=/path/ca.crt",
+            "set the file of the authority that signed it, or the certificate itself if it is self-signed, in the "
+            "environment variable SSL_CERT_FILE=/path/ca.crt",
         )
         return f"has a certificate that is not trusted here ({error.verify_message}); {advice}"
     if isinstance(error, ssl.SSLError) or (tls and isinstance(error, ConnectionResetError)):
         reason = getattr(error, "reason", None) or error.strerror
         return f"does not speak TLS as expected ({reason}); a port without TLS needs mqtt://, not mqtts://"
     if isinstance(error, socket.gaierror):
-        return "cannot be reached: its name is not known here"
+        return "cannot be reached: its host name is not known"
     if isinstance(error, TimeoutError):
         return "cannot be reached: it does not answer"
     if isinstance(error, ConnectionRefusedError) or not isinstance(error, OSError):

@@ -57,7 +57,7 @@ class Review:
     def __init__(self, learner: Learner, folder: Path) -> None:
         if not folder.is_dir():
             raise SourceError(
-                "frames-missing", f"{folder} is not a folder; name the one that edge watch --save-uncertain writes to"
+                "frames-missing", f"{folder} is not a folder; give the one used with edge watch --save-uncertain"
             )
         self.learner = learner
         self.folder = folder
@@ -106,7 +106,7 @@ class Review:
             return Naming(path, target, taught.examples[0], None), taught.complaints
         (before,) = self.learner.find_examples([str(target)])
         if before.label == label:
-            return Naming(path, target, None, None), (f"it was taught as '{label}' already",)
+            return Naming(path, target, None, None), (f"it was already taught as '{label}'",)
         self.learner.relabel([str(before.id)], label)
         return Naming(path, target, None, before), (f"it was taught as '{before.label}' before and is '{label}' now",)
 
@@ -173,8 +173,8 @@ def _try_to_write(folder: Path) -> None:
     except OSError as error:
         raise SourceError(
             "frames-unwritable",
-            f"{folder} cannot be written ({error.strerror}), and a frame that got a label is moved within it; make it "
-            "writable, or teach without review: edge teach LABEL PICTURES",
+            f"{folder} cannot be written ({error.strerror}), but labelled frames must be moved within it; make it "
+            "writable, or use edge teach LABEL PICTURES",
         ) from error
 
 
@@ -191,7 +191,7 @@ def _move(path: Path, target: Path) -> Path:
         return path.rename(target)
     except OSError as error:
         raise SourceError(
-            "frames-unwritable", f"{path} cannot be moved to {target} ({error.strerror}); it stays as it is"
+            "frames-unwritable", f"{path} cannot be moved to {target} ({error.strerror}); it was not changed"
         ) from error
 
 

@@ -75,7 +75,7 @@ class Listeners:
         except (OSError, Stopped) as error:
             failed = error
         if self.broker:
-            self._try("the broker was not told", self.broker.tell, sight.seen, sight.labels)
+            self._try("not published to the broker", self.broker.tell, sight.seen, sight.labels)
         if self.hooks:
             self._say_all(self._try("--on", self.hooks.run, sight.seen))
         if self.keep and sight.frame:
@@ -184,7 +184,7 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
     rule = Rule.parse(asked.smooth) if asked.smooth else None
     labels = learner.serving().head.labels
     for label in {hook.label for hook in hooks} - {*labels, RESERVED}:
-        listeners.say(f"careful: --on {label}: no such label yet; there are {', '.join(labels)}")
+        listeners.say(f"warning: --on {label}: there is no such label yet; the labels are {', '.join(labels)}")
     for line in put_region(learner, asked.region):
         listeners.say(line)
     journals: list[Journal] = []
@@ -193,7 +193,8 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
         kept = asked.save_uncertain
         if kept is not None and kept.absolute().is_relative_to(folder.absolute()):
             raise SourceError(
-                "option-invalid", f"--save-uncertain {kept} lies in {folder}, which is watched; name another folder"
+                "option-invalid",
+                f"--save-uncertain {kept} is in {folder}, which is being watched; choose another folder",
             )
         journals.append(Journal(learner.home, folder))
         until.callback(journals[0].close)
@@ -228,7 +229,7 @@ def put_region(learner: Learner, text: str | None) -> list[str]:
     if not others:
         return []
     told = "1 example" if others == 1 else f"{others:,} examples"
-    return [f"careful: {told} taught before on another part of the picture; teach again, or forget them"]
+    return [f"warning: {told} taught on another part of the picture; teach them again, or forget them"]
 
 
 def keep_watching(
@@ -273,7 +274,7 @@ def keep_watching(
                 if source.live and (unread > 1 or now - said < QUIET):  # a camera with a fault has it in many frames
                     unsaid += 1
                 else:
-                    more = f" ({unsaid:,} more since the last one told)" if unsaid else ""
+                    more = f" ({unsaid:,} more since the last report)" if unsaid else ""
                     listeners.say(f"skipped: {event.reason}{more}")
                     said, unsaid = now, 0
                 if listeners.broker and source.live and unread == rule.of:

@@ -27,11 +27,12 @@ class Rule:
         agree, _, of = text.partition("/")
         if not (agree.isdecimal() and of.isdecimal() and 1 <= int(agree) <= int(of) <= 1000):
             raise SourceError(
-                "option-invalid", f"'{text}' is not N/M with N at most M; write 3/5 for three of the last five"
+                "option-invalid", f"--smooth '{text}' is not N/M with N at most M; write 3/5 for three of the last five"
             )
         if 2 * int(agree) <= int(of):
             raise SourceError(
-                "option-invalid", f"'{text}': two labels could agree at once; take more than half, such as 3/5"
+                "option-invalid",
+                f"--smooth '{text}': two labels could agree at once; choose more than half, such as 3/5",
             )
         return cls(int(agree), int(of))
 

@@ -31,7 +31,7 @@ class Uncertain:
         folder: where; made if there is none.
         budget: bytes that the saved frames may take.
         below: an answer less probable than this is unsure.
-        region: the part of the frames that is looked at; None: the whole. Saved they are whole.
+        region: the part of the frames that is looked at; None: the whole. Saved they are intact.
         fit: how they are made square for the network: `edge.picture.preprocess`.
 
     Raises:
@@ -43,7 +43,7 @@ class Uncertain:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SourceError(
-                "frames-unwritable", f"{folder} cannot be made ({error.strerror}); name another folder"
+                "frames-unwritable", f"{folder} cannot be created ({error.strerror}); choose another folder"
             ) from error
         self._folder = folder
         self._budget = budget
@@ -76,8 +76,9 @@ class Uncertain:
                 return None
             raise SourceError(
                 "frame-over-budget",
-                f"a frame takes {len(data) / 1e6:.2g} MB, more than the {self._budget / 1e6:.2g} MB that all kept "
-                "frames may take; such frames are not kept: give a larger --budget",
+                f"a frame takes {len(data) / 1e6:.2g} MB, but all saved frames together may take only "
+                f"{self._budget / 1e6:.2g} MB; "
+                "such frames are not saved; give a larger --budget",
             )
         with replacing(path) as partial:
             partial.write_bytes(data)

@@ -58,8 +58,8 @@ def load(path: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises nearly every builtin
         raise BundleError(
-            "run-mismatch", f"{path} is not a checkpoint, or is damaged; move it elsewhere to begin anew"
+            "run-mismatch", f"{path} is not a checkpoint, or is damaged; to start again, move it away"
         ) from error
     if not isinstance(state, dict):
-        raise BundleError("run-mismatch", f"{path} holds no checkpoint; move it elsewhere to begin anew")
+        raise BundleError("run-mismatch", f"{path} contains no checkpoint; to start again, move it away")
     return state

@@ -1,6 +1,6 @@
 """What each strategy came to, and which one is kept.
 
-One that is dearer must name more of the held-out photos rightly than luck would once in a hundred times
+One that changes more must classify significantly more validation photos correctly, at 1 %
 (`export.compare.material.clearly_better`), and be surer of the truth. One that trains nothing is judged by the photos
 that are not held out, each named with itself and its group left out: they are more, so smaller gains can be told from
 luck, and what is held out stays untouched. It must be surer of their labels by three standard errors (`clearly_surer`).
@@ -91,22 +91,28 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
     if forced and len(outcomes) > 1:
         asked = outcomes[-1]
         if asked.measured is None:
-            return "head", f"{asked.strategy.name} was asked for, but {asked.note}; nothing was changed"
+            return "head", f"{asked.strategy.name} was chosen, but {asked.note}; nothing was changed"
         gain = _right(asked) - _right(head)
-        warn = "" if gain > 0 else "; it names no more photos rightly than the last layer alone: take --strategy head"
-        return asked.strategy.name, f"it was asked for: {gain:+d} of {total} held-out photos against head{warn}"
+        warn = (
+            ""
+            if gain > 0
+            else ("; it classifies no more photos correctly than the last layer alone: use --strategy head")
+        )
+        return asked.strategy.name, f"it was chosen: {gain:+d} of {total} validation photos compared with head{warn}"
     gain = _right(best) - _right(head)
     if best is head:
         if len(measured) == 1:
-            return "head", "there was no time for another" if outcomes[1:] else "nothing else was asked for"
-        return "head", "no other strategy named more photos rightly than chance explains"
+            return "head", "there was no time for another" if outcomes[1:] else "no other strategy was chosen"
+        return "head", "no other strategy was significantly better"
     if not best.strategy.trains:
         one, other = (o.measured.right[~o.measured.held] for o in (best, head))  # type: ignore[union-attr]
         return best.strategy.name, (
             f"of the {len(one)} photos not held out, each named by a head that was not taught it, {one.sum()} are "
             f"right instead of {other.sum()}, and more surely; of the {total} held out {gain:+d}"
         )
-    return best.strategy.name, f"it names {gain} more of the {total} held-out photos rightly than the last layer alone"
+    return best.strategy.name, (
+        f"it classifies {gain} more of the {total} validation photos correctly than the last layer alone"
+    )
 
 
 def beats(dear: Outcome, cheap: Outcome) -> bool:

@@ -53,7 +53,7 @@ def report(result: Adapted) -> str:
         f'<p class="quiet">{_e(adaptation.photos)} · {len(result.held)} photos of {len(result.material.labels)} labels'
         f" · {_e(adaptation.created)}</p>",
         f'<div class="verdict"><div class="figure">{percent(evaluation.accuracy)}</div>'
-        f"of the {evaluation.examples} photos held out are named rightly (95 % interval {low} to {high}).<br>"
+        f"of the {evaluation.examples} validation photos are classified correctly (95 % interval {low} to {high}).<br>"
         f"Kept: <b>{_e(result.kept)}</b>; {_e(what)}.</div>",
         f"<p>Why: {_e(result.why)}.{_caveat(result)}</p>",
         *_warnings(result),
@@ -148,7 +148,7 @@ def _worst_photos(result: Adapted) -> list[str]:
     probabilities, labels = result.final.probabilities[rows], result.evaluation.labels
     order = [i for i in worst(probabilities, names, labels, WORST) if not result.final.right[rows[i]]]
     if not order:
-        return ["<h2>Worst photos</h2>", "<p>All photos held out are named rightly.</p>"]
+        return ["<h2>Worst photos</h2>", "<p>All validation photos are classified correctly.</p>"]
     shown = []
     for i in order:
         guess = int(probabilities[i].argmax())

@@ -32,24 +32,26 @@ def check_output(folder: Path) -> None:
         BundleError: It is one.
     """
     if folder.exists() and not folder.is_dir():
-        raise BundleError("output-unwritable", f"{folder} is a file; name a folder to write, for example adapted")
+        raise BundleError("output-unwritable", f"{folder} is a file; give a folder to write, for example adapted")
     if not folder.parent.is_dir():
         raise BundleError("output-unwritable", f"folder {folder.parent} does not exist; make it first")
     place = folder if folder.is_dir() else folder.parent
     if not os.access(place, os.W_OK):
-        raise BundleError("output-unwritable", f"folder {place} cannot be written; name another path")
+        raise BundleError("output-unwritable", f"folder {place} is not writable; choose another path")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
     if foreign:
-        raise BundleError("output-exists", f"{folder} holds other files ({foreign[0]}); name a folder of its own")
+        raise BundleError(
+            "output-exists", f"{folder} contains other files ({foreign[0]}); choose an empty or new folder"
+        )
     work = folder / WORK
     if work.exists() and not _is_work(work):
-        raise BundleError("output-exists", f"{work} was not made by edge-export adapt; name another folder")
+        raise BundleError("output-exists", f"{work} was not created by edge-export adapt; choose another folder")
     known = is_ours(folder / adapted.JSON) or (work.is_dir() and any(work.iterdir()))
     there = [folder / name for name in sorted(_OURS - {WORK}) if (folder / name).exists()]
     if there and not known:
-        raise BundleError("output-exists", f"{there[0]} was not written by edge-export adapt; name another folder")
+        raise BundleError("output-exists", f"{there[0]} was not written by edge-export adapt; choose another folder")
 
 
 def is_ours(path: Path) -> bool:

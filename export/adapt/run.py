@@ -146,7 +146,9 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     taps = () if loaded.backbone.taps else every_third(loaded.trunk)
     if plan.strategy == "taps" and not taps:
         reason = "joins earlier maps already" if loaded.backbone.taps else "has too few blocks"
-        raise BundleError("strategy-unsuitable", f"the embedding of {plan.backbone} {reason}; take another --strategy")
+        raise BundleError(
+            "strategy-unsuitable", f"the embedding of {plan.backbone} {reason}; choose another --strategy"
+        )
     if len(blocks(loaded.trunk)) == 1 and STRATEGIES["last-stage"] in wanted:
         if plan.strategy != "auto":
             raise BundleError(
@@ -155,17 +157,17 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
                 "stage; take another --strategy",
             )
         wanted.remove(STRATEGIES["last-stage"])
-        watcher.said(f"last-stage: not tried, as the parts of {plan.backbone} do not follow one another")
+        watcher.said(f"last-stage: not tried, because the parts of {plan.backbone} are not in sequence")
     watcher.doing("reading photos")
     photos = find_photos(plan.photos)
     size = loaded.backbone.size
     if line := warning(cut_off(photos.paths, size, short_side(size, loaded.backbone.crop), plan.fit)):
-        watcher.said(f"careful: {line}")
+        watcher.said(f"warning: {line}")
     material = read_material(photos, size, watcher.step, plan.group_by, plan.photos, plan.fit, loaded.backbone.crop)
     held = _held(plan, material)
     if photos.layout:
         watcher.said(f"parts: {photos.layout}")
-    watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them held out")
+    watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them for validation")
 
     work = _Work(plan, watcher, spread, clock, loaded, material, held)
     before = clock()
@@ -176,7 +178,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
     if ungrouped:
         work.bursts = find_bursts(material.paths, material.targets, material.labels, pretrained)
     if work.bursts.labels:
-        watcher.said(f"careful: {work.bursts.warning}")
+        watcher.said(f"warning: {work.bursts.warning}")
     embedding = clock() - before
     reserve = RESERVE * embedding
     outcomes = [Outcome(STRATEGIES["head"], work.probe, clock() - began, 0, (), "nothing to train")]
@@ -187,7 +189,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
         watcher.said(f"warning: {baselines.warning}")
     if taps and STRATEGIES["taps"] in wanted:
         if plan.strategy == "auto" and np.bincount(material.targets).min() < ENOUGH:
-            reason = f"a label has fewer than {ENOUGH} photos: they might all be of one place or person"
+            reason = f"a label has fewer than {ENOUGH} photos, which might all be from one place or person"
             watcher.said(f"taps: not tried, {reason}")
         else:
             left = 60 * plan.minutes - reserve - (clock() - began)
@@ -225,7 +227,7 @@ def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
         if len(set(material.held[material.targets == target].tolist())) < 2:
             raise DatasetError(
                 "grouping-too-coarse",
-                f"the photos of class {label!r} are all in one part of {plan.photos}; both need some",
+                f"the photos of label {label!r} are all in one part of {plan.photos}; both parts need some",
             )
     return material.held
 
@@ -252,7 +254,7 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
     now, before = (percent(float(one.right[~one.held].mean())) for one in (measured, work.probe))
     note = (
         f"maps of blocks {', '.join(map(str, taps))}: {features:,} numbers instead of {row.embedding:,}; of the photos "
-        f"not held out, each left out, {now} are named rightly instead of {before}"
+        f"for training, each left out, {now} are classified correctly instead of {before}"
     )
     outcome = Outcome(strategy, measured, work.clock() - began, 0, (), note)
     work.watcher.said(f"taps: {_figure(measured)}")
@@ -280,7 +282,7 @@ def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
             measured = _measure(work, trained)
             work.watcher.said(f"{strategy.name}: {_figure(measured)}, {trained.seconds:.0f} s")
             return Outcome(strategy, measured, trained.seconds, size, trained.curve, _note(trained))
-        note = f"two passes over the photos take longer than the {seconds:.0f} s that it had"
+        note = f"two passes over the photos take longer than the {seconds:.0f} s available"
     work.watcher.said(f"{strategy.name}: {note}")
     return Outcome(strategy, None, 0.0, size, (), note)
 
@@ -314,7 +316,7 @@ def _note(trained: Trained) -> str:
 
 def _figure(measured: Measured) -> str:
     right, total = int(measured.right[measured.held].sum()), int(measured.held.sum())
-    return f"{100 * measured.accuracy:.1f} % of the held-out photos named rightly ({right} of {total})"
+    return f"{100 * measured.accuracy:.1f} % of the validation photos correct ({right} of {total})"
 
 
 # --- what there is to say ---------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def find(name: str) -> Strategy:
         return STRATEGIES[name]
     except KeyError:
         raise DatasetError(
-            "option-invalid", f"no strategy {name!r}; choose one of auto, {', '.join(STRATEGIES)}"
+            "option-invalid", f"there is no strategy {name!r}; choose auto, {', '.join(STRATEGIES)}"
         ) from None
 
 

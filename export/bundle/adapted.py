@@ -36,7 +36,7 @@ class Adaptation:
         taps: Numbers of the blocks whose maps join its embedding.
         origin, licence: Of the weights that it began with.
         strategy: The one that was kept.
-        accuracy, low, high: Share of the held-out photos named rightly by the device's head, and its 95 % interval.
+        accuracy, low, high: Accuracy of the device's head on the validation photos, and its 95 % interval.
         trained: SHA-256 of the photos that the network was trained on; none if the strategy trains nothing.
         held_out: SHA-256 of those that were not.
         report: Everything else that was measured, for people and programs.
@@ -86,7 +86,8 @@ def read(folder: Path) -> Adaptation:
         raw = read_json(path.read_text(encoding="utf-8"))
         if raw["format"] > FORMAT:
             raise BundleError(
-                "too-new", f"{path} is of format {raw['format']}, this program reads {FORMAT}; upgrade edge-transfer"
+                "too-new",
+                f"{path} is of format {raw['format']}, but this version reads only {FORMAT}; upgrade edge-transfer",
             )
         values = {field.name: {"fit": "crop", **raw}[field.name] for field in fields(Adaptation)}
         if values["fit"] not in FITS:
@@ -95,7 +96,9 @@ def read(folder: Path) -> Adaptation:
             if not isinstance(values[field.name], kinds.get(str(field.type), dict)):
                 raise TypeError(f"{field.name} is {str(values[field.name])[:40]!r}")
     except FileNotFoundError:
-        raise BundleError("adapted-folder-invalid", f"{folder} holds no {JSON}; run edge-export adapt first") from None
+        raise BundleError(
+            "adapted-folder-invalid", f"{folder} contains no {JSON}; run edge-export adapt first"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, BundleError):
             raise

@@ -84,7 +84,8 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     """
     if not folder.is_dir():
         raise DatasetError(
-            "folder-missing", f"{folder} is no folder; name one of generic photos, of anything but your labels"
+            "folder-missing",
+            f"{folder} is not a folder; give one with unrelated photos, of anything except your labels",
         )
     files, left = find([folder])
     rows: list[NDArray[np.float32]] = []
@@ -100,7 +101,7 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     if len(rows) < FEWEST:
         raise DatasetError(
             "too-few-photos",
-            f"{folder} holds {len(rows)} generic photos that can be read, {FEWEST} are needed; add more, of all sorts",
+            f"{folder} contains {len(rows)} photos that can be read, but {FEWEST} are needed; add more of all kinds",
         )
     counted = count(len(rows), [*left, *(Left(one.path, one.kind) for one in skipped)])
     known = len(set(kinds))

@@ -134,7 +134,7 @@ def _network(work: Work) -> Network:
                 small = quantize(exact, kind, calibration, images)
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
     if running is None:
-        raise BundleError("option-invalid", "no runtime was asked for; give --runtime onnx or --runtime tflite")
+        raise BundleError("option-invalid", "no runtime was chosen; give --runtime onnx or --runtime tflite")
     usual = form.fingerprint(loaded.embedder, row.size, crop=row.crop)
     return Network(info, files, tuple(models), golden, running, cropping=usual)
 
@@ -173,7 +173,7 @@ def _add(
     files[name] = data
     models.append(ModelFile(name, kind, precision, quantization, parity.error, parity.cosine))
     form = "" if quantization == "none" else f", {quantization}"
-    figure = f"off by {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
+    figure = f"error {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
     on = " and ".join(proof.runtime for proof in proofs)
     work.watcher.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
 

@@ -38,9 +38,7 @@ def calibration(work: Work, info: BackboneInfo) -> NDArray[np.uint8]:
     with Stage(work, "reading photos to calibrate"):
         pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side, info.fit)
     if len(pixels) < 2:
-        raise DatasetError(
-            "too-few-photos", f"hardly a photo in {work.plan.photos} can be read; put readable ones there"
-        )
+        raise DatasetError("too-few-photos", f"fewer than two photos in {work.plan.photos} can be read; add some")
     return pixels
 
 
@@ -117,7 +115,9 @@ def background(work: Work, network: Network) -> Generic | None:
     if folder is None:
         found = shipped(network.cropping)
         if found is None:
-            work.watcher.said("no generic photos: unknown pictures are told by the plain embedding (--background DIR)")
+            work.watcher.said(
+                "no generic photos: unknown pictures are recognised by the plain embedding (--background DIR)"
+            )
         return found
     with Stage(work, "embedding generic photos"):
         generic = of_folder(folder, network.running, network.info, work.watcher.step)
@@ -149,10 +149,10 @@ def unmeasured(work: Work, marked: Marked) -> tuple[Unmeasured, ...]:
             continue
         count = int(mine.sum())
         if count == 1:
-            why = "it has one photo, which is needed to learn from; add photos"
+            why = "its only photo is needed for training; add photos"
         elif label in lone:
-            why = f"its {count} photos are all of one group; add photos of another occasion"
+            why = f"its {count} photos are all in one group; add photos taken on another occasion"
         else:
-            why = f"none of its {count} photos is held out"
+            why = f"none of its {count} photos is used for validation"
         found.append(Unmeasured(label, count, f"{label} was not measured: {why}"))
     return tuple(found)

@@ -54,7 +54,7 @@ def _signature(tool: str, key: Path, message: bytes) -> bytes:
                 signer(signature)
             except SignatureError:
                 raise SignatureError(
-                    "key-invalid", f"{key} is a private key of another kind than ed25519; {_MAKE}"
+                    "key-invalid", f"{key} is a private key, but not an ed25519 one; {_MAKE}"
                 ) from None
             return signature
     if b"incorrect passphrase" in told.stderr:

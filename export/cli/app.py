@@ -136,7 +136,10 @@ def backbones() -> None:
         rows.append((row.name, *costs, str(row.embedding), f"{row.size} px", row.origin))
     for line in table(rows, right=range(1, 5)):
         say(line)
-    say(f"and every network of timm that gives a feature map: --backbone {TIMM}NAME, as {TIMM}mobilenetv4_conv_small")
+    say(
+        f"and every network of timm that gives a feature map: --backbone {TIMM}NAME, such as "
+        f"{TIMM}mobilenetv4_conv_small"
+    )
 
 
 @cli.command()
@@ -152,7 +155,7 @@ def sample(folder: Path) -> None:
         return
     for name, count in counts.items():
         say(f"{folder / name}: {count} photos")
-    say(f"{folder / 'SOURCE.txt'}: where they come from, and their licences")
+    say(f"{folder / 'SOURCE.txt'}: their sources and licences")
     say(f"next: edge-export build {folder / 'photos'} -o surfaces.edge")
 
 

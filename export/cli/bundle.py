@@ -93,21 +93,22 @@ def build(
 
     network = photos if adapted.is_adapted(photos) else None
     if elsewhere and not network:
-        raise click.UsageError(f"--photos goes with a folder that `edge-export adapt` wrote; {photos} is none")
+        raise click.UsageError(f"--photos needs a folder written by `edge-export adapt`, but {photos} is not one")
     if network and (backbone or weights or model):
-        raise click.UsageError(f"{photos} brings its own network: leave out --backbone, --weights and --model")
+        raise click.UsageError(f"{photos} contains its own network; omit --backbone, --weights and --model")
     if network:
         adaptation = adapted.read(network)
         if fit and fit != adaptation.fit:
-            raise click.UsageError(f"{network} was adapted with --fit {adaptation.fit}, not {fit}: leave out --fit")
+            raise click.UsageError(f"{network} was adapted with --fit {adaptation.fit}, not {fit}; omit --fit")
         fit = adaptation.fit
         photos = elsewhere or Path(adaptation.photos)
         if not photos.is_dir():
             raise DatasetError(
-                "folder-missing", f"the photos that {network} was adapted to are not in {photos}; give --photos FOLDER"
+                "folder-missing",
+                f"the photos with which {network} was trained are not in {photos}; give --photos FOLDER",
             )
     if model and (backbone or weights or runtimes or precisions):
-        raise click.UsageError("--model is taken as it is: leave out --backbone, --weights, --runtime and --precision")
+        raise click.UsageError("--model is bundled unchanged; omit --backbone, --weights, --runtime and --precision")
     from export.bundle.build import build as build_bundle
     from export.bundle.plan import Plan
 
@@ -175,26 +176,26 @@ def check(bundle: Path) -> None:
         form = "" if model.quantization == "none" else f", {model.quantization}"
         say(f"  {model.file}: {manifest.files[model.file].size / 1e6:.1f} MB, {model.precision}{form}")
         for proof in (p for p in checked.proofs if p.file == model.file):
-            say(f"    {proof.runtime} here: off by {proof.parity.error:.0e}, cosine {proof.parity.cosine:.4f}")
+            say(f"    {proof.runtime} here: error {proof.parity.error:.0e}, cosine {proof.parity.cosine:.4f}")
     say(f"{plural(sum(checked.examples.values()), 'example')}: {_counts(checked.examples)}")
     say(_accuracy_line(manifest.accuracy))
-    say(f"unknown pictures are told by: {_background(manifest)}")
-    say("every hash, size and shape is as the manifest says")
+    say(f"unknown pictures are recognised by: {_background(manifest)}")
+    say("every hash, size and shape matches the manifest")
     say(_signed_line(checked))
 
 
 def _lines(built: Built) -> list[str]:
     """What was built, for people: the figure with all that it leaves out beside it."""
     manifest, evaluation = built.bundle.manifest, built.evaluation
-    lines = [f"parts: {built.layout}"] if built.layout else []
+    lines = [f"parts of the folder: {built.layout}"] if built.layout else []
     total = sum(built.examples.values())
     lines.append(f"{plural(total, 'example')} of {plural(len(built.examples), 'label')}: {_counts(built.examples)}")
     lines.append(_accuracy_line(manifest.accuracy))
     lines += [unmeasured.reason for unmeasured in built.unmeasured[:SHOWN]]
     if len(built.unmeasured) > SHOWN:
-        lines.append(f"{len(built.unmeasured) - SHOWN} more labels were not measured: --json names them")
-    lines += [f"careful: {found}" for found in (built.bursts.warning, *built.warnings) if found]
-    lines += [f"careful: {odd.line(total)}" for odd in built.odd]
+        lines.append(f"{len(built.unmeasured) - SHOWN} more labels were not measured; --json lists them")
+    lines += [f"warning: {found}" for found in (built.bursts.warning, *built.warnings) if found]
+    lines += [f"warning: {odd.line(total)}" for odd in built.odd]
     if evaluation is not None:
         rows = zip(evaluation.labels, evaluation.confusion.diagonal(), evaluation.confusion.sum(axis=1), strict=True)
         each = sorted(
@@ -202,10 +203,11 @@ def _lines(built: Built) -> list[str]:
         )
         shown = ", ".join(f"{label} {right} of {held}" for _, label, right, held in each[:SHOWN])
         lines.append(
-            f"right, the worst first: {shown}" + (f", … {len(each) - SHOWN} more" if len(each) > SHOWN else "")
+            f"correct by label, the worst first: {shown}"
+            + (f", … {len(each) - SHOWN} more" if len(each) > SHOWN else "")
         )
         if len(evaluation.labels) <= TABLE:
-            lines += ["", "what it is (rows) and what it was called (columns):"]
+            lines += ["", "true labels (rows) and answers (columns):"]
             lines += [*confusion_table(evaluation.labels, evaluation.labels, evaluation.confusion.tolist()), ""]
     size, seconds = built.bundle.path.stat().st_size / 1e6, sum(built.seconds.values())
     return [*lines, f"{built.bundle.path}: {size:.1f} MB, built in {seconds:.0f} s", line(built.files)]
@@ -270,23 +272,23 @@ def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:
 
 def _background(manifest: Manifest) -> str:
     if manifest.background is None:
-        return "the plain embedding, as no generic photos were given (edge-export build --background DIR)"
+        return "the plain embedding, because no generic photos were given (edge-export build --background DIR)"
     return f"the embedding, whitened by {manifest.background}"
 
 
 def _signed_line(checked: Checked) -> str:
     if checked.signer is None:
-        return "not signed: who made it is not known (edge-export sign)"
+        return "not signed, so its origin is unknown (edge-export sign)"
     when, key = checked.bundle.manifest.signed, checked.signer.fingerprint
-    return f"signed {when} with {key}; devices ask whether they trust that key, this command does not"
+    return f"signed {when} with {key}; devices check whether they trust that key, this command does not"
 
 
 def _accuracy_line(accuracy: Accuracy | None) -> str:
     if accuracy is None:
-        return "accuracy: not measured (nothing was held out)"
+        return "accuracy: not measured (no validation photos)"
     right = round(accuracy.accuracy * accuracy.photos)
     return (
-        f"accuracy {percent(accuracy.accuracy)} on photos held out ({right} of {accuracy.photos} right; "
+        f"accuracy {percent(accuracy.accuracy)} on validation photos ({right} of {accuracy.photos} correct; "
         f"95 % interval {percent(accuracy.low)} to {percent(accuracy.high)})"
     )
 

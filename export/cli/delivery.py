@@ -58,12 +58,10 @@ def deploy(bundle: Path, host: str, offline: bool) -> None:
         say_json({**status, "host": host, "warnings": [finding._asdict() for finding in result.warnings]})
         return
     for finding in result.warnings:
-        complain(f"careful: {finding.check}: {finding.seen}")
+        complain(f"warning: {finding.check}: {finding.seen}")
         complain(f"    → {finding.remedy}")
     taught = sum(label["local"] for label in status["labels"])
-    say(
-        f"{host} serves {status['bundle']}: generation {status['generation']}, {plural(taught, 'example')} taught there"
-    )
+    say(f"{host} uses {status['bundle']}: generation {status['generation']}, {plural(taught, 'example')} taught there")
 
 
 for _command in (sign, deploy):

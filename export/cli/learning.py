@@ -42,7 +42,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--flip/--no-flip", default=True, help="Also train on mirror images.  [default: flip]")
 @app.seed(help="Random seed for the validation split and training.")
 @app.shared
-@app.interrupted("give the same command again to go on where it was")
+@app.interrupted("run the same command again to continue")
 def adapt(
     photos: Path,
     output: Path,
@@ -103,7 +103,7 @@ def adapt(
         })  # fmt: skip
     else:
         report_skipped(skipped)
-        rows = [("strategy", "what changes", "held out, right", "minutes", "changed")]
+        rows = [("strategy", "what changes", "validation accuracy", "minutes", "changed")]
         for outcome in result.outcomes:
             figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
             changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
@@ -114,10 +114,10 @@ def adapt(
         say(f"kept: {result.kept}: {result.why}")
         low, high = result.evaluation.interval
         right, total = int(result.final.right.sum()), len(result.final.right)
-        figure = f"accuracy {percent(result.evaluation.accuracy)} on photos held out ({right} of {total} right"
+        figure = f"accuracy {percent(result.evaluation.accuracy)} on validation photos ({right} of {total} correct"
         say(f"{figure}; 95 % interval {percent(low)} to {percent(high)})")
         if result.adaptation.report["careful"]:
-            say(f"careful: {result.adaptation.report['careful']}")
+            say(f"warning: {result.adaptation.report['careful']}")
         say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
         say(f"next: edge-export build {output} -o {output.resolve().name}.edge")
         say(line(result.material.files))
@@ -167,7 +167,7 @@ def compare(
 
     if picture:
         if picture.suffix.lower() not in (".svg", ".png", ".pdf"):
-            raise click.UsageError(f"--plot {picture} ends in none of .svg, .png, .pdf")
+            raise click.UsageError(f"--plot {picture} must end in .svg, .png or .pdf")
         check_drawing(picture)
     pairs = [name.partition("=")[::2] for name in names]
     for name, _ in pairs:
@@ -214,31 +214,34 @@ def compare(
         for reason in found.failed:
             complain(f"left out: {reason}")
         report_skipped(found.skipped)
-        rows = [("network", "pixels", "right", "95 % interval", "ms", "MB", "")]
+        rows = [("network", "pixels", "accuracy", "95 % interval", "ms", "MB", "")]
         for one in found.ranked:
             low, high = (f"{100 * end:.1f}" for end in one.interval)
             costs = f"{one.milliseconds:.1f}", f"{one.bytes / 1e6:.1f}"
             rows.append((
                 one.candidate.network, str(one.candidate.size), percent(one.accuracy), f"{low}–{high}",
-                *costs, "← take this" if one is found.take else "",
+                *costs, "← recommended" if one is found.take else "",
             ))  # fmt: skip
         for text in table(rows, right=range(1, 6)):
             say(text)
         if away:
-            say(f"not compared, as their weights are not on this machine: {', '.join(away)}")
+            say(f"not ranked because their weights are not on this machine: {', '.join(away)}")
             some = next((name for name in away if not find(name).wheel), away[0])
-            say(f"  to download and compare one: edge-export compare {photos} --backbone {some}")
+            say(f"  to download and rank one: edge-export compare {photos} --backbone {some}")
         itself = "its group" if group_by else "itself"
-        say(f"{plural(found.photos, 'photo')}, each named with {itself} left out; ms a picture on one core here, fp32")
+        say(
+            f"{plural(found.photos, 'photo')}, each classified with {itself} left out; ms per picture on one "
+            "core here, fp32"
+        )
         base = found.baselines
         say(
             f"pretrained {percent(base.pretrained)}, the same network untrained {percent(base.random)}, "
             f"16 × 16 pixels without one {percent(base.pixels)} (on {base.photos} of the photos)"
         )
         if found.unmeasured:
-            say(f"not measured, as all their photos are of one group: {', '.join(found.unmeasured)}")
+            say(f"not measured because all their photos are in one group: {', '.join(found.unmeasured)}")
         if found.bursts.warning:
-            say(f"careful: {found.bursts.warning}")
+            say(f"warning: {found.bursts.warning}")
         if base.warning:
             say(f"warning: {base.warning}")
         say(found.advice)
@@ -268,7 +271,7 @@ def compare(
 @app.seed(help="Random seed.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @app.shared
-@app.interrupted("nothing is kept so early")
+@app.interrupted("nothing was saved yet")
 def pretrain(
     data: tuple[Path, ...],
     output: Path,
@@ -302,7 +305,7 @@ def pretrain(
     if saved.exists() and not resume:
         raise BundleError(
             "run-mismatch",
-            f"{saved} holds a run that was stopped; give --resume to go on, or move it elsewhere to begin anew",
+            f"{saved} contains an interrupted run; give --resume to continue, or move it away to start again",
         )
     recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
     with spread() as here:
@@ -319,7 +322,9 @@ def pretrain(
             sources = [Pictures.read(path) for path in data]
             weights = train(recipe, sources, master, saved, here, tell, start)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("give the same command with --resume to go on" if saved.exists() else "") from None
+            raise KeyboardInterrupt(
+                "run the same command with --resume to continue" if saved.exists() else ""
+            ) from None
         if not here.is_first:
             return 0
         save_weights(output, weights)
@@ -331,7 +336,7 @@ def pretrain(
             "files": to_json(files),
         })  # fmt: skip
     else:
-        say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; what happened on the way is in {log}")
+        say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; the log is {log}")
         say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
         if files.seen:
             say(line(files))

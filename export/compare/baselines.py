@@ -27,7 +27,7 @@ WORTH = 0.02  # share of right answers by which a pretrained network has to be b
 
 @dataclass(frozen=True)
 class Baselines:
-    """Shares of the same photos named rightly, each left out."""
+    """Accuracy on the same photos, each left out."""
 
     pretrained: float
     random: float
@@ -42,8 +42,8 @@ class Baselines:
             return ""
         which = "an untrained network" if self.random >= self.pixels else "16 × 16 pixels without any network"
         return (
-            f"the pretrained network names {100 * self.pretrained:.1f} % rightly and {which} {100 * rival:.1f} %: "
-            "it does not see what tells these photos apart"
+            f"the pretrained network reaches {100 * self.pretrained:.1f} % and {which} {100 * rival:.1f} %: "
+            "it does not see what distinguishes these photos"
         )
 
 
@@ -108,7 +108,7 @@ def tiny_pixels(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 def loo_right(
     embeddings: NDArray[np.float32], names: Sequence[str], groups: NDArray[np.int64] | None = None
 ) -> NDArray[np.bool_]:
-    """Which examples the device's head names rightly, each left out with its group: bool (N,)."""
+    """Which examples the device's head classifies correctly, each left out with its group: bool (N,)."""
     together = () if groups is None else tuple(None if one < 0 else str(one) for one in in_groups(groups).tolist())
     found = fit.fit(fit.Examples(embeddings, tuple(names), together))
     answers = np.where(np.isnan(found.loo).any(axis=1), -1, found.loo.argmax(axis=1))

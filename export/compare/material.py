@@ -226,7 +226,7 @@ def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: flo
     probability of Σ_{k ≥ n₊} C(n, k)/2ⁿ.
 
     Args:
-        one, other: bool (N,), which photos were named rightly.
+        one, other: bool (N,), which photos were classified correctly.
         chance: probability of calling equals different.
 
     Example:

@@ -66,14 +66,14 @@ def bars(rows: Sequence[Bar]) -> str:
 
 
 def curves(lines: Sequence[Line]) -> str:
-    """Share of held-out photos named rightly, by passes over the photos trained on."""
+    """Validation accuracy by passes over the training photos."""
     figure, axes = _figure(6.4, 3.0)
     for line, colour in zip(lines, LINES, strict=False):
         axes.plot(
             line.passes, [100 * share for share in line.shares], "o-", color=colour, markersize=4, label=line.name
         )
     axes.set_xlabel("passes over the photos")
-    axes.set_ylabel("held-out photos\nnamed rightly, %")
+    axes.set_ylabel("validation accuracy, %")
     axes.grid(axis="y", color="#e5e8eb")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, loc="best")
@@ -112,7 +112,7 @@ def accuracy_against_latency(dots: Sequence[Dot]) -> Figure:
         where = dot.milliseconds, 100 * dot.share
         axes.annotate(dot.name, where, xytext=(6, 5), textcoords="offset points", fontsize=9, weight=weight)
     axes.set_xlabel("milliseconds a picture, on one core here")
-    axes.set_ylabel("photos named rightly, each left out, %")
+    axes.set_ylabel("leave-one-out accuracy, %")
     axes.grid(color="#e5e8eb", zorder=0)
     axes.set_xlim(0, 1.4 * max(dot.milliseconds for dot in dots))
     low, high = (100 * end(dot.share for dot in dots) for end in (min, max))

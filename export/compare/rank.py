@@ -59,7 +59,7 @@ class Ranked:
 
     Args:
         candidate: It.
-        right: bool (N,), the photos named rightly, each left out.
+        right: bool (N,), the photos classified correctly, each left out.
         interval: 95 %, of their share.
         milliseconds: For one picture on one core of this machine.
         bytes: Of the exported file, fp32.
@@ -132,7 +132,7 @@ def compare(
     crop = min((backbones.find(candidate.backbone).crop for candidate in candidates), default=1.0)
     size = max((candidate.size for candidate in candidates), default=1)
     if line := warning(cut_off(photos.paths, size, short_side(size, crop), fit)):
-        watcher.said(f"careful: {line}")
+        watcher.said(f"warning: {line}")
     ranked: list[Ranked] = []
     failed: list[str] = []
     unmeasured: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ def compare(
         unmeasured = lone_labels(material.targets, material.groups, material.labels)
         if len(unmeasured) == len(material.labels):
             raise DatasetError(
-                "grouping-too-coarse", "the photos of every label are all of one group; add photos of another occasion"
+                "grouping-too-coarse", "all photos of each label are in one group; add photos taken on another occasion"
             )
         watcher.doing(f"{candidate.name}: embedding photos")
         found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
@@ -163,7 +163,7 @@ def compare(
         ranked.append(Ranked(candidate, right, interval, latency(frozen), len(frozen.data)))
     if not ranked:
         raise BundleError(
-            "backbone-unknown", failed[0] if failed else "there is no network to compare; give --backbone NAME"
+            "backbone-unknown", failed[0] if failed else "there is no network to rank; give --backbone NAME"
         )
     ranked.sort(key=lambda one: (-one.accuracy, one.milliseconds))
     take = min(
@@ -187,21 +187,24 @@ def advise(accuracy: float, smallest: int, blind: bool) -> str:
     """Say whether adapting is likely to pay.
 
     Args:
-        accuracy: Share of photos named rightly by frozen embeddings.
+        accuracy: Accuracy with frozen embeddings.
         smallest: Photos of the smallest class.
         blind: Whether pretraining was worth nothing.
 
     Example:
         >>> advise(0.97, 100, False)
-        'adapting has little to add: most photos are named rightly already'
+        'adapting has little to add: most photos are already classified correctly'
     """
     if smallest < ENOUGH:
-        return f"too few photos to adapt to ({smallest} in the smallest class, {ENOUGH} are wanted); add photos first"
+        return (
+            f"too few photos to adapt ({smallest} of the smallest label, at least {ENOUGH} are needed); add "
+            "photos first"
+        )
     if blind:
-        return "adapting is likely to pay: what the network was pretrained on does not help here"
+        return "adapting will probably help: pretraining does not help here"
     if accuracy >= GOOD:
-        return "adapting has little to add: most photos are named rightly already"
-    return "adapting may pay: try edge-export adapt"
+        return "adapting has little to add: most photos are already classified correctly"
+    return "adapting may help: try edge-export adapt"
 
 
 def plot(compared: Compared, path: Path) -> None:

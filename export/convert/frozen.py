@@ -48,7 +48,7 @@ def freeze(embedder: nn.Module, size: int) -> Frozen:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             "conversion-failed",
-            f"this network does not take pictures of {size} × {size} pixels ({line}); choose another --size",
+            f"this network does not accept pictures of {size} × {size} pixels ({line}); choose another --size",
         ) from error
     data = to_onnx(embedder, size)
     return Frozen(data, open_backbone(data, find_runtime({"onnx"}), threads=1))

@@ -62,19 +62,19 @@ def read_own_model(path: Path) -> OwnModel:
         RuntimeMissing: If no runtime for it is installed here.
     """
     if not path.exists():
-        raise BundleError("weights-missing", f"no model file {path}; name {_WANTED}")
+        raise BundleError("weights-missing", f"model file {path} does not exist; give {_WANTED}")
     is_something_else = foreign(path, _WANTED)
     if is_something_else:
         raise BundleError("model-unsuitable", f"{path.name}: this {is_something_else}")
     if path.stat().st_size > MAX_BYTES:
         raise BundleError(
-            "limit-exceeded", f"{path} has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} fit into a bundle"
+            "limit-exceeded", f"{path} has {path.stat().st_size:,} bytes, but at most {MAX_BYTES:,} fit into a bundle"
         )
     data = path.read_bytes()
     model_format: Literal["onnx", "tflite"] = "tflite" if data[4:8] == b"TFL3" else "onnx"
     if model_format == "onnx" and path.suffix.lower() != ".onnx":
         weights = torch_zip(path) or is_safetensors(path)
-        what = "holds weights without a network: name it with --weights" if weights else f"is not {_WANTED}"
+        what = "contains weights without a network: give it with --weights" if weights else f"is not {_WANTED}"
         raise BundleError("model-unsuitable", f"{path.name}: this {what}")
     try:
         opened = open_backbone(data, find_runtime({model_format}), threads=1)
@@ -109,7 +109,7 @@ def check_embeddings(embeddings: NDArray[np.float32], name: str) -> tuple[str, .
     if len(embeddings) > 1 and np.ptp(embeddings, axis=0).max() <= _SAME * np.abs(embeddings).max():
         raise BundleError(
             "model-unsuitable",
-            f"{name} gives the same {embeddings.shape[1]} numbers for every photo; it sees nothing of them",
+            f"{name} gives the same {embeddings.shape[1]} numbers for every photo, so it cannot distinguish them",
         )
     if embeddings.min() >= 0 and embeddings.shape[1] > 1 and np.abs(embeddings.sum(axis=1) - 1).max() < _ADDS_UP:
         return (
@@ -132,12 +132,12 @@ def _check_answers(data: bytes, model_format: str, opened: Backbone) -> None:
     if broken:
         raise BundleError(
             "model-not-numbers",
-            f"tensor {broken!r} holds values that are not numbers (NaN or infinity); export it again",
+            f"tensor {broken!r} contains NaN or infinity; export the model again",
         )
     if not np.isfinite(answers).all():
         raise BundleError(
             "model-not-numbers",
-            "it gives values that are not numbers (NaN or infinity), for ordinary pictures; mend the model",
+            "it gives NaN or infinity for ordinary pictures; fix the model",
         )
 
 
@@ -150,13 +150,13 @@ def _check_export(data: bytes, model_format: Literal["onnx", "tflite"], opened: 
         whole = graft(data, model_format, weights, bias, ["a", "b"])
         given = open_backbone(whole, find_runtime({model_format}), threads=1).embed(images)
     except BundleError as error:
-        raise BundleError("conversion-failed", f"edge export could not make a classifier of it: {error}") from error
+        raise BundleError("conversion-failed", f"edge export cannot turn it into a classifier: {error}") from error
     rows = opened.embed(images).astype(np.float64)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), SMALLEST_NORM)
     if not np.allclose(given, softmax(rows @ weights), atol=1e-3):
         raise BundleError(
             "conversion-failed",
-            "edge export could not make a classifier of it: with a head behind it, it answers otherwise",
+            "edge export cannot turn it into a classifier: with a head added, its results change",
         )
 
 

@@ -95,7 +95,7 @@ def prove_everywhere(
         proofs.append(Proof(runtime.name, prove(backbone, images, reference, precision, file, model)))
     if not proofs:
         raise missing or RuntimeMissing(
-            "runtime-missing", f"no runtime for {model_format} models is known; choose another --runtime"
+            "runtime-missing", f"there is no runtime for {model_format} models; choose another --runtime"
         )
     return proofs
 

@@ -1,4 +1,4 @@
-"""An ONNX file in the form that most programs read rightly; what it computes stays the same.
+"""An ONNX file in a form that most programs read correctly; what it computes stays the same.
 
 Exporters write every attribute, and the newest version of the file format. Others trip over both, and not always aloud:
 

@@ -53,5 +53,5 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
         why = error.__cause__ or error  # the exporter's own first line only says in which of its steps
         line = (str(why).strip().splitlines() or [type(why).__name__])[0]
         raise BundleError(
-            "conversion-failed", f"this network cannot be written as ONNX ({line}); choose --runtime tflite"
+            "conversion-failed", f"this network cannot be converted to ONNX ({line}); choose --runtime tflite"
         ) from error

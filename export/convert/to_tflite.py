@@ -40,5 +40,5 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
     except Exception as error:  # torch.export and the MLIR passes each raise kinds of their own
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
-            "conversion-failed", f"this network cannot be written as TFLite ({line}); choose --runtime onnx"
+            "conversion-failed", f"this network cannot be converted to TFLite ({line}); choose --runtime onnx"
         ) from error

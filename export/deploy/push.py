@@ -158,7 +158,7 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
     if device.python < (3, 11):
         raise DeployError(
             "device-unsuitable",
-            f"{host} has Python {version}, 3.11 or later is needed: install a newer Raspberry Pi OS there",
+            f"{host} has Python {version}, but 3.11 or later is needed; install a newer Raspberry Pi OS there",
         )
     if device.for_machine and not device.sudo:
         raise DeployError(
@@ -177,14 +177,14 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
     if not runtimes:
         raise DeployError(
             "device-unsuitable",
-            f"no runtime exists for {' or '.join(sorted(formats))} models with Python {version} on {device.bits}-bit "
+            f"there is no runtime for {' or '.join(sorted(formats))} models with Python {version} on {device.bits}-bit "
             f"{device.architecture}; install the 64-bit system there, or build the bundle in both formats",
         )
     needed = SPACE + 3 * size
     if device.free < needed:
         raise DeployError(
             "device-unsuitable",
-            f"{host} has {device.free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB are needed; make room there",
+            f"{host} has {device.free / 1e6:.0f} MB free, but {needed / 1e6:.0f} MB are needed; free some space there",
         )
     off = device.time - time.time()
     if abs(off) > _DAY:
@@ -192,11 +192,13 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
         if not offline:
             raise DeployError(
                 "device-unsuitable",
-                f"{seen}, so that no package index is trusted there; set it (timedatectl), or give --offline",
+                f"{seen}, so https does not work there; set it (timedatectl), or use --offline",
             )
-        tell(f"careful: {seen}; what is taught there gets wrong dates")
+        tell(f"warning: {seen}; examples taught there get wrong dates")
     if not device.sudo:
-        tell("no root there without a password: installing for the user's own account, without a service")
+        tell(
+            "this user cannot become root without a password: installing for the user's own account, without a service"
+        )
     return runtimes
 
 
@@ -212,7 +214,7 @@ def _probe(remote: Remote) -> Device:
         return Device(**{**told, "python": tuple(told["python"]), "extras": tuple(told["extras"])})
     except (IndexError, ValueError, TypeError, KeyError):
         raise DeployError(
-            "device-failed", f"{remote.host} does not tell what it is: {_last(done.err, done.out)}"
+            "device-failed", f"{remote.host} gave no information about itself: {_last(done.err, done.out)}"
         ) from None
 
 
@@ -250,14 +252,14 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
         refused = [finding for finding in bad if finding.check.startswith("new ")]
         if refused:
             raise DeployError(
-                "device-refuses-bundle", f"{host} refuses {name}: {refused[0].seen}; what served there goes on serving"
+                "device-refuses-bundle", f"{host} refuses {name}: {refused[0].seen}; the previous bundle stays in use"
             )
         tell(next((f.seen for f in findings if f.check == "new golden"), "proved there"))
         done = remote.run(*program, "init", path, "--json")
         if done.code:
             why = _last(done.err, done.out).removeprefix("error: ")
             raise DeployError(
-                "device-refuses-bundle", f"{host} refuses {name}: {why}; what served there goes on serving"
+                "device-refuses-bundle", f"{host} refuses {name}: {why}; the previous bundle stays in use"
             )
     finally:
         if path != staged:
@@ -274,7 +276,8 @@ def _findings(host: str, out: str, err: str) -> list[Finding]:
         return [Finding(**finding) for finding in json.loads(out.splitlines()[-1])]
     except (IndexError, ValueError, TypeError):
         raise DeployError(
-            "device-failed", f"{host}: edge doctor does not answer there ({_last(err, out)}); what served goes on"
+            "device-failed",
+            f"{host}: edge doctor gave no answer there ({_last(err, out)}); the previous bundle stays in use",
         ) from None
 
 

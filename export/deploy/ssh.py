@@ -44,11 +44,13 @@ class Remote:
 
     def __init__(self, host: str) -> None:
         if not _HOST.fullmatch(host):
-            raise RemoteError("address-invalid", f"{host!r} is no [USER@]HOST; give for example pi@kitchen.local")
+            raise RemoteError(
+                "address-invalid", f"{host!r} is not of the form [USER@]HOST; give for example pi@kitchen.local"
+            )
         program = shutil.which("ssh")
         if program is None:
             raise RemoteError(
-                "library-missing", "ssh is not here; install it (Debian: sudo apt install openssh-client)"
+                "library-missing", "ssh is not installed; install it (Debian: sudo apt install openssh-client)"
             )
         self.host = host
         self._socket = tempfile.TemporaryDirectory(prefix="edge-")
@@ -130,4 +132,6 @@ class Remote:
         done = self.run(*command, send=send)
         if done.code:
             why = (done.err.splitlines() or [f"{command[0]} failed there with exit code {done.code}"])[-1]
-            raise RemoteError("device-unreachable", f"{self.host}: {why}; see to the disk there and run it again")
+            raise RemoteError(
+                "device-unreachable", f"{self.host}: {why}; check the disk there and run the command again"
+            )

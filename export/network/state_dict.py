@@ -55,7 +55,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     if not path.exists():
-        raise BundleError("weights-missing", f"no weights file {path}; name {_WANTED}")
+        raise BundleError("weights-missing", f"weights file {path} does not exist; give {_WANTED}")
     is_something_else = foreign(path, _WANTED)
     if is_something_else:
         raise BundleError("weights-damaged", f"{path} {is_something_else}")
@@ -63,12 +63,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     while isinstance(state, dict) and (inner := next((k for k in WRAPPERS if isinstance(state.get(k), dict)), "")):
         state = state[inner]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise BundleError("weights-damaged", f"{path} holds no state dict (names with tensors); {_SAVE}")
+        raise BundleError("weights-damaged", f"{path} contains no state dict (tensors by name); {_SAVE}")
     for key, tensor in state.items():
         if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex() or tensor.is_meta:
             raise BundleError(
                 "weights-damaged",
-                f"{path}: tensor {key!r} is not one of plain numbers (quantized, sparse or empty); {_SAVE}",
+                f"{path}: tensor {key!r} is not a plain one (it is quantized, sparse or empty); {_SAVE}",
             )
     return {str(key): tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
 
@@ -98,8 +98,8 @@ def unwrapped(
     if len(fits) > 1:
         raise BundleError(
             "weights-damaged",
-            f"{source} holds {len(fits)} networks that fit, with names beginning with "
-            f"{' and '.join(map(repr, fits))}; save the one that is wanted alone",
+            f"{source} contains {len(fits)} networks that fit, with names beginning with "
+            f"{' and '.join(map(repr, fits))}; save only the one you want",
         )
     if not fits:
         return {key.removeprefix(starts[0]): value for key, value in state.items()} if len(starts) == 1 else dict(state)
@@ -150,9 +150,7 @@ def _safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except Exception as error:  # SafetensorError is a bare Exception, and knows types that torch does not
-        raise BundleError(
-            "weights-damaged", f"{path} is a safetensors file that is cut short or damaged; {_AGAIN}"
-        ) from error
+        raise BundleError("weights-damaged", f"{path} is a damaged or incomplete safetensors file; {_AGAIN}") from error
 
 
 def _torch(path: Path) -> Any:
@@ -167,11 +165,11 @@ def _torch(path: Path) -> Any:
         if refused:
             raise BundleError(
                 "weights-damaged",
-                f"{path} holds more than tensors (a {refused[1]}), as a whole pickled model does; {code}",
+                f"{path} contains more than tensors (a {refused[1]}), like a whole pickled model; {code}",
             ) from error
         if path.read_bytes()[:1] == b"\x80":
             raise BundleError(
-                "weights-damaged", f"{path} is a pickle of other Python objects than tensors, or cut short; {code}"
+                "weights-damaged", f"{path} is a pickle of Python objects other than tensors, or incomplete; {code}"
             ) from error
         if path.suffix.lower() == ".onnx" or path.read_bytes()[4:8] == b"TFL3":
             kind = "an ONNX" if path.suffix.lower() == ".onnx" else "a TFLite"
@@ -180,7 +178,7 @@ def _torch(path: Path) -> Any:
                 f"{path} is {kind} model, not weights; to bundle it unchanged: edge-export build PHOTOS --model FILE",
             ) from error
         what = "is cut short or damaged" if torch_zip(path) else "is not a file of weights, or is damaged"
-        raise BundleError("weights-damaged", f"{path} {what}; name {_WANTED}, or {_AGAIN}") from error
+        raise BundleError("weights-damaged", f"{path} {what}; give {_WANTED}, or {_AGAIN}") from error
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:

@@ -112,7 +112,7 @@ def trunk(name: str, size: int) -> nn.Module:
         what = f"tokens {tuple(maps.shape)}" if isinstance(maps, torch.Tensor) else "several outputs"
         raise BundleError(
             "backbone-unknown",
-            f"{PREFIX}{name} gives {what} instead of one feature map; choose a network that does, as {EXAMPLE}",
+            f"{PREFIX}{name} gives {what} instead of one feature map; choose a network that does, such as {EXAMPLE}",
         )
     features = int(getattr(network, "num_features", maps.shape[1]))
     last = maps.shape[1] != features and maps.shape[3] == features  # channels last, as Swin has them

@@ -51,7 +51,7 @@ class Bursts:
         if not self.labels:
             return ""
         shown = ", ".join(self.labels[:5]) + (f" and {len(self.labels) - 5} more" if len(self.labels) > 5 else "")
-        return f"photos of {shown} look like bursts of one camera; the figure may be far too good: {self.advice}"
+        return f"photos of {shown} look like bursts of one camera; the accuracy may be far too high: {self.advice}"
 
 
 def find_bursts(
@@ -94,7 +94,7 @@ def _advice(paths: list[Path], targets: NDArray[np.int32], labels: list[str], ti
         if not lone_labels(targets, group_photos(paths, by), labels):
             return f"give --group-by {by}"
     return (
-        "their names and folders do not tell one burst from another: put each into a folder of its own below its "
+        "their names and folders do not distinguish the bursts: put each into its own subfolder of the "
         "label, and give --group-by folder"
     )
 

@@ -39,7 +39,7 @@ def warning(cut: CutOff) -> str | None:
     """Say what is lost, where that is much.
 
     >>> warning(CutOff(0.78125, 0.125))
-    'of the typical photo 78 % is cut off at the sides: to show the network all of it, give --fit pad'
+    '78 % of the typical photo is cut off at the sides; to use the whole photo, give --fit pad'
     >>> warning(CutOff(0.34375, 0.125)) is None
     True
     """
@@ -47,7 +47,7 @@ def warning(cut: CutOff) -> str | None:
     if lost < MUCH:
         return None
     share = f"{100 * lost:.0f} %"
-    return f"of the typical photo {share} is cut off {where}: to show the network all of it, give --fit pad"
+    return f"{share} of the typical photo is cut off {where}; to use the whole photo, give --fit pad"
 
 
 def _shape(path: Path) -> list[float]:

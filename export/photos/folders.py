@@ -86,7 +86,7 @@ def find_photos(folder: Path) -> Photos:
     if len(found.labels) < 2:
         raise DatasetError(
             "no-label-folders",
-            f"{folder} holds one class only ({found.labels[0]!r}); at least two are needed to tell apart",
+            f"{folder} contains photos of only one label ({found.labels[0]!r}); at least two are needed",
         )
     targets = np.array([found.labels.index(name) for name in found.names], np.int32)
     return Photos(found.labels, found.files, targets, np.array(found.held, np.bool_), found.layout, found.left)

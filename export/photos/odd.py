@@ -21,7 +21,7 @@ _SHARPNESS, _SOFT = STATISTICS.index("sharpness"), 4.0  # dB below the usual of 
 _BLACK, _WHITE = 32, 235  # mean grey level
 _MIDDLE = (0.25, 0.5, 0.75)  # quantiles that a cluster of odd photos does not reach; people's margins do the rest
 _FEWEST, _FEW = 3, 0.04  # photos, and share of all, from which a word that compares is worth a line
-_BLANK = "move what shows nothing elsewhere; a transparent background may have hidden what was drawn"
+_BLANK = "move photos that show nothing elsewhere; a transparent background may have hidden a drawing"
 
 
 class Odd(NamedTuple):

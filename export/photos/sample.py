@@ -101,7 +101,8 @@ def write_sample(folder: Path) -> dict[str, int]:
                 frame.save(target / f"{cut.photograph}_{index:02d}.jpg", quality=90)
     except OSError as error:
         raise DatasetError(
-            "output-unwritable", f"cannot write {error.filename or folder} ({error.strerror}); name another folder"
+            "output-unwritable",
+            f"{error.filename or folder} cannot be written ({error.strerror}); choose another folder",
         ) from error
     return {cut.folder: cut.count for cut in _CUTS}
 
@@ -132,9 +133,9 @@ def _photograph(name: str) -> Path:
 def _claim(folder: Path) -> None:
     """Refuse to write over anything that is not an older sample."""
     if folder.exists() and not folder.is_dir():
-        raise DatasetError("output-exists", f"{folder} is a file; name a new folder for the sample")
+        raise DatasetError("output-exists", f"{folder} is a file; give a new folder for the sample")
     source = folder / "SOURCE.txt"
     if folder.is_dir() and any(folder.iterdir()):
         ours = source.is_file() and source.read_text(encoding="utf-8", errors="replace").startswith(_FIRST_LINE)
         if not ours:
-            raise DatasetError("output-exists", f"{folder} is not empty; name a new folder for the sample")
+            raise DatasetError("output-exists", f"{folder} is not empty; give a new folder for the sample")

@@ -55,7 +55,7 @@ def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[S
         if target not in targets:
             first = next((one for one in skipped if of.get(one.path) == target), None)
             raise DatasetError(
-                "too-few-photos", f"no photo of class {label!r} can be read; {first.reason if first else 'add photos'}"
+                "too-few-photos", f"no photo of label {label!r} can be read; {first.reason if first else 'add photos'}"
             )
 
 

@@ -151,7 +151,7 @@ def split_groups(
         what = f"{counts[:, few].sum()} photo{'s' * int(counts[:, few].sum() != 1)} in one group"
         raise DatasetError(
             "grouping-too-coarse",
-            f"class {labels[few]!r} has {what}; two groups are needed to train on one and hold out one",
+            f"label {labels[few]!r} has {what}, but two groups are needed: one for training and one for validation",
         )
     wanted = np.maximum(share * counts.sum(axis=0), 0.5)
     random = np.random.default_rng(seed)
@@ -180,8 +180,8 @@ def _matches(paths: Sequence[Path], expression: str, folder: Path | None) -> lis
     if not found:
         raise DatasetError(
             "grouping-invalid",
-            f"--group-by {expression!r} is taken as a regular expression and matches none of the {len(paths)} photos, "
-            f"such as {paths[0].name}; give one that does, or one of {', '.join(GROUPINGS)}",
+            f"--group-by {expression!r} is read as a regular expression and matches none of the {len(paths)} photos, "
+            f"such as {paths[0].name}; give one that does, or {', '.join(GROUPINGS)}",
         )
     return keys
 
@@ -193,7 +193,8 @@ def _sessions(paths: Sequence[Path]) -> list[str]:
     if not times and paths:
         raise DatasetError(
             "grouping-invalid",
-            f"--group-by session: none of the {len(paths)} photos says when it was taken; take prefix, folder or a "
+            f"--group-by session: none of the {len(paths)} photos contains the time it was taken; use prefix, "
+            "folder or a "
             "regular expression",
         )
     for (earlier, before), (later, row) in itertools.pairwise(times):

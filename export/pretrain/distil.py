@@ -123,7 +123,7 @@ def pretrain(
         if not math.isfinite(loss):
             raise BundleError(
                 "training-diverged",
-                f"the loss became {loss} by step {run.step}; take a lower --rate (now {recipe.rate:g})",
+                f"the loss became {loss} at step {run.step}; use a lower --rate (now {recipe.rate:g})",
             )
         if spread.is_first:
             checkpoint.save(saved, run.state())
@@ -152,7 +152,7 @@ class Teacher:
         if len(last) != 1:
             raise BundleError(
                 "teacher-unsuitable",
-                f"{file.name} has {len(last)} linear layers, not one; take a mobilenet_v2 as teacher",
+                f"{file.name} has {len(last)} linear layers instead of one; use a mobilenet_v2 as the teacher",
             )
         loaded = backbones.load(arch, str(file))
         row, trunk = loaded.backbone, loaded.trunk.eval()
@@ -191,7 +191,7 @@ class _Run:
         if teacher is None and (classes < 2 or not all(source.classes for source in sources)):
             raise BundleError(
                 "teacher-unsuitable",
-                "nothing to learn from: give a --teacher, or labels for all pictures and at least two",
+                "there is nothing to learn from; give a --teacher, or at least two labels for all pictures",
             )
         torch.manual_seed(recipe.seed)
         self.recipe, self.sources, self.teacher, self.spread, self.step = recipe, sources, teacher, spread, 0
@@ -244,7 +244,7 @@ class _Run:
         mine, its = asdict(self.recipe), state.get("recipe")
         if its != mine:
             raise BundleError(
-                "run-mismatch", f"{file} is of another run ({its}, now {mine}); move it elsewhere to begin anew"
+                "run-mismatch", f"{file} is from another run ({its}, now {mine}); to start again, move it away"
             )
         self.step = state["step"]
         self.lessons.load_state_dict(state["lessons"])

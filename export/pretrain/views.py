@@ -74,11 +74,12 @@ class Pictures:
             ) from error
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise DatasetError(
-                "arrays-invalid", f"{path}: images are {images.dtype} {images.shape} but uint8 (N, S, S, 3) is needed"
+                "arrays-invalid", f"{path}: images are {images.dtype} {images.shape}, expected uint8 (N, S, S, 3)"
             )
         if labels is not None and (labels.shape != images.shape[:1] or not len(labels) or labels.min() < 0):
             raise DatasetError(
-                "arrays-invalid", f"{path}: {len(images)} images came with labels {labels.shape}; give one ≥ 0 for each"
+                "arrays-invalid",
+                f"{path}: there are {len(images)} images but labels of shape {labels.shape}; give one ≥ 0 for each",
             )
         return cls(images, labels, 0 if labels is None else int(labels.max()) + 1)
 
@@ -95,7 +96,7 @@ class Pictures:
             else:
                 images[row], kept[row] = pixels, True
         if not kept.any():
-            raise DatasetError("too-few-photos", f"not one photo in {path} can be read; put readable ones there")
+            raise DatasetError("too-few-photos", f"no photo in {path} can be read; add some")
         files = count(int(kept.sum()), left)
         return cls(images[kept], photos.targets[kept].astype(np.int64), len(photos.labels), files)
 

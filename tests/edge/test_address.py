@@ -92,8 +92,8 @@ def test_an_escaped_user_and_password_are_read_as_they_were_meant(scheme: str, u
         ("http://host:http/x", "number as the port"),
         ("http://host:0/x", "65535"),
         ("http://host:123456789/x", "65535"),
-        ("http:/host/x", "begins with http://"),
-        ("http:host", "begins with http://"),
+        ("http:/host/x", "begin with http://"),
+        ("http:host", "begin with http://"),
     ],
 )
 def test_a_malformed_address_is_refused_with_what_to_write(text: str, why: str) -> None:

@@ -38,7 +38,7 @@ def test_a_burst_ends_in_time_though_nothing_moves(ready: Run) -> None:
         code, out, _ = ready("capture", "coins", camera.url(), "--seconds", 4, "--every", 0.02)
     assert code == 0
     assert "1 new example of 'coins'" in out
-    assert "that is few: move the thing or the light while capturing" in out
+    assert "these are few; move the object or the light while capturing" in out
 
 
 def test_a_camera_that_is_not_there_is_said(ready: Run) -> None:
@@ -47,7 +47,7 @@ def test_a_camera_that_is_not_there_is_said(ready: Run) -> None:
         code, out, err = ready("capture", "coins", camera.url(), "--seconds", 0.5)
     assert code == 3
     assert "gave no frame in 0.5 s" in out
-    assert "gives no picture: it answers 503" in err
+    assert "gives no picture: it answered 503" in err
 
 
 def test_a_film_teaches_too_and_a_folder_is_sent_to_teach(ready: Run, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_film_teaches_too_and_a_folder_is_sent_to_teach(ready: Run, tmp_path: 
     code, out, _ = ready("capture", "coins", film, "--every", 0.1)
     assert "0 new examples" in out, "known already"
     ready("forget", "--session", json.loads(ready("examples", "--json")[1])["examples"][0]["session"])
-    assert "'Brick' is a label of its own beside 'brick'" in ready("capture", "Brick", film, "--every", 0.1)[1]
+    assert "'Brick' is a new label beside 'brick'" in ready("capture", "Brick", film, "--every", 0.1)[1]
 
 
 def test_the_region_given_to_capture_is_that_of_watch(tmp_path: Path, tiny_bundle: Path, ready: Run) -> None:
@@ -70,11 +70,11 @@ def test_the_region_given_to_capture_is_that_of_watch(tmp_path: Path, tiny_bundl
             "capture", "coins", camera.url(), "--count", 2, "--every", 0.02, "--region", "0,0.25,0.5,0.5"
         )
     assert code == 0
-    assert "careful" not in err
+    assert "warning" not in err
     assert json.loads(ready("status", "--json")[1])["region"] == "0,0.25,0.5,0.5"
     assert "region      0,0.25,0.5,0.5" in ready("status")[1]
     _, _, err = ready("watch", tmp_path / "nowhere", "--region", "whole")
-    assert "careful: 2 examples taught before on another part of the picture" in err
+    assert "warning: 2 examples taught before on another part of the picture" in err
     assert json.loads(ready("status", "--json")[1])["region"] is None
 
 
@@ -100,13 +100,13 @@ def test_frames_are_taught_as_files_are(tmp_path: Path, tiny_bundle: Path) -> No
 
 def test_a_nightly_retrain_makes_a_generation_only_of_something_new(ready: Run, tmp_path: Path) -> None:
     code, out, err = ready("retrain", "--if-taught")
-    assert (code, out, err) == (0, "", "nothing was taught or relabelled since the last head was made\n")
+    assert (code, out, err) == (0, "", "no example was taught or relabelled since the last training\n")
     picture("coins", 5).save(tmp_path / "a.png")
     ready("teach", "coins", tmp_path / "a.png")
-    assert "generation 2 serves" in ready("retrain", "--if-taught")[1]
+    assert "generation 2 is in use" in ready("retrain", "--if-taught")[1]
     assert ready("retrain", "--if-taught")[1] == ""
     ready("relabel", "grass", "1")
-    assert "(1 taught or relabelled since: edge retrain)" in ready("status")[1]
+    assert "(1 taught or relabelled since; run: edge retrain)" in ready("status")[1]
     assert "generation 3 is a candidate" in ready("retrain", "--if-taught")[1]  # it has lost the coins
     assert ready("retrain", "--if-taught")[1] == ""
     ready("relabel", "grass", "1")  # which it is already
@@ -128,7 +128,7 @@ def test_a_nightly_retrain_does_not_undo_a_rollback(ready: Run, tmp_path: Path) 
 def test_a_label_that_nobody_taught_is_pointed_at(ready: Run, tmp_path: Path) -> None:
     code, _, err = ready("watch", tmp_path / "nowhere", "--on", "gras", "true")
     assert code == 1
-    assert "careful: --on gras: no such label yet; there are brick, grass, gravel" in err
+    assert "warning: --on gras: there is no such label yet; the labels are brick, grass, gravel" in err
 
 
 def test_what_a_camera_gives_while_it_warms_up_is_not_taught(ready: Run, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_teach_says_of_pictures_capture_says_too(
     with filming(lambda n: ImageEnhance.Brightness(picture("coins", n // 9)).enhance(0.2)) as camera:
         code, out, err = ready("capture", "coins", camera.url(), "--count", 1, "--every", 0.02, "--session", "my burst")
         assert code == 0
-        assert err.count("careful:") == 1
+        assert err.count("warning:") == 1
         assert "too dark" in err
         assert "too dark" in out
         assert "edge forget --session 'my burst'" in out

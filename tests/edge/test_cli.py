@@ -24,11 +24,11 @@ def test_from_bundle_to_a_label_taught_here(ready: Run, pictures: Path) -> None:
     assert ready("teach", "coins", pictures / "coins")[0] == 0
     code, out, err = ready("retrain")
     assert (code, err) == (0, "")
-    assert "generation 2 serves: 4 labels, 6 examples taught here, 30 from the factory" in out
+    assert "generation 2 is in use: 4 labels, 6 examples taught here, 30 from the bundle" in out
     assert "accuracy: " in out
     code, out, _ = ready("evaluate", pictures)
     assert code == 0
-    assert "right: " in out
+    assert " correct (95 % interval" in out
     code, out, _ = ready("status")
     assert "coins" in out
     for line in ("history", "doctor", "rollback"):
@@ -83,7 +83,7 @@ def test_options_stand_before_or_after_the_command(ready: Run, tmp_path: Path, t
 def test_an_error_is_one_line_and_exit_code_1(run: Run, tmp_path: Path) -> None:
     code, out, err = run("status")
     assert (code, out) == (1, "")
-    assert err.startswith("error: no home at ")
+    assert err.startswith("error: there is no home at ")
     assert err.count("\n") == 1
     (tmp_path / "empty.edge").touch()
     code, out, err = run("init", tmp_path / "empty.edge")
@@ -146,14 +146,14 @@ def test_doctor_fails_where_something_is_wrong_and_says_what_to_do(ready: Run, t
 def test_forget_relabel_and_rename_speak_plainly(ready: Run, pictures: Path) -> None:
     ready("teach", "coins", pictures / "coins", "--session", "monday")
     code, out, _ = ready("relabel", "brick", 1, pictures / "coins" / "coins_701.png")
-    assert (code, out) == (0, "2 examples now 'brick'; now run: edge retrain\n")
+    assert (code, out) == (0, "2 examples now 'brick'; to use them, run: edge retrain\n")
     code, out, _ = ready("rename", "coins", "Münzen 🪙")
     assert code == 0
     ready("retrain")
     code, out, _ = ready("forget", "--session", "monday")
     assert code == 0
-    assert "forgot 6 examples; generation 3 serves, fitted without them" in out
-    assert "overwritten, as they had learned from them: generation 2" in out
+    assert "forgot 6 examples; generation 3 is in use, trained without them" in out
+    assert "overwritten because they were trained on them: generation 2" in out
 
 
 def test_a_refused_head_is_told_plainly_and_is_no_error(ready: Run, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_refused_head_is_told_plainly_and_is_no_error(ready: Run, tmp_path: Pa
         ready("relabel", labels[number - 1], *sorted((taught / label).iterdir())[::3])
     code, out, err = ready("retrain")
     assert (code, err) == (0, "")
-    assert "generation 3 is a candidate, generation 2 goes on serving: " in out
+    assert "generation 3 is a candidate, generation 2 stays in use: " in out
     assert "clearly worse: of " in out
     assert "edge retrain --force" in out
     assert "held out: " in out
@@ -177,20 +177,20 @@ def test_a_refused_head_is_told_plainly_and_is_no_error(ready: Run, tmp_path: Pa
     out = ready("history")[1]
     assert "held out" in out
     assert "3 is clearly worse: of " in out
-    assert "generation 5 serves" in ready("retrain", "--force")[1]
+    assert "generation 5 is in use" in ready("retrain", "--force")[1]
 
 
 def test_audit_speaks_plainly_and_writes_a_page(ready: Run, pictures: Path, tmp_path: Path) -> None:
     code, _, err = ready("audit")
-    assert (code, err) == (1, "error: nothing was taught here yet; teach some: edge teach LABEL PICTURES\n")
+    assert (code, err) == (1, "error: no example was taught here yet; to add some, run: edge teach LABEL PICTURES\n")
     ready("teach", "coins", pictures / "coins")
     ready("teach", "tin can", pictures / "brick")
     ready("relabel", "tin can", 1)
     code, out, _ = ready("audit", pictures, "--html", tmp_path / "page.html")
     assert code == 0
-    assert "12 examples taught here looked at, 30 from the factory" in out
+    assert "12 examples taught here checked, 30 from the bundle" in out
     assert "edge relabel " in out
-    assert "what more examples are worth: not measurable yet" in out
+    assert "expected gain from more examples: not measurable yet" in out
     assert f"wrote {tmp_path / 'page.html'}" in out
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     code, _, err = ready("audit", "--html", tmp_path / "no folder" / "page.html")

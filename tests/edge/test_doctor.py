@@ -56,7 +56,7 @@ def test_a_runtime_that_kills_its_process_is_named_and_the_others_are_still_trie
     (package / "interpreter.py").touch()
     found = ask("--home", home, "doctor", path=tmp_path / "modules")
     assert not found[runtime.name].ok
-    assert found[runtime.name].seen == f"dies of {signal}; its wheel does not fit this processor"
+    assert found[runtime.name].seen == f"crashed with {signal}; its wheel was built for another processor"
     assert found[network.runtime].ok
     assert "on " + network.runtime in found["golden"].seen
     assert found["golden"].ok

@@ -100,7 +100,7 @@ def test_where_the_number_of_the_serving_generation_is_lost_the_newest_serves(
             with learner.store.transaction():
                 learner.store.put("serving", kept)
             assert learner.status().generation == newest
-    assert "generation 2 serves" in " ".join(verify(tmp_path / "home").mended)
+    assert "generation 2 is used" in " ".join(verify(tmp_path / "home").mended)
 
 
 # bundles --------------------------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def test_no_name_steers_the_terminal_forges_a_line_or_breaks_a_command(
             yield text
 
     edge_out = list(edge("init", tiny_bundle))
-    assert "proved on" in edge_out[0]
+    assert "tested with" in edge_out[0]
     out, err = edge("classify", evil_names)
     assert len(out.splitlines()) == len(NAMES)
     assert r"cut\udcfe\x1b.png" in err

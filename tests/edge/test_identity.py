@@ -249,7 +249,7 @@ def test_every_way_to_a_new_label_warns_and_a_change_of_case_does_not(ready: Run
     for command in (("relabel", "Coins", "1"), ("rename", "brick", "COINS")):
         code, _, err = ready(*command)
         assert code == 0
-        assert "careful: '" in err
+        assert "warning: '" in err
         assert "--merge" in err
     assert ready("rename", "grass", "Grass")[2] == ""
 

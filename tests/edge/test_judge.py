@@ -38,7 +38,7 @@ def test_a_label_that_is_one_burst_is_named_and_the_others_are_measured() -> Non
     assert found.evaluation.examples == 20
     (left_out,) = found.unmeasured
     assert (left_out.label, left_out.examples) == ("open", 20)
-    assert left_out.reason == "all 20 pictures of 'open' are of one session; capture another burst later"
+    assert left_out.reason == "all 20 pictures of 'open' are from one session; capture another burst later"
     assert left_out.reason in found.note
 
 

@@ -115,7 +115,7 @@ def test_a_picture_taught_twice_is_stored_once_and_said_so(learner: Learner, coi
     assert len(taught.known) == 2
     again = learner.teach("brick", [one])
     assert again.examples == ()
-    assert "known already as 'coins'; to change it: edge relabel brick 1" in again.known[0].reason
+    assert "already stored as 'coins'; to change it, run: edge relabel brick 1" in again.known[0].reason
 
 
 def test_unreadable_pictures_stop_nobody(learner: Learner, coins: Path, tmp_path: Path) -> None:

@@ -101,10 +101,10 @@ def test_a_picture_of_which_the_network_makes_nan_is_named_and_neither_taught_no
         taught = learner.teach("coins", [folder])
         assert len(taught.examples) == 3
         assert [Path(skipped.image).name for skipped in taught.unreadable] == ["dark.png"]
-        assert "not numbers" in taught.unreadable[0].reason
+        assert "NaN" in taught.unreadable[0].reason
         assert learner.store.damaged_examples(DIMENSION) == []
         answers = list(learner.classify([folder / "dark.png"]))
-        assert "not numbers" in str(answers[0])
+        assert "NaN" in str(answers[0])
         assert learner.retrain().promoted
         with refused("embedding-not-numbers", LabelError, "NaN"):
             learner.store.add_example(

@@ -19,7 +19,7 @@ def heads(n: int, wrong: int, serving_wrong: int) -> Pairs:
 def test_a_head_that_loses_many_pictures_may_not_serve() -> None:
     reason = refusal(None, heads(100, 20, 2), None, 7)
     assert reason == (
-        "of 100 pictures that both were taught, each left out, it names 80 rightly (80.0 %), "
+        "of 100 pictures taught to both, each left out, it classifies 80 correctly (80.0 %), "
         "generation 7 named 98 (98.0 %)"
     )
 
@@ -38,13 +38,13 @@ def test_what_is_held_out_decides_where_it_is_clear() -> None:
     assert refusal(better, worse, worse, 1) == ""
     assert "held out" in refusal(worse, better, better, 1)
     assert "held out or taught to both" in refusal(even, worse, even, 1)
-    assert "from the factory" in refusal(even, even, worse, 1)
+    assert "from the bundle" in refusal(even, even, worse, 1)
 
 
 @pytest.mark.parametrize("lost", [5, 8])
 def test_twenty_pictures_held_out_stop_a_clearly_worse_head_and_let_a_clearly_better_one_serve(lost: int) -> None:
     fine, spoilt = heads(60, 4, 4), heads(60, 12, 4)
-    assert "20 pictures held out" in refusal(heads(20, lost, 0), fine, fine, 1)
+    assert "20 held-out pictures" in refusal(heads(20, lost, 0), fine, fine, 1)
     assert refusal(heads(20, 0, lost), spoilt, spoilt, 1) == ""
 
 

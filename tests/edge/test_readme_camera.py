@@ -64,7 +64,7 @@ def test_the_camera_section_does_what_it_says(tmp_path: Path, tiny_bundle: Path)
     with filming(shut) as camera:
         told = bash(second.replace("picamera", camera.url()))
     assert "20 new examples of 'shut'" in told
-    assert "generation 2 serves" in told
+    assert "generation 2 is in use" in told
 
     (tmp_path / "in").mkdir()
     if importlib.util.find_spec("paho") is None:

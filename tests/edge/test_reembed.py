@@ -97,7 +97,7 @@ def test_without_crops_it_says_what_has_to_be_taught_again_before_anything_chang
     with pytest.raises(HomeError) as caught:
         Learner.init(homes / "bare", other_bundle)
     message = str(caught.value)
-    assert "of 8 examples taught here no crop was kept, so that they have to be taught again: coins 8; " in message
+    assert "of 8 examples taught here no crop was kept, so they must be taught again: coins 8; " in message
     assert "nothing was changed; remove them (edge forget 1 2 3 4 5 6 7 8), run edge init again" in message
     assert "\n" not in message
     assert content(homes / "bare") == before

@@ -92,7 +92,7 @@ def test_one_key_names_a_frame_and_the_new_head_serves(home: Path, tmp_path: Pat
     terminal.see("5 of 5")
     terminal.see("[q] done")
     terminal.press("s")
-    terminal.see("generation 2 serves: 4 labels")
+    terminal.see("generation 2 is in use: 4 labels")
     assert "3 frames labelled, 1 deleted, 1 left" in terminal.shown
     assert terminal.end() == 0
     with Learner(home) as learner:
@@ -110,7 +110,7 @@ def test_without_a_terminal_it_says_so(home: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert (
-        done.stderr == "error: review asks for keys, so it needs a terminal; without one: edge teach LABEL PICTURES\n"
+        done.stderr == "error: edge review needs a terminal for its keys; without one, use: edge teach LABEL PICTURES\n"
     )
 
 
@@ -241,7 +241,7 @@ def test_undo_on_the_terminal_says_what_it_cannot_take_back(home: Path, tmp_path
     terminal = Terminal(home, "review", tmp_path / "unsure", "--no-retrain")
     terminal.see("[q] done")
     terminal.press("u")
-    terminal.see("nothing was labelled")
+    terminal.see("nothing to undo")
     terminal.see("[q] done")
     terminal.press("1")
     terminal.see("2 of 5")
@@ -249,7 +249,7 @@ def test_undo_on_the_terminal_says_what_it_cannot_take_back(home: Path, tmp_path
     with Learner(home) as other:
         other.forget(["1"])
     terminal.press("u")
-    terminal.see("not taken back")
+    terminal.see("not undone")
     terminal.see("2 of 5")
     terminal.see("[q] done")
     terminal.press("q")

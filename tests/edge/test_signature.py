@@ -323,20 +323,20 @@ def test_trust_speaks_plainly(
         assert "Traceback" not in child.stderr
         return child.stdout + child.stderr
 
-    assert edge("init", tiny_bundle).startswith("proved on ")
+    assert edge("init", tiny_bundle).startswith("tested with ")
     assert "no key is pinned: bundles are taken from anybody" in edge("trust")
-    assert "tiny: careful: " in edge("trust", tmp_path / "anna.pub")
+    assert "tiny: warning: " in edge("trust", tmp_path / "anna.pub")
     assert edge("init", tiny_bundle).startswith("error: ")
     assert "BAD signature" in edge("doctor")
-    assert edge("init", mine).startswith("proved on ")
+    assert edge("init", mine).startswith("tested with ")
     assert edge("trust").splitlines() == [
-        "bundles are taken if one of these keys signed them:",
+        "bundles signed with one of these keys are accepted:",
         f"  {anna.key.fingerprint}  anna",
         f"tiny: signed 2026-11-23 08:00 UTC with {anna.key.fingerprint}",
     ]
     assert "ok  signature" in edge("doctor")
     listed = json.loads(edge("trust", "--json"))
     assert listed["keys"] == [{"fingerprint": anna.key.fingerprint, "comment": "anna"}]
-    assert edge("trust", "--remove", "bob").startswith("error: no key is pinned as 'bob'")
+    assert edge("trust", "--remove", "bob").startswith("error: no key is trusted as 'bob'")
     assert "no key is pinned" in edge("trust", "--remove", "anna")
-    assert edge("init", tiny_bundle).startswith("proved on ")
+    assert edge("init", tiny_bundle).startswith("tested with ")

@@ -84,7 +84,7 @@ def test_what_is_forgotten_while_a_head_is_fitted_is_not_in_it(
     other.warn = warned.append
     made = learner.retrain()
     assert len(warned) == 1
-    assert "it is forgotten, but its bytes stay in" in warned[0]  # the fit at work still read the log
+    assert "the examples are forgotten, but their bytes remain in" in warned[0]  # the fit at work still read the log
     assert made.local_examples == 7
     assert head(learner) == head(other)
     assert [entry.usable for entry in learner.history()] == [True, False, True, True]

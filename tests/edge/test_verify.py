@@ -87,7 +87,7 @@ def test_a_single_bit_in_the_serving_head_makes_the_last_good_one_serve_and_says
     warned: list[str] = []
     assert classify(home, warned) == 2
     assert len(warned) == 1
-    assert "generation 3, which should serve, is damaged; generation 2 serves instead" in warned[0]
+    assert "generation 3, which should be in use, is damaged; generation 2 is used instead" in warned[0]
     with Learner(home) as learner:
         assert [(e.generation, e.serving, e.usable) for e in learner.history()] == [
             (1, False, True),
@@ -101,7 +101,9 @@ def test_verify_makes_the_fall_back_last(home: Path, database: sqlite3.Connectio
     flip(database, "heads", "head", "generation = 3")
     found = verify(home)
     assert checks(found)["heads"]
-    assert found.mended == ("generation 3 was damaged; generation 2 serves; make a new one: edge retrain",)
+    assert found.mended == (
+        "generation 3 was damaged; generation 2 is used instead; to train a new one, run: edge retrain",
+    )
     warned: list[str] = []
     assert classify(home, warned) == 2
     assert warned == []
@@ -123,7 +125,7 @@ def test_no_part_of_a_head_is_changed_unnoticed(home: Path, database: sqlite3.Co
 
 def test_a_damaged_head_that_does_not_serve_never_will(home: Path, database: sqlite3.Connection) -> None:
     flip(database, "heads", "head", "generation = 1")
-    assert verify(home).mended == ("generation 1 was damaged and can serve no more",)
+    assert verify(home).mended == ("generation 1 was damaged and can no longer be used",)
     with Learner(home) as learner, refused("generation-unusable", HomeError, "generation 1"):
         learner.rollback(1)
 
@@ -169,7 +171,7 @@ def test_a_damaged_index_is_made_anew(home: Path, database: sqlite3.Connection) 
     database.execute("PRAGMA writable_schema = RESET")
     database.close()
     found = verify(home)
-    assert found.mended == ("an index of the database was damaged and has been made anew from its table",)
+    assert found.mended == ("an index of the database was damaged and was rebuilt from its table",)
     assert checks(found)["database"]
     assert verify(home).mended == ()
 

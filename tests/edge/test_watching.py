@@ -81,7 +81,7 @@ def test_a_listener_that_fails_is_said_once_and_the_others_hear_everything(learn
     assert result == Watched(3, 0)
     assert len(told) == 3
     assert broker.closed == 1
-    assert [line for line in said if "broker" in line] == ["the broker was not told: out of order"]
+    assert [line for line in said if "broker" in line] == ["not published to the broker: out of order"]
     assert [line for line in said if "review" in line] == ["not saved for review: No such file or directory"]
     assert len([line for line in said if "/nowhere/at-all does not start" in line]) == 1
     assert len(said) == 3

@@ -121,7 +121,7 @@ def test_photos_that_show_nothing_are_counted_and_five_named(
     command = ["build", photos, "-o", tmp_path / "x.edge", "--model", tmp_path / "theirs.onnx"]
     out = run(capfd, monkeypatch, *command)[1]
     line = next(line for line in out.splitlines() if "icon0.png" in line)
-    assert line.startswith("careful: ")
+    assert line.startswith("warning: ")
     assert line.count("icon") == 5
     assert sum(len(odd["paths"]) for odd in json.loads(run(capfd, monkeypatch, *command, "--json")[1])["odd"]) == 8
 

@@ -91,9 +91,9 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     assert first == "120 examples of 3 labels: brick 40, grass 40, gravel 40"
     assert second.startswith("accuracy ")
     assert "of 24 right; 95 % interval" in second
-    assert third.startswith("right, the worst first: ")
+    assert third.startswith("correct by label, the worst first: ")
     assert third.count(" of 8") == 3
-    assert table[:3] == ["", "what it is (rows) and what it was called (columns):", "        brick  grass  gravel"]
+    assert table[:3] == ["", "true labels (rows) and answers (columns):", "        brick  grass  gravel"]
     assert last.startswith(f"{tmp_path / 'x.edge'}: ")
     assert files == "120 files: 120 read"
     assert "backbone.tflite: 4.8 MB, as delivered; on litert off by 0e+00 of the largest value" in err
@@ -166,7 +166,7 @@ def test_errors_are_one_line_and_usage_is_2(
     code, _, err = run(capsys, monkeypatch, "build", tmp_path / "none", "-o", tmp_path / "x.edge")
     assert (code, err) == (
         1,
-        f"error: {tmp_path / 'none'} is not a folder; name one that holds a folder of pictures for each label\n",
+        f"error: {tmp_path / 'none'} is not a folder; give one that contains a folder of pictures for each label\n",
     )
     assert run(capsys, monkeypatch, "build", tmp_path)[0] == 2
     assert run(capsys, monkeypatch, "build", tmp_path, "-o", "x", "--runtime", "cuda")[0] == 2

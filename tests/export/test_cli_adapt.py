@@ -73,25 +73,25 @@ def test_networks_are_ranked_and_drawn(capfd: Capture, monkeypatch: Patch, tmp_p
     code, out, _ = run(capfd, monkeypatch, "compare", photos, *network, "--plot", plot)
     assert code == 0
     assert out.splitlines()[0].split()[:3] == ["network", "pixels", "right"]
-    assert "← take this" in out
+    assert "← recommended" in out
     assert "16 × 16 pixels without one" in out
     assert plot.stat().st_size > 5000
     code, out, _err = run(capfd, monkeypatch, "compare", photos, *network, "--backbone", "tiny=no.pth", "--json")
     result = json.loads(out)
     assert code == 3
     assert result["take"] == {"backbone": "tiny", "weights": str(weights), "size": 32}
-    assert [line.split("; ")[0] for line in result["failed"]] == ["tiny=no.pth 32: no weights file no.pth"]
+    assert [line.split("; ")[0] for line in result["failed"]] == ["tiny=no.pth 32: weights file no.pth does not exist"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["adapt", "{}/none", "-o", "{}/out"], 1, "is not a folder"),
-        (["adapt", "{}/photos", "-o", "{}/no/out"], 1, "does not exist; make it first"),
+        (["adapt", "{}/photos", "-o", "{}/no/out"], 1, "does not exist; create it first"),
         (["adapt", "{}/photos", "-o", "{}/out", "--strategy", "magic"], 2, "magic"),
         (["adapt", "{}/photos", "-o", "{}/out", "--minutes", "0"], 2, "--minutes"),
         (["adapt", "{}/photos", "-o", "{}/out", "--group-by", "folder"], 1, "two groups are needed"),
-        (["compare", "{}/photos", "--plot", "x.txt"], 2, "ends in none of .svg, .png, .pdf"),
+        (["compare", "{}/photos", "--plot", "x.txt"], 2, "must end in .svg, .png or .pdf"),
         (["build", "{}/photos", "-o", "{}/x.edge", "--photos", "{}"], 2, "is none"),
     ],
 )

@@ -34,7 +34,7 @@ def test_every_candidate_is_measured_and_the_fastest_of_the_good_is_taken(tmp_pa
     as_good = [one for one in found.ranked if not clearly_better(found.ranked[0].right, one.right)]
     assert found.take.milliseconds == min(one.milliseconds for one in as_good)
     assert len(found.failed) == 1
-    assert found.failed[0].startswith("tiny=missing.pth 32: no weights file missing.pth; ")
+    assert found.failed[0].startswith("tiny=missing.pth 32: weights file missing.pth does not exist; ")
     assert len({one.candidate.name for one in found.ranked}) == 2
     assert all(one.bytes > 1000 and one.milliseconds > 0 for one in found.ranked)
     assert found.baselines.photos == found.photos == 80

@@ -15,7 +15,7 @@ from edge.errors import BundleError
 from edge.picture.count import line, partly, together
 from edge.text import percent, plural
 from export.cli import app
-from export.cli.watchers import Silent, Terminal, report_skipped, skipped_json
+from export.cli.watchers import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
 
 SMALL = 160  # pixels that every network is tried at, beside its own
@@ -83,7 +83,7 @@ def adapt(
         progress=sys.stderr.isatty(),
     )
     with spread() as processes:
-        watcher = Terminal() if processes.is_first else Silent()
+        watcher = Terminal(mute=not processes.is_first)
         try:
             result = adapt_network(plan, watcher, processes)
         finally:

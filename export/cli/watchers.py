@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """What came of each stage as lines on stderr; what is going on only where a person looks on."""
+    """What came of each stage as lines on stderr; what is going on only where a person looks on.
 
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+    Args:
+        mute: Say nothing: of several processes all but the first.
+    """
+
+    def __init__(self, mute: bool = False) -> None:
+        self._mute = mute
+        self._live = sys.stderr.isatty() and not mute
         self._bar: Progress | None = None
 
     def doing(self, what: str) -> None:
         self._draw(f"{what} …")
-        self._bar = Progress(what)
+        self._bar = None if self._mute else Progress(what)
 
     def step(self, done: int, total: int) -> None:
         if self._bar:
@@ -30,7 +35,8 @@ class Terminal:
 
     def said(self, line: str) -> None:
         self.done()
-        complain(line)
+        if not self._mute:
+            complain(line)
 
     def done(self) -> None:
         """Leave a clean line behind."""
@@ -39,22 +45,6 @@ class Terminal:
     def _draw(self, text: str) -> None:
         if self._live:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-
-
-class Silent:
-    """The watcher of every process but the first."""
-
-    def doing(self, what: str) -> None:
-        pass
-
-    def step(self, done: int, total: int) -> None:
-        pass
-
-    def said(self, line: str) -> None:
-        pass
-
-    def done(self) -> None:
-        pass
 
 
 def skipped_json(skipped: tuple[Skipped, ...]) -> list[dict[str, object]]:

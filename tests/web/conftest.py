@@ -151,5 +151,5 @@ def until(page: Page, true: str, given: Any = None) -> None:
 
 def learned(home: Path) -> list[tuple[str, str | None]]:
     """What a home was taught: label and session of each example, oldest first."""
-    with Learner.open(home) as learner:
+    with Learner(home) as learner:
         return [(example.label, example.session) for example in learner.list_examples()]

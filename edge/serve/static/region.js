@@ -69,6 +69,7 @@ async function put(region) {
   const done = await trying(() => post("region", { region, was }));
   touched = false;
   if (!done) return;
+  state().home.region = done.region; // what the next change is compared with
   await refresh();
   take();
   toast(done.others ? `${plural(done.others, "picture")} taught before on another part of the picture: teach a few new ones.` : "That part is looked at from now on.");

@@ -28,13 +28,16 @@ async function run() {
   }
 }
 
+let last = null; // while the next frame is being decoded, the picture has no size of its own
+
 /** Where the picture itself lies within its box, in pixels of the page. */
 export function pictureBox() {
   const image = $("picture"), box = image.getBoundingClientRect(), outer = $("view").getBoundingClientRect();
-  if (!image.naturalWidth || !box.width) return null;
+  if (!image.naturalWidth || !box.width) return last;
   const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
   const width = image.naturalWidth * scale, height = image.naturalHeight * scale;
-  return { left: box.left - outer.left + (box.width - width) / 2, top: box.top - outer.top + (box.height - height) / 2, width, height };
+  last = { left: box.left - outer.left + (box.width - width) / 2, top: box.top - outer.top + (box.height - height) / 2, width, height };
+  return last;
 }
 
 /** Put an element over the picture. */

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import requests
 
 T = TypeVar("T")
-PATIENCE = 300  # seconds, after which what hangs is given up
+PATIENCE = 120  # seconds, after which what hangs is given up
 PASSWORD = "correct horse"
 
 

@@ -70,17 +70,17 @@ def test_the_device_half_loads_nothing_heavy(module: str) -> None:
     assert not FORBIDDEN & set(child.stdout.split())
 
 
-def loaded(*arguments: str) -> set[str]:
+def loaded(*arguments: str, package: str = "edge") -> set[str]:
     """Every module that a command line loads until it ends well."""
-    script = (
-        "import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules)); from edge.cli import main; main()"
-    )
+    script = "import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules)); from {}.cli import main; main()"
+    script = script.format(package)
     child = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     return set(child.stdout.splitlines()[-1].split())
 
 
 def test_help_needs_neither_numpy_nor_pillow() -> None:
     assert not {"numpy", "PIL", "sqlite3"} & loaded("--help")
+    assert not {"numpy", "PIL", "sqlite3", "torch"} & loaded("--help", package="export")
 
 
 def test_each_command_stands_where_the_group_looks_for_it_and_comes_without_the_other_modules() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -26,6 +24,8 @@ def short_side(size: int, crop: float = CROP) -> int:
 
 def fingerprint(embedder: nn.Module, size: int, fit: str = "crop", crop: float = CROP) -> str:
     """SHA-256 over everything an embedding depends on: weights, normalisation, input size, cut and fit."""
+    import numpy as np  # here: `--help` needs the table of backbones, and no arrays
+
     digest = hashlib.sha256(f"{size} {cut(size, fit, crop)}".encode())
     for key, tensor in sorted(embedder.state_dict().items()):
         digest.update(key.encode())

@@ -17,6 +17,7 @@ from PIL import Image
 
 import edge
 from edge import Answer, EdgeError, Frame, HomeError, ImageError, LabelError, Learner, NotEnough, Skipped
+from edge.network.backbone import RUNTIMES
 from edge.testing import FakeNetwork, new_learner, surface, write_bundle, write_photos
 
 MODES = ["RGB", "L", "RGBA", "LA", "P", "1", "I;16", "CMYK"]
@@ -215,6 +216,24 @@ def test_many_threads_may_use_one_learner(learner: Learner) -> None:
                     assert answer.top == top
     learner.retrain()
     assert learner.classify(surface("coins", seed=9_999)).label == "coins"
+
+
+@pytest.mark.parametrize("format", sorted({runtime.format for runtime in RUNTIMES if runtime.installed}))
+def test_threads_that_go_picture_by_picture_do_not_mix_up_what_a_runtime_sees(
+    tmp_path: Path, tiny_bundle: Path, format: str
+) -> None:
+    """A TFLite interpreter holds one picture at a time; two threads between its steps would swap their answers."""
+    with Learner.init(tmp_path / "home", tiny_bundle, format=format) as learner:
+        kinds = {label: [surface(label, seed) for seed in range(100, 140)] for label in ("brick", "grass", "gravel")}
+        expected = {label: [answer.top for answer in learner.classify(pictures)] for label, pictures in kinds.items()}
+
+        def one_by_one(label: str) -> list[Any]:
+            answers = [next(learner.classify_each(picture)) for picture in kinds[label]]
+            return [answer.top for answer in answers if isinstance(answer, Answer)]
+
+        with ThreadPoolExecutor(6) as pool:
+            for label, tops in zip([*kinds] * 2, pool.map(one_by_one, [*kinds] * 2), strict=True):
+                assert tops == expected[label]
 
 
 def test_a_learner_made_in_one_thread_works_and_closes_in_another(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ _NOT_PRINTED = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 
 
 def hidden(character: str) -> bool:
-    """Whether a character is not printed, but obeyed: by a terminal, or by who reads."""
+    """Whether a character is not shown, but controls the terminal or the direction of text."""
     return unicodedata.category(character) in _NOT_PRINTED and character not in _JOINERS
 
 

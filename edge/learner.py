@@ -238,7 +238,7 @@ class Learner(Home):
             its file or pixels: taught twice, it is stored once, under its first label.
 
         Raises:
-            LabelError: the name is none.
+            LabelError: the name is not a valid label.
             ImageError: a picture that was named itself cannot be read, the others are stored; a path does not exist or
                 a folder holds no picture, nothing is stored. To go on past such pictures, use `teach_each`.
             HomeError: the home cannot be written; what was stored before stays.
@@ -281,7 +281,7 @@ class Learner(Home):
 
         Raises:
             DatasetError: that is not what the folder holds.
-            LabelError: a folder's name is no label.
+            LabelError: the name of a folder is not a valid label.
             HomeError: the home cannot be written; what was stored before stays.
         """
         return teaching.teach_folders(self, self.embed, Path(folder).expanduser(), session, progress, held_out)
@@ -452,7 +452,7 @@ class Learner(Home):
             leaving: a label that is about to give up its name.
 
         Raises:
-            LabelError: the label is no name.
+            LabelError: the name is not a valid label.
         """
         return correct.beside(self, label, leaving)
 

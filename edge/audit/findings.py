@@ -47,7 +47,7 @@ class Audit:
     Args:
         answer: what the command says.
         examples: those looked at.
-        suspicions: what held-out answers say of them; None if there is none.
+        suspicions: how likely their labels are wrong, by leave-one-out; None if not measured.
     """
 
     answer: Audited

@@ -170,7 +170,7 @@ class Bundle:
         """Read and check everything: every hash, every array's type, shape and finiteness.
 
         Raises:
-            BundleError: by name of what is wrong.
+            BundleError: something is wrong; the message says what.
         """
         self.golden()
         examples = self.stored_examples()

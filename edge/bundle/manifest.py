@@ -102,7 +102,7 @@ def format_of(info: BackboneInfo) -> int:
 
 
 def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
-    """Return those at full precision, or all where there are none."""
+    """Return the models at full precision, or all if there are none."""
     return [model for model in models if model.precision == "fp32"] or list(models)
 
 

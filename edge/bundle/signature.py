@@ -58,7 +58,7 @@ class Key:
         """Read OpenSSH's one line.
 
         Raises:
-            SignatureError: it is no key, a private one, or one of another kind.
+            SignatureError: the line is not a public key of this kind.
         """
         kind, _, rest = line.strip().partition(" ")
         text, _, comment = rest.strip().partition(" ")
@@ -160,7 +160,7 @@ def signer(signature: bytes) -> Key:
     """Return the key that a signature names, whether or not anybody trusts it, and unchecked.
 
     Raises:
-        SignatureError: it is no signature, or not by a key of this kind.
+        SignatureError: these bytes are not a signature by a key of this kind.
     """
     blob = _opened(signature)
     if not blob.startswith(_SIGNED_BY):

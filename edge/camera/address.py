@@ -110,7 +110,7 @@ class Address(NamedTuple):
 
 
 def looks_like_one(text: str) -> bool:
-    """Whether a text may hold an address, so that it must not be repeated.
+    """Whether a text may contain an address, and must therefore not be printed.
 
     >>> [looks_like_one(text) for text in ("http:/me:x@host", "me:x@host", "rtsp:host?pwd=x", "/srv/a@b", "photos")]
     [True, True, True, False, False]

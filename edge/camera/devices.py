@@ -43,7 +43,7 @@ def pi_camera(number: int) -> Iterator[bytes]:
     """Yield frames of a Raspberry Pi's camera.
 
     Raises:
-        SourceError: neither picamera2 nor rpicam-vid is to be had, or the camera does not answer.
+        SourceError: neither picamera2 nor rpicam-vid is available, or the camera does not answer.
     """
     reason = ""
     try:

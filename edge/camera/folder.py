@@ -91,7 +91,7 @@ class Journal:
         self._append({"image": frame.name, "stamp": stamp, "at": at, "answer": answer})
 
     def told(self) -> None:
-        """Take in that everybody was told the last answer; until then a next run tells it again."""
+        """Note that the last answer was passed on to everybody; until then, the next run passes it on again."""
         self._untold = False
 
     def tidy(self, present: Collection[str], now: float) -> None:
@@ -124,7 +124,7 @@ class Journal:
             if self._lines and not self._untold:
                 self._append({"stopped": True})
         except OSError:
-            pass  # the last answer is told once more
+            pass  # the last answer is passed on once more
         finally:
             os.close(self._file)
             os.close(self._lock)
@@ -237,7 +237,7 @@ class Folder:
 
 
 def pause(seconds: float, stop: threading.Event) -> Iterator[None]:
-    """Wait, in steps of at most a second, so that who reads along can do what is due."""
+    """Wait in steps of at most a second, so that the reader can do other work that is due."""
     end = time.monotonic() + seconds
     while True:
         yield None

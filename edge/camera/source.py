@@ -1,7 +1,7 @@
 """What is watched: a folder, a camera, a stream, a film. All give frames one after another, through `frames`.
 
-A live source (camera, stream) is read in a thread of its own that keeps the newest frame alone: who classifies slower
-than the camera films sees the present, not a growing past. One that dies is waited for, and said to be gone and back.
+A live source (camera, stream) is read in a thread of its own that keeps only the newest frame: if classification is
+slower than the camera, frames are dropped. If a source stops, it is waited for, and reported as gone and as back.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool = False) -> Source:
-    """Find out what a user means; a camera that is not there yet is no error, a library that is missing is.
+    """Open the source that a text stands for. A camera that is not there yet is not an error, a missing library is.
 
     Args:
         text: a folder, a picture or video file, `picamera`, /dev/video0 or its number, or an address.
@@ -50,7 +50,7 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
         self_signed: take any certificate of an https address.
 
     Raises:
-        SourceError: it is none of these, or cannot be read here; the message says what to install, and repeats no
+        SourceError: the text is none of these, or cannot be read here; the message says what to install, and repeats no
             address.
         HomeError: as `Journal`.
     """

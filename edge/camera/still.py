@@ -34,7 +34,7 @@ class Still:
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Frame | Skipped | Notice | None]:
         """Yield the picture that is there, and each that takes its place, until `stop`."""
-        given: Stamp | None = None  # what was told of last, as a picture or as none
+        given: Stamp | None = None  # of the last picture that was yielded or reported
         seen: Stamp | None = None  # at the last look
         since = changed = time.monotonic()
         longest = 0.0  # from one change to the next, in seconds

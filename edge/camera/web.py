@@ -1,8 +1,8 @@
 """Pictures from an http address: motion JPEG, or one picture asked for again and again, behind whatever login.
 
 What an answer is, is known by its bytes: cameras send JPEG as application/octet-stream, as text, or as nothing at all.
-What can never work (a wrong password, path or certificate) is told from what may come back (no answer, or "busy").
-requests does the talking; it is imported here alone, when such an address is opened.
+Errors that can never go away (a wrong password, path or certificate) are distinguished from those that may (no answer,
+"busy"). requests does the talking; it is imported here alone, when such an address is opened.
 
 Source: RFC 9110 (status codes, redirects); RFC 2046, section 5.1 (multipart).
 """
@@ -82,7 +82,7 @@ class _Answer:
     """What an address answers with: a stream of pictures, one picture, or a film for OpenCV.
 
     Raises:
-        SourceRefused: it is none of these.
+        SourceRefused: the answer is none of these.
     """
 
     def __init__(self, answer: "Response") -> None:

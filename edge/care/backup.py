@@ -48,7 +48,7 @@ def backup(home: Home, file: Path) -> BackedUp:
 
     Raises:
         HomeError: the home is damaged, or the disk refuses.
-        BundleError: the path is none that can be written, or the adopted bundle is damaged.
+        BundleError: the path cannot be written, or the installed bundle is damaged.
     """
     store = home.store
     check_output(file, "home.backup", "a backup of edge", f"{_ABOUT}{{".encode())
@@ -90,7 +90,7 @@ def backup(home: Home, file: Path) -> BackedUp:
 
 
 def restore(file: Path, home: Path) -> None:
-    """Make a home of a backup, where there is none.
+    """Create a home from a backup; an existing home is never overwritten.
 
     Args:
         file: what `backup` wrote.

@@ -41,7 +41,7 @@ def verify(home: Path) -> Verified:
         thing that is beyond repair is left out.
 
     Raises:
-        HomeMissing: there is none.
+        HomeMissing: the home does not exist.
     """
     findings: list[Finding] = []
     mended: list[str] = []

@@ -126,7 +126,7 @@ def password(file: Path | None) -> None:
             ) from None
         given = lines.rstrip("\r\n")
     result = PasswordSet(str(put(home, given)))
-    app.answer(result, lambda: ["the password is set; whoever was logged in must log in again"])
+    app.answer(result, lambda: ["the password is set; everybody must log in again"])
 
 
 for _command in (serve, password):

@@ -100,7 +100,7 @@ class Fit:
             NaN where an example was the last of its label.
         shrinkage: τ in units of the spread.
         trust: ν, how many examples a label needs until half of its mean is believed.
-        factory_weight: what one factory example counts beside a local one; 1.0 if there is none.
+        factory_weight: the weight of one of the bundle's examples compared with a local one; 1.0 if there are none.
     """
 
     head: Head
@@ -166,7 +166,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
 
 
 def named(method: str) -> str:
-    """Give the fitter's own name; raise NotEnough if there is none."""
+    """Return the name of the fitter; raise NotEnough if there is no such method."""
     name = "lda" if method == "auto" else method
     if name not in METHODS:
         raise NotEnough("option-invalid", f"there is no method {method!r}; choose auto, {', '.join(METHODS)}")

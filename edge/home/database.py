@@ -180,7 +180,7 @@ class Database:
     def _attempt(self, sql: str, *values: object) -> None:
         """Make a change that may be lost: not synced, so that it wears no card, and never waited for.
 
-        A disk that refuses it, or another process that holds the lock, is no error.
+        If the disk refuses it, or another process holds the lock, no error is raised.
         """
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA busy_timeout = 100")
@@ -196,10 +196,10 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
 
     Args:
         home: the folder.
-        create: make the folder (0700) and the database (0600) if there are none; a folder that is there stays as it is.
+        create: create the folder (0700) and the database (0600) if necessary; an existing folder is not changed.
 
     Raises:
-        HomeMissing: there is none and `create` is False.
+        HomeMissing: the home does not exist and `create` is False.
         HomeBusy, HomeError: it cannot be opened, is damaged, or was written by a newer program.
     """
     path = home / FILE

@@ -1,4 +1,4 @@
-"""The rows of examples: what was taught, as embeddings with what is told of each."""
+"""The table of examples: an embedding for each, with its label, session, source and time."""
 
 import json
 from collections.abc import Iterator, Sequence

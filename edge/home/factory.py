@@ -82,7 +82,7 @@ def adopt_factory_labels(
 
     Args:
         store: the database.
-        old: the labels of the bundle adopted so far; None: there is none, or it cannot be read.
+        old: the labels of the bundle installed so far; None if there is none, or it cannot be read.
         new: the bundle's labels.
         wanted: those of them to take even if they were forgotten here.
     """

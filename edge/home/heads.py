@@ -17,7 +17,7 @@ _HEAD = "generation, created, method, backbone, labels, head, figures, last_exam
 class Generation:
     """One numbered head. `head` is None once it was scrubbed because it had learned from something forgotten.
 
-    `gate` is None where there is none: too few examples, switched off, scrubbed, or older than gates are.
+    `gate` is None if there were too few examples, it was turned off or overwritten, or the home is older than gates.
     """
 
     generation: int
@@ -64,7 +64,7 @@ class Heads(Labels):
         Args:
             head, gate, own: bytes.
             labels: of its columns.
-            method, backbone, figures, created: what is told of it.
+            method, backbone, figures, created: stored beside it.
             last_example: the newest one that there was when it was fitted.
         """
         ids = [self.add_label(name) for name in labels]
@@ -90,7 +90,7 @@ class Heads(Labels):
         """Return one generation.
 
         Raises:
-            HomeError: there is none of this number.
+            HomeError: there is no generation with this number.
         """
         row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
         if row is None:

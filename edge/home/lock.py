@@ -1,6 +1,6 @@
-"""Wait in line for a home: who came first writes first.
+"""Queue for a home: writers write in the order in which they came.
 
-SQLite's lock keeps writers apart but has no line: all who wait look again and again, and who has just come looks most
+SQLite's lock keeps writers apart but has no queue: all waiting processes try again and again, and the newest tries most
 often. On a card whose every commit takes a tenth of a second, a few busy programs then keep another out for longer than
 it is willing to wait. The kernel's file locks are given in the order in which they were asked for, and are freed when
 their owner dies. This is about fairness alone; that two never write at once, SQLite sees to.
@@ -18,10 +18,10 @@ from threading import Thread
 
 @contextlib.contextmanager
 def turn(path: Path, seconds: float) -> Iterator[None]:
-    """Run the block when all who came earlier are through with theirs.
+    """Run the block when all earlier ones have finished.
 
     Args:
-        path: of the lock file; made if there is none. Where it cannot be made, nobody waits.
+        path: of the lock file, which is created if necessary. If that is not possible, nobody waits.
         seconds: longest wait.
 
     Raises:

@@ -47,7 +47,7 @@ def load(store: Store, info: BackboneInfo, background: Background, number: int) 
     """Load one generation.
 
     Raises:
-        HomeError, BundleError, LabelError: there is none, or as `unpack`.
+        HomeError, BundleError, LabelError: there is no such generation, or as `unpack`.
     """
     head, gate = unpack(store.generation(number), info.dimension)
     known = gate is not None and gate.background == background.digest()  # else a bundle brought another since

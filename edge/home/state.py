@@ -36,7 +36,7 @@ def utc_now() -> datetime:
 
 
 def unheard(line: str) -> None:
-    """What is told of damage unless another is given: nobody hears it."""
+    """Default warning callback: ignores the message."""
 
 
 def in_turn(verb: Callable[Concatenate[_H, _P], _R]) -> Callable[Concatenate[_H, _P], _R]:
@@ -73,7 +73,7 @@ class Home:
     Args:
         home: the folder.
         clock: tells the time for what is stored.
-        warn: is told, in one line, when the serving head is damaged and an older one serves instead, or when what was
+        warn: called with one line if the current head is damaged and an older one is used instead, or if what was
             forgotten cannot be scrubbed yet.
         store: its database, where it is open already.
 
@@ -90,7 +90,7 @@ class Home:
         self.closed = False
         self._clock = clock
         self.warn = warn
-        self._warned: int | None = None  # the damaged generation that was told of
+        self._warned: int | None = None  # the damaged generation that was reported
         self._serving: tuple[int, Serving] | None = None
         self._bundle: archive.Bundle | None = None
         self._background: tuple[archive.Bundle, Background] | None = None
@@ -170,7 +170,7 @@ class Home:
     def serving(self) -> Serving:
         """The head in use; read again only after the home has changed, by us or another process.
 
-        If it is damaged, it is the one that `load_whole` falls back to, and `warn` is told.
+        If it is damaged, the one that `load_whole` falls back to is used, and `warn` is called.
 
         Raises:
             HomeError: none is whole.
@@ -191,7 +191,7 @@ class Home:
 
     @in_turn
     def known_coverage(self) -> float:
-        """The share of known pictures that is not to be called unknown, as `retrain` was told last.
+        """The fraction of known pictures that must be accepted, as last given to `retrain`.
 
         Raises:
             HomeError: what is kept of it is no such share.

@@ -1,4 +1,4 @@
-"""What is told of a home without changing it: how it stands, and every generation that there was."""
+"""Reports about a home that change nothing: its status, and its history of generations."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ from edge.picture.frame import Frame
 CHUNK = 64  # crops in memory at a time
 SHOWN = 20  # example numbers in an error
 
-Step = Callable[[int, int], None]  # is told (done, total)
+Step = Callable[[int, int], None]  # called with (done, total)
 Again = dict[int, NDArray[np.float32]]  # by example, its embedding (D,)
 
 
@@ -47,7 +47,7 @@ def embed_crops(
         store: the database.
         open_network, info: the backbone that embeds them; it is opened only where there is something to embed.
         known: what has been embedded already.
-        step: is told how it gets on.
+        step: reports progress.
 
     Raises:
         HomeError: a crop cannot be read.

@@ -57,7 +57,7 @@ def evaluate(
 
     Raises:
         LabelError: the three do not fit together.
-        NotEnough: nothing was measured, so that there is no figure.
+        NotEnough: no example could be measured.
 
     >>> result = evaluate([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["a", "b", "b"], ("a", "b"))
     >>> result.examples, result.confusion.tolist()

@@ -86,7 +86,7 @@ def read_json(text: str | bytes, nan: bool = False) -> Any:
     """Read JSON of which nothing is known; NaN, which is no JSON, is let pass only if it is asked for.
 
     Raises:
-        ValueError: it is none, nested beyond reason, or holds a number that is out of range.
+        ValueError: the text is not JSON, is nested too deeply, or contains a number out of range.
 
     >>> read_json("[1e999]")
     Traceback (most recent call last):

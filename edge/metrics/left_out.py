@@ -45,7 +45,7 @@ class Judged:
 
     @property
     def accuracy(self) -> float | None:
-        """The figure, or None where there is none."""
+        """The accuracy, or None if it cannot be measured."""
         return self.evaluation.accuracy if self.evaluation and self.measurable else None
 
     @property
@@ -66,7 +66,7 @@ class Judged:
 
     @property
     def note(self) -> str:
-        """Why there is no figure, or of which labels there is none; "" if all were measured."""
+        """Why there is no accuracy, or which labels it does not cover; "" if all were measured."""
         return note(self.unmeasured, self.measurable)
 
 

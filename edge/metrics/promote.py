@@ -96,7 +96,7 @@ class Pairs:
     held_out: bool = False
 
     def __add__(self, other: Pairs) -> Pairs:
-        """Both together; a session of the one is none of the other."""
+        """Both together; sessions of one are different from those of the other."""
         groups = np.append(self.groups, other.groups + self.groups.max(initial=-1) + 1)
         new, serving = np.append(self.new, other.new), np.append(self.serving, other.serving)
         return Pairs(new, serving, groups, self.gained + other.gained, self.held_out or other.held_out)
@@ -128,7 +128,7 @@ def refusal(held_out: Pairs | None, shared: Pairs | None, factory: Pairs | None,
     """Say why the new head must not serve; "" if it may.
 
     Args:
-        held_out, shared, factory: answers to such pictures; None where there are none.
+        held_out, shared, factory: answers to these pictures; None if there are none.
         serving: the serving generation's number.
     """
     if held_out is not None:

@@ -39,7 +39,7 @@ def told(missing: Sequence[Missing], labels: Sequence[str]) -> tuple[Unmeasured,
 
 
 def note(unmeasured: Sequence[Unmeasured], figure: bool) -> str:
-    """Say in one line that there is no figure, or of which labels it is none; "" if every label was measured."""
+    """Say in one line that there is no accuracy, or which labels it does not cover; "" if all were measured."""
     what = "not measured" if figure else "not measurable yet"
     return f"{what}: {reasons(unmeasured)}" if unmeasured else "" if figure else what
 

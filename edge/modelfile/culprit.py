@@ -21,7 +21,7 @@ _TFLITE_FLOATS = {0: "<f4", 1: "<f2", 10: "<f8"}  # TensorType
 
 
 def culprit(model: bytes, format: str, wrong: Wrong = np.isnan) -> str:
-    """Name the first tensor of a file that holds a value which is not a number; "" if there is none.
+    """Return the name of the first tensor that contains NaN or infinity; "" if there is none.
 
     Args:
         model: the file's bytes; nothing is found in those of a damaged file.

@@ -56,7 +56,7 @@ def labelled(folder: Path) -> Labelled:
 
     Raises:
         DatasetError: that is not what the folder holds; the message says what is wrong and what to do.
-        LabelError: a folder's name is no label.
+        LabelError: the name of a folder is not a valid label.
     """
     if not folder.is_dir():
         raise DatasetError(

@@ -38,7 +38,7 @@ class Held(Frame):
         """The bytes of a picture file.
 
         Raises:
-            ImageError: it is no picture; the message says what was given and what is expected.
+            ImageError: this is not a picture; the message says what was given and what is expected.
         """
         picture: Any = vars(self)["_picture"]
         if isinstance(picture, Image.Image):
@@ -90,7 +90,7 @@ def frame(given: PictureLike, name: str, seconds: float) -> Frame:
     """Turn a picture into a camera's frame of that name and time, in seconds since 1970.
 
     Raises:
-        ImageError: it is none, or is a file that cannot be read.
+        ImageError: this is not a picture, or the file cannot be read.
     """
     taken = take(given)
     return Frame(name, taken.data if isinstance(taken, Frame) else read(taken), seconds)

@@ -117,7 +117,7 @@ class Desk:
 
         Raises:
             Stale: another recording is under way, or the picture has changed, where it is no film.
-            LabelError: the label is none.
+            LabelError: the name is not a valid label.
         """
         label = clean(label)
         if self.recording is not None:
@@ -136,7 +136,7 @@ class Desk:
         return recording.told()
 
     def keep_on(self, session: str) -> dict[str, Any]:
-        """Take in that whoever records is still there; a recording that has ended says so."""
+        """Note that the recording person is still there; a recording that has ended says so."""
         recording = self.recording
         if recording is not None and recording.burst.session == session:
             recording.heard = time.monotonic()
@@ -144,7 +144,7 @@ class Desk:
         return self.told(session)
 
     def finish(self, session: str) -> dict[str, Any]:
-        """End a recording; one that has ended already is told again. In the learner's thread."""
+        """End a recording; one that has ended already returns the same again. In the learner's thread."""
         recording = self.recording
         if recording is not None and recording.burst.session == session:
             self.recorded[session] = recording.burst.result()

@@ -73,7 +73,7 @@ def serve(
         notifier: systemd.
         stop: set to end.
         tell: is handed each answer, and whether it is a camera's.
-        say: is handed each line for people.
+        say: called with each message, one line.
 
     Raises:
         ServeError: the address is taken or needs a password first.

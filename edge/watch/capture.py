@@ -64,7 +64,7 @@ def capture(
         notice: called with what people should know.
 
     Raises:
-        LabelError: the name is none.
+        LabelError: the name is not a valid label.
         SourceError: the source cannot be read.
     """
     burst = Burst(learner, label, session, count, notice)
@@ -93,7 +93,7 @@ class Burst:
         count: examples wanted; a frame is compared with as many earlier ones.
 
     Raises:
-        LabelError: the name is none.
+        LabelError: the name is not a valid label.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What Home Assistant is told: the names it accepts, states that it cannot take for its own, the discovery message.
+"""What is sent to Home Assistant: names it accepts, states that differ from its own, the discovery message.
 
 Source: Home Assistant's documentation of MQTT discovery and of the MQTT sensor; its source, homeassistant 2025.1,
 components/mqtt/sensor.py and discovery.py.

@@ -65,7 +65,7 @@ class Hooks:
         hooks: what to run.
         home: handed over as EDGE_HOME.
         cool_down: seconds between two starts of a program, at least.
-        last: the label that programs were last run for, perhaps by an earlier process: to see it again is no change.
+        last: the label for which programs were last run, perhaps by an earlier process; the same label is not a change.
         remember: keeps such a label for the next process.
         clock: seconds, from any start.
     """

@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 class Sight:
     """A frame with its answer, and the labels that could have been one.
 
-    `again` is True where the answer of an earlier process is told once more, as a kill may have come before everybody
+    `again` is True if the answer of an earlier process is passed on again, as it may have been killed before everybody
     heard of it; `frame` is None if its picture is gone since.
     """
 
@@ -72,7 +72,7 @@ def watch(
         rule: how many answers must agree.
         every: seconds from one frame to the next, at least.
         stop: set to end after the frame in work.
-        journal: where answers are kept before they are told; None: nowhere.
+        journal: where answers are stored before they are passed on; None for nowhere.
 
     Yields:
         An answer; a picture that could not be read; something to tell people; or None while there is nothing new,

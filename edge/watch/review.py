@@ -84,7 +84,7 @@ class Review:
             session: shared by frames that show nearly the same; None: that of the frame's hour.
 
         Raises:
-            LabelError: the name is none.
+            LabelError: the name is not a valid label.
             ImageError: the frame cannot be read; it stays.
             SourceError: its file cannot be moved; nothing is taught.
         """
@@ -116,7 +116,7 @@ class Review:
         return self._done[-1] if self._done else None
 
     def undo(self) -> Path | None:
-        """Take the last naming back; returns its frame, or None if there is none.
+        """Undo the last label; returns its frame, or None if there is nothing to undo.
 
         Raises:
             LabelError: the example was forgotten by another program meanwhile; the frame stays where it is.

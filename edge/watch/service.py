@@ -28,7 +28,7 @@ from edge.watch.smooth import Rule
 from edge.watch.unsure import Uncertain
 
 _T = TypeVar("_T")
-QUIET = 60.0  # seconds from one unreadable frame of a camera that is told to the next
+QUIET = 60.0  # seconds between two reports of a camera's unreadable frames
 
 
 class Stopped(Exception):
@@ -44,15 +44,15 @@ class Watched(NamedTuple):
 
 @dataclass
 class Listeners:
-    """Everybody who is told.
+    """The listeners of a watch.
 
     Args:
-        tell: is handed each answer, as the first.
-        say: is handed each line for people.
-        alive: is called at least once a second.
-        hooks: run programs.
-        broker: hears of changes.
-        keep: saves frames of unsure answers.
+        tell: called with each answer, first of all.
+        say: called with each message, one line.
+        alive: called at least once per second.
+        hooks: start programs.
+        broker: publishes changes.
+        keep: saves uncertain frames.
     """
 
     tell: Callable[[Sight], None]
@@ -64,10 +64,10 @@ class Listeners:
     _failing: dict[str, str] = field(default_factory=dict)
 
     def hear(self, sight: Sight) -> None:
-        """Tell everybody of an answer.
+        """Pass an answer on to all listeners.
 
         Raises:
-            OSError, Stopped: `tell` could not; the others were told.
+            OSError, Stopped: `tell` failed; the other listeners have the answer.
         """
         failed: Exception | None = None
         try:
@@ -107,7 +107,7 @@ class Listeners:
             result = act(*args)
         except EdgeError as error:
             problem = f"{what}: {error}"
-        except Exception as error:  # whatever it is, the others are told
+        except Exception as error:  # whatever it is, the others still get the answer
             problem = f"{what}: {getattr(error, 'strerror', None) or error}"
         if problem and problem != self._failing.get(what):
             self.say(problem)
@@ -159,7 +159,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ready:
-    """A source that was opened, with those who are told of it."""
+    """An opened source with its listeners."""
 
     source: Source
     listeners: Listeners
@@ -221,7 +221,7 @@ def put_region(learner: Learner, text: str | None) -> list[str]:
     """Look at the part of each picture that a user names, if one is named; returns what is to be said.
 
     Raises:
-        SourceError: it is no region.
+        SourceError: the text is not a region.
     """
     if text is None:
         return []
@@ -245,14 +245,14 @@ def keep_watching(
 
     Args:
         learner, source, rule, every, stop, journal: as `edge.watch.loop.watch`.
-        listeners: are told; closed at the end.
+        listeners: get the answers; closed at the end.
 
     Raises:
         OSError: the caller cannot print.
     """
     answered = skipped = 0
     unread = 0  # frames in a row
-    said = float("-inf")  # when an unreadable frame was told
+    said = float("-inf")  # when an unreadable frame was last reported
     unsaid = 0
     with closing(listeners), closing(watch(learner, source, rule, every, stop, journal)) as events:
         for event in events:

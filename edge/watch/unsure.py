@@ -28,7 +28,7 @@ class Uncertain:
     """The folder of saved frames.
 
     Args:
-        folder: where; made if there is none.
+        folder: where; created if it does not exist.
         budget: bytes that the saved frames may take.
         below: an answer less probable than this is unsure.
         region: the part of the frames that is looked at; None: the whole. Saved they are intact.

@@ -33,7 +33,7 @@ class Watcher:
             own, as `edge.testing.FakeCamera` is one.
         every: seconds from one frame to the next, at least.
         smooth: "N/M": settle on what N of the last M answers agree on. None: 3/5, for a folder or film 1/1.
-        say: is told, in one line each, that a camera is gone, or that a picture cannot be read.
+        say: called with one line when a camera is gone, or a picture cannot be read.
         allow_self_signed: accept any certificate of an https camera.
 
     Raises:

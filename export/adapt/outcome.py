@@ -58,7 +58,7 @@ class Adapted:
         why: the reason, in words.
         final: The kept one, measured as the device runs it, and
         evaluation: what there is to say about that.
-        baselines: What knowing nothing is worth.
+        baselines: Accuracy without pretraining.
         seconds: All of it took, this run.
     """
 

@@ -84,12 +84,12 @@ class Plan:
         backbone, weights: As `export.network.backbones.load` takes them.
         size: Pixels per side of the network's input; 0 for its own.
         strategy: `auto`, or a name of `export.adapt.strategies`.
-        minutes: For everything, over all runs.
-        seed: Of the split, of the pictures drawn, and of their order.
+        minutes: Time limit for everything, over all runs.
+        seed: Random seed for the split, the augmentation and the order of photos.
         group_by: As `export.photos.split.group_photos` takes it.
         flip: Whether mirror images may be trained on.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
-        progress: Show torchvision's download bar.
+        progress: Show a progress bar for downloads.
     """
 
     photos: Path
@@ -130,7 +130,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
 
     Args:
         plan: What.
-        watcher: Told how it gets on.
+        watcher: Reports progress.
         spread: This process among all; only the first writes files.
         clock: Seconds, from anywhere.
 
@@ -220,7 +220,7 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
 
 
 def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
-    """Which photos are held out: the folder's own part for that, else a share of each label."""
+    """Which photos are used for validation: the folder's own part for that, else a fraction of each label."""
     if not material.held.any():
         return split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
     for target, label in enumerate(material.labels):

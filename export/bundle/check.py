@@ -46,7 +46,7 @@ def check(path: Path) -> Checked:
     """Verify a bundle to the last byte and repeat its proof of parity.
 
     Raises:
-        BundleError: By name of what is wrong.
+        BundleError: Something is wrong; the message says what.
         ParityError: If a file answers otherwise here than it did when the bundle was built.
         SignatureError: If it is signed and was changed since.
     """

@@ -97,7 +97,7 @@ def _groups(work: Work, paths: tuple[Path, ...]) -> NDArray[np.int64]:
 
 
 def _held(work: Work, chosen: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which photos are held out: the folder's own part for that, else a share of each label."""
+    """Which photos are used for validation: the folder's own part for that, else a fraction of each label."""
     photos, plan = work.photos, work.plan
     labels = photos.targets[chosen]
     if plan.holdout == 0:

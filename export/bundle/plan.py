@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Who is told how a build gets on."""
+    """Receives the progress of a build."""
 
     def doing(self, what: str) -> None:
         """A stage begins."""
@@ -53,13 +53,13 @@ class Plan:
         adapted: A folder that `adapt` wrote, whose network to use instead.
         runtimes: `onnx`, `tflite` or both.
         precisions: `fp32`, `int8` or both.
-        holdout: Share of each class held out for the figure, 0 ≤ share < 1; 0 for no figure.
+        holdout: Fraction of each label used for validation, 0 ≤ fraction < 1; 0 measures nothing.
         group_by: What photos belong together by; see `export.photos.split.group_photos`. None to let each stand alone.
         background: Folder of generic photos, for telling known from unknown.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
-        seed: Of the hold-out and the golden pictures.
+        seed: Random seed for the validation split and the golden pictures.
         created: ISO 8601, UTC, for the manifest.
-        progress: Show torchvision's download bar.
+        progress: Show a progress bar for downloads.
     """
 
     photos: Path
@@ -90,10 +90,10 @@ class Built:
         unmeasured: The labels that have no part in that figure.
         group_by: What photos were grouped by, and
         groups: int32 (N,) the groups, as the bundle has them.
-        bursts: Labels whose photos look like bursts that nothing keeps together.
-        odd: Photos that show nothing, or look otherwise than the others.
-        warnings: What else makes one careful, each in a line.
-        layout: What was made of a folder in parts, in words; "" where it has none.
+        bursts: Labels whose photos look like bursts but are not grouped.
+        odd: Photos that show nothing, or differ from the others.
+        warnings: Other warnings, one line each.
+        layout: How the parts of the folder (train, val) were used, in words; "" if it has none.
         files: What became of all files of the folder, and
         background_files: of that of generic photos; None if there was none.
         skipped: Photos that were left out.

@@ -54,7 +54,7 @@ def measure_baselines(name: str, material: Material, embeddings: NDArray[np.floa
         name: Of the backbone.
         material: The photos.
         embeddings: (N, D), the pretrained network's.
-        seed: Of the random weights and of the photos that are asked.
+        seed: Random seed for the untrained weights and the sample of photos.
     """
     import torch
 

@@ -127,7 +127,7 @@ def read_material(
     Args:
         photos: Which.
         size: Pixels per side of the network's input.
-        step: Told how many of how many are done.
+        step: Called with (done, total).
         group_by, folder: What photos belong together by, as `export.photos.split.group_photos` takes it.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
         crop: The share of a photo's centre square that the network sees.

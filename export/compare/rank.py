@@ -83,13 +83,13 @@ class Compared:
 
     Args:
         ranked: The best first.
-        take: The one to take.
-        advice: Whether adapting it is likely to pay, in words.
-        baselines: What knowing nothing is worth, beside the one to take.
-        photos: How many were asked.
-        failed: Candidates that could not be had, each with its reason in one line.
-        unmeasured: Labels whose photos are all of one group, and have no part in the figures.
-        bursts: Labels whose photos look like bursts that nothing keeps together.
+        take: The recommended one.
+        advice: Whether fine-tuning it will probably help, in words.
+        baselines: Accuracy without pretraining, for the recommended one.
+        photos: How many were used.
+        failed: Candidates that could not be used, each with the reason in one line.
+        unmeasured: Labels that were not measured because all their photos are in one group.
+        bursts: Labels whose photos look like bursts but are not grouped.
         skipped: Photos that were left out.
         files: What became of all files of the folder.
     """
@@ -119,8 +119,8 @@ def compare(
     Args:
         folder: The photos.
         candidates: At least one.
-        watcher: Told how it gets on.
-        seed: Of which photos are asked, where there are many.
+        watcher: Reports progress.
+        seed: Random seed for the sample taken from many photos.
         group_by: What photos belong together by, as `export.photos.split.group_photos` takes it.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
 

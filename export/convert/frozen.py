@@ -60,7 +60,7 @@ def embed_pixels(frozen: Frozen, pixels: NDArray[np.uint8], step: Callable[[int,
     Args:
         frozen: The network.
         pixels: What the device would see.
-        step: Told how many of how many are done.
+        step: Called with (done, total).
     """
     out = np.empty((len(pixels), frozen.running.dimension), np.float32)
     workers = os.cpu_count() or 1

@@ -145,7 +145,7 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
         formats: of the bundle's networks.
         size: of the bundle, bytes.
         offline: whether it is installed from here.
-        tell: called with what is worth knowing.
+        tell: called with each message.
 
     Returns:
         The runtimes that it can have for the bundle, the best first.

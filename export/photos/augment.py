@@ -27,7 +27,7 @@ class Augment:
     """How far a shown picture may stray from the photo.
 
     Args:
-        seed: Of everything drawn.
+        seed: Random seed.
         flip: Whether mirror images may be shown; not for text, hands, or what is told apart by left and right.
         area: Smallest and largest share of the full square that is cut out.
         aspect: Largest stretch of the cut.

@@ -35,7 +35,7 @@ class Photos:
         paths: N files.
         targets: int32 (N,).
         held: bool (N,), which lie in the folder's own validation part; none where it has no parts.
-        layout: What was made of the folder's parts, in words; "" where it has none.
+        layout: How the parts of the folder (train, val) were used, in words; "" if it has none.
         left: What is not among `paths`, and why.
     """
 
@@ -93,9 +93,9 @@ def find_photos(folder: Path) -> Photos:
 
 
 def hold_out(targets: NDArray[np.int32], share: float, seed: int = 0) -> NDArray[np.bool_]:
-    """Choose which photos are held out: the same share of each class, at random by seed.
+    """Choose the validation photos: the same fraction of each label, at random by seed.
 
-    A class keeps at least one photo to learn from; a class of one photo is not held out.
+    Each label keeps at least one photo for training; a label with one photo has none for validation.
 
     Args:
         targets: int (N,).

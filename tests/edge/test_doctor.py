@@ -58,7 +58,7 @@ def test_a_runtime_that_kills_its_process_is_named_and_the_others_are_still_trie
     assert not found[runtime.name].ok
     assert found[runtime.name].seen == f"crashed with {signal}; its wheel was built for another processor"
     assert found[network.runtime].ok
-    assert "on " + network.runtime in found["golden"].seen
+    assert "with " + network.runtime in found["golden"].seen
     assert found["golden"].ok
 
 
@@ -75,7 +75,7 @@ def test_a_runtime_that_loads_and_dies_at_work_is_named(
     found = ask("--home", home, "doctor", path=tmp_path / "modules")
     assert found[runtime.name].ok, "it loads"
     assert not found["golden"].ok
-    assert f"dies of {signal}" in found["golden"].seen
+    assert f"crashed with {signal}" in found["golden"].seen
 
 
 def test_a_bundle_is_proved_before_it_is_adopted(home: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_without_the_firmwares_program_the_kernels_alarm_counts(tmp_path: Path) 
 
 def test_cameras_are_named_and_what_hinders_their_use(tmp_path: Path) -> None:
     tell(tmp_path, sys__class__video4linux__video10__name="bcm2835-codec-decode\n", dev__video10="")
-    assert look(tmp_path)["camera"].seen.startswith("none seen")
+    assert look(tmp_path)["camera"].seen.startswith("none found")
     tell(tmp_path, sys__class__video4linux__video0__name="UVC Camera (046d:0825)\n", dev__video0="")
     found = look(tmp_path)["camera"]
     assert found.ok
@@ -222,7 +222,7 @@ def test_a_pi_camera_that_nothing_can_read_is_an_alarm(tmp_path: Path, monkeypat
     tell(tmp_path, sys__class__video4linux__video0__name="unicam-image\n", dev__video0="")
     found = look(tmp_path)["camera"]
     assert not found.ok
-    assert "picamera2 does not load" in found.seen
+    assert "picamera2 cannot be loaded" in found.seen
     assert "sudo apt install" in found.remedy
 
 

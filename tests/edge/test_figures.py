@@ -60,7 +60,7 @@ def test_a_burst_of_each_new_label_makes_a_head_that_serves(bursts: Run) -> None
     assert ask(bursts, "audit")["unmeasured"] == made["unmeasured"]
     for command in ("status", "history", "audit"):
         out = bursts(command)[1]
-        assert "all 8 pictures of 'open' are of one session" in out
+        assert "all 8 pictures of 'open' are from one session" in out
         assert "nan" not in out.lower()
     assert bursts("retrain", "--if-taught", "--json")[0] == 0, "nothing is new"
     audited = bursts("audit")[1]
@@ -73,7 +73,7 @@ def test_nothing_that_can_be_measured_is_told_everywhere_and_the_head_serves(onl
     made = ask(only_bursts, "retrain")
     assert made["serving"] == made["generation"]
     assert (made["loo_accuracy"], made["loo_interval"]) == (None, None)
-    assert made["note"].startswith("not measurable yet: all 8 pictures of 'open' are of one session")
+    assert made["note"].startswith("not measurable yet: all 8 pictures of 'open' are from one session")
     for command in ("status", "history", "audit"):
         entry = ask(only_bursts, command)
         entry = entry[-1] if command == "history" else entry
@@ -98,10 +98,12 @@ def test_a_label_of_one_picture_is_named_beside_the_figure_of_the_others(ready: 
     assert ready("teach", "coins", one / "coins")[0] == 0
     made = ask(ready, "retrain")
     assert made["loo_accuracy"] > 0.5
-    assert made["unmeasured"] == [{"label": "coins", "examples": 1, "reason": "'coins' has 1 picture, 5 are needed"}]
+    assert made["unmeasured"] == [
+        {"label": "coins", "examples": 1, "reason": "'coins' has 1 picture, but 5 are needed"}
+    ]
     assert "'coins' has 1 picture" in ready("retrain")[1]
     ready("rename", "coins", "money")
-    assert ask(ready, "status")["unmeasured"][0]["reason"] == "'money' has 1 picture, 5 are needed"
+    assert ask(ready, "status")["unmeasured"][0]["reason"] == "'money' has 1 picture, but 5 are needed"
 
 
 def test_evaluate_names_the_labels_of_which_the_folder_has_few_pictures_or_none(ready: Run, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_evaluate_names_the_labels_of_which_the_folder_has_few_pictures_or_none(
     assert found["examples"] == 8
     assert {u["label"]: u["examples"] for u in found["unmeasured"]} == {"grass": 2, "gravel": 0}
     out = ready("evaluate", folder)[1]
-    assert "'grass' has 2 pictures, 5 are needed" in out
+    assert "'grass' has 2 pictures, but 5 are needed" in out
     assert "the folder contains no picture of 'gravel'" in out
 
 
@@ -221,7 +223,7 @@ def test_factory_labels_go_as_long_as_two_labels_are_left_and_else_it_is_said_wh
     assert ready("forget", "--label", "brick")[0] == 0
     code, _, err = ready("forget", "--label", "grass")
     assert code == 1
-    assert "nothing was forgotten: only 'gravel' would be left" in err
+    assert "nothing was forgotten: only 'gravel' would remain" in err
     assert "edge teach LABEL PICTURES" in err
     assert [entry["label"] for entry in ask(ready, "status")["labels"]] == ["grass", "gravel"]
     ready("teach", "open", frames / "coins")
@@ -231,4 +233,4 @@ def test_factory_labels_go_as_long_as_two_labels_are_left_and_else_it_is_said_wh
     assert ready("forget", "--label", "gravel")[0] == 0
     assert [entry["label"] for entry in ask(ready, "status")["labels"]] == ["open", "shut"]
     code, _, err = ready("forget", "1", "2")
-    assert (code, "only 'shut' would be left" in err) == (1, True)
+    assert (code, "only 'shut' would remain" in err) == (1, True)

@@ -374,8 +374,8 @@ def test_links_pipes_and_devices_among_the_pictures_stop_nobody(tmp_path: Path, 
 
     seen = {photo.path.name: photo for photo in photos.embed(sorted(folder.iterdir()), network, INFO)}
     assert {name for name, photo in seen.items() if photo.error is None} == {"a.png"}
-    assert "is not a file" in str(seen["pipe.png"].error)
-    assert "is not a file" in str(seen["zero.png"].error)
+    assert "is not an ordinary file" in str(seen["pipe.png"].error)
+    assert "is not an ordinary file" in str(seen["zero.png"].error)
 
 
 # the home -------------------------------------------------------------------------------------------------------------

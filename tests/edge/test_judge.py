@@ -49,7 +49,7 @@ def test_a_label_of_one_picture_does_not_hide_the_figure_of_the_others() -> None
     )
     assert with_one.scope == without.scope == "local"
     assert with_one.accuracy is not None
-    assert [u.reason for u in with_one.unmeasured] == ["'c' has 1 picture, 5 are needed"]
+    assert [u.reason for u in with_one.unmeasured] == ["'c' has 1 picture, but 5 are needed"]
     assert without.unmeasured == ()
     assert without.note == ""
 
@@ -89,7 +89,7 @@ def test_labels_with_no_picture_in_scope_are_named_with_the_reason() -> None:
     assert found.note == "not measured: no picture of 'c', 'd' was taught here"
     found = judged(("a", 3, None), factory=(("b", 9, None), ("c", 9, None), ("d", 9, None)), adapted=("d",))
     assert {u.label: u.examples for u in found.unmeasured} == {"a": 3, "d": 9}
-    assert "trained on the factory's pictures of 'd'" in found.note
+    assert "trained on the bundle's pictures of 'd'" in found.note
 
 
 groups = st.lists(

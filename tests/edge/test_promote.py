@@ -20,7 +20,7 @@ def test_a_head_that_loses_many_pictures_may_not_serve() -> None:
     reason = refusal(None, heads(100, 20, 2), None, 7)
     assert reason == (
         "of 100 pictures taught to both, each left out, it classifies 80 correctly (80.0 %), "
-        "generation 7 named 98 (98.0 %)"
+        "generation 7 classified 98 (98.0 %)"
     )
 
 
@@ -36,7 +36,7 @@ def test_where_there_is_nothing_to_compare_it_may() -> None:
 def test_what_is_held_out_decides_where_it_is_clear() -> None:
     worse, better, even = heads(40, 15, 1), heads(40, 1, 15), heads(40, 2, 2)
     assert refusal(better, worse, worse, 1) == ""
-    assert "held out" in refusal(worse, better, better, 1)
+    assert "held-out" in refusal(worse, better, better, 1)
     assert "held out or taught to both" in refusal(even, worse, even, 1)
     assert "from the bundle" in refusal(even, even, worse, 1)
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from edge.bundle import archive
 from edge.bundle.signature import Key, read_key, signer, verify
 from edge.errors import EdgeError, HomeError, RuntimeMissing, SignatureError
-from edge.home.state import Home
 from edge.home.store import open_store
 from edge.home.trust import Pins
 from edge.learner import Learner
@@ -190,12 +189,12 @@ def test_once_a_key_is_pinned_nothing_else_gets_in(
         with refused(code, SignatureError, path):
             Learner.init(home, path)
     Learner.init(home, mine).close()
-    with Home(home) as kept:
+    with Learner(home) as kept:
         kept.trust(bob.key)
     with refused("bundle-unsigned", SignatureError):
         Learner.init(home, tiny_bundle)
     Learner.init(home, bob.sign(tiny_bundle, tmp_path / "others.edge", TUESDAY)).close()
-    with Home(home) as kept:
+    with Learner(home) as kept:
         kept.trust(remove=bob.key.fingerprint)
         assert kept.trusted().keys[0].comment == "anna"
         assert "not trusted here" in kept.trusted().problem
@@ -222,7 +221,7 @@ def test_the_last_pin_takes_the_time_along(tiny_bundle: Path, tmp_path: Path, an
     home = tmp_path / "home"
     far = anna.sign(tiny_bundle, tmp_path / "far.edge", "2099-01-01T00:00:00+00:00")  # a workstation's clock gone wild
     Learner.init(home, far, trust=anna.key).close()
-    with Home(home) as kept:
+    with Learner(home) as kept:
         kept.trust(remove="anna")
     Learner.init(home, anna.sign(tiny_bundle, far, MONDAY), trust=anna.key).close()
 
@@ -231,7 +230,7 @@ def test_the_last_pin_takes_the_time_along(tiny_bundle: Path, tmp_path: Path, an
 def test_a_bundle_adopted_before_the_pin_counts_as_the_newest(tiny_bundle: Path, tmp_path: Path, anna: Signer) -> None:
     home = tmp_path / "home"
     Learner.init(home, anna.sign(tiny_bundle, tmp_path / "new.edge", TUESDAY)).close()
-    with Home(home) as kept:
+    with Learner(home) as kept:
         kept.trust(anna.key)
     with refused("bundle-older", SignatureError):
         Learner.init(home, anna.sign(tiny_bundle, tmp_path / "old.edge", MONDAY))
@@ -241,7 +240,7 @@ def test_damaged_pins_are_never_taken_for_none(tiny_bundle: Path, tmp_path: Path
     home = tmp_path / "home"
     Learner.init(home, tiny_bundle).close()
     for key, value in (("trusted_keys", "["), ("trusted_keys", "[1]"), ("trusted_keys", "7"), ("newest_signed", "x")):
-        with Home(home) as kept:
+        with Learner(home) as kept:
             before = kept.store.get(key)
             kept.store.put(key, value)
         with refused("home-damaged", HomeError, "keys"):
@@ -324,7 +323,7 @@ def test_trust_speaks_plainly(
         return child.stdout + child.stderr
 
     assert edge("init", tiny_bundle).startswith("tested with ")
-    assert "no key is pinned: bundles are taken from anybody" in edge("trust")
+    assert "no key is trusted, so bundles from anybody are accepted" in edge("trust")
     assert "tiny: warning: " in edge("trust", tmp_path / "anna.pub")
     assert edge("init", tiny_bundle).startswith("error: ")
     assert "BAD signature" in edge("doctor")

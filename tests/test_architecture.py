@@ -78,6 +78,13 @@ def loaded(*arguments: str, package: str = "edge") -> set[str]:
     return set(child.stdout.splitlines()[-1].split())
 
 
+def test_only_the_page_needs_its_libraries() -> None:
+    for name, file in EDGE.items():
+        if not name.startswith("edge.serve"):
+            assert not {"starlette", "uvicorn"} & {n.split(".")[0] for n in imported(file)}, name
+            assert name == "edge.cli.serve" or not any(n.startswith("edge.serve") for n in imported(file)), name
+
+
 def test_help_needs_neither_numpy_nor_pillow() -> None:
     assert not {"numpy", "PIL", "sqlite3"} & loaded("--help")
     assert not {"numpy", "PIL", "sqlite3", "torch"} & loaded("--help", package="export")

@@ -1,7 +1,7 @@
-"""The learner: a home with its network. Where all parts meet.
+"""The learner: a home with its network, and all that can be done with them.
 
-One method a command. Data flows one way: picture file → pixels (`preprocess`) → embedding (`backbone`) → scores
-(`head`) → `Answer`.
+One method a verb; each takes its turn and calls what does the work, in `learning` and `retraining`. Data flows one way:
+picture file → pixels (`preprocess`) → embedding (`backbone`) → scores (`head`) → `Answer`.
 
     examples of the factory (in the bundle) ┐
                                             ├─ fit → head, generation n ─ serving

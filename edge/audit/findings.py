@@ -1,6 +1,6 @@
 """`audit`: what is wrong with the examples taught here, and what to teach next, each with the command that mends it.
 
-Brings together `suspects` (wrong labels, repeated pictures), `judge` (accuracy, confusion) and `curve` (what more is
+Brings together `suspects` (wrong labels, repeated pictures), `left_out` (accuracy, confusion) and `curve` (what more is
 worth) over a home. It changes nothing.
 """
 

@@ -1,6 +1,6 @@
 """`doctor`: look at everything that can be wrong on a device, and say for each what to do.
 
-The computer (`machine`), each runtime in a process of its own (`trial`), then the home: database, head, bundle, and
+The computer (`machine`), each runtime in a process of its own (`sandbox`), then the home: database, head, bundle, and
 whether the network gives the workstation's embeddings here.
 """
 

@@ -1,4 +1,4 @@
-"""The commands that look through a camera: `watch`, `capture`, `review`. Like `cli`, they parse, call, and print."""
+"""The commands that look through a camera: `watch`, `capture`, `review`."""
 
 import os
 import select

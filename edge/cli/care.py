@@ -1,4 +1,4 @@
-"""The commands that look after a home: `verify`, `backup`, `restore`. Like `cli`, they parse, call, and print."""
+"""The commands that look after a home and its machine: `doctor`, `verify`, `backup`, `restore`."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The commands for what was taught: `examples`, `relabel`, `rename`, `forget`. They parse, call, and print."""
+"""The commands for what was taught and learned: how it stands, its examples, its generations, and what is wrong.
+
+Like all commands, they parse, make one call, and print the answer.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands that give away or let in: `export`, `trust`. They parse, call, and print."""
+"""The commands that give away or let in: `export`, `trust`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands of every day: `init`, `classify`, `teach`, `retrain`, `evaluate`. They parse, call, and print."""
+"""The commands of every day: `init`, `classify`, `teach`, `retrain`, `evaluate`."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """The rows of the home's database: what was taught, every head made of it, and what is remembered beside them.
 
 `schema` says which tables there are, `database` opens the file and makes changes whole. SQLite does not look at types
-when it reads, and a damaged card changes bytes: every row that leaves this module has been looked at here, and a CRC-32
-tells when an embedding or a head is not what was written.
+when it reads, and a damaged card changes bytes: every row that leaves `labels`, `examples` and `heads`, of which a
+store is made, has been looked at there, and a CRC-32 tells when an embedding or a head is not what was written.
 """
 
 from pathlib import Path

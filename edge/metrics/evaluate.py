@@ -1,7 +1,7 @@
 """How good a head is, told honestly: accuracy with an interval, confusion, worst examples.
 
 Given probabilities (N, C), held-out or leave-one-out, and the true names. A row of NaN is *not measured* (the only
-example of its label) and is left out of every figure; which labels have enough for a figure is for `judge` to say.
+example of its label) and is left out of every figure; which labels have enough for a figure is for `left_out` to say.
 
 Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (the interval);
 Bengio & Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 2004 (why leave-one-out

@@ -1,4 +1,4 @@
-"""`watch`: frames → answers → what they settle on, one after another. Prints nothing and tells nobody: see `watching`.
+"""`watch`: frames → answers → what they settle on, one after another. Prints nothing and tells nobody: see `service`.
 
 A new generation of the head serves from the next frame on, as the learner looks at the home before each; a newly
 adopted bundle does so too, for which the home is opened again.

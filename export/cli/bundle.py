@@ -1,4 +1,4 @@
-"""The commands that make a bundle and look into one: `build`, `check`. Like `cli`, they parse, call, and print."""
+"""The commands that make a bundle and look into one: `build`, `check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that bring a bundle to devices: `sign`, `deploy`. Like `cli`, they parse, call, and print."""
+"""The commands that bring a bundle to devices: `sign`, `deploy`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that learn from photos: `adapt`, `compare`, `pretrain`. Like `cli`, they parse, call, and print."""
+"""The commands that learn from photos: `adapt`, `compare`, `pretrain`."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from edge.picture import preprocess
 from edge.picture.find import find
 from edge.unknown.domain import Domain, complaints, look
 from edge.unknown.fit_gate import fit_gate
-from edge.unknown.gate import Background, Judge
+from edge.unknown.gate import Background, Detector
 from export.bundle.background import shipped
 from export.network import backbones
 from export.network.form import fingerprint
@@ -87,7 +87,7 @@ def ours(episode: Episode, background: Background) -> tuple[Score, float]:
     labels, counted = tuple(sorted(set(examples.labels))), np.ones(len(examples), bool)
     gate = fit_gate(lambda: [examples], None, labels, background, counted)
     assert gate is not None
-    judge = Judge(gate, background)
+    judge = Detector(gate, background)
     return lambda v: np.array([judge.similarity(x) for x in v]), gate.threshold
 
 
@@ -291,7 +291,7 @@ def cost(rounds: int = 300) -> None:
             pairs = []
             for _ in range(rounds):
                 spent = []
-                for serving in (with_gate, replace(with_gate, judge=None)):
+                for serving in (with_gate, replace(with_gate, detector=None)):
                     learner._serving = version, serving
                     start = time.perf_counter()
                     next(iter(learner.classify_each(photo)))

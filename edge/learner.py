@@ -208,7 +208,7 @@ class Learner(Home):
     @in_turn
     def _look(self, pictures: PictureLike | Iterable[PictureLike]) -> "tuple[Serving, Iterator[photos.Photo]]":
         serving = self.serving()
-        return serving, self.embed(several(pictures), look=serving.judge is not None)
+        return serving, self.embed(several(pictures), look=serving.detector is not None)
 
     @in_turn
     def _answer(self, serving: Serving, photo: photos.Photo, explain: bool) -> Answer:

@@ -54,7 +54,7 @@ class Suspicions:
 
 
 @dataclass(frozen=True)
-class Alike:
+class Duplicates:
     """Rows of near-duplicates, the first one leading, and the least cosine between it and another."""
 
     rows: tuple[int, ...]
@@ -102,7 +102,7 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
     return Suspicions(first, probabilities, own, tuple(_ascending(own)))
 
 
-def near_duplicates(embeddings: NDArray[np.float32], labels: Sequence[str]) -> list[Alike]:
+def near_duplicates(embeddings: NDArray[np.float32], labels: Sequence[str]) -> list[Duplicates]:
     """Group examples of one label that are nearly the same picture; each is in one group at most, led by its first.
 
     Args:
@@ -124,11 +124,11 @@ def near_duplicates(embeddings: NDArray[np.float32], labels: Sequence[str]) -> l
             others = row + 1 + np.flatnonzero(near[place, row + 1 :] & free[row + 1 :])
             if free[row] and len(others):
                 free[others] = False
-                found.append(Alike((row, *others.tolist()), float(cosines[place, others].min())))
+                found.append(Duplicates((row, *others.tolist()), float(cosines[place, others].min())))
     return found
 
 
-def contradictions(embeddings: NDArray[np.float32], labels: Sequence[str]) -> list[Alike]:
+def contradictions(embeddings: NDArray[np.float32], labels: Sequence[str]) -> list[Duplicates]:
     """Pairs that are nearly the same picture, each the other's nearest, under two labels; the nearest pairs first."""
     if len(labels) < 2:
         return []
@@ -144,7 +144,7 @@ def contradictions(embeddings: NDArray[np.float32], labels: Sequence[str]) -> li
     rows = np.flatnonzero(
         (best[best] == np.arange(len(x))) & (best > np.arange(len(x))) & (cosine >= nearest) & (names != names[best])
     )
-    pairs = [Alike((int(row), int(best[row])), float(cosine[row])) for row in rows]
+    pairs = [Duplicates((int(row), int(best[row])), float(cosine[row])) for row in rows]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.rows))
 
 

@@ -13,7 +13,7 @@ from edge.errors import EdgeError, HomeError
 from edge.head.linear import Head
 from edge.home.heads import Generation
 from edge.home.store import Store
-from edge.unknown.gate import Background, Gate, Judge
+from edge.unknown.gate import Background, Detector, Gate
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Serving:
 
     generation: int
     head: Head
-    judge: Judge | None
+    detector: Detector | None
 
 
 def load_whole(store: Store, info: BackboneInfo, background: Background, wanted: int) -> Serving:
@@ -51,7 +51,7 @@ def load(store: Store, info: BackboneInfo, background: Background, number: int) 
     """
     head, gate = unpack(store.generation(number), info.dimension)
     known = gate is not None and gate.background == background.digest()  # else a bundle brought another since
-    return Serving(number, head, Judge(gate, background) if gate and known else None)
+    return Serving(number, head, Detector(gate, background) if gate and known else None)
 
 
 def drop_old(store: Store, fingerprint: str, serving: int, most: int) -> None:

@@ -64,15 +64,15 @@ class Answering:
         self, serving: Serving, embedding: NDArray[np.float32], column: int, look: Look | None = None
     ) -> bool | None:
         """Whether a picture, which the head would name by `column`, is unknown; with its look, noted for the drift."""
-        if serving.judge is None:
+        if serving.detector is None:
             return None
-        similarity = serving.judge.similarity(embedding)
-        unknown = serving.judge.unknown(similarity, column)
+        similarity = serving.detector.similarity(embedding)
+        unknown = serving.detector.unknown(similarity, column)
         if look is not None and unknown is not None:
             if self._seen is None or self._seen[0].generation != serving.generation:
                 self.note()
                 self._seen, self._looks = (serving, []), Looks(self._home)
-            rank = -1 if unknown else round(100 * serving.judge.rank(similarity, column))
+            rank = -1 if unknown else round(100 * serving.detector.rank(similarity, column))
             self._seen[1].append(drift.Seen(rank, self._looks.word(look) if self._looks else ""))
             if len(self._seen[1]) >= FLUSH:
                 self.note()
@@ -83,8 +83,8 @@ class Answering:
         if self._seen is None:
             return
         (serving, seen), self._seen = self._seen, None
-        if serving.judge and seen:
-            expected, store = 1 - serving.judge.gate.coverage, self._home.store
+        if serving.detector and seen:
+            expected, store = 1 - serving.detector.gate.coverage, self._home.store
             store.note("recent", drift.note(store.get("recent"), serving.generation, seen, expected))
 
 

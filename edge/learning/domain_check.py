@@ -58,7 +58,7 @@ class DomainCheck:
         self._looks = Looks(home)
         serving = home.serving()
         self.known = self._looks.domain is not None
-        self._judge = serving.judge if label is None or label in serving.head.labels else None
+        self._judge = serving.detector if label is None or label in serving.head.labels else None
         self._complaints: list[list[Complaint]] = []
         self._unlike = 0
 

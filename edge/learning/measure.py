@@ -47,7 +47,7 @@ def measure(home: Home, answering: Answering, embed: Embed, folder: Path) -> Eva
     columns = probabilities.argmax(axis=1).tolist()
     unknown = (
         [bool(answering.unknown(serving, x, i)) for x, i in zip(embeddings, columns, strict=True)]
-        if serving.judge
+        if serving.detector
         else []
     )
     seen = [i for i, label in enumerate(judged.labels) if label in truths]

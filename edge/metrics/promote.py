@@ -102,11 +102,11 @@ class Pairs:
         return Pairs(new, serving, groups, self.gained + other.gained, self.held_out or other.held_out)
 
 
-def compare(pairs: Pairs) -> Comparison:
+def tally(pairs: Pairs) -> Comparison:
     """Compare two heads.
 
     >>> new, old = np.array([True, False, False, True]), np.array([True, True, True, True])
-    >>> found = compare(Pairs(new, old, np.array([0, 1, 1, 2])))
+    >>> found = tally(Pairs(new, old, np.array([0, 1, 1, 2])))
     >>> found.right, found.serving_right, found.independent, found.lost
     (2, 4, 3, 1)
     """
@@ -132,18 +132,18 @@ def refusal(held_out: Pairs | None, shared: Pairs | None, factory: Pairs | None,
         serving: the serving generation's number.
     """
     if held_out is not None:
-        found = compare(held_out)
+        found = tally(held_out)
         if found.clearly_worse:
             return _reason(found, "held-out pictures", serving)
         if found.clearly_better:
             return ""
     if shared is not None:
-        found = compare(shared if held_out is None else held_out + shared)
+        found = tally(shared if held_out is None else held_out + shared)
         which = "taught to both" if held_out is None else "held out or taught to both"
         if found.clearly_worse:
             return _reason(found, f"pictures {which}, each left out,", serving)
     if factory is not None:
-        found = compare(factory)
+        found = tally(factory)
         if found.clearly_worse:
             return _reason(found, "pictures from the bundle, each left out,", serving)
     return ""

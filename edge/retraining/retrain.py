@@ -14,7 +14,7 @@ from edge.answers import Compared, Doubt, Retrained, rows
 from edge.head.stream import fit_chunks
 from edge.home.serving import drop_old
 from edge.metrics.left_out import Judged, judge, mistakes
-from edge.metrics.promote import Pairs, compare, refusal
+from edge.metrics.promote import Pairs, refusal, tally
 from edge.retraining.baseline import advice, pixel_accuracy
 from edge.retraining.contest import Contest
 from edge.retraining.gather import Basis, Gathered, gather
@@ -180,5 +180,5 @@ def _store(home: "Home", measured: Measured, contest: Contest, force: bool) -> R
 
 
 def _compared(pairs: Pairs | None) -> Compared | None:
-    found = compare(pairs) if pairs else None
+    found = tally(pairs) if pairs else None
     return Compared(found.examples, found.right, found.serving_right) if found else None

@@ -88,7 +88,7 @@ class Waiting:
                 groups |= {looked[row].name: looked[alike.rows[0]].name for row in alike.rows}
             for path, row, embedding in zip(looked, serving.head.probabilities(x), x, strict=True):
                 best = np.argsort(-row, kind="stable")[:TOP]
-                judge = serving.judge
+                judge = serving.detector
                 unknown = judge.unknown(judge.similarity(embedding), int(best[0])) if judge else None
                 top = [Guess(serving.head.labels[i], float(row[i])) for i in best]
                 told[path.name] = {"unknown": None if unknown is None else bool(unknown), "top": to_json(top)}

@@ -185,8 +185,9 @@ class Gate:
         return cls(prototypes.reshape(count, features), measured, quantiles, threshold, coverage, background)
 
 
-class Judge:
-    """A gate made ready to judge: everything that does not depend on the picture is calculated once."""
+class Detector:
+    """Decides whether pictures are unknown, by a gate; everything that does not depend on the picture is " "computed
+    once."""
 
     def __init__(self, gate: Gate, background: Background) -> None:
         self.gate = gate

@@ -38,7 +38,7 @@ from edge.picture.frame import Frame
 from edge.picture.region import Region
 from edge.unknown import domain
 from edge.unknown.domain import Domain
-from edge.unknown.gate import Background, Gate, Judge
+from edge.unknown.gate import Background, Detector, Gate
 
 from .conftest import DATA, DIMENSION, MODELS, picture
 
@@ -335,7 +335,7 @@ def _head(data: bytes) -> None:
 
 def _judge(data: bytes, background: Background) -> None:
     gate = Gate.from_bytes(data)
-    judge = Judge(gate, background)
+    judge = Detector(gate, background)
     similarity = judge.similarity(np.ones(DIMENSION, np.float32))
     for column in range(len(gate.measured)):
         judge.unknown(similarity, column)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.errors import BundleError
 from edge.head.fit import Examples
 from edge.unknown.fit_gate import ALIKE, fit_gate, lower_bound
-from edge.unknown.gate import Background, Gate, Judge
+from edge.unknown.gate import Background, Detector, Gate
 from tests.refused import refused
 
 D = 64
@@ -44,7 +44,7 @@ def gate_of(examples: Examples, coverage: float = 0.95, background: Background =
 def test_known_pictures_are_kept_as_often_as_promised(k: int) -> None:
     kept = []
     for seed in range(60):
-        judge = Judge(gate_of(taught(k, seed)), BACKGROUND)
+        judge = Detector(gate_of(taught(k, seed)), BACKGROUND)
         new = taught(30, 1000 + seed).embeddings
         kept.append(np.mean([judge.similarity(x) >= judge.gate.threshold for x in new]))
     assert 0.92 <= np.mean(kept) <= 0.98
@@ -58,7 +58,7 @@ def test_a_wish_for_more_coverage_keeps_more() -> None:
 
 
 def test_what_is_unlike_everything_taught_is_unknown() -> None:
-    judge = Judge(gate_of(taught(20, 0)), BACKGROUND)
+    judge = Detector(gate_of(taught(20, 0)), BACKGROUND)
     for x in draw(3, 30, np.random.default_rng(9)):
         assert judge.unknown(judge.similarity(x), 0)
 
@@ -85,11 +85,11 @@ def test_a_label_of_one_example_or_one_session_is_not_judged_yet() -> None:
     rng = np.random.default_rng(0)
     rows = np.concatenate([draw(0, 5, rng), draw(1, 1, rng), draw(2, 4, rng)])
     sessions = (None,) * 6 + ("monday",) * 4
-    judge = Judge(gate_of(Examples(rows, tuple("aaaaabcccc"), sessions)), BACKGROUND)
+    judge = Detector(gate_of(Examples(rows, tuple("aaaaabcccc"), sessions)), BACKGROUND)
     assert judge.gate.measured.tolist() == [True, False, False]
     assert judge.unknown(-1.0, 0) is True
     assert judge.unknown(-1.0, 1) is None
-    assert Judge(judge.gate.reordered([2, 0, 1]), BACKGROUND).unknown(-1.0, 1) is True
+    assert Detector(judge.gate.reordered([2, 0, 1]), BACKGROUND).unknown(-1.0, 1) is True
 
 
 def test_fewer_than_two_examples_of_two_labels_make_no_gate() -> None:
@@ -119,12 +119,12 @@ def test_factory_and_local_pictures_of_a_label_are_prototypes_of_their_own() -> 
     gate = fit_gate(lambda: [local], factory, ("0", "1", "2"), BACKGROUND, np.ones(60, bool))
     assert gate is not None
     assert len(gate.prototypes) == 6
-    judge = Judge(gate, BACKGROUND)
+    judge = Detector(gate, BACKGROUND)
     assert np.mean([judge.similarity(x) > judge.gate.threshold for x in taught(10, 2).embeddings]) > 0.8
 
 
 def test_judging_is_the_formula() -> None:
-    judge, x = Judge(gate_of(taught(5, 0)), BACKGROUND), taught(5, 3).embeddings
+    judge, x = Detector(gate_of(taught(5, 0)), BACKGROUND), taught(5, 3).embeddings
     expected = (BACKGROUND.white()(x) @ judge.gate.prototypes.astype(np.float32).T).max(axis=1)
     np.testing.assert_allclose([judge.similarity(row) for row in x], expected, atol=2e-3)
 
@@ -134,7 +134,7 @@ def test_without_a_background_it_is_the_plain_cosine() -> None:
     none = Background.none(D)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     np.testing.assert_allclose(none.white()(x), unit, atol=1e-6)
-    judge = Judge(gate_of(taught(20, 0), background=none), none)
+    judge = Detector(gate_of(taught(20, 0), background=none), none)
     assert np.mean([judge.similarity(row) >= judge.gate.threshold for row in taught(50, 8).embeddings]) > 0.88
 
 

@@ -12,7 +12,7 @@ from edge.bundle.archive import FactoryExamples
 from edge.errors import BundleError
 from edge.head.fit import Examples, fit
 from edge.learner import Learner
-from edge.metrics.promote import compare
+from edge.metrics.promote import tally
 from edge.network.backbone import Backbone
 from edge.retraining.contest import Contest
 from edge.retraining.retrain import fit_anew
@@ -70,7 +70,7 @@ def test_a_burst_of_the_factory_counts_once_in_the_contest(learner: Learner) -> 
         gathered, result = measured.gathered, measured.fitted.judged.fit
         contest = Contest(learner, result.head, result.loo, gathered.basis.taught, gathered.bundled, gathered.names)
         assert contest.factory is not None
-        found = compare(contest.factory)
+        found = tally(contest.factory)
     assert found.examples == 20  # the bricks were not measured
     assert found.independent == 15
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.metrics.promote import Pairs, compare, refusal
+from edge.metrics.promote import Pairs, refusal, tally
 
 
 def heads(n: int, wrong: int, serving_wrong: int) -> Pairs:
@@ -50,42 +50,42 @@ def test_twenty_pictures_held_out_stop_a_clearly_worse_head_and_let_a_clearly_be
 
 def test_what_is_held_out_adds_to_what_is_shared_where_neither_is_clear_alone() -> None:
     held_out, shared = heads(30, 2, 0), heads(40, 2, 0)
-    assert not compare(held_out).clearly_worse
+    assert not tally(held_out).clearly_worse
     assert refusal(None, shared, None, 1) == ""
     assert "70 pictures held out or taught to both" in refusal(held_out, shared, None, 1)
 
 
 def test_a_new_labels_own_pictures_make_up_for_those_it_loses() -> None:
     pairs = heads(60, 6, 0)
-    assert compare(pairs).clearly_worse
-    assert not compare(replace(pairs, gained=20)).clearly_worse
+    assert tally(pairs).clearly_worse
+    assert not tally(replace(pairs, gained=20)).clearly_worse
 
 
 def test_a_burst_that_is_lost_counts_once() -> None:
     pairs = heads(60, 30, 0)
-    assert compare(pairs).clearly_worse
-    assert not compare(replace(pairs, groups=np.minimum(np.arange(60), 30))).clearly_worse
+    assert tally(pairs).clearly_worse
+    assert not tally(replace(pairs, groups=np.minimum(np.arange(60), 30))).clearly_worse
 
 
 def test_pictures_that_are_all_lost_are_clear_though_they_do_not_vary() -> None:
-    assert compare(heads(10, 10, 0)).clearly_worse
-    assert compare(heads(10, 0, 10)).clearly_better
-    assert not compare(heads(10, 10, 10)).clearly_worse
+    assert tally(heads(10, 10, 0)).clearly_worse
+    assert tally(heads(10, 0, 10)).clearly_better
+    assert not tally(heads(10, 10, 10)).clearly_worse
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.randoms())
 def test_comparing_knows_no_order_and_no_favourite(pairs: list[tuple[bool, bool]], random: Random) -> None:
     new, old = np.array(pairs).T
     groups = np.arange(len(pairs))
-    found, back = compare(Pairs(new, old, groups)), compare(Pairs(old, new, groups))
+    found, back = tally(Pairs(new, old, groups)), tally(Pairs(old, new, groups))
     assert (found.right, found.lost) == (back.serving_right, back.won)
     assert found.clearly_worse == back.clearly_better
     random.shuffle(pairs)
     new, old = np.array(pairs).T
-    assert compare(Pairs(new, old, groups)) == found
+    assert tally(Pairs(new, old, groups)) == found
 
 
 def test_what_is_held_out_needs_less_to_be_believed_than_what_is_left_out() -> None:
     pairs = heads(40, 6, 3)  # nine that one of them alone names, three of them in favour: a chance of 0.25
-    assert not compare(pairs).clearly_worse
-    assert compare(replace(pairs, held_out=True)).clearly_worse
+    assert not tally(pairs).clearly_worse
+    assert tally(replace(pairs, held_out=True)).clearly_worse

@@ -69,7 +69,7 @@ def test_another_pattern_is_unknown_and_another_frame_of_the_same_is_not(built: 
     from edge.head.fit import Examples
     from edge.picture.preprocess import load
     from edge.unknown.fit_gate import fit_gate
-    from edge.unknown.gate import Judge
+    from edge.unknown.gate import Detector
 
     manifest, examples = built.bundle.manifest, built.bundle.examples()
     background = built.bundle.background()
@@ -77,7 +77,7 @@ def test_another_pattern_is_unknown_and_another_frame_of_the_same_is_not(built: 
     factory = Examples(examples.embeddings, tuple(manifest.labels[i] for i in examples.labels))
     gate = fit_gate(lambda: [], factory, manifest.labels, background, np.ones(len(factory), bool))
     assert gate is not None
-    judge = Judge(gate, background)
+    judge = Detector(gate, background)
     network = open_backbone(built.bundle.entry("backbone.onnx"), find_runtime({"onnx"}))
 
     def unknown(label: str) -> float:

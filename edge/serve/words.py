@@ -4,7 +4,11 @@ import re
 
 _COMMAND = re.compile(r"\bedge(?:-export)? [a-z-]+\b|\b--[a-z]")
 
-_OURS = {"generation": "version", "from the factory": "that came with the box"}
+_OURS = {
+    "generation": "version",
+    "from the bundle": "that came with the box",
+    "each left out": "each asked about as if it had not been taught",
+}
 
 
 def plain(text: str) -> str:
@@ -12,6 +16,8 @@ def plain(text: str) -> str:
 
     >>> plain("there is no generation 7; see: edge history")
     'There is no version 7.'
+    >>> plain("of 9 pictures from the bundle, each left out, it classifies 4 correctly")
+    'Of 9 pictures that came with the box, each asked about as if it had not been taught, it classifies 4 correctly.'
     >>> plain("the picture is too dark (12 % of the usual light): add light or expose longer")
     'The picture is too dark (12 % of the usual light): add light or expose longer.'
     """

@@ -178,7 +178,7 @@ async function cell(found, truth, guess, count) {
 
 function curve(found) {
   if (!found.curve) return [el("p", { className: "soft" }, "This can be told when every label has enough pictures that were taught here.")];
-  const { sizes, accuracy, low, high } = found.curve, W = 480, H = 220, L = 44, B = 34;
+  const { sizes, accuracy, low, high } = found.curve, W = 480, H = 240, L = 54, B = 40;
   const least = Math.max(0, Math.floor(10 * Math.min(...low)) / 10), most = Math.max(...sizes);
   const x = (size) => L + (W - L - 12) * size / most, y = (share) => 10 + (H - B - 10) * (1 - (share - least) / (1 - least));
   const path = (values) => values.map((value, place) => `${place ? "L" : "M"}${x(sizes[place]).toFixed(1)} ${y(value).toFixed(1)}`).join("");

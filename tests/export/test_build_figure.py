@@ -70,7 +70,7 @@ def test_bursts_without_groups_are_told_beside_a_figure_that_is_far_too_good(
     command = ["build", photos, "-o", tmp_path / "x.edge", "--model", path]
     code, out, _ = run(capfd, monkeypatch, *command)
     assert code == 0
-    assert "look like bursts of one camera; the figure may be far too good: give --group-by prefix" in out
+    assert "look like bursts of one camera; the accuracy may be far too high: give --group-by prefix" in out
     flattered = json.loads(run(capfd, monkeypatch, *command, "--json")[1])
     assert flattered["bursts"] == ["label0", "label1", "label2"]
     assert len(flattered["warnings"]) == 1

@@ -37,7 +37,7 @@ IMG = [f"IMG_{i:04}.jpg" for i in range(1, 21)]
 def test_frames_of_several_cameras_are_told_with_the_grouping_that_helps() -> None:
     found = look(CAMS, scenes(0, 4, 5, 0.2), scenes(1, 4, 5, 0.2))
     assert found.labels == ("a", "b")
-    assert "look like bursts of one camera; the figure may be far too good: give --group-by prefix" in found.warning
+    assert "look like bursts of one camera; the accuracy may be far too high: give --group-by prefix" in found.warning
 
 
 def test_only_the_labels_of_bursts_are_named() -> None:

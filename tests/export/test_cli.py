@@ -96,7 +96,7 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     assert table[:3] == ["", "true labels (rows) and answers (columns):", "        brick  grass  gravel"]
     assert last.startswith(f"{tmp_path / 'x.edge'}: ")
     assert files == "120 files: 120 read"
-    assert "backbone.tflite: 4.8 MB, as delivered; on litert off by 0e+00 of the largest value" in err
+    assert "backbone.tflite: 4.8 MB, as delivered; on litert error 0e+00 of the largest value" in err
     assert "\x1b" not in err
 
     code, out, _ = run(capfd, monkeypatch, *arguments, "--json")

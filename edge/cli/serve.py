@@ -41,7 +41,7 @@ def serve(
     tls_key: Path | None,
     **options: Any,
 ) -> None:
-    """Watch SOURCE and serve a page to teach, watch and review in a browser.
+    """Watch SOURCE, and serve a page to teach and review in a browser.
 
     SOURCE is as for edge watch; without it, the page has no live picture. Frames of unsure answers are kept in the
     home for review unless --save-uncertain names a folder. It needs: pip install 'edge-transfer[web]'.

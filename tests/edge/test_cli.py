@@ -265,7 +265,7 @@ Commands:
   retrain   Train on all examples, and use the result from now on.
   review    Label the frames that edge watch saved, then retrain.
   rollback  Go back to an earlier GENERATION.
-  serve     Watch SOURCE and serve a page to teach, watch and review in a...
+  serve     Watch SOURCE, and serve a page to teach and review in a browser.
   status    Show the installed bundle, the labels and the current accuracy.
   teach     Store PICTURES as examples of LABEL, which may be new.
   trust     List the trusted public keys, or add KEY to them.

@@ -80,9 +80,10 @@ def find_photos(folder: Path) -> Photos:
     """
     try:
         found = labelled(folder)
-    except (LabelError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DatasetError("too-few-photos", f"{folder}: {reason}") from error
+    except LabelError as error:
+        raise DatasetError(error.code, f"{folder}: {error}") from error
+    except OSError as error:
+        raise DatasetError("folder-unreadable", f"{folder}: {error.strerror}") from error
     if len(found.labels) < 2:
         raise DatasetError(
             "no-label-folders",

@@ -102,4 +102,4 @@ def test_the_command_line_says_who_signed(copy: Path, tmp_path: Path) -> None:
     fingerprint = read_key(f"{key}.pub").fingerprint
     assert f"with {fingerprint}" in run("sign", copy, "--key", key)
     assert json.loads(run("sign", copy, "--key", key, "--json"))["key"] == fingerprint
-    assert f"with {fingerprint}; devices ask whether they trust that key" in run("check", copy)
+    assert f"with {fingerprint}; devices check whether they trust that key" in run("check", copy)

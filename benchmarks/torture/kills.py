@@ -194,5 +194,5 @@ def _work(home: Path, tell: int, number: int, mine: list[str]) -> None:
                         learner.rollback(dice.choice(usable))
                         say(step)
                     except HomeError as error:  # another forgot meanwhile what it had learned
-                        if "cannot serve" not in str(error):
+                        if error.code not in ("generation-unusable", "generation-unknown"):
                             raise

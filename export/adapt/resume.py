@@ -34,7 +34,7 @@ def check_output(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BundleError("output-unwritable", f"{folder} is a file; give a folder to write, for example adapted")
     if not folder.parent.is_dir():
-        raise BundleError("output-unwritable", f"folder {folder.parent} does not exist; make it first")
+        raise BundleError("output-unwritable", f"folder {folder.parent} does not exist; create it first")
     place = folder if folder.is_dir() else folder.parent
     if not os.access(place, os.W_OK):
         raise BundleError("output-unwritable", f"folder {place} is not writable; choose another path")

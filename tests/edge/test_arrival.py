@@ -130,7 +130,7 @@ def test_a_file_that_stays_incomplete_is_told_once_and_read_when_it_is_mended(
     found += take(folder, 9, idle=60)
     (told,) = found
     assert isinstance(told, Skipped)
-    assert "is not all there" in told.reason
+    assert "is incomplete" in told.reason
     assert "delete" not in told.reason
     path.write_bytes(packed("JPEG"))
     assert [type(event) for event in take(folder, 1)] == [Frame]

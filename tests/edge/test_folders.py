@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_read_is_said_to_be_what_it_is(run: Run, tmp_path:
     assert "delete" not in err
     told = {"page": "web page", "pointer": "git lfs pull", "packed": "archive", "film": "video", "words": "text file",
             "layers": "Photoshop", "new": "JPEG XL", "drawing": "SVG", "canon": "raw", "fuji": "raw", "zeros": "zeros",
-            "nothing": "empty", "cut": "cut short"}  # fmt: skip
+            "nothing": "empty", "cut": "incomplete"}  # fmt: skip
     assert told[path.stem] in err
 
 

@@ -103,7 +103,7 @@ def test_a_picture_of_which_the_network_makes_nan_is_named_and_neither_taught_no
         assert [Path(skipped.image).name for skipped in taught.unreadable] == ["dark.png"]
         assert "NaN" in taught.unreadable[0].reason
         assert learner.store.damaged_examples(DIMENSION) == []
-        answers = list(learner.classify([folder / "dark.png"]))
+        answers = list(learner.classify_each([folder / "dark.png"]))
         assert "NaN" in str(answers[0])
         assert learner.retrain().promoted
         with refused("embedding-not-numbers", LabelError, "NaN"):

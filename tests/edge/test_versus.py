@@ -58,7 +58,7 @@ def test_a_head_taught_wrong_labels_stays_a_candidate_and_the_mended_one_serves(
     right = spoil(learner)
     result = learner.retrain()
     assert (result.generation, result.promoted, result.serving) == (3, False, 2)
-    assert "generation 2 named" in result.refusal
+    assert "generation 2 classified" in result.refusal
     assert result.shared is not None
     assert result.shared.right < result.shared.serving_right
     assert (learner.serving().generation, learner.status().candidate) == (2, 3)
@@ -133,7 +133,7 @@ def test_what_is_held_out_stops_labels_swapped_in_new_examples(
                 learner.teach(label, [more / shown])
             verdicts.append(learner.retrain())
     assert [v.promoted for v in verdicts] == [True, False]
-    assert "held out" in verdicts[1].refusal
+    assert "held-out" in verdicts[1].refusal
 
 
 def test_a_new_label_is_not_stopped_because_the_task_is_harder(

@@ -211,7 +211,7 @@ def test_what_was_asked_for_is_kept_and_blamed() -> None:
     name, why = choose([outcome("head", "1111"), outcome("full", "1110", 0.9)], forced=True)
     assert name == "full"
     assert "-1 of 4" in why
-    assert "take --strategy head" in why
+    assert "use --strategy head" in why
 
 
 def test_the_bundle_marks_what_was_trained_on_and_promises_the_same(auto: Adapted, bundled: Built) -> None:

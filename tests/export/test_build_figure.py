@@ -97,7 +97,7 @@ def test_a_label_that_was_not_measured_is_named_beside_the_figure(
     Image.new("RGB", (40, 40), (200, 0, 40)).save(photos / "roses" / "1.png")
     built = made(tmp_path, photos)
     assert [one.label for one in built.unmeasured] == ["roses"]
-    assert built.unmeasured[0].reason.startswith("roses was not measured: it has one photo")
+    assert built.unmeasured[0].reason.startswith("roses was not measured: its only photo")
     command = ["build", photos, "-o", tmp_path / "x.edge", "--model", tmp_path / "theirs.onnx"]
     assert "\nroses was not measured: " in run(capfd, monkeypatch, *command)[1]
     grouped = made(tmp_path, photos, group_by="folder")

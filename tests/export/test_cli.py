@@ -90,7 +90,7 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     first, second, third, *table, last, files = out.splitlines()
     assert first == "120 examples of 3 labels: brick 40, grass 40, gravel 40"
     assert second.startswith("accuracy ")
-    assert "of 24 right; 95 % interval" in second
+    assert "of 24 correct; 95 % interval" in second
     assert third.startswith("correct by label, the worst first: ")
     assert third.count(" of 8") == 3
     assert table[:3] == ["", "true labels (rows) and answers (columns):", "        brick  grass  gravel"]
@@ -172,7 +172,7 @@ def test_errors_are_one_line_and_usage_is_2(
     assert run(capsys, monkeypatch, "build", tmp_path, "-o", "x", "--runtime", "cuda")[0] == 2
     code, _, err = run(capsys, monkeypatch, "build", tmp_path, "-o", "x", "--model", "m", "--weights", "w")
     assert code == 2
-    assert "--model is taken as it is" in err
+    assert "--model is bundled unchanged" in err
     monkeypatch.setenv("EDGE_DEBUG", "1")
     result = subprocess.run(
         [sys.executable, "-c", "from export.cli import main; main()", "check", str(tmp_path / "none")],

@@ -29,7 +29,7 @@ def test_photos_are_adapted_to_and_bundled(capfd: Capture, monkeypatch: Patch, t
     code, out, err = run(capfd, monkeypatch, "adapt", photos, "-o", folder, *network)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0].split() == ["strategy", "what", "changes", "held", "out,", "right", "minutes", "changed"]
+    assert lines[0].split() == ["strategy", "what", "changes", "validation", "accuracy", "minutes", "changed"]
     assert [line.split()[0] for line in lines[1:3]] == ["head", "full"]
     assert lines[3].startswith("kept: full: it was chosen: +")
     assert lines[4].startswith("accuracy ")
@@ -50,7 +50,7 @@ def test_photos_are_adapted_to_and_bundled(capfd: Capture, monkeypatch: Patch, t
     assert f"are not in {photos}; give --photos FOLDER" in err
     code, out, _ = run(capfd, monkeypatch, "build", folder, "-o", bundle, *small, "--photos", tmp_path / "moved")
     assert code == 0
-    assert "16 right; 95 % interval" in out
+    assert "16 correct; 95 % interval" in out
 
 
 def test_adapting_tells_programs_everything(capfd: Capture, monkeypatch: Patch, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_networks_are_ranked_and_drawn(capfd: Capture, monkeypatch: Patch, tmp_p
     network, plot = ["--backbone", f"tiny={weights}", "--size", "32"], tmp_path / "plot.png"
     code, out, _ = run(capfd, monkeypatch, "compare", photos, *network, "--plot", plot)
     assert code == 0
-    assert out.splitlines()[0].split()[:3] == ["network", "pixels", "right"]
+    assert out.splitlines()[0].split()[:3] == ["network", "pixels", "accuracy"]
     assert "← recommended" in out
     assert "16 × 16 pixels without one" in out
     assert plot.stat().st_size > 5000
@@ -92,7 +92,7 @@ def test_networks_are_ranked_and_drawn(capfd: Capture, monkeypatch: Patch, tmp_p
         (["adapt", "{}/photos", "-o", "{}/out", "--minutes", "0"], 2, "--minutes"),
         (["adapt", "{}/photos", "-o", "{}/out", "--group-by", "folder"], 1, "two groups are needed"),
         (["compare", "{}/photos", "--plot", "x.txt"], 2, "must end in .svg, .png or .pdf"),
-        (["build", "{}/photos", "-o", "{}/x.edge", "--photos", "{}"], 2, "is none"),
+        (["build", "{}/photos", "-o", "{}/x.edge", "--photos", "{}"], 2, "is not one"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(

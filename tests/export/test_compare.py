@@ -60,8 +60,8 @@ def test_of_very_many_photos_some_of_each_class_are_asked(
     ("accuracy", "smallest", "blind", "says"),
     [
         (0.99, 100, False, "little to add"),
-        (0.85, 100, False, "may pay"),
-        (0.85, 100, True, "likely to pay"),
+        (0.85, 100, False, "may help"),
+        (0.85, 100, True, "will probably help"),
         (0.85, 12, False, "too few photos"),
     ],
 )

@@ -80,8 +80,8 @@ def test_embeddings_of_another_fit_are_of_another_backbone_and_cropped_ones_of_t
 @pytest.mark.parametrize(
     ("shape", "expected", "where"),
     [
-        ((800, 200), CutOff(1 - 175 / 800, 1 / 8), "78 % is cut off at the sides"),
-        ((200, 800), CutOff(1 / 8, 1 - 175 / 800), "78 % is cut off at the top and bottom"),
+        ((800, 200), CutOff(1 - 175 / 800, 1 / 8), "78 % of the typical photo is cut off at the sides"),
+        ((200, 800), CutOff(1 / 8, 1 - 175 / 800), "78 % of the typical photo is cut off at the top and bottom"),
         ((320, 180), CutOff(1 - 7 / 8 * 9 / 16, 1 / 8), None),
         ((200, 200), CutOff(1 / 8, 1 / 8), None),
     ],
@@ -123,7 +123,7 @@ def test_a_padded_bundle_says_so_and_tells_apart_what_cropping_does_not_see(
             main()
         assert not stop.value.code
         found[fit] = json.loads(capsys.readouterr().out)
-        assert ("78 % is cut off at the sides" in " ".join(found[fit]["warnings"])) == (fit == "crop")
+        assert ("78 % of the typical photo is cut off at the sides" in " ".join(found[fit]["warnings"])) == (fit == "crop")
     crop, pad = found["crop"], found["pad"]
     assert (crop["backbone"]["fit"], pad["backbone"]["fit"]) == ("crop", "pad")
     assert crop["cut_off"] == pytest.approx({"width": 1 - 175 / 800, "height": 1 / 8})

@@ -160,8 +160,8 @@ def test_class_folders_are_read_at_the_size_most_of_them_have(tmp_path: Path) ->
     ("arrays", "problem"),
     [
         ({"pixels": np.zeros(3)}, "neither a folder"),
-        ({"images": np.zeros((2, 8, 9, 3), np.uint8)}, "uint8 (N, S, S, 3) is needed"),
-        ({"images": np.zeros((2, 8, 8, 3), np.float32)}, "uint8 (N, S, S, 3) is needed"),
+        ({"images": np.zeros((2, 8, 9, 3), np.uint8)}, "expected uint8 (N, S, S, 3)"),
+        ({"images": np.zeros((2, 8, 8, 3), np.float32)}, "expected uint8 (N, S, S, 3)"),
         ({"images": np.zeros((2, 8, 8, 3), np.uint8), "labels": np.zeros(3, int)}, "give one"),
     ],
 )

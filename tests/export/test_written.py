@@ -144,7 +144,7 @@ def test_an_error_without_a_file_gets_the_one_that_was_meant(tmp_path: Path) -> 
     ("command", "says"),
     [
         (["build", "PHOTOS", "-o", "x.edge"], "no bundle was written"),
-        (["adapt", "PHOTOS", "-o", "out", "--minutes", "60"], "give the same command again to go on"),
+        (["adapt", "PHOTOS", "-o", "out", "--minutes", "60"], "run the same command again to continue"),
         (["compare", "PHOTOS", "--backbone", "embedded"], "nothing was written"),
     ],
 )

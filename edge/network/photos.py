@@ -83,17 +83,25 @@ def embed(
                 mine.backbone = backbone.copy()
         return _embed(file, mine.backbone, info, known, look, region, crops)
 
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Photo]] = deque()
-        try:
-            for file in files:
-                ahead.append(pool.submit(work, file))
-                if len(ahead) > AHEAD * workers:
-                    yield ahead.popleft().result()
-            while ahead:
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[Future[Photo]] = deque()
+    try:
+        for file in files:
+            ahead.append(pool.submit(work, file))
+            if len(ahead) > AHEAD * workers:
                 yield ahead.popleft().result()
-        finally:  # the reader stopped early, or a worker failed
-            pool.shutdown(cancel_futures=True)
+        while ahead:
+            yield ahead.popleft().result()
+    except GeneratorExit:
+        # The reader stopped early. This may be the garbage collector, in the middle of the start of some thread, where
+        # to wait for the pool's threads, or for its lock, would be for ever. They end when the pool is forgotten.
+        for one in ahead:
+            one.cancel()
+        raise
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def digest(file: Path) -> str:

@@ -1,15 +1,18 @@
 """Runtimes: each gives the same embeddings; each that is missing or broken says what to install."""
 
+import concurrent.futures.thread
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.errors import BundleError, ParityError, RuntimeMissing
-from edge.network import backbone
+from edge.network import backbone, photos
 from edge.network.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
-from edge.testing import FakeNetwork
+from edge.testing import INFO, FakeNetwork
 from tests.refused import refused
 
 from .conftest import DATA, DIMENSION, MODELS, PATIENCE, SIDE
@@ -128,3 +131,14 @@ def test_a_graph_of_another_form_is_refused() -> None:
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     with refused("model-unsuitable", BundleError, "uint8 (N, S, S, 3)"):
         open_backbone(model.SerializeToString(), RUNTIMES[0])
+
+
+def test_pictures_given_up_half_way_wait_for_no_thread(photo_folder: Path) -> None:
+    """The garbage collector may close the generator while some thread starts, which holds this lock."""
+    seen = photos.embed(sorted(photo_folder.rglob("*.*g")), FakeNetwork(), INFO)
+    next(seen)
+    with concurrent.futures.thread._global_shutdown_lock:
+        closer = threading.Thread(target=seen.close, daemon=True)
+        closer.start()
+        closer.join(PATIENCE)
+        assert not closer.is_alive()

@@ -123,7 +123,9 @@ def test_a_padded_bundle_says_so_and_tells_apart_what_cropping_does_not_see(
             main()
         assert not stop.value.code
         found[fit] = json.loads(capsys.readouterr().out)
-        assert ("78 % of the typical photo is cut off at the sides" in " ".join(found[fit]["warnings"])) == (fit == "crop")
+        assert ("78 % of the typical photo is cut off at the sides" in " ".join(found[fit]["warnings"])) == (
+            fit == "crop"
+        )
     crop, pad = found["crop"], found["pad"]
     assert (crop["backbone"]["fit"], pad["backbone"]["fit"]) == ("crop", "pad")
     assert crop["cut_off"] == pytest.approx({"width": 1 - 175 / 800, "height": 1 / 8})

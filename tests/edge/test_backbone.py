@@ -1,6 +1,5 @@
 """Runtimes: each gives the same embeddings; each that is missing or broken says what to install."""
 
-import concurrent.futures.thread
 import subprocess
 import sys
 import threading
@@ -133,12 +132,21 @@ def test_a_graph_of_another_form_is_refused() -> None:
         open_backbone(model.SerializeToString(), RUNTIMES[0])
 
 
+@pytest.mark.skipif(not hasattr(threading, "_shutdown_locks_lock"), reason="this Python starts threads without it")
 def test_pictures_given_up_half_way_wait_for_no_thread(photo_folder: Path) -> None:
     """The garbage collector may close the generator while some thread starts, which holds this lock."""
     seen = photos.embed(sorted(photo_folder.rglob("*.*g")), FakeNetwork(), INFO)
     next(seen)
-    with concurrent.futures.thread._global_shutdown_lock:
-        closer = threading.Thread(target=seen.close, daemon=True)
-        closer.start()
-        closer.join(PATIENCE)
-        assert not closer.is_alive()
+    started, locked, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def close() -> None:
+        started.set()
+        locked.wait()
+        seen.close()
+        ended.set()
+
+    threading.Thread(target=close, daemon=True).start()
+    started.wait()
+    with threading._shutdown_locks_lock:  # type: ignore[attr-defined]
+        locked.set()
+        assert ended.wait(PATIENCE)

@@ -1,8 +1,8 @@
 """The device's job against the bare runtime: `make bench` prints one table, every row a ratio within this run.
 
 The machine that runs it is noisy, so each figure is the median of several runs taken in turn with its peer (A B A B …),
-and the ratio is the median of the pairs' ratios. The backbone is MobileNetV3-Small (`embedded`) at 224 pixels; the
-photos are those of ../shared/data/flowers5 where it is there, else crops of `edge-export sample`.
+and the ratio is the median of the pairs' ratios. The backbone is the default one; the photos
+are those of ../shared/data/flowers5 where it is there, else crops of `edge-export sample`.
 
 | row | ours | its peer |
 |---|---|---|

@@ -39,9 +39,9 @@ async def body(request: Request) -> dict[str, Any]:
     try:
         found = json.loads(bytes(data))
     except (ValueError, RecursionError):
-        raise BadRequest("request-invalid", "the request is no JSON") from None
+        raise BadRequest("request-invalid", "the request is not JSON") from None
     if not isinstance(found, dict):
-        raise BadRequest("request-invalid", "the request is no JSON object")
+        raise BadRequest("request-invalid", "the request is not a JSON object")
     return found
 
 
@@ -94,5 +94,7 @@ async def failed(request: Request, error: Exception) -> Response:
     elif not isinstance(error, EdgeError):
         status = 500
         request.app.state.say(f"error: {request.url.path}: {type(error).__name__}: {error}")
-    text = plain(str(error)) if isinstance(error, EdgeError) else "The device could not do that."
-    return JSONResponse({"error": text, "stale": status == 409}, status, again)
+    told = {"error": "The device could not do that.", "stale": status == 409}
+    if isinstance(error, EdgeError):
+        told |= {"error": plain(str(error)), "code": error.code}
+    return JSONResponse(told, status, again)

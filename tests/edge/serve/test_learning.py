@@ -78,7 +78,7 @@ def test_examples_are_moved_only_if_they_are_what_the_page_showed(server: Server
     assert moved["moved"][0]["label"] == "money"
     for path in ("examples/move", "examples/forget", "undo"):
         stale = server.post(path, {"examples": [{"id": 1, "label": "coins"}], "label": "gold"})
-        assert (stale.status_code, stale.json()["stale"]) == (409, True)
+        assert (stale.status_code, stale.json()["stale"], stale.json()["code"]) == (409, True, "page-outdated")
         assert "money" in stale.json()["error"]
     assert server.post("examples/forget", {"examples": [{"id": 1, "label": "money"}]}).status_code == 200
     assert server.post("examples/forget", {"examples": [{"id": 1, "label": "money"}]}).status_code == 409

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import Answer, Guess, Skipped
+from edge.head.linear import Head
 from edge.home.serving import Serving
 from edge.home.state import Home
 from edge.learning.domain_check import Looks, nearest
@@ -46,9 +47,8 @@ class Answering:
         assert embedding is not None
         start = time.perf_counter()
         probabilities = serving.head.probabilities(embedding[None])[0]
-        best = np.argsort(-probabilities, kind="stable")[:TOP]
-        top = tuple(Guess(serving.head.labels[i], float(probabilities[i])) for i in best)
-        unknown = self.unknown(serving, embedding, int(best[0]), photo.look)
+        top = guesses(serving.head, probabilities)
+        unknown = self.unknown(serving, embedding, int(probabilities.argmax()), photo.look)
         return Answer(
             image=str(photo.path),
             label=None if unknown else top[0].label,
@@ -86,6 +86,12 @@ class Answering:
         if serving.detector and seen:
             expected, store = 1 - serving.detector.gate.coverage, self._home.store
             store.note("recent", drift.note(store.get("recent"), serving.generation, seen, expected))
+
+
+def guesses(head: Head, probabilities: NDArray[np.float32]) -> tuple[Guess, ...]:
+    """The labels that a head gives most of its probabilities (C,), the likeliest first; `TOP` of them at most."""
+    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    return tuple(Guess(head.labels[i], float(probabilities[i])) for i in best)
 
 
 def skipped(photo: Photo) -> Skipped:

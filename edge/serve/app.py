@@ -23,7 +23,7 @@ from edge.errors import EdgeError
 from edge.learner import Learner
 from edge.picture.frame import Frame
 from edge.serve import learn, review, teach
-from edge.serve.asked import BadRequest, answer, body, desk, failed, field
+from edge.serve.asked import answer, body, desk, failed, field
 from edge.serve.desk import Desk, Stale
 from edge.serve.guard import PAGES, Guard
 from edge.serve.password import Stored, Tries
@@ -31,12 +31,21 @@ from edge.serve.password import Stored, Tries
 STATIC = Path(__file__).parent / "static"
 HOLD = 2.0  # seconds for which a viewer waits for the next frame, before it is told that there is none yet
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-NAMES = {"/": "watch", "/teach": "teach", "/review": "review", "/learn": "learn", "/login": "login"}
+NAMES = {"/": "watch", "/teach": "teach", "/review": "review", "/learn": "learn"}
 
 
 async def page(request: Request) -> Response:
-    """Give one of the pages."""
-    return _file(request, STATIC / f"{NAMES[request.url.path if request.url.path in NAMES else '/']}.html")
+    """Give one of the pages: what it shows, within what all of them have around it."""
+    name = NAMES.get(request.url.path, "watch")
+    shell = (STATIC / "page.html").read_text("utf-8").replace("{{title}}", name.capitalize()).replace("{{name}}", name)
+    link = f'<a href="{"./" if name == "watch" else name}"'
+    shell = shell.replace(f"{link}>", f'{link} aria-current="page">')
+    return _given(request, shell.replace("{{main}}", (STATIC / f"{name}.html").read_text("utf-8")).encode(), "html")
+
+
+async def login_page(request: Request) -> Response:
+    """Give the page that asks for the password."""
+    return _given(request, (STATIC / "login.html").read_bytes(), "html")
 
 
 async def static(request: Request) -> Response:
@@ -44,16 +53,15 @@ async def static(request: Request) -> Response:
     path = STATIC / request.path_params["name"]
     if path.parent != STATIC or path.suffix not in (".css", ".js", ".svg") or not path.is_file():
         raise HTTPException(404)
-    return _file(request, path)
+    return _given(request, path.read_bytes(), path.suffix[1:])
 
 
-def _file(request: Request, path: Path) -> Response:
-    data = path.read_bytes()
+def _given(request: Request, data: bytes, kind: str) -> Response:
     tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return Response(data, media_type=TYPES[path.suffix[1:]], headers=headers)
+    return Response(data, media_type=TYPES[kind], headers=headers)
 
 
 async def now(request: Request) -> Response:
@@ -150,10 +158,6 @@ async def _http(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": "There is nothing at this address.", "stale": False}, status)
 
 
-async def _large(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"{error}.", "stale": False}, 413)
-
-
 def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_password: bool = False) -> Starlette:
     """Make the application.
 
@@ -163,10 +167,11 @@ def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_passwor
         hosts: further names under which we are reached.
         needs_password: whether nobody may come in while none is set.
     """
-    pages = [Route(path, page) for path in (*PAGES, "/login")]
+    pages = [Route(path, page) for path in PAGES]
     app = Starlette(
         routes=[
             *pages,
+            Route("/login", login_page),
             Route("/static/{name}", static),
             Route("/now", now),
             Route("/frame", frame),
@@ -182,9 +187,7 @@ def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_passwor
         ],
         middleware=[Middleware(Guard, stored=stored, hosts=hosts, needs_password=needs_password)],
         exception_handlers={
-            teach.TooLarge: _large,
             EdgeError: failed,
-            BadRequest: failed,
             ClientDisconnect: failed,
             HTTPException: _http,
             Exception: failed,

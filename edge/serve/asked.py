@@ -19,6 +19,10 @@ class BadRequest(EdgeError, ValueError):
     """A request that none of our pages would send."""
 
 
+class TooLarge(EdgeError, ValueError):
+    """A photo that is larger than what is taken, or than what the card has room for."""
+
+
 def desk(request: Request) -> Desk:
     """The shared state."""
     found: Desk = request.app.state.desk
@@ -87,6 +91,8 @@ async def failed(request: Request, error: Exception) -> Response:
         status = 409
     elif isinstance(error, BadRequest):
         status = 400
+    elif isinstance(error, TooLarge):
+        status = 413
     elif isinstance(error, Busy | Ended | HomeBusy):
         status, again = 503, {"Retry-After": "2"}
     elif isinstance(error, ClientDisconnect):

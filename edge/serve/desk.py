@@ -101,9 +101,12 @@ class Desk:
         if look:
             self._look_asked = time.monotonic()
         return {
-            "camera": {"name": live.name, "live": live.continuous, "state": live.state, "text": plain(live.text)}
-            if live.text
-            else {"name": live.name, "live": live.continuous, "state": live.state, "text": ""},
+            "camera": {
+                "name": live.name,
+                "live": live.continuous,
+                "state": live.state,
+                "text": plain(live.text) if live.text else "",
+            },
             "frame": shown.number if shown else 0,
             "answer": live.seen,
             "change": live.changes[0].number if live.changes else 0,

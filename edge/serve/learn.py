@@ -18,7 +18,7 @@ from edge.labels import clean
 from edge.learner import Learner
 from edge.serve.asked import BadRequest, answer, body, desk, examples, field
 from edge.serve.desk import Stale
-from edge.serve.teach import forget, unchanged
+from edge.serve.teach import FOLDER, forget, unchanged
 from edge.serve.words import plain
 
 PAGE = 60  # examples listed at a time
@@ -178,7 +178,7 @@ def _remove(path: Path) -> None:
 
 def tidy(home: Path) -> None:
     """Delete what a server that was killed has left: downloads, and photos that did not arrive."""
-    for path in (*home.glob("download-*.backup"), *(home / "incoming").glob("*")):
+    for path in (*home.glob("download-*.backup"), *(home / FOLDER).glob("*")):
         if path.is_file() and os.access(path, os.W_OK):
             path.unlink(missing_ok=True)
 

@@ -11,7 +11,6 @@ import hmac
 import json
 import os
 import secrets
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,8 +161,3 @@ def _read(path: Path) -> Password:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HomeError("home-damaged", f"{path} is damaged; set the password again: edge password") from error
     return found
-
-
-def now() -> float:
-    """Seconds since 1970."""
-    return time.time()

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge.answers import Guess, to_json
+from edge.answers import to_json
 from edge.audit.suspects import near_duplicates
 from edge.labels import clean
 from edge.learner import Learner
-from edge.learning.answering import TOP
+from edge.learning.answering import Answering, guesses
 from edge.picture import preprocess
 from edge.picture.find import saved
 from edge.serve.asked import BadRequest, answer, body, desk, field
@@ -86,12 +86,10 @@ class Waiting:
             x = np.stack([e for path in looked if (e := self._seen[path.name]) is not None])
             for alike in near_duplicates(x, [""] * len(looked)) if len(looked) > 1 else ():
                 groups |= {looked[row].name: looked[alike.rows[0]].name for row in alike.rows}
+            answering = Answering(learner)
             for path, row, embedding in zip(looked, serving.head.probabilities(x), x, strict=True):
-                best = np.argsort(-row, kind="stable")[:TOP]
-                judge = serving.detector
-                unknown = judge.unknown(judge.similarity(embedding), int(best[0])) if judge else None
-                top = [Guess(serving.head.labels[i], float(row[i])) for i in best]
-                told[path.name] = {"unknown": None if unknown is None else bool(unknown), "top": to_json(top)}
+                unknown = answering.unknown(serving, embedding, int(row.argmax()))
+                told[path.name] = {"unknown": unknown, "top": to_json(guesses(serving.head, row))}
         return {
             "frames": [
                 {

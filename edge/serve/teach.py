@@ -15,13 +15,13 @@ from starlette.routing import Route
 
 from edge.answers import to_json
 from edge.camera.exposure import blank
-from edge.errors import EdgeError, ImageError
+from edge.errors import ImageError
 from edge.labels import clean, hidden
 from edge.learner import Learner
 from edge.picture import preprocess
 from edge.picture.frame import Frame
 from edge.picture.region import WHOLE, Region
-from edge.serve.asked import BadRequest, answer, body, desk, examples, field
+from edge.serve.asked import BadRequest, TooLarge, answer, body, desk, examples, field
 from edge.serve.desk import Desk, Stale, complaints
 from edge.serve.words import plain
 
@@ -166,10 +166,6 @@ async def receive(request: Request, folder: Path) -> Path:
         path.unlink(missing_ok=True)
         raise
     return path
-
-
-class TooLarge(EdgeError, ValueError):
-    """A photo that is larger than what is taken, or than what the card has room for."""
 
 
 async def _patiently(request: Request) -> Any:

@@ -38,11 +38,7 @@ def main() -> None:
         sys.exit(f"the photos are not here: {PHOTOS}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        photos = folder / "photos"
-        for label in sorted(p for p in PHOTOS.iterdir() if p.is_dir()):
-            (photos / label.name).mkdir(parents=True)
-            for photo in sorted(label.iterdir())[:PER_LABEL]:
-                (photos / label.name / photo.name).symlink_to(photo)
+        photos = _some(PHOTOS, PER_LABEL, folder / "photos")
         ours = _ours(photos, folder)
         print("ours is measured; TensorFlow trains 50 epochs, some minutes …", file=sys.stderr)
         child = subprocess.run(
@@ -63,11 +59,7 @@ def main() -> None:
 
 def _ours(photos: Path, folder: Path) -> dict[str, float]:
     bundle, home = folder / "rubbish.edge", folder / "home"
-    few = folder / "few"  # the factory's photos: what is taught here comes on top
-    for label in photos.iterdir():
-        (few / label.name).mkdir(parents=True)
-        for photo in sorted(label.iterdir())[:3]:
-            (few / label.name / photo.name).symlink_to(photo.resolve())
+    few = _some(photos, 3, folder / "few")  # the factory's photos: what is taught here comes on top
     _run("export", "build", few, "-o", bundle, "--precision", "fp32")
     start = time.perf_counter()
     _run("edge", "--home", home, "init", bundle)
@@ -76,6 +68,15 @@ def _ours(photos: Path, folder: Path) -> dict[str, float]:
     _run("edge", "--home", home, "--json", "retrain", "--force")
     end = time.perf_counter()
     return {"whole": end - start, "train": end - done, "head": _fit(home)}
+
+
+def _some(source: Path, each: int, target: Path) -> Path:
+    """A folder of class folders with links to the first photos of each label."""
+    for label in sorted(path for path in source.iterdir() if path.is_dir()):
+        (target / label.name).mkdir(parents=True)
+        for photo in sorted(label.iterdir())[:each]:
+            (target / label.name / photo.name).symlink_to(photo.resolve())
+    return target
 
 
 def _fit(home: Path) -> float:

@@ -66,7 +66,7 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
         used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
     if used > offset:
         raise BundleError(
-            "bundle-damaged", (f"{path}: its entries extend beyond its end; copy or build the bundle again")
+            "bundle-damaged", f"{path}: its entries extend beyond its end; copy or build the bundle again"
         )
     if len({info.filename for info in infos}) < len(infos):
         raise BundleError("bundle-invalid", f"{path} contains two entries with the same name; build it again")

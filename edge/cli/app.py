@@ -113,11 +113,7 @@ def code(files: "Files", unreadable: "Sequence[Skipped]" = ()) -> int:
     return PARTLY if unreadable or partly(files) else 0
 
 
-@click.group(
-    cls=Group,
-    modules=MODULES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=Group, modules=MODULES)
 @click.version_option(edge.__version__, prog_name="edge")
 @shared
 def cli() -> None:

@@ -16,7 +16,8 @@ class Group(click.Group):
     """
 
     def __init__(self, *arguments: Any, modules: Mapping[str, str], **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        super().__init__(*arguments, context_settings=settings, **options)
         self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -108,11 +108,9 @@ def password(file: Path | None) -> None:
 
     home = app.home()
     if not home.is_dir():
-        from edge.errors import HomeMissing
+        from edge.home.database import missing
 
-        raise HomeMissing(
-            "home-missing", f"there is no home at {home}; to create it, run: edge --home {home} init NAME.edge"
-        )
+        raise missing(home)
     if file is None:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError("without a terminal, name a FILE whose first line is the password")

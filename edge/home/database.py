@@ -191,6 +191,13 @@ class Database:
             self._db.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT)}")
 
 
+def missing(home: Path) -> HomeMissing:
+    """The error that says how to make a home where there is none."""
+    return HomeMissing(
+        "home-missing", f"there is no home at {home}; to create it, run: edge --home {home} init NAME.edge"
+    )
+
+
 def connect(home: Path, create: bool = False) -> sqlite3.Connection:
     """Open a home's database file, bringing an older schema up to date.
 
@@ -219,9 +226,7 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
         as_owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} …"
         raise HomeError("home-not-yours", f"{home} belongs to another user; run the command as that user: {as_owner}")
     elif not path.exists():
-        raise HomeMissing(
-            "home-missing", f"there is no home at {home}; to create it, run: edge --home {home} init NAME.edge"
-        )
+        raise missing(home)
     with explained(path):
         try:
             db = _connect(path)

@@ -62,7 +62,7 @@ def open_adopted(home: Path) -> Store:
     if store.get("serving") is None:
         store.close()
         raise HomeError(
-            "home-missing", (f"{home} has no bundle yet; to install one, run: edge --home {home} init NAME.edge")
+            "home-missing", f"{home} has no bundle yet; to install one, run: edge --home {home} init NAME.edge"
         )
     return store
 

@@ -104,11 +104,7 @@ def _grouping(_context: click.Context, _option: click.Parameter, value: str | No
         raise click.BadParameter(str(error)) from None
 
 
-@click.group(
-    cls=Group,
-    modules=MODULES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=Group, modules=MODULES)
 @click.version_option(edge.__version__, prog_name="edge-export")
 @shared
 def cli() -> None:

@@ -214,7 +214,7 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
             asked.mqtt, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home,
             labels=labels, present=not opened.live,
         )  # fmt: skip
-    return Ready(opened, listeners, rule or Rule(*((3, 5) if opened.live else (1, 1))), tuple(journals))
+    return Ready(opened, listeners, rule or Rule.usual(opened.live), tuple(journals))
 
 
 def put_region(learner: Learner, text: str | None) -> list[str]:

@@ -18,6 +18,11 @@ class Rule:
     of: int
 
     @classmethod
+    def usual(cls, live: bool) -> "Rule":
+        """The rule where none is asked for: of a camera, three of the last five; of a folder or film, each answer."""
+        return cls(3, 5) if live else cls(1, 1)
+
+    @classmethod
     def parse(cls, text: str) -> "Rule":
         """Read "N/M".
 

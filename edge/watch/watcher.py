@@ -84,7 +84,7 @@ class Watcher:
                 text = str(source)
                 path = str(Path(text).expanduser()) if text.startswith("~") else text  # a Path would spoil an address
                 source = open_source(path, journal, self._self_signed)
-            rule = self._rule or Rule(*((3, 5) if source.live else (1, 1)))
+            rule = self._rule or Rule.usual(source.live)
             events = watch(self._learner, source, rule, self._every, self._stop, *journals)
             for event in closes.enter_context(closing(events)):
                 if isinstance(event, Sight) and event.frame is not None:

@@ -19,7 +19,7 @@ from edge.home.database import FILE
 from edge.learner import Learner
 from edge.learning.domain_check import DomainCheck
 from edge.network import backbone
-from edge.network.sandbox import Trial, attempt
+from edge.network.sandbox import Attempt, attempt
 from edge.picture.count import Left, count, line, partly
 from edge.picture.find import find
 from edge.text import plural
@@ -160,7 +160,7 @@ def _golden(path: Path, model: ModelFile, loads: Sequence[backbone.Runtime]) -> 
     if runtime is None:
         extras = [r.extra for r in backbone.RUNTIMES if r.format == model.format]
         return Finding("golden", False, f"no installed runtime can run {model.file}", _install(extras))
-    tried: Trial = attempt(runtime, path, model.file)
+    tried: Attempt = attempt(runtime, path, model.file)
     if tried.failure:
         return Finding("golden", False, f"{model.file} on {runtime.name}: {tried.failure}", remedy)
     seen = (

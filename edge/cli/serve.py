@@ -58,7 +58,7 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together: give both or none")
     try:
-        from edge.serve.run import Address
+        from edge.serve.run import ListenAddress
         from edge.serve.run import serve as serving
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
@@ -79,7 +79,7 @@ def serve(
         lambda: Learner(home, warn=complain),
         home,
         Asked(source=source, **options),
-        Address(host, port, names, tls_cert, tls_key),
+        ListenAddress(host, port, names, tls_cert, tls_key),
         Notifier(os.environ),
         stop,
         told,

@@ -27,7 +27,7 @@ class Example(NamedTuple):
     held_out: bool  # no head is ever fitted to it
 
 
-class Labelled(NamedTuple):
+class LabelledExample(NamedTuple):
     """What a head is fitted to: the example of this id was named so, in this session."""
 
     id: int
@@ -135,7 +135,7 @@ class Examples(Labels):
             (blob, backbone, crc32(blob), example),
         )
 
-    def labelled(self, held_out: bool = False) -> list[Labelled]:
+    def labelled(self, held_out: bool = False) -> list[LabelledExample]:
         """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
         rows = self._all(
             "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
@@ -144,7 +144,7 @@ class Examples(Labels):
         )
         known: dict[str, str] = {}  # one string object for each label and session
         found = (self._typed(row, int, str, str | None) for row in rows)
-        return [Labelled(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in found]
+        return [LabelledExample(i, *(name and known.setdefault(name, name) for name in names)) for i, *names in found]
 
     def embeddings(self, ids: Sequence[int], dimension: int) -> NDArray[np.float32]:
         """Return these examples' embeddings (N, D), in this order.

@@ -38,7 +38,7 @@ class Answering:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._seen: tuple[Serving, list[drift.Seen]] | None = None
+        self._seen: tuple[Serving, list[drift.FrameNote]] | None = None
         self._looks: Looks | None = None
 
     def answer(self, serving: Serving, photo: Photo, explain: bool) -> Answer:
@@ -73,7 +73,7 @@ class Answering:
                 self.note()
                 self._seen, self._looks = (serving, []), Looks(self._home)
             rank = -1 if unknown else round(100 * serving.detector.rank(similarity, column))
-            self._seen[1].append(drift.Seen(rank, self._looks.word(look) if self._looks else ""))
+            self._seen[1].append(drift.FrameNote(rank, self._looks.word(look) if self._looks else ""))
             if len(self._seen[1]) >= FLUSH:
                 self.note()
         return unknown

@@ -31,7 +31,7 @@ LEAST_MEMORY = 1 << 29  # bytes
 _KINDS = {kind.__name__: kind for kind in (ParityError, RuntimeMissing)}
 
 
-class Trial(NamedTuple):
+class Attempt(NamedTuple):
     """What came of it: `failure` is "" where all went well; without a bundle the figures are 0."""
 
     failure: str
@@ -69,7 +69,7 @@ def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float =
 
 def attempt(
     runtime: backbone.Runtime, path: Path | None = None, file: str = "", digest: str = "", seconds: float = LIMIT
-) -> Trial:
+) -> Attempt:
     """Load a runtime in a child process, and prove a network of a bundle on it.
 
     Args:
@@ -94,27 +94,27 @@ def attempt(
             command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        return Trial(f"gave no answer within {seconds:.0f} seconds")
+        return Attempt(f"gave no answer within {seconds:.0f} seconds")
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         why = "its wheel was built for another processor" if path is None else "the runtime or the network is broken"
-        return Trial(
+        return Attempt(
             f"crashed with {name}; {'the system does this when it runs out of memory' if name == 'SIGKILL' else why}"
         )
     lines = child.stdout.strip().splitlines()
     try:
-        return Trial(**json.loads(lines[-1]))
+        return Attempt(**json.loads(lines[-1]))
     except (IndexError, ValueError, TypeError):
         said = child.stderr.strip().splitlines()
-        return Trial(f"failed ({said[-1][:200] if said else f'exit code {child.returncode}'})")
+        return Attempt(f"failed ({said[-1][:200] if said else f'exit code {child.returncode}'})")
 
 
-def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
+def _try(name: str, path: Path | None, file: str, digest: str) -> Attempt:
     runtime = next(r for r in backbone.RUNTIMES if r.name == name)
     try:
         if path is None:
             backbone.load_runtime(name)
-            return Trial("")
+            return Attempt("")
         most = _limited()
         opened = archive.read(path)
         if digest not in ("", hashlib.sha256(opened.text).hexdigest()):
@@ -129,13 +129,13 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Trial:
         parity = backbone.prove(network, golden.images, golden.embeddings, model.precision, file, data)
         each = 1000 * (time.perf_counter() - start) / len(golden.images)
     except EdgeError as error:
-        return Trial(str(error), kind=type(error).__name__, code=error.code)
+        return Attempt(str(error), kind=type(error).__name__, code=error.code)
     except OSError as error:
-        return Trial(str(error))
+        return Attempt(str(error))
     except MemoryError:
-        return Trial(f"needed more than {most / 1e9:.1f} GB of memory")
+        return Attempt(f"needed more than {most / 1e9:.1f} GB of memory")
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # kilobytes on Linux
-    return Trial("", len(golden.images), parity.error, parity.cosine, each, used)
+    return Attempt("", len(golden.images), parity.error, parity.cosine, each, used)
 
 
 def _limited() -> int:

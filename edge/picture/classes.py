@@ -11,13 +11,13 @@ from edge.errors import DatasetError
 from edge.files import sha256
 from edge.labels import clean
 from edge.picture.count import Left
-from edge.picture.find import Seen, is_system, kind_of, reason, summary, walk
+from edge.picture.find import Visited, is_system, kind_of, reason, summary, walk
 
 _PART = re.compile(r"(?:(train|training)|(val|valid|validation|dev|eval|evaluation)|(test|testing))[-_ ]?\d{0,4}")
 _BOXES = (frozenset({"images", "jpegimages"}), frozenset({"labels", "annotations"}))  # folders of object detection
 
 
-class Labelled(NamedTuple):
+class LabelledPictures(NamedTuple):
     """The pictures of a folder of class folders.
 
     Args:
@@ -48,7 +48,7 @@ class Labelled(NamedTuple):
         return tuple(one for one in self.left if one.reason == "contradicts")
 
 
-def labelled(folder: Path) -> Labelled:
+def labelled(folder: Path) -> LabelledPictures:
     """List the pictures of a folder that holds one folder per label.
 
     Folders named as parts of a data set (train, val, test …) are taken as such if they hold the class folders: train is
@@ -73,7 +73,7 @@ def labelled(folder: Path) -> Labelled:
     if parts:
         return _agreeing(_parted(folder, parts, left))
     _refuse_wrapping(folder, places, left)
-    return _agreeing(_classes(places, left, Seen(folder)))
+    return _agreeing(_classes(places, left, Visited(folder)))
 
 
 def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collection[str]) -> None:
@@ -117,7 +117,7 @@ def _folders(folder: Path) -> tuple[list[Path], list[Left]]:
     return sorted(places, key=lambda path: (path.is_symlink(), path)), left
 
 
-def _classes(places: Iterable[Path], left: list[Left], seen: Seen) -> Labelled:
+def _classes(places: Iterable[Path], left: list[Left], seen: Visited) -> LabelledPictures:
     """Each folder as a label."""
     found: dict[str, Path] = {}
     for place in sorted(places):
@@ -138,10 +138,10 @@ def _classes(places: Iterable[Path], left: list[Left], seen: Seen) -> Labelled:
     files = tuple(file for label in labels for file in below[label].files)
     names = tuple(label for label in labels for _ in below[label].files)
     left = left + [one for label in labels for one in below[label].left]
-    return Labelled(labels, files, names, (False,) * len(files), ("", ""), tuple(left))
+    return LabelledPictures(labels, files, names, (False,) * len(files), ("", ""), tuple(left))
 
 
-def _agreeing(found: Labelled) -> Labelled:
+def _agreeing(found: LabelledPictures) -> LabelledPictures:
     """Leave out pictures of the same bytes that lie in the folders of different labels: nobody knows which is true."""
     rows = list(zip(found.files, found.names, found.held, strict=True))
     sizes: dict[int, list[tuple[Path, str]]] = {}
@@ -202,10 +202,10 @@ def _parts(places: Sequence[Path]) -> dict[str, list[Path]]:
     return parts
 
 
-def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> Labelled:
+def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> LabelledPictures:
     """Take train as what is taught, and val, else test, as what is held out."""
-    seen = Seen(folder)
-    read: dict[str, Labelled] = {}
+    seen = Visited(folder)
+    read: dict[str, LabelledPictures] = {}
     for part, places in parts.items():
         inside: list[Path] = []
         for place in places:
@@ -238,7 +238,7 @@ def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> Lab
         for file, name in zip(pictures.files, pictures.names, strict=True):
             if part not in used or name not in labels:
                 left.append(Left(file, "other-part"))
-    return Labelled(
+    return LabelledPictures(
         labels,
         tuple(file for _, _, file in rows),
         tuple(name for name, _, _ in rows),

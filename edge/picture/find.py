@@ -44,7 +44,7 @@ def find(paths: Sequence[Path]) -> Found:
                 raise ImageError("picture-missing", f"{path} does not exist; check the path")
             files.append(path)
             continue
-        found = walk(path, Seen(path))
+        found = walk(path, Visited(path))
         if not found.files:
             raise ImageError("no-pictures", f"{path} holds no picture ({summary(found.left)}); name another folder")
         files += found.files
@@ -86,7 +86,7 @@ def kind_of(path: Path) -> Kind:
         return kind(file.read(HEAD))
 
 
-class Seen:
+class Visited:
     """The folders that one walk has looked at, and those around its start, by device and number."""
 
     def __init__(self, start: Path) -> None:
@@ -94,7 +94,7 @@ class Seen:
         self.around = {_number(parent) for parent in start.resolve().parents}
 
 
-def walk(folder: Path, seen: Seen) -> Found:
+def walk(folder: Path, seen: Visited) -> Found:
     """Walk one folder: its own folders first, then those that are linked, so that a link takes nothing from them."""
     files: list[Path] = []
     left: list[Left] = []

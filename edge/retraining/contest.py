@@ -20,7 +20,7 @@ from edge.head.stream import CHUNK
 from edge.metrics.promote import Pairs
 
 if TYPE_CHECKING:
-    from edge.home.examples import Labelled
+    from edge.home.examples import LabelledExample
     from edge.home.state import Home
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Contest:
         home: "Home",
         head: Head,
         loo: NDArray[np.float32],
-        taught: "Sequence[Labelled]",
+        taught: "Sequence[LabelledExample]",
         factory: FactoryExamples,
         names: Sequence[str | None],
     ) -> None:
@@ -154,10 +154,10 @@ class Contest:
         return sum(label not in self._common and mine > 0 for label, mine in zip(labels, own, strict=True))
 
     @cached_property
-    def _canaries(self) -> "Sequence[Labelled]":
+    def _canaries(self) -> "Sequence[LabelledExample]":
         return self._store.labelled(held_out=True)
 
-    def _asked(self, head: Head, pictures: "Sequence[Labelled]", among: Sequence[str]) -> Floats:
+    def _asked(self, head: Head, pictures: "Sequence[LabelledExample]", among: Sequence[str]) -> Floats:
         """How a head names pictures that it was not fitted to."""
         answers = [np.zeros(0)]
         for start in range(0, len(pictures), CHUNK):

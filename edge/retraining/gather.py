@@ -13,7 +13,7 @@ from edge.head.stream import whole_sessions
 from edge.home.factory import factory_examples, factory_labels, named_examples
 
 if TYPE_CHECKING:
-    from edge.home.examples import Labelled
+    from edge.home.examples import LabelledExample
     from edge.home.state import Home
     from edge.home.store import Store
 
@@ -23,7 +23,7 @@ class Basis:
     """What decides which head is fitted: what is taught up to example `last`, the factory's under today's names."""
 
     last: int
-    taught: "tuple[Labelled, ...]"
+    taught: "tuple[LabelledExample, ...]"
     bundle: str
     factory_labels: tuple[str | None, ...]
 

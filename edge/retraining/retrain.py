@@ -42,7 +42,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Measured:
+class NewHead:
     """What the first three steps give: compared with nothing yet, and not stored."""
 
     gathered: Gathered
@@ -81,7 +81,7 @@ def refit(home: "Home", force: bool = False) -> Retrained:
     return _store(home, measured, _compare(home, measured), force)
 
 
-def fit_anew(home: "Home", coverage: float) -> Measured:
+def fit_anew(home: "Home", coverage: float) -> NewHead:
     """Gather, fit and measure, storing nothing: inside a snapshot or a transaction of the store.
 
     Args:
@@ -108,7 +108,7 @@ def _fit(gathered: Gathered, background: "Background", coverage: float) -> Fitte
     return Fitted(judged, gate, coverage, 1000 * (time.perf_counter() - start))
 
 
-def _measure(home: "Home", gathered: Gathered, fitted: Fitted) -> Measured:
+def _measure(home: "Home", gathered: Gathered, fitted: Fitted) -> NewHead:
     judged, taught = fitted.judged, gathered.basis.taught
     pixels = pixel_accuracy(home, gathered, judged) if judged.measurable else None
     found = mistakes(judged.fit, gathered.labels, DOUBTS)
@@ -116,7 +116,7 @@ def _measure(home: "Home", gathered: Gathered, fitted: Fitted) -> Measured:
     doubts = tuple(
         Doubt(one.id, source[one.id], one.label, m.guess, m.probability) for m in found for one in [taught[m.row]]
     )
-    return Measured(gathered, fitted, doubts, pixels)
+    return NewHead(gathered, fitted, doubts, pixels)
 
 
 def _outdated(store: "Store", basis: Basis) -> bool:
@@ -124,12 +124,12 @@ def _outdated(store: "Store", basis: Basis) -> bool:
     return Basis.of(store, basis.last) != basis or store.last_fitted() > basis.last
 
 
-def _compare(home: "Home", measured: Measured) -> Contest:
+def _compare(home: "Home", measured: NewHead) -> Contest:
     gathered, result = measured.gathered, measured.fitted.judged.fit
     return Contest(home, result.head, result.loo, gathered.basis.taught, gathered.bundled, gathered.names)
 
 
-def _store(home: "Home", measured: Measured, contest: Contest, force: bool) -> Retrained:
+def _store(home: "Home", measured: NewHead, contest: Contest, force: bool) -> Retrained:
     gathered, fitted, store = measured.gathered, measured.fitted, home.store
     judged, gate = fitted.judged, fitted.gate
     head = judged.fit.head

@@ -36,7 +36,7 @@ class ServeError(EdgeError, OSError):
 
 
 @dataclass(frozen=True)
-class Address:
+class ListenAddress:
     """Where to listen, and under which names we are reached.
 
     Args:
@@ -57,7 +57,7 @@ def serve(
     open_learner: Callable[[], Learner],
     home: Path,
     asked: Asked,
-    address: Address,
+    address: ListenAddress,
     notifier: Notifier,
     stop: threading.Event,
     tell: Callable[[Sight, bool], None],
@@ -229,7 +229,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: object, address: Address) -> uvicorn.Config:
+def _config(app: object, address: ListenAddress) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="asyncio",
@@ -248,7 +248,7 @@ def _config(app: object, address: Address) -> uvicorn.Config:
     )
 
 
-def _listen(address: Address) -> socket.socket:
+def _listen(address: ListenAddress) -> socket.socket:
     for file in (address.cert, address.key):
         if file is not None and not file.is_file():
             raise ServeError(
@@ -280,6 +280,6 @@ def _listen(address: Address) -> socket.socket:
     return listening
 
 
-def _url(listening: socket.socket, address: Address) -> str:
+def _url(listening: socket.socket, address: ListenAddress) -> str:
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"http{'s' if address.cert else ''}://{host}:{listening.getsockname()[1]}/"

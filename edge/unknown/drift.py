@@ -24,17 +24,17 @@ MANY = 4  # times as many unknown ones as usual; one label alone has reached 4.6
 MOST = 0.2  # but no more than this share above the usual one
 
 
-class Seen(NamedTuple):
+class FrameNote(NamedTuple):
     """A frame: its rank, −1 to 100, and the word for its look, or ""."""
 
     rank: int
     look: str
 
 
-def note(stored: str | None, generation: int, seen: list[Seen], expected: float) -> str:
+def note(stored: str | None, generation: int, seen: list[FrameNote], expected: float) -> str:
     """Add frames to what is stored; those judged by another generation are dropped.
 
-    >>> note(None, 3, [Seen(50, ""), Seen(-1, "too dark")], 0.05)
+    >>> note(None, 3, [FrameNote(50, ""), FrameNote(-1, "too dark")], 0.05)
     '{"generation": 3, "expected": 0.05, "ranks": [50, -1], "looks": ["", "too dark"]}'
     """
     ranks, looks = zip(*[*_read(stored, generation).seen, *seen][-WINDOW:], strict=True)
@@ -44,7 +44,7 @@ def note(stored: str | None, generation: int, seen: list[Seen], expected: float)
 def drift_of(stored: str | None, generation: int) -> Drift | None:
     """Sum up what is stored; None if it is of another generation or too little.
 
-    >>> drift_of(note(None, 3, [Seen(50, "")] * 30, 0.05), 3)
+    >>> drift_of(note(None, 3, [FrameNote(50, "")] * 30, 0.05), 3)
     Drift(frames=30, unknown=0.0, expected=0.05, typical=0.5, drifted=False, look='')
     """
     seen, expected = _read(stored, generation)
@@ -61,7 +61,7 @@ def drift_of(stored: str | None, generation: int) -> Drift | None:
 
 
 class _Kept(NamedTuple):
-    seen: list[Seen]
+    seen: list[FrameNote]
     expected: float
 
 
@@ -73,7 +73,7 @@ def _read(stored: str | None, generation: int) -> _Kept:
         looks = found.get("looks", [""] * len(ranks))  # 0.1.0 kept none
         fits = all(rank in _RANKS for rank in ranks) and all(look in ("", *WORDS) for look in looks)
         if found["generation"] == generation and 0 <= expected <= 1 and fits:
-            return _Kept([Seen(*pair) for pair in zip(ranks, looks, strict=True)], expected)
+            return _Kept([FrameNote(*pair) for pair in zip(ranks, looks, strict=True)], expected)
     except (ValueError, TypeError, KeyError):
         pass
     return _Kept([], 0.0)

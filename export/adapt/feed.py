@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.adapt.strategies import last_stage
 from export.compare.material import BATCH, Material, fast_inference
-from export.network.embedder import Seen
+from export.network.embedder import Activations
 from export.photos.augment import Augment
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ class Maps:
         pixels: What the whole network would be fed.
         held: bool (N,), photos held out, of which no view is drawn.
         embedder: The network.
-        spread: The processes.
+        processes: The processes.
     """
 
-    def __init__(self, pixels: Pixels, held: NDArray[np.bool_], embedder: nn.Module, spread: Spread) -> None:
+    def __init__(self, pixels: Pixels, held: NDArray[np.bool_], embedder: nn.Module, processes: Processes) -> None:
         self.views = VIEWS
-        self._pixels, self._held, self._embedder, self._spread = pixels, held, embedder, spread
+        self._pixels, self._held, self._embedder, self._processes = pixels, held, embedder, processes
         self._stop = last_stage(embedder.get_submodule("trunk"), pixels.material.size)
-        self._views: dict[int, Seen] = {}
+        self._views: dict[int, Activations] = {}
 
     def prepare(self, epoch: int) -> None:
         """Compute what this epoch needs."""
@@ -85,40 +85,40 @@ class Maps:
             maps = self._views[view].maps
             self.views = max(1, min(VIEWS, VIEWS_BYTES // (maps.element_size() * maps.nelement())))
 
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Seen:
+    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Activations:
         """Inputs to train on in this epoch."""
         return self._take(self._views[epoch % self.views], photos)
 
-    def seen(self, photos: NDArray[np.intp]) -> Seen:
+    def seen(self, photos: NDArray[np.intp]) -> Activations:
         """Inputs as the device will have them."""
         return self._take(self._views[-1], photos)
 
-    def _take(self, view: Seen, photos: NDArray[np.intp]) -> Seen:
+    def _take(self, view: Activations, photos: NDArray[np.intp]) -> Activations:
         import torch
 
-        rows, device = torch.from_numpy(photos), self._spread.device
+        rows, device = torch.from_numpy(photos), self._processes.device
         return _each(view, lambda whole: whole[rows].to(device).float())
 
-    def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> Seen:
+    def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> Activations:
         """How far some photos come, in half the memory: float16, on the processor; the others' zero."""
         import torch
 
-        spread, front = self._spread, self._embedder
-        whole: Seen | None = None
-        mine = photos[spread.share(len(photos))]
+        processes, front = self._processes, self._embedder
+        whole: Activations | None = None
+        mine = photos[processes.share(len(photos))]
         for rows in np.array_split(mine, math.ceil(len(mine) / BATCH)):
-            with torch.inference_mode(), fast_inference(spread.device):
+            with torch.inference_mode(), fast_inference(processes.device):
                 seen = front.through(front.begin(inputs(rows)), stop=self._stop)  # type: ignore[operator]
                 part = _each(seen, lambda tensor: tensor.half().cpu())
             whole = whole or _each(part, lambda tensor: _room(len(self._held), tensor))
             for kept, new in zip((whole.maps, *whole.statistics), (part.maps, *part.statistics), strict=True):
                 kept[rows] = new
         assert whole is not None  # there are photos
-        return _each(whole, lambda t: spread.sum(t.to(spread.device)).cpu()) if spread.world > 1 else whole
+        return _each(whole, lambda t: processes.sum(t.to(processes.device)).cpu()) if processes.world > 1 else whole
 
 
-def _each(seen: Seen, change: Callable[[torch.Tensor], torch.Tensor]) -> Seen:
-    return Seen(change(seen.maps), tuple(change(part) for part in seen.statistics))
+def _each(seen: Activations, change: Callable[[torch.Tensor], torch.Tensor]) -> Activations:
+    return Activations(change(seen.maps), tuple(change(part) for part in seen.statistics))
 
 
 def _room(count: int, like: torch.Tensor) -> torch.Tensor:

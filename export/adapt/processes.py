@@ -1,4 +1,4 @@
-"""Training spread over processes and machines by `torchrun`, or by none: the same program does both.
+"""Training shared by the processes or machines that `torchrun` started; without torchrun, one does the same alone.
 
 Every process goes through the same batches in the same order and takes its own rows of each; gradients are averaged by
 DistributedDataParallel. As the rows of one batch are independent here (norms use frozen statistics), any number of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Processes:
     """This process among all.
 
     Args:
@@ -44,7 +44,7 @@ class Spread:
         """The rows of a batch of `count` that are this process's: a contiguous part, as equal as can be.
 
         Example:
-            >>> [Spread(rank, 2, "cpu").share(5) for rank in range(2)]
+            >>> [Processes(rank, 2, "cpu").share(5) for rank in range(2)]
             [slice(0, 2, None), slice(2, 5, None)]
         """
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
@@ -86,7 +86,7 @@ class Spread:
 
 
 @contextlib.contextmanager
-def spread() -> Iterator[Spread]:
+def join_processes() -> Iterator[Processes]:
     """Join the other processes if `torchrun` started this one; leave them at the end.
 
     Yields:
@@ -96,7 +96,7 @@ def spread() -> Iterator[Spread]:
         RuntimeError: The others cannot be reached (from torch).
 
     Example:
-        >>> with spread() as alone:
+        >>> with join_processes() as alone:
         ...     alone.world, alone.is_first
         (1, True)
     """
@@ -106,7 +106,7 @@ def spread() -> Iterator[Spread]:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     if "WORLD_SIZE" not in os.environ:
-        yield Spread(0, 1, device)
+        yield Processes(0, 1, device)
         return
     import torch.distributed as dist
 
@@ -114,7 +114,7 @@ def spread() -> Iterator[Spread]:
         torch.cuda.set_device(device)
     dist.init_process_group("gloo" if device == "cpu" else "nccl")
     try:
-        yield Spread(dist.get_rank(), dist.get_world_size(), device)
+        yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
 

@@ -16,7 +16,7 @@ import edge
 from edge.errors import BundleError
 from edge.files import replacing
 from export.adapt import checkpoint
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.adapt.strategies import Strategy
 from export.bundle import adapted
 from export.written import read_json
@@ -75,20 +75,20 @@ class Unfinished:
     Args:
         output: The folder that `adapt` writes.
         depends: Everything that the run depends on: the network that it begins with, the photos, the choices.
-        spread: The processes; only the first writes.
+        processes: The processes; only the first writes.
     """
 
-    def __init__(self, output: Path, depends: Iterable[object], spread: Spread) -> None:
+    def __init__(self, output: Path, depends: Iterable[object], processes: Processes) -> None:
         told = " ".join(map(str, (*depends, edge.__version__)))
         self._folder, run = output / WORK, json.dumps({"run": hashlib.sha256(told.encode()).hexdigest()})
-        if spread.is_first:
+        if processes.is_first:
             mark = self._folder / RUN
             if not mark.is_file() or mark.read_text() != run:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder.mkdir(parents=True)
                 with replacing(mark) as partial:
                     partial.write_text(run)
-        spread.barrier()
+        processes.barrier()
 
     def checkpoint(self, strategy: Strategy) -> Path:
         """The file that keeps where a strategy's training stands."""

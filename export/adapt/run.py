@@ -32,13 +32,13 @@ from edge.metrics.evaluate import evaluate
 from edge.text import percent
 from export.adapt import strategies
 from export.adapt.outcome import Adapted, Outcome, beats, choose
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.adapt.resume import Unfinished, check_output
 from export.adapt.strategies import STRATEGIES, Strategy
 from export.adapt.train import Task, Trained, train
 from export.bundle import adapted
 from export.bundle.adapted import Adaptation
-from export.bundle.plan import Watcher
+from export.bundle.plan import Listener
 from export.compare.baselines import Baselines, measure_baselines
 from export.compare.material import (
     BATCH,
@@ -109,29 +109,29 @@ class Plan:
 
 @dataclass
 class _Work:
-    """What the strategies of one run have in common: `loaded` and `probe` are of the better embedding so far."""
+    """What the strategies of one run have in common: `loaded` and `before` are of the better embedding so far."""
 
     plan: Plan
-    watcher: Watcher
-    spread: Spread
+    listener: Listener
+    processes: Processes
     clock: Callable[[], float]
     loaded: Loaded
     material: Material
     held: NDArray[np.bool_]
-    probe: Measured = field(init=False)
+    before: Measured = field(init=False)
     head: Head = field(init=False)
     bursts: Bursts = field(init=False)
     unfinished: Unfinished = field(init=False)
     states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # what each strategy came to
 
 
-def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], float] = time.monotonic) -> Adapted:
+def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[[], float] = time.monotonic) -> Adapted:
     """Adapt a network to photos.
 
     Args:
         plan: What.
-        watcher: Reports progress.
-        spread: This process among all; only the first writes files.
+        listener: Reports progress.
+        processes: This process among all; only the first writes files.
         clock: Seconds, from anywhere.
 
     Raises:
@@ -157,65 +157,67 @@ def adapt(plan: Plan, watcher: Watcher, spread: Spread, clock: Callable[[], floa
                 "stage; take another --strategy",
             )
         wanted.remove(STRATEGIES["last-stage"])
-        watcher.said(f"last-stage: not tried, because the parts of {plan.backbone} are not in sequence")
-    watcher.doing("reading photos")
+        listener.said(f"last-stage: not tried, because the parts of {plan.backbone} are not in sequence")
+    listener.doing("reading photos")
     photos = find_photos(plan.photos)
     size = loaded.backbone.size
     if line := warning(cut_off(photos.paths, size, short_side(size, loaded.backbone.crop), plan.fit)):
-        watcher.said(f"warning: {line}")
-    material = read_material(photos, size, watcher.step, plan.group_by, plan.photos, plan.fit, loaded.backbone.crop)
+        listener.said(f"warning: {line}")
+    material = read_material(photos, size, listener.step, plan.group_by, plan.photos, plan.fit, loaded.backbone.crop)
     held = _held(plan, material)
     if photos.layout:
-        watcher.said(f"parts: {photos.layout}")
-    watcher.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them for validation")
+        listener.said(f"parts: {photos.layout}")
+    listener.said(f"{len(held)} photos of {len(material.labels)} labels, {held.sum()} of them for validation")
 
-    work = _Work(plan, watcher, spread, clock, loaded, material, held)
+    work = _Work(plan, listener, processes, clock, loaded, material, held)
     before = clock()
     pretrained = _embed(work, loaded.embedder)
-    work.probe, work.head = measure(pretrained, material, held), fit_head(pretrained, material, held)
+    work.before, work.head = measure(pretrained, material, held), fit_head(pretrained, material, held)
     ungrouped = plan.group_by is None and not material.held.any()
     work.bursts = Bursts()
     if ungrouped:
         work.bursts = find_bursts(material.paths, material.targets, material.labels, pretrained)
     if work.bursts.labels:
-        watcher.said(f"warning: {work.bursts.warning}")
+        listener.said(f"warning: {work.bursts.warning}")
     embedding = clock() - before
     reserve = RESERVE * embedding
-    outcomes = [Outcome(STRATEGIES["head"], work.probe, clock() - began, 0, (), "nothing to train")]
-    watcher.said(f"head: {_figure(work.probe)}")
-    watcher.doing("comparing with an untrained network")
+    outcomes = [Outcome(STRATEGIES["head"], work.before, clock() - began, 0, (), "nothing to train")]
+    listener.said(f"head: {_figure(work.before)}")
+    listener.doing("comparing with an untrained network")
     baselines = measure_baselines(plan.backbone, material, pretrained, plan.seed)
     if baselines.warning:
-        watcher.said(f"warning: {baselines.warning}")
+        listener.said(f"warning: {baselines.warning}")
     if taps and STRATEGIES["taps"] in wanted:
         if plan.strategy == "auto" and np.bincount(material.targets).min() < ENOUGH:
             reason = f"a label has fewer than {ENOUGH} photos, which might all be from one place or person"
-            watcher.said(f"taps: not tried, {reason}")
+            listener.said(f"taps: not tried, {reason}")
         else:
             left = 60 * plan.minutes - reserve - (clock() - began)
-            outcomes.append(_tap(work, taps, outcomes[0], spread.first_says(left) > TAPPING * embedding))
+            outcomes.append(_tap(work, taps, outcomes[0], processes.first_says(left) > TAPPING * embedding))
 
     network = fingerprint(work.loaded.embedder, material.size, plan.fit, work.loaded.backbone.crop)
-    work.unfinished = Unfinished(plan.output, (network, *material.hashes, plan.seed, plan.group_by, plan.flip), spread)
+    work.unfinished = Unfinished(
+        plan.output, (network, *material.hashes, plan.seed, plan.group_by, plan.flip), processes
+    )
     training = [strategy for strategy in wanted if strategy.trains]
     earlier = {strategy.name: work.unfinished.spent(strategy) for strategy in training}
     for strategy in training:
         left = 60 * plan.minutes - reserve - sum(earlier.values()) - (clock() - began)
         share = strategy.share if plan.strategy == "auto" else 1.0
-        seconds = spread.first_says(share * left + earlier[strategy.name])
+        seconds = processes.first_says(share * left + earlier[strategy.name])
         outcomes.append(_try(work, strategy, seconds))
     kept, why = choose(outcomes, forced=plan.strategy != "auto")
 
-    final = work.probe
+    final = work.before
     if STRATEGIES[kept].trains:
         work.loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
         final = measure(_embed(work, work.loaded.embedder), material, held, trained=True)
         outcomes = [replace(one, measured=final) if one.strategy.name == kept else one for one in outcomes]
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
-    if spread.is_first:
+    if processes.is_first:
         _write(result, work.loaded.embedder)
         work.unfinished.remove()
-    spread.barrier()
+    processes.barrier()
     return result
 
 
@@ -240,27 +242,27 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
     strategy, began, material, row = STRATEGIES["taps"], work.clock(), work.material, work.loaded.backbone
     if not in_time:
         return Outcome(strategy, None, 0.0, 0, (), NO_TIME)
-    work.watcher.doing("taps: settling how earlier maps are joined")
+    work.listener.doing("taps: settling how earlier maps are joined")
     network, others = embedder(work.loaded.trunk, taps, row.pixels), np.flatnonzero(~work.held)
 
     def batches() -> Iterator[NDArray[np.uint8]]:
         for at in range(0, len(others), BATCH):
-            work.watcher.step(at, len(others))
+            work.listener.step(at, len(others))
             yield material.centres[others[at : at + BATCH]]
 
     features = settle(network, batches()).shape[1]
     embeddings = _embed(work, network)
     measured = measure(embeddings, material, work.held)
-    now, before = (percent(float(one.right[~one.held].mean())) for one in (measured, work.probe))
+    now, before = (percent(float(one.right[~one.held].mean())) for one in (measured, work.before))
     note = (
         f"maps of blocks {', '.join(map(str, taps))}: {features:,} numbers instead of {row.embedding:,}; of the photos "
         f"for training, each left out, {now} are classified correctly instead of {before}"
     )
     outcome = Outcome(strategy, measured, work.clock() - began, 0, (), note)
-    work.watcher.said(f"taps: {_figure(measured)}")
+    work.listener.said(f"taps: {_figure(measured)}")
     if work.plan.strategy == "taps" or beats(outcome, head):
         work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
-        work.probe, work.head = measured, fit_head(embeddings, material, work.held)
+        work.before, work.head = measured, fit_head(embeddings, material, work.held)
     return outcome
 
 
@@ -272,32 +274,34 @@ def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     path = work.unfinished.checkpoint(strategy)
     note = NO_TIME
     if seconds > 1 or path.exists():
-        work.watcher.doing(f"{strategy.name}: training {strategy.summary}")
+        work.listener.doing(f"{strategy.name}: training {strategy.summary}")
         augment = Augment(work.plan.seed, flip=work.plan.flip)
-        step = work.watcher.step
-        task = Task(material, work.held, work.probe, work.head, augment, seconds, path, work.spread, step, work.clock)
+        step = work.listener.step
+        task = Task(
+            material, work.held, work.before, work.head, augment, seconds, path, work.processes, step, work.clock
+        )
         trained = train(work.loaded.embedder, strategy, task)
         if len(trained.curve) > 1:
             work.states[strategy.name] = trained.state
             measured = _measure(work, trained)
-            work.watcher.said(f"{strategy.name}: {_figure(measured)}, {trained.seconds:.0f} s")
+            work.listener.said(f"{strategy.name}: {_figure(measured)}, {trained.seconds:.0f} s")
             return Outcome(strategy, measured, trained.seconds, size, trained.curve, _note(trained))
         note = f"two passes over the photos take longer than the {seconds:.0f} s available"
-    work.watcher.said(f"{strategy.name}: {note}")
+    work.listener.said(f"{strategy.name}: {note}")
     return Outcome(strategy, None, 0.0, size, (), note)
 
 
 def _embed(work: _Work, embedder: nn.Module) -> NDArray[np.float32]:
     """Embed all photos as the device would."""
-    work.watcher.doing("embedding photos as the device does")
-    return embed_pixels(freeze(embedder, work.material.size), work.material.centres, work.watcher.step)
+    work.listener.doing("embedding photos as the device does")
+    return embed_pixels(freeze(embedder, work.material.size), work.material.centres, work.listener.step)
 
 
 def _measure(work: _Work, trained: Trained) -> Measured:
     """Measure what was kept of a training."""
     import torch
 
-    material, device = work.material, work.spread.device
+    material, device = work.material, work.processes.device
     network = copy.deepcopy(work.loaded.embedder).to(device)
     network.get_submodule("trunk").load_state_dict(trained.state, strict=False)
     with fast_inference(device):

@@ -35,10 +35,10 @@ from numpy.typing import NDArray
 
 from export.adapt import checkpoint
 from export.adapt.feed import Maps, Pixels
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.adapt.strategies import Strategy, last_stage, unfreeze
 from export.compare.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
-from export.network.embedder import Seen
+from export.network.embedder import Activations
 from export.photos.augment import Augment
 
 if TYPE_CHECKING:
@@ -98,24 +98,24 @@ class Task:
     Args:
         material: The photos.
         held: bool (N,), those held out.
-        probe: What the device's head is worth on the frozen embeddings.
+        before: What the device's head scores on the embeddings before any training.
         head: The device's head fitted to those of the photos not held out: where the last layer begins.
         augment: How training pictures are drawn.
         seconds: For this strategy, measurements included, over all runs.
         checkpoint: File that keeps where it stands.
-        spread: The processes.
+        processes: The processes.
         step: Told how many batches of how many are done.
         clock: Seconds, from anywhere.
     """
 
     material: Material
     held: NDArray[np.bool_]
-    probe: Measured
+    before: Measured
     head: Head
     augment: Augment
     seconds: float
     checkpoint: Path
-    spread: Spread
+    processes: Processes
     step: Callable[[int, int], None]
     clock: Callable[[], float] = time.monotonic
 
@@ -128,7 +128,7 @@ def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
         strategy: Any but `head`.
         task: Photos, time and place.
     """
-    run = _Run(copy.deepcopy(embedder).eval().to(task.spread.device), strategy, task)
+    run = _Run(copy.deepcopy(embedder).eval().to(task.processes.device), strategy, task)
     run.resume()
     while not run.progress.ended:
         run.epoch()
@@ -164,28 +164,28 @@ class _Run:
         self.changing = unfreeze(trunk, strategy, task.material.size)
         self.start = _copies(self.changing)
         self.best = self.start
-        pixels = Pixels(task.material, task.augment, task.spread.device)
+        pixels = Pixels(task.material, task.augment, task.processes.device)
         self.feed: Pixels | Maps = pixels
         body = embedder
         if strategy.name == "last-stage":
-            self.feed = Maps(pixels, task.held, embedder, task.spread)
+            self.feed = Maps(pixels, task.held, embedder, task.processes)
             body = _rest(embedder, last_stage(trunk, task.material.size))
-        self.network = _with_head(body, task.head).to(task.spread.device)
+        self.network = _with_head(body, task.head).to(task.processes.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
         groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
         self.optimizer = torch.optim.Adam(groups)
         self.learning = [*self.changing.values(), *head]
         self.scales = [_scale(parameter.detach()) for parameter in self.learning]
         self.largest = [group["lr"] for group in self.optimizer.param_groups]
-        self.wrapped = task.spread.wrap(self.network)
+        self.wrapped = task.processes.wrap(self.network)
         counts = np.bincount(task.material.targets[self.rows], minlength=len(task.material.labels))
         self.balance = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
-        self.progress = _Progress(curve=[Point(0, math.nan, task.probe.accuracy, task.probe.loss)])
+        self.progress = _Progress(curve=[Point(0, math.nan, task.before.accuracy, task.before.loss)])
         self.counted = task.clock()  # up to here all time is in the progress
 
     def epoch(self) -> None:
         """Go once over the training photos, measure, and say where the run stands."""
-        began, progress, spread = self.counted, self.progress, self.task.spread
+        began, progress, processes = self.counted, self.progress, self.task.processes
         self.feed.prepare(progress.epoch)
         prepared = self.task.clock()
         total = 0.0
@@ -195,8 +195,8 @@ class _Run:
             done = progress.epoch * self.steps + step + 1
             self.task.step(done, max(progress.planned, progress.epoch + 1) * self.steps)
             now = self.task.clock()
-            spent = spread.first_says(progress.seconds + now - began)
-            rest = spread.first_says((now - prepared) / (step + 1) * (LADDER[0] * self.steps - step - 1))
+            spent = processes.first_says(progress.seconds + now - began)
+            rest = processes.first_says((now - prepared) / (step + 1) * (LADDER[0] * self.steps - step - 1))
             hopeless = progress.epoch == 0 and step == 2 and spent + rest > self.task.seconds
             if spent > self.task.seconds or hopeless:
                 progress.ended = NO_TIME
@@ -207,9 +207,9 @@ class _Run:
         if self._measured_now():
             self._measure(total / self.steps)
         self.counted = now = self.task.clock()
-        progress.seconds = spread.first_says(progress.seconds + now - began)
+        progress.seconds = processes.first_says(progress.seconds + now - began)
         if not progress.planned:
-            self._plan(*(spread.first_says(s) for s in (prepared - began, trained - prepared, now - trained)))
+            self._plan(*(processes.first_says(s) for s in (prepared - began, trained - prepared, now - trained)))
         if progress.epoch >= progress.planned:
             progress.ended = progress.ended or "all epochs were run"
         self._save()
@@ -224,7 +224,7 @@ class _Run:
         with torch.no_grad():
             for name, parameter in self.changing.items():
                 parameter.copy_(state["changing"][name])
-        self.best = {name: tensor.to(self.task.spread.device) for name, tensor in state["best"].items()}
+        self.best = {name: tensor.to(self.task.processes.device) for name, tensor in state["best"].items()}
         self.network.get_submodule("last").load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
         curve = [Point(*numbers) for numbers in state["progress"].pop("curve")]
@@ -251,7 +251,7 @@ class _Run:
             if loss < least:
                 least, p.mix, self.best = loss, share, _copies(self.changing)
         p.mixed = True
-        p.seconds = self.task.spread.first_says(p.seconds + self.task.clock() - self.counted)
+        p.seconds = self.task.processes.first_says(p.seconds + self.task.clock() - self.counted)
         self._save()
 
     def _step(self, batch: NDArray[np.intp], step: int) -> float:
@@ -259,11 +259,11 @@ class _Run:
         import torch
         from torch.nn import functional
 
-        device = self.task.spread.device
+        device = self.task.processes.device
         factor = self._factor(self.progress.epoch + step / self.steps)
         for group, largest in zip(self.optimizer.param_groups, self.largest, strict=True):
             group["lr"] = factor * largest
-        mine = batch[self.task.spread.share(len(batch))]
+        mine = batch[self.task.processes.share(len(batch))]
         targets = torch.from_numpy(self.task.material.targets[mine].astype(np.int64)).to(device)
         weights = torch.from_numpy(self.balance[self.task.material.targets[mine]]).to(device)
         with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
@@ -272,7 +272,7 @@ class _Run:
         loss = (losses * weights).sum() / float(self.balance[self.task.material.targets[batch]].sum())
         self.optimizer.zero_grad(set_to_none=True)
         # gradients are averaged over the processes, not summed
-        (loss * self.task.spread.world).backward()  # type: ignore[no-untyped-call]
+        (loss * self.task.processes.world).backward()  # type: ignore[no-untyped-call]
         before = [parameter.detach().clone() for parameter in self.learning]
         self.optimizer.step()
         with torch.no_grad():
@@ -280,7 +280,7 @@ class _Run:
                 parameter.sub_(old).mul_(scale).add_(old)
             for name, parameter in self.changing.items():
                 parameter.lerp_(self.start[name], L2_SP * factor)
-        return float(self.task.spread.sum(loss.detach()))
+        return float(self.task.processes.sum(loss.detach()))
 
     def _factor(self, passed: float) -> float:
         """The learning rate's share of its largest value after so many epochs: up in the first, down a cosine."""
@@ -317,15 +317,15 @@ class _Run:
     def _measured(self, epoch: int, training_loss: float) -> Point:
         """Fit the device's head to the embeddings as they are now, and ask it about the photos held out."""
         task = self.task
-        with fast_inference(task.spread.device):
+        with fast_inference(task.processes.device):
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.feed.seen, every)
         found = measure(embeddings, task.material, task.held, trained=True)
-        accuracy, loss = task.spread.first_says(found.accuracy), task.spread.first_says(found.loss)
+        accuracy, loss = task.processes.first_says(found.accuracy), task.processes.first_says(found.loss)
         return Point(epoch, training_loss, accuracy, loss)
 
     def _save(self) -> None:
-        if not self.task.spread.is_first:
+        if not self.task.processes.is_first:
             return
         progress: dict[str, Any] = {
             **vars(self.progress),
@@ -365,7 +365,7 @@ def _rest(embedder: nn.Module, start: int) -> nn.Module:
             super().__init__()
             self.embedder = embedder
 
-        def forward(self, seen: Seen) -> torch.Tensor:
+        def forward(self, seen: Activations) -> torch.Tensor:
             return embedder.end(embedder.through(seen, start))  # type: ignore[no-any-return, operator]
 
     return Rest()

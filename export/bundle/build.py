@@ -23,7 +23,7 @@ from edge.bundle.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.errors import BundleError
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from export.bundle import adapted, measured
-from export.bundle.plan import Built, Network, Plan, Stage, Watcher, Work
+from export.bundle.plan import Built, Listener, Network, Plan, Stage, Work
 from export.convert.own_model import OwnModel, check_embeddings, read_own_model
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere, worst
 from export.convert.quantize import quantize
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     pass
 
 
-def build(plan: Plan, watcher: Watcher) -> Built:
+def build(plan: Plan, listener: Listener) -> Built:
     """Build a bundle.
 
     Raises:
@@ -55,7 +55,7 @@ def build(plan: Plan, watcher: Watcher) -> Built:
     adaptation = adapted.read(plan.adapted) if plan.adapted else None
     if adaptation and plan.group_by is None:
         plan = replace(plan, group_by=adaptation.report.get("group_by"))
-    work = Work(plan, find_photos(plan.photos), watcher, adaptation)
+    work = Work(plan, find_photos(plan.photos), listener, adaptation)
     network = _own_network(work, read_own_model(plan.model)) if plan.model else _network(work)
     cut = cut_off(work.photos.paths, network.info.input_size, network.info.short_side, plan.fit)
     lost = warning(cut)
@@ -102,7 +102,7 @@ def build(plan: Plan, watcher: Watcher) -> Built:
 
 def _network(work: Work) -> Network:
     """Load a backbone of the table, export, quantize and prove it."""
-    plan, watch = work.plan, work.watcher
+    plan, watch = work.plan, work.listener
     with Stage(work, "loading the network"):
         loaded = (
             adapted.load(plan.adapted, work.adaptation)
@@ -148,7 +148,7 @@ def _own_network(work: Work, own: OwnModel) -> Network:
         own.name, hashlib.sha256(f"{own.sha256} {form.cut(size, work.plan.fit)}".encode()).hexdigest(),
         f"file {own.name}", "as that file's", size, form.short_side(size), own.opened.dimension, work.plan.fit,
     )  # fmt: skip
-    work.watcher.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")
+    work.listener.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")
     files: dict[str, bytes] = {}
     models: list[ModelFile] = []
     _add(work, files, models, own.data, own.format, own.precision, "as delivered", golden)
@@ -175,7 +175,7 @@ def _add(
     form = "" if quantization == "none" else f", {quantization}"
     figure = f"error {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
     on = " and ".join(proof.runtime for proof in proofs)
-    work.watcher.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
+    work.listener.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
 
 
 # --- the photos ------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def embed_photos(work: Work, network: Network) -> Marked:
     looks: list[Look] = []
     with Stage(work, "embedding photos"):
         for done, photo in enumerate(embed(photos.paths, network.running, network.info, look=True), 1):
-            work.watcher.step(done, total)
+            work.listener.step(done, total)
             if photo.error is not None and photo.error.reason == "not-numbers":
                 raise BundleError(
                     "model-not-numbers",
@@ -92,7 +92,7 @@ def _groups(work: Work, paths: tuple[Path, ...]) -> NDArray[np.int64]:
     if by is not None:
         found = in_groups(groups)
         alone = f", {plural(int((found < 0).sum()), 'photo')} alone" if (found < 0).any() else ""
-        work.watcher.said(f"by {by}: {plural(int(found.max()) + 1, 'group')} of photos that stay together{alone}")
+        work.listener.said(f"by {by}: {plural(int(found.max()) + 1, 'group')} of photos that stay together{alone}")
     return groups
 
 
@@ -115,15 +115,15 @@ def background(work: Work, network: Network) -> Generic | None:
     if folder is None:
         found = shipped(network.cropping)
         if found is None:
-            work.watcher.said(
+            work.listener.said(
                 "no generic photos: unknown pictures are recognised by the plain embedding (--background DIR)"
             )
         return found
     with Stage(work, "embedding generic photos"):
-        generic = of_folder(folder, network.running, network.info, work.watcher.step)
+        generic = of_folder(folder, network.running, network.info, work.listener.step)
     work.skipped.extend(generic.skipped)
     counted = f"; {line(generic.files)}" if generic.files else ""
-    work.watcher.said(f"background: {generic.source}{counted}")
+    work.listener.said(f"background: {generic.source}{counted}")
     return generic
 
 

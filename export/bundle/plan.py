@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Watcher(Protocol):
+class Listener(Protocol):
     """Receives the progress of a build."""
 
     def doing(self, what: str) -> None:
@@ -148,7 +148,7 @@ class Work:
 
     plan: Plan
     photos: Photos
-    watcher: Watcher
+    listener: Listener
     adaptation: Adaptation | None = None
     skipped: list[Skipped] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
@@ -156,13 +156,13 @@ class Work:
 
 
 class Stage:
-    """Tells the watcher of a stage and keeps its time."""
+    """Tells the listener of a stage and keeps its time."""
 
     def __init__(self, work: Work, name: str) -> None:
         self._work, self._name = work, name
 
     def __enter__(self) -> None:
-        self._work.watcher.doing(self._name)
+        self._work.listener.doing(self._name)
         self._start = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:

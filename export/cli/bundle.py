@@ -16,7 +16,7 @@ from edge.errors import DatasetError
 from edge.picture.count import line, partly
 from edge.text import percent, plural
 from export.cli import app
-from export.cli.watchers import Terminal, report_skipped, skipped_json
+from export.cli.listener import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from edge.errors import BundleError
 from edge.picture.count import line, partly, together
 from edge.text import percent, plural
 from export.cli import app
-from export.cli.watchers import Terminal, report_skipped, skipped_json
+from export.cli.listener import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
 
 SMALL = 160  # pixels that every network is tried at, beside its own
@@ -63,7 +63,7 @@ def adapt(
     less. If the command is interrupted, run it again to continue. Under torchrun, several processes share the work.
     """
     from edge.answers import to_json
-    from export.adapt.processes import spread
+    from export.adapt.processes import join_processes
     from export.adapt.run import Plan
     from export.adapt.run import adapt as adapt_network
 
@@ -82,12 +82,12 @@ def adapt(
         fit=fit,
         progress=sys.stderr.isatty(),
     )
-    with spread() as processes:
-        watcher = Terminal(mute=not processes.is_first)
+    with join_processes() as processes:
+        listener = Terminal(mute=not processes.is_first)
         try:
-            result = adapt_network(plan, watcher, processes)
+            result = adapt_network(plan, listener, processes)
         finally:
-            watcher.done()
+            listener.done()
         if not processes.is_first:
             return 0
     skipped = result.material.skipped
@@ -161,7 +161,8 @@ def compare(
     measured by leave-one-out and shown beside the time per picture and the size of the network.
     """
     from edge.answers import to_json
-    from export.compare import rank as comparing
+    from export.compare.rank import Candidate, rank
+    from export.compare.rank import plot as draw
     from export.network.backbones import BACKBONES, find, is_at_hand
     from export.written import check_drawing
 
@@ -180,14 +181,14 @@ def compare(
     for name, weights in dict.fromkeys(pairs):
         row = find(name)
         usual = (row.size,) if row.fixed else (row.size, SMALL)
-        wanted += [comparing.Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
+        wanted += [Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
     terminal = Terminal()
     try:
-        found = comparing.compare(photos, wanted, terminal, seed, group_by, fit)
+        found = rank(photos, wanted, terminal, seed, group_by, fit)
     finally:
         terminal.done()
     if picture:
-        comparing.plot(found, picture)
+        draw(found, picture)
     if app.as_json():
         say_json({
             "photos": found.photos, "fit": fit,
@@ -292,7 +293,7 @@ def pretrain(
     run torchrun --nproc-per-node N -m export pretrain followed by the same arguments.
     """
     from edge.answers import to_json
-    from export.adapt.processes import spread
+    from export.adapt.processes import join_processes
     from export.network.state_dict import save_weights
     from export.pretrain.distil import Recipe, Report, Teacher
     from export.pretrain.distil import pretrain as train
@@ -308,7 +309,7 @@ def pretrain(
             f"{saved} contains an interrupted run; give --resume to continue, or move it away to start again",
         )
     recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
-    with spread() as here:
+    with join_processes() as here:
         progress = Progress("pretraining")
 
         def tell(report: Report) -> None:

@@ -18,7 +18,7 @@ from edge.errors import BundleError, DatasetError
 from edge.files import replacing
 from edge.metrics.evaluate import SHARED, wilson
 from edge.picture.count import Left
-from export.bundle.plan import Watcher
+from export.bundle.plan import Listener
 from export.compare.baselines import Baselines, loo_right, measure_baselines
 from export.compare.material import ENOUGH, Material, clearly_better, read_material
 from export.convert.frozen import embed_pixels, freeze, latency
@@ -78,7 +78,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Ranking:
     """The ranking.
 
     Args:
@@ -106,20 +106,20 @@ class Compared:
     files: Files
 
 
-def compare(
+def rank(
     folder: Path,
     candidates: list[Candidate],
-    watcher: Watcher,
+    listener: Listener,
     seed: int = 0,
     group_by: str | None = None,
     fit: str = "crop",
-) -> Compared:
+) -> Ranking:
     """Rank candidates on a folder of class folders.
 
     Args:
         folder: The photos.
         candidates: At least one.
-        watcher: Reports progress.
+        listener: Reports progress.
         seed: Random seed for the sample taken from many photos.
         group_by: What photos belong together by, as `export.photos.split.group_photos` takes it.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
@@ -132,7 +132,7 @@ def compare(
     crop = min((backbones.find(candidate.backbone).crop for candidate in candidates), default=1.0)
     size = max((candidate.size for candidate in candidates), default=1)
     if line := warning(cut_off(photos.paths, size, short_side(size, crop), fit)):
-        watcher.said(f"warning: {line}")
+        listener.said(f"warning: {line}")
     ranked: list[Ranked] = []
     failed: list[str] = []
     unmeasured: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ def compare(
     embeddings: dict[Candidate, NDArray[np.float32]] = {}
     for candidate in candidates:
         try:
-            watcher.doing(f"{candidate.name}: loading")
+            listener.doing(f"{candidate.name}: loading")
             loaded = backbones.load(candidate.backbone, candidate.weights)
             frozen = freeze(loaded.embedder, candidate.size)
         except BundleError as error:
@@ -148,16 +148,16 @@ def compare(
             continue
         seen = candidate.size, loaded.backbone.crop
         if seen not in materials:
-            watcher.doing("reading photos")
-            materials[seen] = read_material(photos, candidate.size, watcher.step, group_by, folder, fit, seen[1])
+            listener.doing("reading photos")
+            materials[seen] = read_material(photos, candidate.size, listener.step, group_by, folder, fit, seen[1])
         material = materials[seen]
         unmeasured = lone_labels(material.targets, material.groups, material.labels)
         if len(unmeasured) == len(material.labels):
             raise DatasetError(
                 "grouping-too-coarse", "all photos of each label are in one group; add photos taken on another occasion"
             )
-        watcher.doing(f"{candidate.name}: embedding photos")
-        found = embeddings[candidate] = embed_pixels(frozen, material.centres, watcher.step)
+        listener.doing(f"{candidate.name}: embedding photos")
+        found = embeddings[candidate] = embed_pixels(frozen, material.centres, listener.step)
         right = loo_right(found, material.names, material.groups)[~np.isin(material.names, unmeasured)]
         interval = wilson(int(right.sum()), len(right), SHARED)
         ranked.append(Ranked(candidate, right, interval, latency(frozen), len(frozen.data)))
@@ -169,7 +169,7 @@ def compare(
     take = min(
         (one for one in ranked if not clearly_better(ranked[0].right, one.right)), key=lambda one: one.milliseconds
     )
-    watcher.doing("comparing with an untrained network")
+    listener.doing("comparing with an untrained network")
     material = materials[take.candidate.size, backbones.find(take.candidate.backbone).crop]
     baselines = measure_baselines(take.candidate.backbone, material, embeddings[take.candidate], seed)
     smallest = int(np.bincount(material.targets).min())
@@ -177,7 +177,7 @@ def compare(
     bursts = Bursts()
     if group_by is None:
         bursts = find_bursts(material.paths, material.targets, material.labels, embeddings[take.candidate])
-    return Compared(
+    return Ranking(
         tuple(ranked), take, advice, baselines, len(take.right), tuple(failed), unmeasured, bursts, material.skipped,
         material.files,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def advise(accuracy: float, smallest: int, blind: bool) -> str:
     return "adapting may help: try edge-export adapt"
 
 
-def plot(compared: Compared, path: Path) -> None:
+def plot(ranking: Ranking, path: Path) -> None:
     """Draw accuracy against latency into a file, whole or not at all: its ending says what kind.
 
     Raises:
@@ -215,17 +215,17 @@ def plot(compared: Compared, path: Path) -> None:
     """
     from export.compare.plots import Dot, accuracy_against_latency
 
-    several = len({one.candidate.network for one in compared.ranked}) > len(
-        {one.candidate.backbone for one in compared.ranked}
+    several = len({one.candidate.network for one in ranking.ranked}) > len(
+        {one.candidate.backbone for one in ranking.ranked}
     )
     dots = [
         Dot(
             one.candidate.name if several else f"{one.candidate.backbone} {one.candidate.size}",
             one.milliseconds,
             one.accuracy,
-            one is compared.take,
+            one is ranking.take,
         )
-        for one in compared.ranked
+        for one in ranking.ranked
     ]
     with replacing(path) as partial:
         accuracy_against_latency(dots).savefig(

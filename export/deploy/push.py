@@ -254,7 +254,7 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
             raise DeployError(
                 "device-refuses-bundle", f"{host} refuses {name}: {refused[0].seen}; the previous bundle stays in use"
             )
-        tell(next((f.seen for f in findings if f.check == "new golden"), "proved there"))
+        tell(next((f.seen for f in findings if f.check == "new golden"), "tested there"))
         done = remote.run(*program, "init", path, "--json")
         if done.code:
             why = _last(done.err, done.out).removeprefix("error: ")

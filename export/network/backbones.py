@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from edge.errors import BundleError
 from export.network import data_wheel
 from export.network.data_wheel import DataWheel
-from export.network.embedder import HALVES, IMAGENET, Pixels, dimension, embedder, swift
+from export.network.embedder import HALVES, IMAGENET, Normalisation, dimension, embedder, swift
 from export.network.form import CROP
 from export.network.state_dict import check_numbers, misfit, read_state_dict, unwrapped
 
@@ -70,7 +70,7 @@ class Backbone:
     licence: str = "BSD-3-Clause (torchvision); ImageNet's terms bind the training images"
     size: int = 224
     fixed: bool = False
-    pixels: Pixels = IMAGENET
+    pixels: Normalisation = IMAGENET
     crop: float = CROP
     wheel: DataWheel | None = None
 

@@ -38,7 +38,7 @@ JOINING = ("centre", "weight", "basis", "gains", "projection")  # tensors of a w
 SMALLEST = 1e-5  # variance: keeps the deviation of a map that is the same everywhere smooth
 
 
-class Pixels(NamedTuple):
+class Normalisation(NamedTuple):
     """What a network was taught to see: mean and standard deviation of red, green and blue, of 0 to 1."""
 
     mean: tuple[float, float, float]
@@ -52,18 +52,18 @@ class Pixels(NamedTuple):
         return (pictures - mean) / std
 
 
-IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALVES = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # −1 to 1
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # −1 to 1
 
 
-class Seen(NamedTuple):
+class Activations(NamedTuple):
     """How far pictures have come: the feature map (N, K, h, w), and the statistics taken on the way (N, S)."""
 
     maps: torch.Tensor
     statistics: tuple[torch.Tensor, ...] = ()
 
 
-def embedder(trunk: nn.Module, taps: tuple[int, ...] = (), pixels: Pixels = IMAGENET) -> nn.Module:
+def embedder(trunk: nn.Module, taps: tuple[int, ...] = (), pixels: Normalisation = IMAGENET) -> nn.Module:
     """Wrap a trunk into the graph that is exported: uint8 NHWC in, float32 embeddings out.
 
     Args:
@@ -101,11 +101,11 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = (), pixels: Pixels = IMAG
             for name in ("basis", "gains", "projection"):
                 self.register_buffer(name, None)
 
-        def begin(self, image: torch.Tensor) -> Seen:
+        def begin(self, image: torch.Tensor) -> Activations:
             pixels = image.to(torch.float32) * self.scale + self.shift
-            return Seen(pixels.permute(0, 3, 1, 2))
+            return Activations(pixels.permute(0, 3, 1, 2))
 
-        def through(self, seen: Seen, start: int = 0, stop: int | None = None) -> Seen:
+        def through(self, seen: Activations, start: int = 0, stop: int | None = None) -> Activations:
             maps, statistics = seen
             for number, block in list(enumerate(blocks(self.trunk)))[start:stop]:
                 maps = block(maps)
@@ -113,9 +113,9 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = (), pixels: Pixels = IMAG
                     mean = maps.mean((2, 3), keepdim=True)
                     deviation = ((maps - mean).square().mean((2, 3)) + SMALLEST).sqrt()
                     statistics = (*statistics, mean.flatten(1), deviation)
-            return Seen(maps, statistics)
+            return Activations(maps, statistics)
 
-        def end(self, seen: Seen) -> torch.Tensor:
+        def end(self, seen: Activations) -> torch.Tensor:
             mean = seen.maps.mean((2, 3))
             if not taps:
                 return mean

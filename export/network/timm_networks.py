@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import BundleError
-from export.network.embedder import Pixels, swift
+from export.network.embedder import Normalisation, swift
 from export.network.quiet import quiet
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Facts(NamedTuple):
 
     size: int
     fixed: bool
-    pixels: Pixels
+    pixels: Normalisation
     origin: str
     licence: str
 
@@ -73,7 +73,7 @@ def facts(name: str) -> Facts:
     source = settings.hf_hub_id or settings.url or "no weights"
     licence = settings.license or "not stated by timm"
     size, fixed = settings.input_size[-1], bool(settings.fixed_input_size)
-    return Facts(size, fixed, Pixels(settings.mean, settings.std), f"timm, {source}", licence)
+    return Facts(size, fixed, Normalisation(settings.mean, settings.std), f"timm, {source}", licence)
 
 
 def trunk(name: str, size: int) -> nn.Module:

@@ -36,7 +36,7 @@ from torch.nn import functional
 
 from edge.errors import BundleError
 from export.adapt import checkpoint
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.network import backbones
 from export.network.embedder import dimension, embedder
 from export.network.state_dict import read_state_dict
@@ -88,7 +88,7 @@ def pretrain(
     sources: Sequence[Pictures],
     teacher: Teacher | None,
     saved: Path,
-    spread: Spread,
+    processes: Processes,
     tell: Callable[[Report], None],
     start: Path | None = None,
     every: int = 200,
@@ -100,7 +100,7 @@ def pretrain(
         sources: The pictures; labelled ones if there is no teacher.
         teacher: Whom to follow, or None to learn the labels.
         saved: The checkpoint; written every `every` steps and at the end.
-        spread: This process among all.
+        processes: This process among all.
         tell: Called every `every` steps.
         start: Weights to begin with instead of random ones.
         every: Steps.
@@ -111,7 +111,7 @@ def pretrain(
     Raises:
         BundleError: The checkpoint is of another recipe, or there is nothing to learn from.
     """
-    run = _Run(recipe, sources, teacher, spread, start)
+    run = _Run(recipe, sources, teacher, processes, start)
     run.resume(checkpoint.load(saved), saved)
     losses: list[torch.Tensor] = []
     began, first = time.monotonic(), run.step
@@ -119,18 +119,18 @@ def pretrain(
         losses.append(run.advance())
         if run.step % every and run.step < recipe.steps:
             continue
-        loss = float(spread.sum(torch.stack(losses).mean())) / spread.world
+        loss = float(processes.sum(torch.stack(losses).mean())) / processes.world
         if not math.isfinite(loss):
             raise BundleError(
                 "training-diverged",
                 f"the loss became {loss} at step {run.step}; use a lower --rate (now {recipe.rate:g})",
             )
-        if spread.is_first:
+        if processes.is_first:
             checkpoint.save(saved, run.state())
         each = (time.monotonic() - began) / (run.step - first)
         tell(Report(run.step, recipe.steps, loss, recipe.batch / each, each * (recipe.steps - run.step)))
         losses.clear()
-    spread.barrier()
+    processes.barrier()
     return {key: value.detach().cpu().clone() for key, value in run.averaged.state_dict().items()}
 
 
@@ -185,7 +185,12 @@ class _Run:
     """The state of a run: the student, the average of its weights, the optimizer, the step."""
 
     def __init__(
-        self, recipe: Recipe, sources: Sequence[Pictures], teacher: Teacher | None, spread: Spread, start: Path | None
+        self,
+        recipe: Recipe,
+        sources: Sequence[Pictures],
+        teacher: Teacher | None,
+        processes: Processes,
+        start: Path | None,
     ) -> None:
         classes = sum(source.classes for source in sources)
         if teacher is None and (classes < 2 or not all(source.classes for source in sources)):
@@ -194,17 +199,17 @@ class _Run:
                 "there is nothing to learn from; give a --teacher, or at least two labels for all pictures",
             )
         torch.manual_seed(recipe.seed)
-        self.recipe, self.sources, self.teacher, self.spread, self.step = recipe, sources, teacher, spread, 0
+        self.recipe, self.sources, self.teacher, self.processes, self.step = recipe, sources, teacher, processes, 0
         loaded = backbones.load(recipe.arch, str(start) if start else "random")
         self.taught = loaded.backbone.pixels
         features = dimension(embedder(loaded.trunk), recipe.size)
-        self.student = loaded.trunk.to(spread.device).train()
+        self.student = loaded.trunk.to(processes.device).train()
         self.averaged = copy.deepcopy(self.student).eval()
         lessons = _Distilled(self.student, features, teacher) if teacher else _Named(self.student, features, classes)
-        self.lessons = lessons.to(spread.device)
+        self.lessons = lessons.to(processes.device)
         if isinstance(self.lessons, _Distilled) and teacher:
             self.lessons.measure(teacher(self._draw(n, stream=1).pixels) for n in range(MEASURED))
-        self.loss = spread.wrap(self.lessons)
+        self.loss = processes.wrap(self.lessons)
         parts = [p for p in lessons.parameters() if p.ndim > 1], [p for p in lessons.parameters() if p.ndim == 1]
         self.optimizer = torch.optim.AdamW(
             [{"params": parts[0], "weight_decay": DECAY}, {"params": parts[1], "weight_decay": 0.0}], lr=recipe.rate
@@ -215,7 +220,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate * cycle(self.step / self.recipe.steps)
         batch = self._draw(self.step)
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.spread.device != "cpu"):
+        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.processes.device != "cpu"):
             lesson = self.teacher(batch.pixels) if self.teacher else None
             loss: torch.Tensor = self.loss(replace(batch, pixels=self.taught.normalised(batch.pixels)), lesson)
         self.optimizer.zero_grad()
@@ -255,9 +260,9 @@ class _Run:
         """The batch of this number, this process's part of it."""
         seed = np.random.SeedSequence((self.recipe.seed, stream, number)).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(seed >> 1))
-        part, mosaics = self.spread.share(self.recipe.batch), self.teacher is not None
+        part, mosaics = self.processes.share(self.recipe.batch), self.teacher is not None
         mine = draw(self.sources, self.recipe.batch, self.recipe.size, random, mosaics, part)
-        return Batch(mine.pixels.to(self.spread.device), mine.labels.to(self.spread.device))
+        return Batch(mine.pixels.to(self.processes.device), mine.labels.to(self.processes.device))
 
 
 class _Distilled(nn.Module):

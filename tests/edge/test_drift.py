@@ -9,14 +9,14 @@ from PIL import Image
 
 from edge.answers import Drift
 from edge.learner import Learner
-from edge.unknown.drift import WINDOW, Seen, drift_of, note
+from edge.unknown.drift import WINDOW, FrameNote, drift_of, note
 
 from .conftest import write_pictures
 from .test_trust import trusted_bundle  # noqa: F401  # a fixture
 
 
 def told(ranks: list[int], looks: list[str] | None = None, expected: float = 0.05) -> Drift:
-    seen = [Seen(rank, look) for rank, look in zip(ranks, looks or [""] * len(ranks), strict=True)]
+    seen = [FrameNote(rank, look) for rank, look in zip(ranks, looks or [""] * len(ranks), strict=True)]
     found = drift_of(note(None, 1, seen, expected), 1)
     assert found is not None
     return found
@@ -45,12 +45,12 @@ def test_a_look_that_most_frames_have_raises_it_and_a_few_spoilt_ones_do_not() -
 
 def test_what_an_older_program_kept_is_read_and_what_is_damaged_is_nothing() -> None:
     old = json.dumps({"generation": 1, "expected": 0.05, "ranks": [50] * 30})
-    found = drift_of(note(old, 1, [Seen(50, "noisy")], 0.05), 1)
+    found = drift_of(note(old, 1, [FrameNote(50, "noisy")], 0.05), 1)
     assert found is not None
     assert (found.frames, found.look) == (31, "")
     for broken in ("", "NaN", '{"generation": 1, "expected": NaN, "ranks": [1]}', old.replace("50", "101", 1)):
         assert drift_of(broken, 1) is None
-    assert len(json.loads(note(old, 1, [Seen(1, "")] * 500, 0.05))["ranks"]) == WINDOW
+    assert len(json.loads(note(old, 1, [FrameNote(1, "")] * 500, 0.05))["ranks"]) == WINDOW
 
 
 def spoilt(folder: Path, source: Path, factor: float) -> Path:

@@ -12,7 +12,7 @@ from edge.home.state import Home
 from edge.learner import Learner
 from edge.network.backbone import Backbone
 from edge.retraining import retrain
-from edge.retraining.retrain import Measured
+from edge.retraining.retrain import NewHead
 from tests.refused import refused
 
 from .conftest import write_bundle, write_pictures
@@ -48,7 +48,7 @@ def during(monkeypatch: pytest.MonkeyPatch) -> During:
     real = retrain.fit_anew
     todo: list[Callable[[], None]] = []
 
-    def fit_anew(home: Home, coverage: float) -> Measured:
+    def fit_anew(home: Home, coverage: float) -> NewHead:
         fitted = real(home, coverage)
         while todo:
             todo.pop()()

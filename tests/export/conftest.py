@@ -21,7 +21,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 
 
 class Listener:
-    """A watcher that remembers."""
+    """A listener that remembers."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []

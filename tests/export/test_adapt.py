@@ -16,7 +16,7 @@ import pytest
 from edge.errors import BundleError, DatasetError
 from edge.learner import Learner
 from export.adapt.outcome import Adapted, Outcome, choose
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.adapt.run import Plan, adapt
 from export.adapt.strategies import STRATEGIES
 from export.bundle import adapted, build
@@ -30,7 +30,7 @@ from tests.refused import refused
 pytestmark = [pytest.mark.converters, pytest.mark.usefixtures("exported_once")]
 
 CREATED = "2026-01-01T00:00:00+00:00"
-ALONE = Spread(0, 1, "cpu")
+ALONE = Processes(0, 1, "cpu")
 ROOT = Path(__file__).parents[2]
 
 
@@ -72,7 +72,7 @@ class Killed(Exception):
 
 
 class Killer(Listener):
-    """A watcher that ends the run after so many batches."""
+    """A listener that ends the run after so many batches."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
@@ -89,8 +89,8 @@ def stopped_clock() -> float:
     return 0.0
 
 
-def run(plan: Plan, watcher: Any = None) -> Adapted:
-    return adapt(plan, watcher or Listener(), ALONE, stopped_clock)
+def run(plan: Plan, listener: Any = None) -> Adapted:
+    return adapt(plan, listener or Listener(), ALONE, stopped_clock)
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -338,25 +338,25 @@ def test_a_damaged_adapted_json_is_refused_by_name(
 
 
 @pytest.fixture(scope="module")
-def spread_over(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def all_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What `one` process and `two` make of the same photos, strategy by strategy."""
-    folder = tmp_path_factory.mktemp("spread")
+    folder = tmp_path_factory.mktemp("processes")
     photos = striped_photos(folder / "photos")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, command in (("one", [sys.executable]), ("two", several)):
         (folder / name).mkdir()
-        worker = [str(Path(__file__).with_name("spread_worker.py")), str(photos), str(folder / name)]
+        worker = [str(Path(__file__).with_name("processes_worker.py")), str(photos), str(folder / name)]
         done = subprocess.run([*command, *worker], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return {name: folder / name for name in ("one", "two")}
 
 
 @pytest.mark.parametrize("strategy", ["full", "last-stage"])
-def test_two_processes_train_as_one_does(spread_over: dict[str, Path], strategy: str) -> None:
+def test_two_processes_train_as_one_does(all_runs: dict[str, Path], strategy: str) -> None:
     import torch
 
-    found = {name: torch.load(folder / f"{strategy}.pt", weights_only=True) for name, folder in spread_over.items()}
+    found = {name: torch.load(folder / f"{strategy}.pt", weights_only=True) for name, folder in all_runs.items()}
     assert (found["one"]["world"], found["two"]["world"]) == (1, 2)
     assert found["one"]["epochs"] == found["two"]["epochs"] > 2
     start = tiny_start()
@@ -404,7 +404,7 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     with torch.no_grad():
         expected = network(torch.from_numpy(material.centres))
     held = np.arange(len(expected)) % 2 == 0
-    maps = Maps(Pixels(material, Augment(0), "cpu"), held, network, Spread(0, 1, "cpu"))
+    maps = Maps(Pixels(material, Augment(0), "cpu"), held, network, Processes(0, 1, "cpu"))
     maps.prepare(0)
     with torch.no_grad():
         found = _rest(network, last_stage(network.get_submodule("trunk"), 32))(maps.seen(np.array([5, 0, 3])))

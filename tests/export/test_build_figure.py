@@ -24,7 +24,7 @@ Patch = pytest.MonkeyPatch
 
 
 class Quiet:
-    """A watcher that nobody hears."""
+    """A listener that nobody hears."""
 
     def doing(self, what: str) -> None: ...
     def step(self, done: int, total: int) -> None: ...

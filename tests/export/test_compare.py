@@ -13,7 +13,7 @@ from edge.errors import BundleError
 from export.compare import rank as module
 from export.compare.baselines import Baselines, loo_right, tiny_pixels
 from export.compare.material import clearly_better
-from export.compare.rank import Candidate, advise, compare, plot
+from export.compare.rank import Candidate, advise, plot, rank
 from tests.export.adapting import enter_tiny, striped_photos, tiny_weights
 from tests.refused import refused
 
@@ -28,7 +28,7 @@ def tiny_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_candidate_is_measured_and_the_fastest_of_the_good_is_taken(tmp_path: Path, listener: Any) -> None:
     weights = str(tiny_weights(tmp_path / "tiny.pth"))
     candidates = [Candidate("tiny", weights, 32), Candidate("tiny", weights, 48), Candidate("tiny", "missing.pth", 32)]
-    found = compare(striped_photos(tmp_path / "photos"), candidates, listener)
+    found = rank(striped_photos(tmp_path / "photos"), candidates, listener)
     assert {one.candidate for one in found.ranked} == set(candidates[:2])
     assert [one.accuracy for one in found.ranked] == sorted((one.accuracy for one in found.ranked), reverse=True)
     as_good = [one for one in found.ranked if not clearly_better(found.ranked[0].right, one.right)]
@@ -44,7 +44,7 @@ def test_every_candidate_is_measured_and_the_fastest_of_the_good_is_taken(tmp_pa
 
 def test_without_one_network_to_compare_the_reason_is_said(photo_folder: Callable[..., Path], listener: Any) -> None:
     with refused("backbone-unknown", BundleError, "tiny=missing.pth 32"):
-        compare(photo_folder(cup=3, plate=3), [Candidate("tiny", "missing.pth", 32)], listener)
+        rank(photo_folder(cup=3, plate=3), [Candidate("tiny", "missing.pth", 32)], listener)
 
 
 def test_of_very_many_photos_some_of_each_class_are_asked(
@@ -52,7 +52,7 @@ def test_of_very_many_photos_some_of_each_class_are_asked(
 ) -> None:
     monkeypatch.setattr(module, "PHOTOS", 21)
     weights = str(tiny_weights(tmp_path / "tiny.pth"))
-    found = compare(striped_photos(tmp_path / "photos"), [Candidate("tiny", weights, 32)], listener)
+    found = rank(striped_photos(tmp_path / "photos"), [Candidate("tiny", weights, 32)], listener)
     assert found.photos == 21
 
 

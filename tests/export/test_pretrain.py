@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 import torch
 
 from edge.errors import BundleError, DatasetError
-from export.adapt.processes import Spread
+from export.adapt.processes import Processes
 from export.cli.app import cli
 from export.pretrain.distil import Recipe, Report, Teacher, pretrain
 from export.pretrain.views import NO_LABEL, Pictures, draw
@@ -25,7 +25,7 @@ from tests.refused import refused
 
 pytestmark = pytest.mark.converters
 
-ALONE = Spread(0, 1, "cpu")
+ALONE = Processes(0, 1, "cpu")
 RECIPE = Recipe(size=32, steps=6, batch=8, rate=1e-3, seed=5)
 TOGETHER = Recipe("squeezenet1_1", size=64, steps=4, batch=16)  # has no batch norm, whose statistics are of each half
 ROOT = Path(__file__).parents[2]
@@ -202,9 +202,9 @@ import torch
 from export.pretrain.views import Pictures
 from export.network.state_dict import save_weights
 from export.pretrain.distil import Recipe, pretrain
-from export.adapt.processes import spread
+from export.adapt.processes import join_processes
 torch.set_num_threads(1)
-with spread() as here:
+with join_processes() as here:
     assert here.world == 2
     sources = [Pictures.read(Path({str(tmp_path / "small.npz")!r}))]
     weights = pretrain({TOGETHER!r}, sources, None, Path({str(tmp_path)!r}, f"run{{here.rank}}"),

@@ -12,7 +12,7 @@ import requests
 import torch
 
 from edge.errors import BundleError
-from export.adapt.processes import spread
+from export.adapt.processes import join_processes
 from export.adapt.run import Plan as AdaptPlan
 from export.adapt.run import adapt
 from export.adapt.strategies import last_stage
@@ -105,7 +105,7 @@ def test_a_network_whose_parts_branch_has_no_last_stage_to_adapt(
     plan = AdaptPlan(
         photo_folder(cup=8, plate=8), tmp_path / "a", CREATED, "timm:mambaout_femto", "random", strategy="last-stage"
     )
-    with spread() as alone, refused("strategy-unsuitable", BundleError, "timm:mambaout_femto", "--strategy"):
+    with join_processes() as alone, refused("strategy-unsuitable", BundleError, "timm:mambaout_femto", "--strategy"):
         adapt(plan, listener, alone)
 
 
@@ -215,7 +215,7 @@ def test_compare_tries_each_network_at_its_own_size_and_a_fixed_one_at_no_other(
         asked.extend(candidate.size for candidate in candidates)
         raise BundleError("model-failed", "enough")
 
-    monkeypatch.setattr(rank, "compare", note)
+    monkeypatch.setattr(rank, "rank", note)
     CliRunner().invoke(cli, ["compare", str(photo_folder(cup=2, plate=2)), "--backbone", f"timm:{name}=random"])
     assert asked == ([224] if backbones.find(f"timm:{name}").fixed else [224, 160])
 
@@ -233,7 +233,7 @@ def test_a_network_of_timm_can_teach_and_learn(tmp_path: Path) -> None:
     torch.testing.assert_close(lesson.answers, expected, rtol=0.05, atol=0.02 * float(expected.abs().max()))  # bfloat16
     pictures = Pictures(np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), np.arange(4) % 2, 2)
     recipe = Recipe(SMALL, SIZE, steps=1, batch=4)
-    with spread() as alone:
+    with join_processes() as alone:
         weights = pretrain(recipe, [pictures], None, tmp_path / "run", alone, lambda _: None)
     torch.save(weights, tmp_path / "lcnet.pth")
     assert load(SMALL, str(tmp_path / "lcnet.pth")).origin == "file lcnet.pth"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from export.adapt import strategies
-from export.adapt.processes import spread
+from export.adapt.processes import join_processes
 from export.adapt.train import Task, train
 from export.compare.material import embed_rows, fit_head, measure, read_material
 from export.network.embedder import embedder
@@ -26,7 +26,7 @@ def main(photos: Path, folder: Path) -> None:
     material = read_material(find_photos(photos), SIZE, lambda *_: None)
     held = split_groups(material.targets, group_photos(material.paths, None), material.labels, 0.2)
     rows = np.arange(len(held))
-    with spread() as processes:
+    with join_processes() as processes:
         for strategy in STRATEGIES:
             torch.manual_seed(0)
             network = embedder(tiny_trunk())  # type: ignore[arg-type]

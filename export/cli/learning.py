@@ -295,8 +295,9 @@ def pretrain(
     from edge.answers import to_json
     from export.adapt.processes import join_processes
     from export.network.state_dict import save_weights
-    from export.pretrain.distil import Recipe, Report, Teacher
+    from export.pretrain.distil import Recipe, Report
     from export.pretrain.distil import pretrain as train
+    from export.pretrain.teacher import Teacher
     from export.pretrain.views import Pictures
     from export.written import check_log, check_weights
 

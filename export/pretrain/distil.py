@@ -1,14 +1,6 @@
 """Pretraining a backbone from nothing, or from where another run left off: the recipe of the weights that ship here.
 
-A student learns from a teacher that looks at the same picture ("function matching", Beyer et al., "Knowledge
-distillation: a good teacher is patient and consistent", CVPR 2022), through one linear layer P that is dropped
-afterwards. With maps s, t (features at every place) and their means over places s̄, t̄::
-
-    loss = |P s − t|²  +  |P s̄ − t̄|²  +  KL(softened answers of the teacher ‖ of the student)        T = 2
-
-t and t̄ are scaled so that each of the teacher's features has mean 0 and deviation 1 over the pictures: a head, which
-whitens, uses the faint features as much as the strong ones. The place-by-place term (Romero et al., "FitNets", ICLR
-2015) says far more per picture than the answer alone. Without a teacher the loss is cross-entropy on the labels.
+The losses are those of `export.pretrain.teacher`.
 
 **Pictures.** Small ones lack sharp detail when enlarged. So a source whose pictures are smaller than the input is shown
 half enlarged and, where there is a teacher, half as a mosaic of k × k pictures in their own sharpness. Sources share
@@ -23,26 +15,22 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.fx.experimental.optimization import fuse
-from torch.nn import functional
 
 from edge.errors import BundleError
 from export.adapt import checkpoint
 from export.adapt.processes import Processes
 from export.network import backbones
 from export.network.embedder import dimension, embedder
-from export.network.state_dict import read_state_dict
+from export.pretrain.teacher import Distilled, Named, Teacher
 from export.pretrain.views import Batch, Pictures, draw
 
-TEMPERATURE = 2.0
 MEASURED = 8  # batches on which the scale of the teacher's features is measured
 CLIP = 5.0  # largest norm of a gradient
 DECAY = 0.05  # of the weights, each step, times the rate (Loshchilov & Hutter, "Decoupled weight decay", ICLR 2019)
@@ -134,53 +122,6 @@ def pretrain(
     return {key: value.detach().cpu().clone() for key, value in run.averaged.state_dict().items()}
 
 
-class Teacher:
-    """A network that knows more: its trunk and its last layer, frozen.
-
-    Args:
-        arch: Its name in the table of backbones.
-        file: Its state dict, with the classifier.
-        device: Where it runs.
-
-    Raises:
-        BundleError: The file does not fit, or does not end in one linear layer.
-    """
-
-    def __init__(self, arch: str, file: Path, device: str) -> None:
-        state = read_state_dict(file)
-        last = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
-        if len(last) != 1:
-            raise BundleError(
-                "teacher-unsuitable",
-                f"{file.name} has {len(last)} linear layers instead of one; use a mobilenet_v2 as the teacher",
-            )
-        loaded = backbones.load(arch, str(file))
-        row, trunk = loaded.backbone, loaded.trunk.eval()
-        if not row.architecture.startswith(backbones.TIMM):  # whose padding cannot be traced
-            trunk = fuse(trunk)  # norms into convolutions: faster
-        self._trunk, self._taught = trunk.to(device), row.pixels
-        self._weight, self._bias = (state[f"{last[0]}.{part}"].to(device) for part in ("weight", "bias"))
-        self._half = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        self.answers, self.features = self._weight.shape
-
-    def __call__(self, pixels: torch.Tensor) -> Lesson:
-        """Look at pictures (N, 3, H, H), 0 to 1."""
-        with torch.no_grad():
-            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self._half):
-                features = self._trunk(self._taught.normalised(pixels)).float()
-            mean = features.mean((2, 3))
-            return Lesson(features, mean, mean @ self._weight.T + self._bias)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What the teacher says of N pictures: features (N, F, h, w), their means (N, F), and answers (N, A), unscaled."""
-
-    features: torch.Tensor
-    mean: torch.Tensor
-    answers: torch.Tensor
-
-
 class _Run:
     """The state of a run: the student, the average of its weights, the optimizer, the step."""
 
@@ -205,9 +146,9 @@ class _Run:
         features = dimension(embedder(loaded.trunk), recipe.size)
         self.student = loaded.trunk.to(processes.device).train()
         self.averaged = copy.deepcopy(self.student).eval()
-        lessons = _Distilled(self.student, features, teacher) if teacher else _Named(self.student, features, classes)
+        lessons = Distilled(self.student, features, teacher) if teacher else Named(self.student, features, classes)
         self.lessons = lessons.to(processes.device)
-        if isinstance(self.lessons, _Distilled) and teacher:
+        if isinstance(self.lessons, Distilled) and teacher:
             self.lessons.measure(teacher(self._draw(n, stream=1).pixels) for n in range(MEASURED))
         self.loss = processes.wrap(self.lessons)
         parts = [p for p in lessons.parameters() if p.ndim > 1], [p for p in lessons.parameters() if p.ndim == 1]
@@ -263,53 +204,6 @@ class _Run:
         part, mosaics = self.processes.share(self.recipe.batch), self.teacher is not None
         mine = draw(self.sources, self.recipe.batch, self.recipe.size, random, mosaics, part)
         return Batch(mine.pixels.to(self.processes.device), mine.labels.to(self.processes.device))
-
-
-class _Distilled(nn.Module):
-    """Student and the layer P: batch, lesson → loss."""
-
-    def __init__(self, student: nn.Module, features: int, teacher: Teacher) -> None:
-        super().__init__()
-        self.student = student
-        self.like = nn.Linear(features, teacher.features)
-        self.answer = nn.Linear(features, teacher.answers)
-        for layer in (self.like, self.answer):  # nothing is known yet, so nothing shakes the student at first
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.register_buffer("scales", torch.zeros(4, teacher.features))  # mean, deviation: of features, of their means
-
-    def measure(self, lessons: Iterable[Lesson]) -> None:
-        """Set the scales from what the teacher says of some pictures."""
-        seen = list(lessons)
-        places = torch.cat([lesson.features.movedim(1, 3).flatten(0, 2) for lesson in seen])
-        means = torch.cat([lesson.mean for lesson in seen])
-        self.scales = torch.stack([places.mean(0), places.std(0), means.mean(0), means.std(0)])
-
-    def forward(self, batch: Batch, lesson: Lesson) -> torch.Tensor:
-        seen = self.student(batch.pixels)
-        mean = seen.mean((2, 3))
-        centre, spread, mean_centre, mean_spread = self.scales + torch.finfo(torch.float32).eps
-        places = (lesson.features.movedim(1, 3) - centre) / spread
-        everywhere = functional.mse_loss(self.like(seen.movedim(1, 3)), places)
-        liked = (self.like(mean) * spread + centre - mean_centre) / mean_spread
-        overall = functional.mse_loss(liked, (lesson.mean - mean_centre) / mean_spread)
-        said = functional.log_softmax(self.answer(mean) / TEMPERATURE, 1)
-        told = functional.log_softmax(lesson.answers / TEMPERATURE, 1)
-        answers = functional.kl_div(said, told, reduction="batchmean", log_target=True)
-        return everywhere + overall + answers
-
-
-class _Named(nn.Module):
-    """Student and a layer that names the labels: batch → loss."""
-
-    def __init__(self, student: nn.Module, features: int, classes: int) -> None:
-        super().__init__()
-        self.student = student
-        self.answer = nn.Linear(features, classes)
-
-    def forward(self, batch: Batch, _lesson: None) -> torch.Tensor:
-        answers = self.answer(self.student(batch.pixels).mean((2, 3)))
-        return functional.cross_entropy(answers, batch.labels, label_smoothing=0.1)
 
 
 def cycle(done: float) -> float:

@@ -19,7 +19,8 @@ import torch
 from edge.errors import BundleError, DatasetError
 from export.adapt.processes import Processes
 from export.cli.app import cli
-from export.pretrain.distil import Recipe, Report, Teacher, pretrain
+from export.pretrain.distil import Recipe, Report, pretrain
+from export.pretrain.teacher import Teacher
 from export.pretrain.views import NO_LABEL, Pictures, draw
 from tests.refused import refused
 

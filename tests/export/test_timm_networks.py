@@ -25,7 +25,8 @@ from export.convert.to_tflite import to_tflite
 from export.network import backbones, timm_networks
 from export.network.backbones import load
 from export.network.embedder import blocks, embedder
-from export.pretrain.distil import Recipe, Teacher, pretrain
+from export.pretrain.distil import Recipe, pretrain
+from export.pretrain.teacher import Teacher
 from export.pretrain.views import Pictures
 from tests.refused import refused
 

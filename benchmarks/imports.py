@@ -21,6 +21,7 @@ ORDER = {  # the folders of each package: each imports only those behind it
         "watch",
         "care",
         "learner",
+        "fleet",
         "learning",
         "retraining",
         "audit",

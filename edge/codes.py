@@ -345,6 +345,33 @@ CODES = {
     "wheels-missing": Meaning(
         "The packages for the device cannot be found or downloaded.", "Follow the message, or deploy without --offline."
     ),
+    # the fleet
+    "contribution-invalid": Meaning(
+        "A file in the fleet's store is no contribution, or says something impossible.",
+        "Contribute again from that device; the newest contribution counts.",
+    ),
+    "contribution-damaged": Meaning(
+        "A contribution in the fleet's store is cut short, or its bytes were changed.",
+        "Contribute again from that device; the newest contribution counts.",
+    ),
+    "store-url-invalid": Meaning(
+        "This is not the URL of a store.", "Give s3://, gs://, az://, https:// or file:/// and its folder."
+    ),
+    "store-missing": Meaning(
+        "The store has no such bucket, folder or object.", "Check the URL, or create the bucket or folder."
+    ),
+    "store-unreachable": Meaning(
+        "The store cannot be reached.", "Nothing was lost; run the command again when the network is back."
+    ),
+    "store-refused": Meaning(
+        "The store refuses: there are no credentials, or they do not allow this.",
+        "Set the store's own environment variables; docs/fleet.md lists them.",
+    ),
+    "store-name-taken": Meaning(
+        "The store already holds other bytes under the name that was to be made.", "Run the command again."
+    ),
+    "store-too-large": Meaning("An object in the store is larger than it may be.", "Read the message."),
+    "store-failed": Meaning("The store failed, or the disk under it.", "Try again later."),
     # the command line itself
     "usage": Meaning("The command line is wrong (exit code 2).", "Run the command with --help."),
     "system": Meaning("The operating system refused something, such as opening a file.", "Read the message."),

@@ -12,6 +12,8 @@ exception that fits, so it can be caught without importing this package::
     ├── RuntimeMissing    (ImportError)   a library that is needed is missing or cannot be loaded
     ├── NotEnough         (ValueError)    there are too few examples or labels
     ├── DatasetError      (ValueError)    a folder of photos cannot be used
+    ├── FleetError        (ValueError)    a contribution, release or plan of a fleet is damaged or does not fit
+    ├── StoreError        (OSError)       the store of a fleet cannot be reached or refuses
     ├── SourceError       (OSError)       a camera, stream or folder cannot be watched
     │   └── SourceRefused (SourceError)   the same, and waiting will not help
     └── HomeError         (OSError)       the home folder cannot be used
@@ -80,6 +82,14 @@ class NotEnough(EdgeError, ValueError):
 
 class DatasetError(EdgeError, ValueError):
     """A folder of photos is not arranged as one folder per label with photos in each."""
+
+
+class FleetError(EdgeError, ValueError):
+    """A contribution, release or plan of a fleet is damaged, impossible, or does not fit what is here."""
+
+
+class StoreError(EdgeError, OSError):
+    """The store that a fleet shares cannot be reached, or refuses what is asked of it."""
 
 
 class SourceError(EdgeError, OSError):

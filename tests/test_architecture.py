@@ -39,7 +39,7 @@ PURE_MODULES = {
     "edge.watch.home_assistant",
     "edge.watch.smooth",
 }
-DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve", "watch", "system"}
+DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve", "watch", "system", "fleet"}
 DISK_MODULES = {"edge.files", "edge.testing", "edge.learner", "edge.learning.init", "edge.picture.frame"}
 TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
 OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}

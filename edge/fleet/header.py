@@ -1,0 +1,246 @@
+"""What a contribution says of itself: one canonical JSON object, written here and read back believing nothing.
+
+Canonical: keys sorted, no spaces, UTF-8. A text that is not its own canonical form is refused, so that there is one
+way to say a thing, and no key twice.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edge.bundle.manifest import FITS, MAX_DIMENSION, MAX_LABELS, MAX_SIDE
+from edge.errors import EdgeError, FleetError
+from edge.fleet.names import DEVICE, MAX_NUMBER, MAX_SEQUENCE
+from edge.labels import clean
+from edge.metrics.figures import read_json
+from edge.picture.region import Region
+
+FORMAT = 1
+MAX_HEADER = 4_000_000  # bytes
+MAX_EXAMPLES = 1 << 17  # of one device
+MAX_SQUARE = 4096  # numbers of an embedding of which moments are told
+FORMS = ("examples", "moments")
+VERDICTS = ("accepted", "refused")
+_MAX_TEXT = 500  # characters
+
+Checks = dict[str, Callable[[Any, dict[str, Any]], bool]]  # of each field: is its value possible, given all of them
+
+
+@dataclass(frozen=True)
+class Serves:
+    """What the device made of the newest release that was meant for it.
+
+    Args:
+        release: its number; None: it never took one.
+        verdict: "accepted", or "refused" by the device's own examples; None without a release.
+        why: the reason of a refusal.
+        accuracy: of the head that serves, each example left out; None where it cannot be measured.
+    """
+
+    release: int | None = None
+    verdict: str | None = None
+    why: str = ""
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """The header of a contribution.
+
+    Args:
+        device: the device's id, as in the contribution's name.
+        sequence: as in its name; the newest of a device replaces its older ones.
+        form: "examples", or "moments" where only their sums are told.
+        backbone, fingerprint, dimension: whose embeddings these are, and D, the numbers of each.
+        input_size, fit: pixels of the network's input, and how a picture is made to fit it.
+        region: the part of each picture that is looked at, as `edge --region` takes it; None: the whole.
+        runtime: what ran the network, in words.
+        labels: C names, sorted.
+        counts: (C,) examples of each, those held out as well.
+        held_out: how many of all examples no head is ever fitted to.
+        taught: when the newest example was, ISO 8601; "" where that is not known.
+        serves: what the device serves.
+    """
+
+    device: str
+    sequence: int
+    form: str
+    backbone: str
+    fingerprint: str
+    dimension: int
+    input_size: int
+    fit: str
+    region: str | None
+    runtime: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    held_out: int
+    taught: str
+    serves: Serves = Serves()
+    format: int = FORMAT
+
+    @property
+    def examples(self) -> int:
+        """N, how many examples there are, those held out as well."""
+        return sum(self.counts)
+
+    def to_json(self) -> bytes:
+        """Return the canonical text."""
+        return canonical(dataclasses.asdict(self))
+
+
+def canonical(value: object) -> bytes:
+    """Write JSON in the one form that a value has: `{"a":1,"b":null}`.
+
+    >>> canonical({"b": None, "a": (1, 0.5)})
+    b'{"a":[1,0.5],"b":null}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def parse(name: str, text: bytes) -> About:
+    """Read a header.
+
+    Args:
+        name: of what is read, for errors.
+        text: its bytes.
+
+    Raises:
+        FleetError: it is not canonical JSON, of a newer format, or a field is missing, too many or impossible.
+    """
+    try:
+        raw = read_json(text)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise FleetError("contribution-invalid", f"{name}: its header is not valid JSON ({error})") from error
+    number = raw.get("format") if isinstance(raw, dict) else None
+    if type(number) is int and number > FORMAT:
+        raise FleetError(
+            "too-new", f"{name} has format {number}, but this version reads only {FORMAT}; upgrade edge-transfer"
+        )
+    about: About = checked(name, raw, About, _FIELDS, {"serves": (Serves, _SERVES)})
+    if about.form == "moments" and about.held_out:
+        raise _impossible(name, "held_out", about.held_out)
+    if about.form == "moments" and about.dimension > MAX_SQUARE:
+        raise _impossible(name, "dimension", about.dimension)
+    if about.to_json() != text:
+        raise FleetError("contribution-invalid", f"{name}: its header is not in canonical form")
+    return about
+
+
+def checked(
+    name: str,
+    raw: object,
+    kind: Any,
+    fields: Checks,
+    inner: dict[str, Any] | None = None,
+) -> Any:
+    """Make a dataclass of a JSON object of which every field must be there and pass its check, and no other.
+
+    Args:
+        name: of what is read, for errors.
+        raw: the parsed JSON.
+        kind: the dataclass.
+        fields: for each field but those of `inner`, in this order, whether its value is possible.
+        inner: fields that are objects themselves: their dataclass and fields.
+
+    Raises:
+        FleetError: a field is missing, too many, or has an impossible value.
+    """
+    if not isinstance(raw, dict):
+        raise FleetError("contribution-invalid", f"{name}: its header is not a JSON object")
+    if unlike := raw.keys() ^ {field.name for field in dataclasses.fields(kind)}:
+        key = min(unlike)
+        raise FleetError(
+            "contribution-invalid", f"{name}: its header has {'an unknown' if key in raw else 'no'} field {key[:40]!r}"
+        )
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    for key, (made, checks) in (inner or {}).items():
+        values[key] = checked(name, values[key], made, checks)
+    for key, fits in fields.items():
+        if not fits(values[key], values):
+            raise _impossible(name, key, values[key])
+    return kind(**values)
+
+
+def _impossible(name: str, key: str, value: object) -> FleetError:
+    shown = f"{value!r:.60}".encode("utf-8", "replace").decode()
+    return FleetError("contribution-invalid", f"{name}: {key} has an impossible value ({shown})")
+
+
+def text(value: Any, most: int = _MAX_TEXT) -> bool:
+    """Whether a value is text that can be printed in one line and written as UTF-8."""
+    return isinstance(value, str) and len(value) <= most and (value == "" or value.isprintable())
+
+
+def whole(value: Any, least: int, most: int) -> bool:
+    """Whether a value is a whole number between two others."""
+    return type(value) is int and least <= value <= most
+
+
+def _label(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and clean(value) == value
+    except EdgeError:
+        return False
+
+
+def _labels(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) <= MAX_LABELS
+        and all(map(_label, value))
+        and list(value) == sorted(set(value))
+    )
+
+
+def _counts(value: Any, given: dict[str, Any]) -> bool:
+    return (
+        isinstance(value, tuple)
+        and isinstance(given["labels"], tuple)
+        and len(value) == len(given["labels"])
+        and all(whole(count, 1, MAX_EXAMPLES) for count in value)
+        and sum(value) <= MAX_EXAMPLES
+    )
+
+
+def _region(value: Any) -> bool:
+    try:
+        return value is None or (text(value) and str(Region.parse(value)) == value)
+    except EdgeError:
+        return False
+
+
+def _accuracy(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value) and 0 <= value <= 1)
+
+
+def _verdict(value: Any, given: dict[str, Any]) -> bool:
+    return isinstance(value, str) and value in VERDICTS if given["release"] is not None else value is None
+
+
+_SERVES: Checks = {
+    "release": lambda value, _: value is None or whole(value, 1, MAX_NUMBER),
+    "verdict": _verdict,
+    "why": lambda value, _: text(value),
+    "accuracy": lambda value, _: _accuracy(value),
+}
+_FIELDS: Checks = {
+    "format": lambda value, _: whole(value, 1, FORMAT),
+    "device": lambda value, _: isinstance(value, str) and DEVICE.fullmatch(value) is not None,
+    "sequence": lambda value, _: whole(value, 1, MAX_SEQUENCE),
+    "form": lambda value, _: isinstance(value, str) and value in FORMS,
+    "backbone": lambda value, _: text(value),
+    "fingerprint": lambda value, _: text(value) and value != "",
+    "dimension": lambda value, _: whole(value, 1, MAX_DIMENSION),
+    "input_size": lambda value, _: whole(value, 1, MAX_SIDE),
+    "fit": lambda value, _: isinstance(value, str) and value in FITS,
+    "region": lambda value, _: _region(value),
+    "runtime": lambda value, _: text(value),
+    "labels": lambda value, _: _labels(value),
+    "counts": _counts,
+    "held_out": lambda value, given: whole(value, 0, sum(given["counts"])),
+    "taught": lambda value, _: text(value),
+}

@@ -1,0 +1,253 @@
+"""The store that a fleet shares, by its URL: a bucket, a WebDAV server or a folder, with three verbs.
+
+`put` makes an object that is not there, `get` and `part` read one, `names` lists. Nothing is ever replaced: to put the
+same bytes again is harmless, so that a lost reply costs nothing. Transport, retries and ways to log in are obstore's
+(Rust's object_store): credentials come from the environment or the machine, as for each store's own tools, and never
+stand in a message.
+
+| URL | credentials |
+|---|---|
+| `s3://BUCKET/FOLDER` | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`; `AWS_ENDPOINT` for another server |
+| `gs://BUCKET/FOLDER` | `GOOGLE_SERVICE_ACCOUNT`, the path of its key file |
+| `az://CONTAINER/FOLDER` | `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY` |
+| `https://SERVER/FOLDER` | WebDAV; a user and password in the URL |
+| `file:///FOLDER` | none: a mounted disk or share |
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from edge.errors import RuntimeMissing, StoreError
+from edge.files import sync_folder
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore
+
+SCHEMES = ("s3", "gs", "az", "https", "file")
+MAX_NAMES = 5_000_000  # objects that are listed
+_CONNECT, _ANSWER = "10s", "120s"  # at most, for a connection and for one whole request
+_RETRIES, _PATIENCE = 3, timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object that was listed: its name, its bytes, and when the store got it."""
+
+    name: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An open store.
+
+    Args:
+        url: as it may be shown.
+    """
+
+    url: str
+    _store: "ObjectStore" = field(repr=False)
+    _folder: Path | None = field(repr=False)
+
+    def put(self, name: str, data: bytes) -> bool:
+        """Store bytes under a name that nothing has yet; returns whether they were not there already.
+
+        Raises:
+            StoreError: other bytes have this name, or the store cannot be reached or refuses.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            with self._explained(name):
+                try:
+                    obstore.put(self._store, name, data, mode="create", use_multipart=False)
+                finally:
+                    self._sync(name)
+        except AlreadyExistsError:
+            if self._holds(name, data):
+                return False
+            raise StoreError(
+                "store-name-taken", f"{self.url} already holds another {name}; nothing was changed"
+            ) from None
+        return True
+
+    def get(self, name: str, most: int) -> bytes:
+        """Return an object's bytes.
+
+        Args:
+            name: its name.
+            most: bytes; a larger one is refused before it is read.
+
+        Raises:
+            StoreError: there is none, it is larger, or the store cannot be reached or refuses.
+        """
+        import obstore
+
+        with self._explained(name):
+            found = obstore.get(self._store, name)
+            if found.meta["size"] <= most:
+                return bytes(found.bytes())
+        raise StoreError(
+            "store-too-large", f"{self.url}: {name} has {found.meta['size']} bytes, at most {most} are allowed"
+        )
+
+    def size(self, name: str) -> int:
+        """Return how many bytes an object has.
+
+        Raises:
+            StoreError: there is none, or the store cannot be reached or refuses.
+        """
+        import obstore
+
+        with self._explained(name):
+            return int(obstore.head(self._store, name)["size"])
+
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Return some of an object's bytes, in a request of their own.
+
+        Raises:
+            StoreError: there is none, it is shorter, or the store cannot be reached or refuses.
+        """
+        import obstore
+
+        with self._explained(name):
+            return bytes(obstore.get_range(self._store, name, start=start, length=length))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """List the objects whose names begin with `prefix`, a folder that ends in "/"; in no order that counts.
+
+        Raises:
+            StoreError: the store cannot be reached or refuses.
+        """
+        import obstore
+
+        with self._explained(prefix):
+            seen = 0
+            for batch in obstore.list(self._store, prefix):
+                for found in batch:
+                    seen += 1
+                    if seen > MAX_NAMES:
+                        raise StoreError("store-too-large", f"{self.url}: more than {MAX_NAMES} objects in {prefix}")
+                    yield Entry(found["path"], found["size"], found["last_modified"])
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the objects in a folder, sorted. Raises as `entries`."""
+        return sorted(entry.name for entry in self.entries(prefix))
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        return self.size(name) == len(data) and self.get(name, len(data)) == data
+
+    def _sync(self, name: str) -> None:
+        """Let a file in a folder outlive a power cut; a store over the network does so itself."""
+        if self._folder is None or not (path := self._folder / name).exists():
+            return
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        while path != self._folder:
+            path = path.parent
+            sync_folder(path)
+
+    @contextlib.contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """Turn the errors of a store into one line each."""
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        try:
+            yield
+        except AlreadyExistsError:
+            raise
+        except (BaseError, OSError, ValueError) as error:
+            if isinstance(error, StoreError):
+                raise
+            raise _explained(error, self.url, name) from None  # its text may hold a password
+
+
+def open_remote(url: str) -> Remote:
+    """Open a store; nothing is asked of it yet.
+
+    Raises:
+        StoreError: the URL is of no kind that is known, or lacks what its kind needs.
+        RuntimeMissing: obstore is not installed.
+    """
+    shown = _shown(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in SCHEMES or not (parts.netloc or (parts.scheme == "file" and parts.path.startswith("/"))):
+        raise StoreError(
+            "store-url-invalid",
+            f"'{shown}' is not the URL of a store; give s3://BUCKET/FOLDER, gs://…, az://…, https://… or file:///FOLDER",
+        )
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError as error:
+        raise RuntimeMissing(
+            "library-missing", "a fleet's store needs obstore; run: pip install 'edge-transfer[fleet]'"
+        ) from error
+    folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
+    if folder is not None:
+        if parts.netloc not in ("", "localhost") or not folder.is_dir():
+            raise StoreError("store-missing", f"{shown}: there is no such folder; create it, or mount its disk")
+        return Remote(shown, from_url(url), folder)
+    insecure = any(os.environ.get(f"{kind}ALLOW_HTTP", "").lower() in ("1", "true") for kind in ("AWS_", "AZURE_", ""))
+    options: ClientConfig = {"connect_timeout": _CONNECT, "timeout": _ANSWER, "allow_http": insecure}
+    retries = {"max_retries": _RETRIES, "retry_timeout": _PATIENCE}
+    try:
+        return Remote(shown, from_url(url, client_options=options, retry_config=retries), None)  # type: ignore[call-overload]
+    except (BaseError, ValueError) as error:
+        raise _explained(error, shown, "") from None
+
+
+def _shown(url: str) -> str:
+    """A URL without user, password and query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "?"
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else parts.path
+    return "".join(c for c in shown if c.isprintable())[:200]
+
+
+def _explained(error: Exception, url: str, name: str) -> StoreError:
+    """Say in one line why a store did not do what was asked, without what it may have quoted."""
+    told = str(error).split("\n")[0]
+    status = re.search(r"status code: ([0-9]{3})", told)
+    number = int(status[1]) if status else 0
+    kind = type(error).__name__
+    if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+        return StoreError("store-missing", f"{url}: there is no such bucket; create it, or check the URL")
+    if isinstance(error, FileNotFoundError) or number == 404:
+        return StoreError("store-missing", f"{url} holds no {name}; check the URL")
+    if kind in ("PermissionDeniedError", "UnauthenticatedError") or number in (401, 403) or _lacks_login(told):
+        return StoreError(
+            "store-refused",
+            f"{url} refuses{f' ({number})' if number else ''}: no credentials were found, or they do not allow this; "
+            "set those of the store in the environment (docs/fleet.md)",
+        )
+    if "error sending request" in told or "timed out" in told or "HTTP error" in told:
+        return StoreError(
+            "store-unreachable", f"{url} cannot be reached; nothing was lost, try again when the network is back"
+        )
+    if isinstance(error, OSError) or "LocalFileSystem" in told:
+        why = re.search(r"message: \"([^\"]{1,80})\"", str(error))
+        return StoreError("store-failed", f"{url}: {name}: {why[1] if why else 'the disk refuses'}; check the disk")
+    return StoreError(
+        "store-failed",
+        f"{url} failed{f' with status {number}' if number else f' ({kind})'} at {name or 'opening'}; try again later",
+    )
+
+
+def _lacks_login(told: str) -> bool:
+    """Whether it looked for credentials where only a machine in that cloud finds them, or names what is not given."""
+    return any(word in told for word in ("169.254.169.254", "metadata.google", "must be specified", "redential"))

@@ -10,6 +10,9 @@ A zip whose entries are stored, not compressed, so that it is read in place, wit
 | golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
 | examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples; |
 | | `groups` int32 (N,), equal for photos that are left out together, −1 where one stands alone; optional |
+| | of a fleet, from format 3: `embeddings` float32, on the grid of edge/head/moments.py, so that they are exact; |
+| | `devices` int32 (N,): who taught each, an index into the manifest's devices, −1: the workstation; `images` |
+| | uint8 (N, 32): SHA-256 of its picture, zeros where that is not known |
 | background.npz | `mean`, `values`, `rest` float32 (D,), (R,), (1,), `basis` float16 (R, D): `unknown.gate`; optional |
 | domain.npz | `quantiles` float32 (5, 3), edge/unknown/domain.py; `thumbs` uint8 (N, 8, 8, 3) of the photos; optional |
 
@@ -61,17 +64,25 @@ class FactoryExamples:
 
     `trained_on` (N,) marks those that the backbone's adaptation saw: they teach, but count in no figure. `groups` (N,)
     has one number for all photos of a burst, which are left out together, and −1 for one that stands alone, as all do
-    where nothing is said.
+    where nothing is said. `devices` (N,) says who taught each, by an index into the manifest's devices, −1 for the
+    workstation; `images` (N, 32) is the SHA-256 of each picture, zeros where that is not known.
     """
 
     embeddings: NDArray[np.float32] | Stored
     labels: NDArray[np.int32]
     trained_on: NDArray[np.bool_]
     groups: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    devices: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    images: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 32), np.uint8))
 
     def __post_init__(self) -> None:
+        n = len(self.labels)
         if not len(self.groups):
-            object.__setattr__(self, "groups", np.full(len(self.labels), -1, np.int32))
+            object.__setattr__(self, "groups", np.full(n, -1, np.int32))
+        if not len(self.devices):
+            object.__setattr__(self, "devices", np.full(n, -1, np.int32))
+        if not len(self.images):
+            object.__setattr__(self, "images", np.zeros((n, 32), np.uint8))
 
 
 @dataclass(frozen=True)
@@ -126,9 +137,10 @@ class Bundle:
         file = Opened(self.path)
         start, size = found(file, "examples.npz", self.manifest.files.get("examples.npz"))
         arrays = Arrays(f"{self.path}: examples.npz", Window(file, start, size), size)
-        place = arrays.find("embeddings", np.float16, (None, self.manifest.backbone.dimension))
+        place = arrays.find("embeddings", (np.float16, np.float32), (None, self.manifest.backbone.dimension))
         name = f"{self.path}: examples.npz: embeddings"
-        embeddings = Stored(file, start + place.offset, (place.shape[0], place.shape[1]), name)
+        shape = (place.shape[0], place.shape[1])
+        embeddings = Stored(file, start + place.offset, shape, name, kind=place.dtype.str)
         n = len(embeddings)
         labels, trained_on = arrays.take("labels", np.int32, (n,)), arrays.take("trained_on", np.uint8, (n,))
         groups = arrays.take("groups", np.int32, (n,)) if arrays.holds("groups") else np.full(n, -1, np.int32)
@@ -142,7 +154,14 @@ class Bundle:
                 "bundle-invalid",
                 f"{self.path}: an example's group is {groups.min()}, but must be at least −1; build it again",
             )
-        return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups)
+        devices = arrays.take("devices", np.int32, (n,)) if arrays.holds("devices") else np.full(n, -1, np.int32)
+        if len(devices) and (devices.min() < -1 or devices.max() >= len(self.manifest.devices)):
+            raise BundleError(
+                "bundle-invalid",
+                f"{self.path}: an example's device is not one of the {len(self.manifest.devices)} devices; merge again",
+            )
+        images = arrays.take("images", np.uint8, (n, 32)) if arrays.holds("images") else np.zeros((n, 32), np.uint8)
+        return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups, devices, images)
 
     def background(self) -> Background | None:
         """Return the generic pictures' statistics, or None where the bundle has none."""
@@ -249,7 +268,8 @@ def write(
         path: where; an existing file is replaced.
         manifest: all but `files`, `format` and `reader`, which are filled in here.
         models: bytes by entry name; the names of `manifest.models`.
-        golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16.
+        golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16, or where the
+            manifest names devices, kept in float32.
 
     Raises:
         BundleError: what is to be written would not be read back.
@@ -258,11 +278,16 @@ def write(
     entries = {model.file: models[model.file] for model in manifest.models}
     entries["golden.npz"] = npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
     groups = {"groups": examples.groups.astype(np.int32)} if (examples.groups >= 0).any() else {}
+    whose: dict[str, NDArray[np.int32] | NDArray[np.uint8]] = {}
+    if manifest.devices:
+        whose = {"devices": examples.devices.astype(np.int32), "images": examples.images.astype(np.uint8)}
+    rows = np.asarray(examples.embeddings, np.float32)
     entries["examples.npz"] = npz(
-        embeddings=halves(np.asarray(examples.embeddings)),
+        embeddings=rows if whose else halves(rows),
         labels=examples.labels.astype(np.int32),
         trained_on=examples.trained_on.astype(np.uint8),
         **groups,
+        **whose,
     )
     if background is not None:
         entries["background.npz"] = npz(
@@ -276,7 +301,7 @@ def write(
             quantiles=domain.domain.quantiles.astype(np.float32), thumbs=domain.thumbs.astype(np.uint8)
         )
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
-    number = format_of(manifest.backbone)
+    number = format_of(manifest)
     text = _text(dataclasses.replace(manifest, files=table, signed=None, format=number, reader=number))
     parse(path, text)
     return _written(path, {"manifest.json": text, **entries})

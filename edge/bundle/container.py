@@ -164,8 +164,11 @@ class Arrays:
         """Whether there is an array of this name."""
         return f"{key}.npy" in self._zip.namelist()
 
-    def find(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> _Place:
-        """Return where the numbers of array `key` begin; None in `shape` stands for any length."""
+    def find(
+        self, key: str, dtype: type[np.generic] | tuple[type[np.generic], ...], shape: tuple[int | None, ...]
+    ) -> _Place:
+        """Return where the numbers of array `key` begin, of one of some types; None in `shape` is any length."""
+        kinds = dtype if isinstance(dtype, tuple) else (dtype,)
         try:
             with self._zip.open(f"{key}.npy") as file:
                 version = np.lib.format.read_magic(file)
@@ -175,11 +178,12 @@ class Arrays:
                     )
                 found, fortran, kind = np.lib.format.read_array_header_1_0(file)
                 right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
-                if kind != np.dtype(dtype).newbyteorder("<") or not right or fortran:
+                if kind not in [np.dtype(one).newbyteorder("<") for one in kinds] or not right or fortran:
                     wanted = tuple("N" if n is None else n for n in shape)
                     raise BundleError(
                         "bundle-invalid",
-                        f"{self._name}: {key} is {kind} {found}, expected {np.dtype(dtype)} {wanted}; build it again",
+                        f"{self._name}: {key} is {kind} {found}, expected "
+                        f"{' or '.join(str(np.dtype(one)) for one in kinds)} {wanted}; build it again",
                     )
                 header = file.tell()
             info = self._zip.getinfo(f"{key}.npy")

@@ -16,12 +16,13 @@ from edge.errors import BundleError, LabelError
 from edge.labels import clean
 from edge.metrics.figures import read_json
 
-FORMAT = 2  # the newest; bundles whose `reader` is at most this are read
+FORMAT = 3  # the newest; bundles whose `reader` is at most this are read
 FITS = ("crop", "pad", "stretch")  # how a picture that is not square is made to fit; edge/picture/preprocess.py does it
 
 MAX_SIDE = 1024  # pixels of input
 MAX_DIMENSION = 8192
 MAX_LABELS = 10_000
+MAX_DEVICES = 100_000
 MAX_TEXT = 100_000  # bytes: some licences are long
 MAX_INTEGER = 1 << 53
 
@@ -91,14 +92,16 @@ class Manifest:
     reader: int = 1  # the oldest format number whose readers can use this bundle
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
     background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
+    devices: tuple[str, ...] = dataclasses.field(default=(), metadata={"since": 3})  # ids of those that taught examples
     signed: str | None = (
         None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/home/trust.py knows
     )
 
 
-def format_of(info: BackboneInfo) -> int:
-    """Return the oldest format whose readers can use such a backbone: those of 1 would cut every picture."""
-    return 1 if info.fit == "crop" else 2
+def format_of(manifest: Manifest) -> int:
+    """Return the oldest format whose readers can use a bundle: those of 1 would cut every picture, none before 3 knows
+    whose the examples are."""
+    return 3 if manifest.devices else 1 if manifest.backbone.fit == "crop" else 2
 
 
 def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
@@ -134,6 +137,7 @@ def parse(path: Path, data: bytes) -> Manifest:
         and all(m.file in MODEL_FILES and m.file in manifest.files for m in manifest.models),
         "accuracy": manifest.accuracy is None or _is_share(manifest.accuracy),
         "files": set(manifest.files) <= ENTRIES - {"manifest.json", SIGNATURE},
+        "devices": len(manifest.devices) <= MAX_DEVICES and list(manifest.devices) == sorted(set(manifest.devices)),
         "signed": manifest.signed is None or _is_time(manifest.signed),
     }
     for field, fits in possible.items():
@@ -163,7 +167,7 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
             raise BundleError("bundle-invalid", f"{path}: {where} has no {sorted(missing)[0]}; build the bundle again")
         given = {**optional, **value}
         return kind(**{name: _typed(path, f"{where}: {name}", hint, given[name]) for name, hint in hints.items()})  # type: ignore[operator]
-    if get_origin(kind) is tuple and isinstance(value, list):
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_typed(path, where, args[0], item) for item in value)
     if get_origin(kind) is Mapping and isinstance(value, dict):
         return {key: _typed(path, f"{where}: {key}", args[1], item) for key, item in value.items()}

@@ -121,7 +121,7 @@ class Window(io.RawIOBase):
 
 
 class Stored:
-    """float16 numbers (N, D) in a file, given as float32.
+    """float16 or float32 numbers (N, D) in a file, given as float32.
 
     Args:
         file: it.
@@ -129,16 +129,24 @@ class Stored:
         shape: of what is there, (N, D).
         name: of what is read, for errors.
         rows: which of the N are meant, in this order; None: all.
+        kind: how they are stored, "<f2" or "<f4".
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
     def __init__(
-        self, file: Opened, offset: int, shape: tuple[int, int], name: str, rows: NDArray[np.int64] | None = None
+        self,
+        file: Opened,
+        offset: int,
+        shape: tuple[int, int],
+        name: str,
+        rows: NDArray[np.int64] | None = None,
+        kind: str = "<f2",
     ) -> None:
         self._file, self._offset, self._whole, self._name = file, offset, shape, name
         self._rows = np.arange(shape[0]) if rows is None else rows
+        self._kind = np.dtype(kind)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,16 +169,16 @@ class Stored:
 
     def only(self, rows: NDArray[np.int64]) -> Stored:
         """Some of the rows, in this order; they stay where they are."""
-        return Stored(self._file, self._offset, self._whole, self._name, self._rows[rows])
+        return Stored(self._file, self._offset, self._whole, self._name, self._rows[rows], self._kind.str)
 
     def _read(self, numbers: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-        half = np.empty(out.shape, "<f2")
-        stride = half.itemsize * self._whole[1]
+        held = np.empty(out.shape, self._kind)
+        stride = held.itemsize * self._whole[1]
         if (np.diff(numbers) == 1).all():
-            self._file.read(self._offset + int(numbers[0]) * stride, half)
+            self._file.read(self._offset + int(numbers[0]) * stride, held)
         else:
-            for row, number in zip(half, numbers.tolist(), strict=True):
+            for row, number in zip(held, numbers.tolist(), strict=True):
                 self._file.read(self._offset + number * stride, row)
-        out[:] = half
+        out[:] = held
         if not np.isfinite(out).all():
             raise BundleError("bundle-invalid", f"{self._name} contains NaN or infinity; build it again")

@@ -202,6 +202,13 @@ class Examples(Labels):
         row = self._one("SELECT crop FROM examples WHERE id = ?", example)
         return None if row is None else self._typed(row, bytes | None)[0]
 
+    def taught(self, images: Sequence[str]) -> set[str]:
+        """Return which of these pictures, known by their SHA-256, are examples here."""
+        rows = self._all(
+            "SELECT image FROM examples WHERE image IN (SELECT value FROM json_each(?))", json.dumps(images)
+        )
+        return {str(row[0]) for row in rows}
+
     def count(self) -> int:
         """Return how many examples there are."""
         row = self._one("SELECT count(*) FROM examples")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.bundle.archive import Bundle, FactoryExamples
 from edge.bundle.stored import Stored
@@ -19,11 +20,15 @@ from edge.metrics.figures import read_ids
 if TYPE_CHECKING:
     from edge.head.fit import Examples
 
+DEVICE = "fleet_device"  # in the table meta: this device's id in a fleet, if it is in one
 _LABELS = "factory_labels"  # in the table meta
 
 
 def factory_examples(bundle: Bundle, store: Store) -> tuple[FactoryExamples, list[str | None]]:
     """Return the factory's examples, and each one's label by its name here today; None for a forgotten one.
+
+    Of a fleet's bundle, also None for one that is this home's own: the same picture was taught here, or this device
+    contributed it. What it has, it has once; what it forgot stays forgotten.
 
     Raises:
         HomeError: what is kept of the labels is damaged.
@@ -32,7 +37,8 @@ def factory_examples(bundle: Bundle, store: Store) -> tuple[FactoryExamples, lis
     names = factory_labels(store)
     if len(names) != len(bundle.manifest.labels):
         raise _damaged(store, f"{len(names)} for {len(bundle.manifest.labels)} labels")
-    return examples, [names[i] for i in examples.labels]
+    own = _own(bundle, examples, store)
+    return examples, [None if mine else names[i] for i, mine in zip(examples.labels, own, strict=True)]
 
 
 def named_examples(found: FactoryExamples, names: Sequence[str | None]) -> "Examples":
@@ -101,6 +107,18 @@ def adopt_factory_labels(
 def join_factory_labels(store: Store, gone: int, kept: int) -> None:
     """Let the bundle's examples of a label be another's; part of the caller's transaction."""
     store.put(_LABELS, json.dumps([kept if i == gone else i for i in read_ids(store.meta(_LABELS))]))
+
+
+def _own(bundle: Bundle, examples: FactoryExamples, store: Store) -> NDArray[np.bool_]:
+    """Which of the factory's examples this home contributed, or has itself."""
+    devices = bundle.manifest.devices
+    if not devices:
+        return np.zeros(len(examples.labels), np.bool_)
+    device = store.get(DEVICE)
+    index = devices.index(device) if device in devices else len(devices)
+    images = [row.tobytes().hex() for row in examples.images]
+    taught = store.taught(images)
+    return np.asarray((examples.devices == index) | [image in taught for image in images], np.bool_)
 
 
 def _ids(store: Store) -> list[int | None]:

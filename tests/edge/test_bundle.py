@@ -120,7 +120,7 @@ def test_missing_empty_truncated_and_foreign_files_are_refused_by_name(tiny_bund
 
 def test_a_newer_format_asks_for_an_upgrade(tiny_bundle: Path, tmp_path: Path) -> None:
     newer = edited(tmp_path / "b.edge", tiny_bundle, lambda m: m.update(format=9, reader=9))
-    with refused("too-new", BundleError, "9", "2", "upgrade"):
+    with refused("too-new", BundleError, "9", "3", "upgrade"):
         bundle.read(newer)
     compatible = edited(tmp_path / "c.edge", tiny_bundle, lambda m: m.update(format=9, novelty=[1]))
     assert bundle.read(compatible).manifest.format == 9

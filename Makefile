@@ -22,6 +22,7 @@ demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 
 test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pillow-%)  ## All tests: the workstation's, then the device half alone
 	@$(MAKE) --silent $(HOMEASSISTANT)/ready || echo "Home Assistant cannot be installed here: its own check of our messages is skipped"
+	@$(MAKE) --silent build/node-red/ready || echo "Node-RED cannot be installed here: the test of its flow is skipped"
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
 	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) tests
 	@echo "== the page in a browser"
@@ -133,6 +134,12 @@ $(HOMEASSISTANT)/ready:
 	@echo "setting up $(HOMEASSISTANT): the last Home Assistant for Python 3.11, which reads our discovery messages (400 MB)"
 	@$(PYTHON) -m venv $(HOMEASSISTANT)
 	@$(HOMEASSISTANT)/bin/python -m pip $(PIP) homeassistant==2024.3.3 paho-mqtt==1.6.1
+	@touch $@
+
+build/node-red/ready:
+	@command -v npm >/dev/null || { echo "no npm here; run: sudo apt install npm"; exit 1; }
+	@echo "setting up Node-RED in build/node-red, which runs the flow of docs/integrations.md (120 MB)"
+	@npm install --prefix build/node-red --silent --no-audit --no-fund node-red@4.1
 	@touch $@
 
 $(TENSORFLOW)/ready:

@@ -37,7 +37,20 @@ ORDER = {  # the folders of each package: each imports only those behind it
         "system",
         TOP,
     ),
-    "export": ("cli", "deploy", "pretrain", "adapt", "compare", "bundle", "convert", "network", "photos", TOP),
+    "export": (
+        "cli",
+        "fleet",
+        "deploy",
+        "pretrain",
+        "adapt",
+        "compare",
+        "bundle",
+        "convert",
+        "network",
+        "photos",
+        "pool",
+        TOP,
+    ),
 }
 
 

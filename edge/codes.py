@@ -354,6 +354,26 @@ CODES = {
         "A contribution in the fleet's store is cut short, or its bytes were changed.",
         "Contribute again from that device; the newest contribution counts.",
     ),
+    "contribution-backbone": Meaning(
+        "A contribution was made with another backbone than that of the bundle.",
+        "Install the bundle on that device and let it contribute again, or merge with the bundle that it runs.",
+    ),
+    "contribution-moments": Meaning(
+        "A contribution tells sums only, but a bundle ships examples, to which a device fits its head.",
+        "Contribute without --moments.",
+    ),
+    "contribution-unsigned": Meaning(
+        "Signatures were asked for, and a contribution has none, or none that counts.",
+        "Give the device a key and list it in the file given with --signers.",
+    ),
+    "labels-file-invalid": Meaning(
+        "A file of labels that count as others has a line that is no such pair, or pairs that lead back to themselves.",
+        "Correct the line that the message names.",
+    ),
+    "device-unknown": Meaning(
+        "No device of the fleet, or more than one, has an id that begins so.", "Run edge-export fleet status URL."
+    ),
+    "order-damaged": Meaning("An order to undo a device, in the fleet's store, is damaged.", "Give the order again."),
     "store-url-invalid": Meaning(
         "This is not the URL of a store.", "Give s3://, gs://, az://, https:// or file:/// and its folder."
     ),

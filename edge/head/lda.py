@@ -76,7 +76,7 @@ class Spectrum:
         weights = lifted if self.rows is None else self.rows.T @ lifted
         return weights, np.asarray(-0.5 * (trusted * scaled).sum(axis=1) - self.origin @ weights)
 
-    def points(self, x: Pool, columns: Ints, weights: Floats) -> Points:
+    def points(self, x: Pool | NDArray[np.float32], columns: Ints, weights: Floats) -> Points:
         """Give examples x (n, D) in this basis, calculated in the precision they come in."""
         return Points(_Seen(x, self), columns, weights)
 
@@ -84,7 +84,7 @@ class Spectrum:
 class _Seen:
     """Examples x (n, D) seen in the basis of a spectrum: (n, R), worked out once, or, of very many, when asked for."""
 
-    def __init__(self, x: Pool, spectrum: Spectrum) -> None:
+    def __init__(self, x: Pool | NDArray[np.float32], spectrum: Spectrum) -> None:
         basis = spectrum.mix if spectrum.rows is None else spectrum.rows.T @ spectrum.mix
         self._x, self._origin, self._basis = x, spectrum.origin @ basis, basis.astype(x.dtype, copy=False)
         self._kept: Rows | None = None

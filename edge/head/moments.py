@@ -3,7 +3,7 @@
 Embeddings are scaled to length one and rounded to multiples of 2⁻¹⁷, far below what a backbone can tell apart. Products
 are then multiples of 2⁻³⁴, and as long as there are fewer than 2¹⁹ = 524,288 examples every sum of them is a float64
 without any rounding. So addition has no order, merging two devices gives byte for byte the moments of the pooled
-examples.
+examples. Beyond that, as for a fleet, export/pool/sums.py sums whole numbers and rounds each total once.
 
 With n_c, m_c the count and mean of label c, N and m those of all, the scatter that the head needs is::
 
@@ -79,12 +79,6 @@ class Moments:
     sums: Floats
     gram: Floats
 
-    def __post_init__(self) -> None:
-        if self.counts.sum() > LIMIT:
-            raise BundleError(
-                "limit-exceeded", f"there are {int(self.counts.sum())} examples, but the limit is {LIMIT}; forget some"
-            )
-
     @classmethod
     def of(cls, embeddings: ArrayLike, labels: Sequence[str]) -> Moments:
         """Take the moments of raw embeddings (N, D) with their N names.
@@ -97,7 +91,7 @@ class Moments:
         names, columns = indices(labels, len(rows))
         member = np.zeros((len(names), len(rows)))
         member[columns, np.arange(len(rows))] = 1.0
-        return cls(names, member.sum(axis=1), member @ rows, rows.T @ rows)
+        return _exact(cls(names, member.sum(axis=1), member @ rows, rows.T @ rows))
 
     @property
     def examples(self) -> int:
@@ -126,7 +120,7 @@ class Moments:
         """Merge: the moments of both devices' examples together.
 
         Raises:
-            BundleError: they are of different backbones.
+            BundleError: they are of different backbones, or of more examples than are summed without rounding.
         """
         if self.gram.shape != other.gram.shape:
             raise BundleError(
@@ -140,7 +134,7 @@ class Moments:
             place = [names.index(label) for label in part.labels]
             counts[place] += part.counts
             sums[place] += part.sums
-        return Moments(names, counts, sums, self.gram + other.gram)
+        return _exact(Moments(names, counts, sums, self.gram + other.gram))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Moments):
@@ -149,6 +143,15 @@ class Moments:
         return self.labels == other.labels and all(np.array_equal(a, b) for a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _exact(moments: Moments) -> Moments:
+    """Refuse moments of so many examples that their sums may have been rounded."""
+    if moments.counts.sum() > LIMIT:
+        raise BundleError(
+            "limit-exceeded", f"there are {moments.examples} examples, but the limit is {LIMIT}; forget some"
+        )
+    return moments
 
 
 def indices(labels: Sequence[str], examples: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -1,0 +1,220 @@
+"""The contributions that count: of each device the newest, checked, under the labels that a person confirmed.
+
+Nothing is passed over in silence. A contribution that is damaged, of another backbone, unsigned where signatures are
+asked for, or of moments alone is refused by its name with the reason, and the rest goes on; a device that was undone is
+not read. Several are fetched at a time, since a store answers each request after some milliseconds; how many is bounded
+by their bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from edge.bundle.manifest import BackboneInfo
+from edge.errors import FleetError
+from edge.fleet.contribution import MAX_BYTES, Contribution, Part, read, sha256
+from edge.fleet.header import About
+from edge.fleet.names import DEVICES, SIGNATURE, Named, newest_of_each, twice
+from edge.fleet.remote import Remote
+from edge.head.moments import GRID
+from export.fleet.signed import Signers
+from export.fleet.undo import undone
+from export.pool.cap import MOST, capped
+from export.pool.pool import Device
+
+_FETCHED = 16  # contributions fetched at a time
+_IN_FLIGHT = 1 << 24  # bytes of them
+
+
+class Listed(NamedTuple):
+    """A device's newest contribution as the store lists it: its name, its bytes, when the store got it, if signed."""
+
+    name: Named
+    size: int
+    modified: datetime
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A contribution that does not count: whose, its name, the code of the reason, and the reason in words."""
+
+    device: str
+    name: str
+    code: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts.
+
+    Args:
+        backbone: the one whose embeddings are pooled.
+        labels: labels that count as others.
+        most: examples of one device.
+        signers: keys of which one must have signed a contribution; None: signatures are not asked for.
+    """
+
+    backbone: BackboneInfo
+    labels: Mapping[str, str] = field(default_factory=dict)
+    most: int = MOST
+    signers: Signers | None = None
+
+
+class Contributions:
+    """The newest contributions of a store, each read when it is asked for.
+
+    Args:
+        remote: the store.
+        rules: what counts.
+    """
+
+    def __init__(self, remote: Remote, rules: Rules) -> None:
+        self._remote, self._rules = remote, rules
+        self.undone = undone(remote)
+        signatures: set[str] = set()
+        listed: dict[Named, Listed] = {}
+        for entry in remote.entries(DEVICES):
+            if found := Named.parse(entry.name):
+                listed[found] = Listed(found, entry.size, entry.modified, False)
+            elif entry.name.endswith(SIGNATURE):
+                signatures.add(entry.name)
+        self.doubled = frozenset(twice(listed))  # devices of which two contributions have one sequence
+        newest = newest_of_each(listed)
+        self.listed = {
+            device: listed[name]._replace(signed=f"{name}{SIGNATURE}" in signatures) for device, name in newest.items()
+        }
+        self.refused: dict[str, Refused] = {}
+        self.abouts: dict[str, About] = {}  # headers of those that were read
+
+    @property
+    def signed(self) -> int:
+        """How many of those that count have a signature beside them."""
+        return sum(self.listed[device].signed for device in self.abouts)
+
+    def devices(self, names: Sequence[str] | None = None) -> Iterator[Device]:
+        """Go through the devices that count, in the order of their names, or through some in theirs.
+
+        Raises:
+            StoreError: the store cannot be read; what is wrong with one contribution is kept in `refused`.
+        """
+        wanted = self.listed if names is None else names
+        able = [device for device in wanted if device not in self.undone and device not in self.refused]
+        for device, data in self._fetch(able):
+            try:
+                yield self._device(device, data)
+            except FleetError as error:
+                self.refused[device] = Refused(device, str(self.listed[device].name), error.code, str(error))
+
+    def _fetch(self, devices: Iterable[str]) -> Iterator[tuple[str, bytes | FleetError]]:
+        """Read contributions, several at a time, and give them in this order."""
+        waiting: deque[tuple[str, Future[bytes | FleetError]]] = deque()
+        in_flight = 0
+        with ThreadPoolExecutor(_FETCHED) as pool:
+            for device in devices:
+                size = self.listed[device].size
+                while waiting and (len(waiting) >= _FETCHED or in_flight + size > _IN_FLIGHT):
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+                    in_flight -= self.listed[done].size
+                waiting.append((device, pool.submit(self._get, self.listed[device])))
+                in_flight += size
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+
+    def _get(self, listed: Listed) -> bytes | FleetError:
+        """Read one, and its signature if asked for; what is wrong with it is returned, the store's errors raised."""
+        name = str(listed.name)
+        if listed.size > MAX_BYTES:
+            return FleetError("contribution-invalid", f"{name} has {listed.size} bytes, but at most {MAX_BYTES} can be")
+        data = self._remote.get(name, MAX_BYTES)
+        if sha256(data) != listed.name.sha256:
+            return FleetError(
+                "contribution-damaged",
+                f"{name} is damaged (its SHA-256 is {sha256(data)[:12]}…); contribute again from that device",
+            )
+        if self._rules.signers is not None:
+            try:
+                signature = self._remote.get(f"{name}{SIGNATURE}", 10_000) if listed.signed else None
+                self._rules.signers.check(name, data, signature)
+            except FleetError as error:
+                return error
+        return data
+
+    def _device(self, device: str, data: bytes | FleetError) -> Device:
+        if isinstance(data, FleetError):
+            raise data
+        name = self.listed[device].name
+        contribution = read(str(name), data)
+        self._check(name, contribution.about)
+        found = counted(contribution, self._rules)
+        self.abouts[device] = contribution.about
+        return found
+
+    def _check(self, name: Named, about: About) -> None:
+        if (about.device, about.sequence) != (name.device, name.sequence):
+            raise FleetError(
+                "contribution-invalid",
+                f"{name}: its header is of device {about.device}, sequence {about.sequence}; it was renamed",
+            )
+        wanted = self._rules.backbone
+        if about.fingerprint != wanted.fingerprint or about.dimension != wanted.dimension:
+            raise FleetError(
+                "contribution-backbone",
+                f"{name}: its embeddings are of backbone {about.backbone} ({about.fingerprint[:12]}), but the bundle "
+                f"has {wanted.name} ({wanted.fingerprint[:12]}); update that device, or merge with its bundle",
+            )
+        if about.form != "examples":
+            raise FleetError(
+                "contribution-moments",
+                f"{name} tells moments only, but a bundle ships examples; contribute without --moments",
+            )
+
+
+def counted(contribution: Contribution, rules: Rules) -> Device:
+    """Return what counts of a contribution: at most so many of its examples, none that its device held out.
+
+    Raises:
+        FleetError: it is damaged.
+    """
+    about = contribution.about
+    kept = [_without_rows(part) for part in contribution.parts()]
+    held, images = _joined([p[0] for p in kept]).astype(np.bool_), _joined([p[1] for p in kept], 32)
+    labels = np.array([rules.labels.get(label, label) for label in about.labels] or [""], np.object_)
+    names = labels[_joined([p[2] for p in kept])]
+    sessions = _joined([p[3] for p in kept])
+    able = np.flatnonzero(~held)
+    own = [None if session < 0 else str(session) for session in sessions[able].tolist()]
+    chosen = able[capped(names[able].tolist(), own, images[able], rules.most)]
+    rows = np.empty((len(chosen), about.dimension), np.int32)
+    first = 0
+    for part in contribution.parts():
+        mine = np.flatnonzero((chosen >= first) & (chosen < first + len(part)))
+        rows[mine] = np.rint(part.embeddings[chosen[mine] - first] * np.float32(GRID))
+        first += len(part)
+    return Device(
+        about.device,
+        rows,
+        tuple(names[chosen].tolist()),
+        tuple(None if session < 0 else str(session) for session in sessions[chosen].tolist()),
+        images[chosen],
+    )
+
+
+def _without_rows(part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return part.held_out, part.images, part.labels, part.sessions
+
+
+def _joined(parts: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
+    if parts:
+        return np.concatenate(parts)
+    return np.zeros((0, columns), np.uint8) if columns else np.zeros(0, np.int32)

@@ -1,0 +1,63 @@
+"""Whose signatures count: an allowed-signers file of OpenSSH's, asked by `ssh-keygen`.
+
+Source: ssh-keygen(1), ALLOWED SIGNERS: a line for each key, `name@example.org namespaces="…" ssh-ed25519 AAAA…`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from edge.bundle.signature import ssh_keygen
+from edge.errors import FleetError
+
+NAMESPACE = "edge-contribution"
+
+
+class Signers:
+    """The keys that may sign contributions.
+
+    Args:
+        path: the allowed-signers file.
+
+    Raises:
+        FleetError: it cannot be read.
+        RuntimeMissing: ssh-keygen is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._tool = ssh_keygen()
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise FleetError("file-unreadable", f"{path} cannot be read ({error.strerror}); check the path") from None
+        self._path = path
+
+    def check(self, name: str, data: bytes, signature: bytes | None) -> str:
+        """Return who signed a contribution, as the file calls them.
+
+        Args:
+            name: the contribution's, for errors.
+            data: its bytes.
+            signature: what stands beside it; None: nothing.
+
+        Raises:
+            FleetError: nobody did, or nobody who may, or the bytes were changed since.
+        """
+        if signature is None:
+            raise FleetError("contribution-unsigned", f"{name} is not signed, but --signers {self._path} was given")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "signature")
+            file.write_bytes(signature)
+            told = self._ask("find-principals", file)
+            who = told.stdout.decode("utf-8", "replace").splitlines()
+            if told.returncode or not who:
+                raise FleetError("contribution-unsigned", f"{name} is signed by a key that is not in {self._path}")
+            if self._ask("verify", file, "-n", NAMESPACE, "-I", who[0], message=data).returncode:
+                raise FleetError("contribution-unsigned", f"{name}: its signature does not fit it; it was changed")
+        return who[0]
+
+    def _ask(self, what: str, signature: Path, *more: str, message: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        command = [self._tool, "-Y", what, "-f", str(self._path), "-s", str(signature), *more]
+        return subprocess.run(command, input=message, capture_output=True)

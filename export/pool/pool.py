@@ -1,0 +1,150 @@
+"""The pool: what all devices were taught together, as exact sums and as many whole devices as memory may hold.
+
+Devices come one after another, in any order, and none is kept unless it is in the sample: the devices whose name has
+the smallest hash. As long as all examples together have at most `ALL` numbers, the sample is everything. Beyond that
+the sums still hold every example, and figures and gate are made of the sample. Which devices are in it depends on which
+devices there are, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import MAX_LABELS
+from edge.errors import BundleError
+from edge.head.moments import GRID, fixed
+from export.pool.sums import Sums, Whole
+
+ALL = 1 << 24  # numbers up to which every example is kept: 13,000 examples of 1,280
+SAMPLE = 1 << 23  # numbers of the sample where there are more
+
+
+@dataclass(frozen=True)
+class Device:
+    """What one device was taught, as it counts.
+
+    Args:
+        name: the device's.
+        rows: (N, D) embeddings in units of 2⁻¹⁷.
+        labels: N names.
+        sessions: N names or None; examples of one session were taken together.
+        images: (N, 32) uint8, SHA-256 of the pictures.
+    """
+
+    name: str
+    rows: Whole
+    labels: tuple[str, ...]
+    sessions: tuple[str | None, ...]
+    images: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Factory:
+    """The workstation's own examples, of the bundle that the pool starts from.
+
+    Args:
+        embeddings: (N, D) float32, raw.
+        labels: N names.
+        trained_on: (N,) those that the backbone's adaptation saw; they count in no figure.
+        groups: (N,) equal for photos that are left out together, −1 for one that stands alone.
+    """
+
+    embeddings: NDArray[np.float32]
+    labels: tuple[str, ...]
+    trained_on: NDArray[np.bool_]
+    groups: NDArray[np.int32]
+
+    def rows(self) -> Whole:
+        """(N, D) the embeddings scaled to length one, in units of 2⁻¹⁷."""
+        return whole(self.embeddings)
+
+
+def whole(embeddings: NDArray[np.float32]) -> Whole:
+    """Scale raw embeddings (N, D) to length one and give them in units of 2⁻¹⁷.
+
+    >>> whole(np.array([[3.0, 4.0]], np.float32)).tolist()
+    [[78643, 104858]]
+    """
+    return np.asarray(np.rint(fixed(embeddings) * GRID), np.int32)
+
+
+class Pool:
+    """All devices' examples.
+
+    Args:
+        features: D, how many numbers an embedding has.
+        factory: the workstation's own examples, which are always kept.
+
+    >>> row, image = np.array([[131072, 0]], np.int32), np.zeros((1, 32), np.uint8)
+    >>> pool = Pool(2)
+    >>> pool.add(Device("kitchen", row, ("cup",), (None,), image))
+    >>> pool.sums.counts, [device.name for device in pool.devices], pool.everything
+    ({'cup': 1}, ['kitchen'], True)
+    """
+
+    def __init__(self, features: int, factory: Factory | None = None) -> None:
+        self.sums = Sums(features)
+        self.factory = factory
+        self.device_count = 0
+        self.device_examples = 0
+        self.together: set[frozenset[str]] = set()  # which labels one device uses
+        self._kept: list[tuple[bytes, str, Device]] = []  # by hash
+        self._rows = 0
+        self._most = ALL // features
+        self._beyond: bytes | None = None  # the smallest hash that is not kept
+        if factory is not None:
+            self.sums.add(factory.rows(), factory.labels)
+
+    @property
+    def everything(self) -> bool:
+        """Whether the sample is all devices."""
+        return self._beyond is None
+
+    @property
+    def devices(self) -> list[Device]:
+        """The devices of the sample, in the order of their names."""
+        return sorted((device for _, _, device in self._kept), key=lambda device: device.name)
+
+    def add(self, device: Device) -> None:
+        """Add a device, which must not have been added.
+
+        Raises:
+            BundleError: its embeddings are of another backbone, or there are more examples or labels than can be held.
+        """
+        self.sums.add(device.rows, device.labels)
+        if len(self.sums.counts) > MAX_LABELS:
+            raise BundleError(
+                "limit-exceeded",
+                f"the devices use {len(self.sums.counts)} labels, but a bundle holds {MAX_LABELS}; join some with "
+                "--labels FILE",
+            )
+        self.device_count += 1
+        self.device_examples += len(device)
+        self.together.add(frozenset(device.labels))
+        place = _place(device.name)
+        if self._beyond is not None and place >= self._beyond:
+            return
+        bisect.insort(self._kept, (place, device.name, device))
+        self._rows += len(device)
+        while self._rows > self._most:
+            self._most = SAMPLE // self.sums.features
+            self._beyond, _, dropped = self._kept.pop()
+            self._rows -= len(dropped)
+
+
+def by_hash(names: Sequence[str]) -> list[str]:
+    """Sort devices as by chance, the same for everybody: by a hash of their names."""
+    return sorted(names, key=lambda name: (_place(name), name))
+
+
+def _place(name: str) -> bytes:
+    return hashlib.sha256(b"edge fleet sample\0" + name.encode()).digest()

@@ -1,0 +1,161 @@
+"""Exact moments of up to 2²⁹ examples: whole numbers, so that adding has no order and subtracting leaves nothing.
+
+A contribution holds embeddings of length one as whole multiples k of 2⁻¹⁷, |k| ≤ 2¹⁷. A product of two of them is a
+whole multiple of 2⁻³⁴ of at most 2³⁴ units, so that
+
+- a sum of up to 2¹⁹ products stays within 2⁵³: every partial sum is a float64 without rounding, in whatever order the
+  matrix product adds. That is one chunk.
+- a sum of fewer than 2²⁹ = 536,870,912 products stays within 2⁶³: totals are int64, which add and subtract exactly.
+
+The moments that a head is fitted to are float64 again: each total is rounded once, at the end, so they depend on the
+totals alone. Up to 2¹⁹ examples nothing is rounded, and they are byte for byte `Moments.of` of the pooled examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError, LabelError
+from edge.head.moments import GRID, Moments
+
+LIMIT = (1 << 29) - 1  # examples
+MOST = 1 << 17  # |k|: an embedding of length one has no larger number
+CHUNK = 2048  # examples whose products are summed at a time; anything up to 2¹⁹ is exact
+
+Whole = NDArray[np.int32]
+Totals = NDArray[np.int64]
+
+
+class Sums:
+    """Counts, sums and Gram matrix of labelled embeddings, as whole numbers.
+
+    Args:
+        features: D, how many numbers an embedding has.
+
+    >>> here, there = Sums(2), Sums(2)
+    >>> here.add(np.array([[131072, 0], [0, 131072]], np.int32), ["cat", "dog"])
+    >>> there.add(np.array([[78643, 104858]], np.int32), ["cat"])
+    >>> both = here + there
+    >>> both - there == here, both.counts
+    (True, {'cat': 2, 'dog': 1})
+    """
+
+    def __init__(self, features: int) -> None:
+        self.counts: dict[str, int] = {}
+        self._sums: dict[str, Totals] = {}  # of each label (D,), in units of 2⁻¹⁷
+        self._gram = np.zeros((features, features), np.int64)  # in units of 2⁻³⁴
+
+    @property
+    def examples(self) -> int:
+        """How many examples were added."""
+        return sum(self.counts.values())
+
+    @property
+    def features(self) -> int:
+        """D, how many numbers an embedding has."""
+        return len(self._gram)
+
+    def add(self, rows: Whole, labels: Sequence[str]) -> None:
+        """Add examples (N, D), in units of 2⁻¹⁷, with their N labels.
+
+        Raises:
+            BundleError: they are of another length, no unit vectors, or more than can be summed.
+            LabelError: there are not as many labels as examples.
+        """
+        self._check(rows, labels)
+        names = np.array(labels, np.object_)
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            exact = part.astype(np.float64)
+            self._gram += (exact.T @ exact).astype(np.int64)
+            some = names[start : start + CHUNK]
+            for label in sorted(set(some.tolist())):
+                own = part[some == label]
+                self._put(label, len(own), own.sum(axis=0, dtype=np.int64))
+
+    def _check(self, rows: Whole, labels: Sequence[str]) -> None:
+        if rows.ndim != 2 or rows.shape[1] != self.features:
+            raise BundleError(
+                "embeddings-mismatch",
+                f"embeddings have shape {rows.shape}, but those summed so far have {self.features} features; "
+                "use one backbone for all",
+            )
+        if len(labels) != len(rows):
+            raise LabelError(
+                "labels-mismatch", f"there are {len(rows)} embeddings but {len(labels)} labels; give one for each"
+            )
+        if len(rows) and max(int(rows.max()), -int(rows.min())) > MOST:
+            raise BundleError(
+                "embeddings-mismatch",
+                f"an embedding contains {max(int(rows.max()), -int(rows.min()))} units, but at most {MOST} are "
+                "possible; its length must be one",
+            )
+        if self.examples + len(rows) > LIMIT:
+            raise BundleError(
+                "limit-exceeded",
+                f"there are {self.examples + len(rows)} examples, but the limit is {LIMIT}; merge fewer of each device",
+            )
+
+    def _put(self, label: str, count: int, sums: Totals) -> None:
+        """Change one label's count and sums; a label without examples is as if it had never been."""
+        left = self.counts.get(label, 0) + count
+        if left < 0:
+            raise BundleError(
+                "embeddings-mismatch", f"more examples of {label!r} would be taken away than were added; sum them anew"
+            )
+        total = self._sums.get(label, 0) + sums
+        if left:
+            self.counts[label], self._sums[label] = left, total
+        else:
+            self.counts.pop(label, None)
+            self._sums.pop(label, None)
+
+    def _changed(self, other: Sums, sign: int) -> Sums:
+        if other.features != self.features:
+            raise BundleError(
+                "embeddings-mismatch",
+                f"sums of {self.features} and {other.features} features cannot be combined; use one backbone for all",
+            )
+        found = Sums(self.features)
+        found.counts, found._sums = dict(self.counts), dict(self._sums)
+        found._gram = self._gram + sign * other._gram
+        for label, count in other.counts.items():
+            found._put(label, sign * count, sign * other._sums[label])
+        return found
+
+    def __add__(self, other: Sums) -> Sums:
+        """Return the sums of both, whatever the order.
+
+        Raises:
+            BundleError: they are of different backbones.
+        """
+        return self._changed(other, 1)
+
+    def __sub__(self, other: Sums) -> Sums:
+        """Return the sums without some that were added: to the last bit as if these had never been.
+
+        Raises:
+            BundleError: they are of different backbones, or were not among these.
+        """
+        return self._changed(other, -1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sums):
+            return NotImplemented
+        return (
+            self.counts == other.counts
+            and all(np.array_equal(sums, other._sums[label]) for label, sums in self._sums.items())
+            and np.array_equal(self._gram, other._gram)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def moments(self) -> Moments:
+        """Return the moments that a head is fitted to, each number rounded once."""
+        labels = tuple(sorted(self.counts))
+        counts = np.array([self.counts[label] for label in labels], np.float64)
+        sums = np.array([self._sums[label] for label in labels], np.float64).reshape(len(labels), self.features)
+        return Moments(labels, counts, sums / GRID, self._gram.astype(np.float64) / GRID**2)

@@ -1,0 +1,229 @@
+"""The truth about a fleet, device by device: who gains, who harms, and who means something else by a label.
+
+Every device is judged by the answers that its own examples would get had it never joined, in closed form:
+
+- *fleet*: how many of them the others' head gets right; *alone*: how many the device's own head does, fitted to its own
+  examples and no others, each session left out. The difference is what the device gains by joining.
+- *usage*: labels used differently, by export/pool/usage.py.
+- *harm*: how much better other devices would be answered without this one. For each of some *witnesses* the loss of its
+  examples is taken twice, with the witness left out, and with both left out; if the difference is above 0 from witness
+  to witness by more than chance, the device harms. It costs a solve for each pair, so only the most suspicious devices
+  are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import NotEnough
+from edge.head.fit import Examples
+from edge.head.fit import fit as fit_alone
+from edge.head.lda import Floats
+from edge.head.linear import softmax
+from edge.head.moments import GRID
+from edge.metrics.evaluate import SHARED, wilson
+from export.pool import usage
+from export.pool.chance import mean_z, normal_tail
+from export.pool.fitted import Fitted
+from export.pool.pool import Device, by_hash
+from export.pool.usage import SURE, Different, Use
+
+TRIED = 200  # devices whose harm is measured, the most suspicious first
+WITNESSES = 16  # devices that each of them is tried on
+_TOGETHER = 4096  # examples of devices that are judged at a time
+_LEAST = 1e-6  # probability: one surely wrong answer must not outweigh a hundred others
+
+Bools = NDArray[np.bool_]
+Read = Callable[[Sequence[str]], Iterable[Device]]
+
+
+@dataclass(frozen=True)
+class Harm:
+    """How much better other devices are answered without a device.
+
+    Args:
+        loss: mean log-loss of the witnesses' examples with the device, less that without it; positive: it harms.
+        points: the same of their accuracy, as a fraction: positive if more are right without it.
+        chance: how likely chance alone makes it look so harmful in a fleet of this size.
+    """
+
+    loss: float
+    points: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of one device.
+
+    Args:
+        device: its name.
+        examples: how many count.
+        measured: how many of them have a label that others use as well.
+        right: how many of those the others' head gets right.
+        alone: the share that the device's own head gets right, each session left out, of those examples that both heads
+            could be measured on; None where there are none, or it was not asked for.
+        gain: the share that the others' head gets right of these, less that; None without it.
+        uses: how it uses each label that others use as well.
+        different: labels that it uses differently.
+        chance: how likely chance alone makes all of its labels together look so different.
+        harm: None where it was not tried.
+    """
+
+    device: str
+    examples: int
+    measured: int
+    right: int
+    alone: float | None = None
+    gain: float | None = None
+    uses: tuple[Use, ...] = ()
+    different: tuple[Different, ...] = ()
+    chance: float = 1.0
+    harm: Harm | None = None
+
+    @property
+    def fleet(self) -> float | None:
+        """The share of its measured examples that the others' head gets right."""
+        return self.right / self.measured if self.measured else None
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether it uses its labels differently, or harms others, by more than chance."""
+        return bool(self.different) or self.chance < SURE or (self.harm is not None and self.harm.chance < SURE)
+
+    @property
+    def _order(self) -> tuple[bool, float, float, str]:
+        chances = [self.chance, *(one.chance for one in self.different), *([self.harm.chance] if self.harm else [])]
+        return not self.suspicious, min(chances), self.fleet if self.fleet is not None else 1.0, self.device
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many examples are answered rightly by a head that never saw their device, with its 95 % interval.
+
+    Examples of one device are right and wrong together, so each of them is worth less than an independent one; how much
+    less is taken from how the devices' own figures scatter.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    examples: int
+    devices: int
+
+
+def judge(fitted: Fitted, devices: Iterable[Device], read: Read, alone: Callable[[str], bool]) -> list[Judged]:
+    """Judge all devices; the most suspicious ones come first.
+
+    Args:
+        fitted: the head of a pool.
+        devices: all that were added to that pool, one after another; none is kept.
+        read: gives some of them again, by name.
+        alone: whether to fit a device its own head, by name.
+    """
+    judged: list[Judged] = []
+    for part in batches(devices):
+        scores = fitted.left_out(part)
+        start = 0
+        for device in part:
+            own = scores[start : start + len(device)]
+            start += len(device)
+            columns = fitted.columns(list(device.labels))
+            measured = _measured(own)
+            right = measured & (np.where(np.isnan(own), -np.inf, own).argmax(axis=1) == columns)
+            uses = tuple(usage.uses(own, columns, fitted.head.labels))
+            one = Judged(device.name, len(device), int(measured.sum()), int(right.sum()), uses=uses)
+            judged.append(_beside_alone(one, device, measured, right) if alone(device.name) else one)
+    compared = usage.compare([one.uses for one in judged])
+    judged = [
+        replace(one, different=beside.different, chance=beside.chance)
+        for one, beside in zip(judged, compared, strict=True)
+    ]
+    judged.sort(key=lambda one: one._order)
+    return sorted(_harmful(fitted, judged, read), key=lambda one: one._order)
+
+
+def accuracy(judged: Sequence[Judged]) -> Accuracy | None:
+    """Give the figure of a fleet: of all examples together, each device left out; None if none can be measured."""
+    counts = np.array([one.measured for one in judged], np.float64)
+    rights = np.array([one.right for one in judged], np.float64)
+    total, right = counts.sum(), rights.sum()
+    if not total:
+        return None
+    share = right / total
+    devices = int((counts > 0).sum())
+    worth = SHARED
+    if devices > 1:
+        spread = devices / (devices - 1) * ((rights - share * counts) ** 2).sum() / total**2
+        worth = min(worth, share * (1 - share) / total / spread) if spread > 0 else worth
+    return Accuracy(float(share), wilson(int(right), int(total), max(worth, devices / total)), int(total), devices)
+
+
+def batches(devices: Iterable[Device]) -> Iterator[list[Device]]:
+    """Give devices several at a time, as many as are worth one matrix product."""
+    part: list[Device] = []
+    for device in devices:
+        part.append(device)
+        if sum(map(len, part)) >= _TOGETHER:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _beside_alone(one: Judged, device: Device, measured: Bools, right: Bools) -> Judged:
+    """Compare with the device's own head, on the examples that both can be measured on."""
+    try:
+        loo = fit_alone(Examples((device.rows / GRID).astype(np.float32), device.labels, device.sessions)).loo
+    except NotEnough:  # one label
+        return one
+    names = sorted(set(device.labels))
+    columns = np.array([names.index(label) for label in device.labels])
+    both: Bools = measured & np.isfinite(loo).all(axis=1)
+    if not both.any():
+        return one
+    alone = float((loo.argmax(axis=1) == columns)[both].mean())
+    return replace(one, alone=alone, gain=float(right[both].mean()) - alone)
+
+
+def _harmful(fitted: Fitted, judged: Sequence[Judged], read: Read) -> list[Judged]:
+    """Measure the harm of the first of them."""
+    tried = [one.device for one in judged if one.examples][:TRIED]
+    names = by_hash([one.device for one in judged if one.measured > 1])[: WITNESSES + 1]
+    if len(names) < 3:
+        return list(judged)
+    witnesses = list(read(names))
+    before = {one.name: _loss(fitted.left_out([one]), fitted, one) for one in witnesses}
+    found = {}
+    for device in read(tried):
+        losses, rights = [], []
+        for witness in witnesses:
+            if witness.name == device.name:
+                continue
+            after = _loss(fitted.left_out([witness, device], together=True)[: len(witness)], fitted, witness)
+            both = np.isfinite(after[0]) & np.isfinite(before[witness.name][0])
+            if both.any():
+                losses.append(float((before[witness.name][0] - after[0])[both].mean()))
+                rights.append(float((after[1] - before[witness.name][1])[both].mean()))
+        chance = min(1.0, len(tried) * normal_tail(max(mean_z(np.array(losses)), 0.0)))
+        if losses:
+            found[device.name] = Harm(float(np.mean(losses)), float(np.mean(rights)), chance)
+    return [replace(one, harm=found.get(one.device)) for one in judged]
+
+
+def _loss(scores: Floats, fitted: Fitted, device: Device) -> tuple[Floats, Floats]:
+    """(N,) log-losses of a device's examples, not a number where not measured; (N,) 1.0 where the answer is right."""
+    columns = fitted.columns(list(device.labels))
+    able = _measured(scores)
+    probabilities = softmax(np.where(able[:, None], scores, 0.0))
+    own = probabilities[np.arange(len(columns)), columns].astype(np.float64)
+    right = (probabilities.argmax(axis=1) == columns).astype(np.float64)
+    return np.where(able, -np.log(np.maximum(own, _LEAST)), np.nan), right
+
+
+def _measured(scores: Floats) -> Bools:
+    """(N,) the examples whose label is not gone with their device."""
+    return np.asarray(~np.isnan(scores).any(axis=1))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import archive
+from edge.bundle.card import MARK
 from edge.errors import BundleError
-from edge.files import check_output
+from edge.files import check_output, replacing
 from edge.metrics import figures
 
 DRAWING = "edge-export compare"  # in the title of what `compare --plot` draws
@@ -36,6 +37,20 @@ def check_drawing(path: Path) -> None:
     """Refuse to draw where nothing could be written, or over a file that is not a drawing of ours."""
     check_output(path, "networks.svg")
     _check(path, "is not a drawing of edge-export", lambda path: DRAWING.encode() in path.read_bytes())
+
+
+def write_card(path: Path, text: str) -> None:
+    """Write a card whole or not at all, where nothing is or an older card.
+
+    Raises:
+        BundleError: it is something else, or the path cannot be written.
+    """
+    check_output(path, "kitchen.md")
+    if path.suffix.lower() != ".md":
+        raise BundleError("output-unwritable", f"{path} does not end in .md; call it {path.with_suffix('.md').name}")
+    _check(path, "is not a card of edge-export", lambda path: MARK.encode() in path.read_bytes()[:1000])
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def check_log(path: Path) -> None:

@@ -150,6 +150,10 @@ CASES = (
     Case("done", "edge-export sign {copy} --key {private}"),
     Case("refused", "edge-export sign {bundle} --key {text}", code="key-invalid"),
     Case("refused", "edge-export sign {text} --key {private}", code="bundle-foreign"),
+    Case("done", "edge-export card {bundle}"),
+    Case("done", "edge-export card {bundle} -o {new card}"),
+    Case("refused", "edge-export card {bundle} -o {text}", code="output-unwritable"),
+    Case("refused", "edge-export card {damaged bundle}", code="bundle-damaged"),
     Case("refused", "edge-export deploy {text} nobody@127.0.0.1", code="bundle-foreign"),
     Case("refused", "edge-export deploy {bundle} -oProxyCommand=x", code="usage"),
     Case("done", "edge-export compare {class folders} --backbone embedded --size 32"),
@@ -202,11 +206,11 @@ WHOLE = {
         "retrain",
         "password",
     ],
-    "edge-export": ["backbones", "sample", "check", "sign", "deploy"],
+    "edge-export": ["backbones", "sample", "check", "sign", "card", "deploy"],
 }
 ALWAYS_BUSY = {
     "edge": ["status", "history", "rollback", "forget", "export", "verify", "backup", "restore", "password"],
-    "edge-export": ["backbones", "sample", "check", "sign", "deploy", "build", "compare", "adapt", "pretrain"],
+    "edge-export": ["backbones", "sample", "check", "sign", "card", "deploy", "build", "compare", "adapt", "pretrain"],
 }
 IMPOSSIBLE |= {(f"{p} {c}", "partly"): "it is done whole or not at all" for p, cs in WHOLE.items() for c in cs}
 IMPOSSIBLE |= {(f"{p} {c}", "nothing"): "it always has something to do" for p, cs in ALWAYS_BUSY.items() for c in cs}

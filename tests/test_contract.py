@@ -93,6 +93,7 @@ def names(root: Path, template: Path) -> dict[str, Path]:
         "copy": root / "bundle.edge",
         "damaged bundle": root / "damaged.edge",
         "made": root / "made.edge",
+        "new card": root / "new.md",
         "model": MODELS["onnx"],
         "page": root / "page.html",
         "onnx": root / "out.onnx",

@@ -35,6 +35,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.card import card
 from edge.bundle.container import Arrays, directory, found, npz, read_entry, stored
 from edge.bundle.manifest import SIGNATURE, FileEntry, Manifest, format_of, parse
 from edge.bundle.stored import Opened, Stored, Window
@@ -266,7 +267,7 @@ def write(
 
     Args:
         path: where; an existing file is replaced.
-        manifest: all but `files`, `format` and `reader`, which are filled in here.
+        manifest: all but `files`, `format`, `reader` and `card`, which are filled in here.
         models: bytes by entry name; the names of `manifest.models`.
         golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16, or where the
             manifest names devices, kept in float32.
@@ -302,9 +303,16 @@ def write(
         )
     table = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in entries.items()}
     number = format_of(manifest)
-    text = _text(dataclasses.replace(manifest, files=table, signed=None, format=number, reader=number))
+    whole = dataclasses.replace(manifest, files=table, signed=None, format=number, reader=number)
+    text = _text(dataclasses.replace(whole, card=described(whole, examples)))
     parse(path, text)
     return _written(path, {"manifest.json": text, **entries})
+
+
+def described(manifest: Manifest, examples: FactoryExamples) -> str:
+    """Return the card of a bundle, whether or not it brings one."""
+    counts = np.bincount(examples.labels, minlength=len(manifest.labels)).tolist()
+    return card(manifest, counts, int(np.count_nonzero(examples.trained_on)))
 
 
 def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -93,6 +93,7 @@ class Manifest:
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
     background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
     devices: tuple[str, ...] = dataclasses.field(default=(), metadata={"since": 3})  # ids of those that taught examples
+    card: str | None = None  # for people: edge/bundle/card.py; filled in, too; older bundles have none
     signed: str | None = (
         None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/home/trust.py knows
     )

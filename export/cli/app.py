@@ -25,7 +25,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 MODULES = {  # the commands that other modules define
     **dict.fromkeys(("build", "check"), "export.cli.bundle"),
-    **dict.fromkeys(("sign", "deploy"), "export.cli.delivery"),
+    **dict.fromkeys(("sign", "deploy", "card"), "export.cli.delivery"),
     **dict.fromkeys(("adapt", "compare", "pretrain"), "export.cli.learning"),
 }
 

@@ -1,4 +1,4 @@
-"""The commands that bring a bundle to devices: `sign`, `deploy`."""
+"""The commands that bring a bundle to devices and people: `sign`, `deploy`, `card`."""
 
 from __future__ import annotations
 
@@ -64,5 +64,32 @@ def deploy(bundle: Path, host: str, offline: bool) -> None:
     say(f"{host} uses {status['bundle']}: generation {status['generation']}, {plural(taught, 'example')} taught there")
 
 
-for _command in (sign, deploy):
+@click.command()
+@click.argument("bundle", type=_PATH)
+@click.option("-o", "--output", type=_PATH, help="File to write, ending in .md.  [default: print it]")
+@app.shared
+def card(bundle: Path, output: Path | None) -> None:
+    """Print the card of BUNDLE: its labels, figures, licences and limits, as Markdown.
+
+    The card is what Hugging Face calls a model card. `build` puts it into the bundle; for an older bundle, it is made
+    from what the bundle says of itself.
+    """
+    from edge.bundle import archive
+    from export.written import write_card
+
+    opened = archive.read(bundle)
+    opened.verify()
+    text = opened.manifest.card or archive.described(opened.manifest, opened.stored_examples())
+    if output is not None:
+        write_card(output, text)
+    if app.as_json():
+        say_json({"bundle": str(bundle), "file": None if output is None else str(output), "card": text})
+    elif output is None:
+        for line in text.splitlines():
+            say(line)
+    else:
+        say(f"{output}: the card of {bundle.name}; put it beside the bundle, as README.md on Hugging Face")
+
+
+for _command in (sign, deploy, card):
     app.add(_command)

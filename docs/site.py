@@ -1,4 +1,4 @@
-"""What the documentation site has beside docs/*.md: README's sections as pages, and every command's own help.
+"""What the documentation site has beside docs/*.md: README as its first page, and every command's own help.
 
 A hook of mkdocs (mkdocs.yml). README and the commands stay the one place where each thing is said. Nothing may be
 loaded from elsewhere when a page is read; the last hook looks for it in what was built.
@@ -16,19 +16,11 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
-# The pages that are made of README's sections: the page, its title, and the headings of the sections, in order.
-PAGES = {
-    "index.md": ("edge-transfer", ("", "Try it", "Install")),
-    "photos.md": ("Your own photos", ("Your own photos", "When your photos are unlike ImageNet")),
-    "device.md": ("On the device", ("On the device", "Camera", "What it does not know", "For programs")),
-    "good.md": ("Is it taught well?", ("Is it taught well?", "Speed and memory")),
-}
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made here."""
-    for page, (title, headings) in PAGES.items():
-        files.append(File.generated(config, page, content=readme(title, headings)))
+    files.append(File.generated(config, "index.md", content=readme()))
     files.append(File.generated(config, "commands.md", content="\n".join(commands())))
     return files
 
@@ -61,29 +53,10 @@ class Doctests(griffe.Extension):
             obj.docstring.value = re.sub(r"(?m)^>>> .*(?:\n.+)*", "```pycon\n\\g<0>\n```", obj.docstring.value)
 
 
-def readme(title: str, headings: tuple[str, ...]) -> str:
-    """Return some of README's sections as a page; links to docs/ and within README lead to the site's pages."""
-    sections = dict(_sections((ROOT / "README.md").read_text()))
-    missing = set(headings) - sections.keys()
-    if missing:
-        raise PluginError(f"README.md has no section {', '.join(sorted(missing))}; see PAGES in docs/site.py")
-    text = [f"# {title}\n"]
-    for heading in headings:
-        text += [f"## {heading}\n"] * (heading not in ("", title)) + [sections[heading]]
-    return "\n".join(text).replace("](docs/", "](").replace("`docs/", "`")
-
-
-def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """Yield README's sections by their headings; "" is what stands before the first one."""
-    heading, lines, inside = "", list[str](), False
-    for line in text.splitlines():
-        inside ^= line.startswith("```")
-        if not inside and line.startswith("## "):
-            yield heading, "\n".join(lines)
-            heading, lines = line.removeprefix("## "), []
-        elif inside or not line.startswith("# "):
-            lines.append(line)
-    yield heading, "\n".join(lines)
+def readme() -> str:
+    """Return README as the first page: its links to docs/ lead to the site's pages."""
+    text = (ROOT / "README.md").read_text().replace("(CHANGELOG.md)", "(../CHANGELOG.md)")
+    return text.replace("](docs/", "](")
 
 
 def commands() -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""README's console blocks as a script: `python -m tests.readme` runs those of "Try it" in ./demo, for `make demo`.
+"""The console blocks of README and docs as one script, for tests; `python -m tests.readme` runs README's in ./demo.
 
-In a ```console block a line that begins with `$ ` is a command; the lines up to the next one are what it prints, stdout
-and then stderr without the build's progress, where … stands for anything within a line. `[exit code N]` follows where
-it is not 0.
+The pages follow one another in one folder, as a reader would go on. In a ```console block a line that begins with `$ `
+is a command; the lines up to the next one are what it prints, stdout and then stderr without the build's progress,
+where … stands for anything within a line. `[exit code N]` follows where it is not 0.
 """
 
 import os
@@ -13,32 +13,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("photos", "device", "good", "security", "safety")),
+)  # in this order
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command, what it prints, and README's line where it stands."""
+    """One command, what it prints, and the page and line where it stands."""
 
     command: str
     expected: str
-    line: int
+    place: str
 
 
-def steps(section: str | None = None) -> Iterator[Step]:
-    """Read README's commands in their order, all of them or those of one section."""
-    inside, here, command, printed, line = False, "", "", list[str](), 0
-    for number, text in enumerate(README.read_text().splitlines(), 1):
-        if text.startswith("## "):
-            here = text.removeprefix("## ")
+def steps(page: str) -> Iterator[Step]:
+    """Read a page's commands in their order."""
+    inside, command, printed, line = False, "", list[str](), ""
+    for number, text in enumerate((ROOT / page).read_text().splitlines(), 1):
         if text.startswith("```"):
             if inside and command:
                 yield Step(command, "\n".join(printed), line)
-            inside, command = text == "```console" and section in (None, here), ""
+            inside, command = text == "```console", ""
         elif inside and text.startswith("$ "):
             if command:
                 yield Step(command, "\n".join(printed), line)
-            command, printed, line = text.removeprefix("$ "), [], number
+            command, printed, line = text.removeprefix("$ "), [], f"{page}, line {number}"
         elif inside:
             printed.append(text)
 
@@ -68,7 +70,7 @@ class Shell:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Whether what was printed is what README shows, blanks at line ends and the width of a table's gaps apart."""
+    """Whether what was printed is what the page shows, blanks at line ends and the width of a table's gaps apart."""
 
     def lines(text: str) -> str:
         return "\n".join(re.sub(r" {2,}", "  ", line.rstrip()) for line in text.strip().splitlines())
@@ -78,11 +80,11 @@ def matches(expected: str, printed: str) -> bool:
 
 
 def main() -> None:
-    """Run the commands of "Try it" and show what they print."""
+    """Run README's commands and show what they print."""
     folder = Path("demo")
     folder.mkdir()
     shell = Shell(folder.absolute())
-    for step in steps("Try it"):
+    for step in steps("README.md"):
         print(f"\n$ {step.command}", flush=True)
         done = shell.run(step.command)
         print(done.stderr + done.stdout, end="", flush=True)

@@ -1,2 +1,2 @@
-"""Frames one after another from cameras, streams, films and folders.
+"""Sources of frames: cameras, streams, video files and folders.
 May import `picture` and `system`; knows nothing of networks and homes."""

@@ -1,8 +1,8 @@
-"""Addresses of cameras and brokers: read strictly, and never shown with what is secret in them.
+"""Addresses of cameras and brokers. They are parsed strictly, and their secret parts are never shown.
 
-Secret are user, password, query and fragment, and the parts of a path that assign something (`/user=admin&password=…`,
-as some recorders want it). `Address.parse` refuses what two programs could read in two ways, such as a password with an
-unescaped slash, and never repeats it. `redacted` takes addresses out of any text that is about to be shown.
+The user, the password, the query and the fragment are secret, and so are the parts of a path that assign something
+(`/user=admin&password=…`, which some recorders use). `Address.parse` refuses an address that two programs could read
+differently, such as a password with an unescaped slash. `redacted` removes addresses from text before it is shown.
 
 Source: RFC 3986, section 3.
 """
@@ -28,7 +28,7 @@ _IN_JSON = [re.compile(p.format(one=r'(?:[^"\\]|\\.)'), re.IGNORECASE) for p in 
 
 
 class Address(NamedTuple):
-    """An address in its parts; as text it shows none that are secret.
+    """An address split into its parts; `str` leaves out the secret ones.
 
     >>> address = Address.parse("http://me:a%2Fb@[fe80::1]:8080/stream?token=x", {"http"})
     >>> str(address), address.password, address.bare
@@ -44,10 +44,10 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, schemes: Collection[str]) -> "Address":
-        """Take an address apart.
+        """Split an address into its parts.
 
         Raises:
-            SourceError: it is malformed, or has another scheme; the message repeats nothing of it but the scheme.
+            SourceError: it is malformed or has another scheme; the message contains nothing of it except the scheme.
         """
         found = _ADDRESS.fullmatch(text)
         scheme = found[1].lower() if found else ""
@@ -119,7 +119,7 @@ def looks_like_one(text: str) -> bool:
 
 
 def redacted(text: str, json: bool = False) -> str:
-    r"""Take what is secret out of each address in a text; `json` says that it lies in JSON strings.
+    r"""Remove the secret parts of every address in a text; set `json` if the addresses are inside JSON strings.
 
     >>> redacted("cannot open rtsp://me:a/b@host/live?token=x and more")
     'cannot open rtsp://…@host/live?… and more'

@@ -1,7 +1,7 @@
-"""Whether a picture file is all there: it may be under way by a slow upload, or be replaced while it is read.
+"""Whether a picture file is complete: a slow upload may still be writing it, or it may be replaced while it is read.
 
-A file is read as of one moment: size and time of change are the same before and after. It is complete if it ends as its
-format wants; where a format has no such end, if it can be decoded.
+A file counts as read only if its size and modification time are the same before and after reading. It is complete if
+it ends as its format requires or, if the format has no end marker, if it can be decoded.
 """
 
 from pathlib import Path
@@ -22,34 +22,34 @@ _TRIES = 3
 
 
 class Stamp(NamedTuple):
-    """By what a file is known to be the same: when it was changed (seconds since 1970), and its bytes."""
+    """Modification time (seconds since 1970) and size: if both are the same, so is the file."""
 
     time: float
     size: int
 
     @classmethod
     def of(cls, file: "Path | DirEntry[str]") -> "Stamp":
-        """Take it from what the system says of a file.
+        """Read the stamp of a file.
 
         Raises:
-            OSError: it is gone, or not to be looked at.
+            OSError: the file is gone, or may not be read.
         """
         about = file.stat()
         return cls(about.st_mtime, about.st_size)
 
 
 class Arrived(NamedTuple):
-    """A file as it was at one moment."""
+    """The contents of a file at one moment."""
 
     data: bytes
     stamp: Stamp
 
 
 def read(path: Path) -> Arrived | None:
-    """Read a picture file; None: it changes so fast that no moment could be read.
+    """Read a picture file; returns None if it keeps changing while it is read.
 
     Raises:
-        OSError: it is gone, or may not be read.
+        OSError: the file is gone, or may not be read.
         ImageError: as `preprocess.read`.
     """
     for _ in range(_TRIES):
@@ -61,7 +61,7 @@ def read(path: Path) -> Arrived | None:
 
 
 def ends_as_picture(data: bytes) -> bool:
-    """Whether a file ends as its format wants; False also where its format has no mark of its end."""
+    """Whether a file ends as its format requires; also False if its format has no end marker."""
     if data.startswith(mjpeg.START):
         return mjpeg.ends(data)
     if data.startswith(b"\x89PNG"):
@@ -74,7 +74,7 @@ def ends_as_picture(data: bytes) -> bool:
 
 
 def under_way(data: bytes) -> bool:
-    """Whether a file that rests may yet grow into a picture: it begins as one, and lacks its end."""
+    """Whether an unchanged file may still become a picture: it begins like one, and its end is missing."""
     if ends_as_picture(data):
         return False
     try:

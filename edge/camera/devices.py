@@ -1,9 +1,9 @@
 """Cameras and streams as pictures one after another: each function opens one and yields frames until it ends.
 
-A frame travels as the bytes of a picture file: JPEG where the camera makes one, else PPM, which costs no more than a
-copy. Everything here blocks, and gives up by itself after `TIMEOUT` without a frame; `source` waits and tries again.
+A frame is passed on as the bytes of a picture file: JPEG if the camera produces it, else PPM, which costs only a copy.
+Every function here blocks, and gives up after `TIMEOUT` without a frame; `source` waits and tries again.
 
-| what is given | how it is read | needs |
+| source | how it is read | needs |
 |---|---|---|
 | picamera | picamera2, else the program rpicam-vid | Raspberry Pi OS |
 | /dev/video0, or 0 | V4L2 | OpenCV: the extra `camera` |
@@ -33,7 +33,7 @@ WIDTH, HEIGHT, RATE = 1280, 720, 10  # asked of a Pi's camera: pixels, frames a 
 
 
 class Shot(NamedTuple):
-    """A frame of a film: its bytes, and when it comes, in seconds from the start."""
+    """A frame of a video file: its bytes, and its time in seconds from the start."""
 
     data: bytes
     second: float
@@ -60,7 +60,7 @@ def pi_camera(number: int) -> Iterator[bytes]:
 
 
 def check_pi_camera() -> None:
-    """Raise the SourceError of `pi_camera` now, if nothing is there that could ever read one."""
+    """Raise the SourceError of `pi_camera` now if no installed program can read that camera."""
     if shutil.which("rpicam-vid") is None and shutil.which("libcamera-vid") is None:
         try:
             import picamera2  # noqa: F401
@@ -72,11 +72,11 @@ def device(path: str) -> Iterator[bytes]:
     """Yield frames of a V4L2 camera, by OpenCV.
 
     Args:
-        path: /dev/video0, or one of the lasting names in /dev/v4l/by-id.
+        path: /dev/video0, or one of the permanent names in /dev/v4l/by-id.
 
     Raises:
-        SourceRefused: this user may not open it.
-        SourceError: OpenCV is missing, or it is not there, or not to be opened.
+        SourceRefused: this user may not open the camera.
+        SourceError: OpenCV is missing, or the camera is missing or cannot be opened.
     """
     if not Path(path).exists():
         others = ", ".join(sorted(map(str, Path("/dev").glob("video*")))[:8])
@@ -112,7 +112,7 @@ def _read(target: str, reader: int) -> Iterator[bytes]:
 
 
 def film(path: Path, every: float) -> Generator[Shot, None, None]:
-    """Yield frames of a video file, so many seconds of its own time apart.
+    """Yield frames of a video file, `every` seconds of its own time apart.
 
     Raises:
         SourceError: OpenCV is missing, or cannot read it.
@@ -136,7 +136,7 @@ def film(path: Path, every: float) -> Generator[Shot, None, None]:
 
 
 def check_film(path: Path) -> None:
-    """Raise the SourceError of `film` now, if nothing can be read."""
+    """Raise the SourceError of `film` now if the file cannot be read."""
     with contextlib.closing(film(path, 0.0)) as shots:
         next(shots, None)
 
@@ -147,7 +147,7 @@ def opencv() -> Any:
     Raises:
         SourceError: it is not installed, or does not load; the message says what to install.
     """
-    # What is wrong is said by us, in one line: theirs repeat an address with its password.
+    # We report what is wrong, in one line: OpenCV's own messages repeat the address with its password.
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
     for name in ("OPENCV_FFMPEG_DEBUG", "OPENCV_VIDEOIO_DEBUG", "OPENCV_LOG_LEVEL"):
         os.environ.pop(name, None)

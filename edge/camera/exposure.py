@@ -1,7 +1,7 @@
-"""Whether a camera shows what is there yet: just opened, it gives black, green or burnt pictures until it has adapted.
+"""Wait until a camera that was just opened has adapted to the light: until then its pictures are black, green or burnt.
 
-A picture is *blank* if, at `SIDE` pixels a side, nothing stands out from one colour. A camera has settled when it gives
-none such, and the mean of each colour over the newer half of `WINDOW` is that over the older half, within 5 %.
+A picture is *blank* if, scaled to `SIDE` × `SIDE` pixels, it is of a single colour. A camera has settled when its
+pictures are not blank and the mean of each colour over the newer half of `WINDOW` is within 5 % of the older half's.
 """
 
 from collections import deque
@@ -21,10 +21,10 @@ _CHANGE, _OFFSET = 0.05, 3.0  # of a mean, and grey levels
 
 
 class WarmUp:
-    """Looks at the first pictures of a camera that was just opened.
+    """Checks the first pictures of a camera that was just opened.
 
     Args:
-        every: seconds between the pictures that are wanted; of a second or more, one that is not blank is enough.
+        every: seconds between pictures; from one second on, the first picture that is not blank is enough.
     """
 
     def __init__(self, every: float) -> None:
@@ -34,7 +34,7 @@ class WarmUp:
         self._over = False
 
     def over(self, data: bytes, now: float) -> bool:
-        """Whether a picture, which came at `now` in seconds, may be taken for what is there."""
+        """Whether the camera has settled; `picture` came at `now` seconds."""
         if self._over:
             return True
         if self._start is None:
@@ -65,7 +65,7 @@ class WarmUp:
 
 
 def blank(data: bytes, name: str, region: Region | None) -> bool:
-    """Whether nothing is to be seen on a picture, or on a region of it.
+    """Whether a picture, or the region of it, is of a single colour.
 
     Raises:
         ImageError: it cannot be decoded.

@@ -1,10 +1,10 @@
-"""A folder that pictures arrive in: each is answered once, when it is complete, across restarts and kills.
+"""A folder in which pictures arrive. Each is answered once, when it is complete, even across restarts and kills.
 
-A file is taken when its size and time of change stayed the same from one look to the next and `arrival` calls it
-complete; of files that are replaced or gone before they could be looked at twice, when they end as a picture does.
-Answered is what stands in the folder's *journal*, a file in the home with one JSON line an answer: answer and memory
-are one append, so that neither can be there without the other. A picture is known by path, time and size: written anew,
-it is a new one.
+A file is taken when its size and modification time stay the same between two checks and `arrival` calls it complete. If
+files are replaced or deleted before a second check, they are taken at the first one if they end as a picture does.
+Answers are stored in the folder's *journal*, a file in the home with one JSON line per answer. An answer and the note
+that its picture is done are one line, so neither can exist without the other. A picture is identified by path, time and
+size: if it is written again, it is a new picture.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ MISSED = 5  # files that were gone before a second look, after which the first l
 
 
 class Notice(NamedTuple):
-    """Something that people should know while watching goes on.
+    """A message for people while a source is watched.
 
-    `gone` is True where the source gives nothing any more, False where it gives something again. `frozen` is True where
-    a camera gives the same picture again and again, to the byte, False where it has changed at last. None: as before.
+    `gone` is True if the source has stopped, False if it works again. `frozen` is True if a camera keeps delivering the
+    very same picture, False if it has changed at last. None means that nothing has changed.
     """
 
     text: str
@@ -43,11 +43,11 @@ class Notice(NamedTuple):
 
 
 class Journal:
-    """What was answered of one folder.
+    """The answers for the pictures of one folder.
 
     Args:
-        home: the folder of all state.
-        folder: the one watched.
+        home: the home's folder.
+        folder: the watched folder.
 
     Raises:
         HomeError: it cannot be written, or another process watches the same folder for this home.
@@ -75,15 +75,15 @@ class Journal:
         return self._known.get(name) == stamp
 
     def note(self, frame: Frame, answer: Any, at: float | None = None) -> None:
-        """Keep an answer, which is anything that JSON can hold.
+        """Store an answer.
 
         Args:
             frame: the picture.
-            answer: what was said of it.
-            at: when, in seconds since 1970; None: now.
+            answer: its answer, as JSON values.
+            at: the time, in seconds since 1970; None for now.
 
         Raises:
-            OSError: the disk refuses; it is known until the process ends.
+            OSError: the disk refuses; the answer is remembered until the process ends.
         """
         stamp = self._known[frame.name] = Stamp(frame.time, len(frame.data))
         self._untold = True
@@ -91,18 +91,18 @@ class Journal:
         self._append({"image": frame.name, "stamp": stamp, "at": at, "answer": answer})
 
     def told(self) -> None:
-        """Note that the last answer was passed on to everybody; until then, the next run passes it on again."""
+        """Record that the last answer was passed on to every listener; otherwise the next run passes it on again."""
         self._untold = False
 
     def tidy(self, present: Collection[str], now: float) -> None:
-        """Forget answers whose pictures have been gone for long, when there are many lines.
+        """If the journal is long, drop answers whose pictures have been gone for a long time.
 
         Args:
             present: the pictures in the folder.
             now: seconds since 1970.
 
         Raises:
-            OSError: the disk refuses; all is as it was.
+            OSError: the disk refuses; the journal is unchanged.
         """
         if self._lines < self._tidy_at:
             return
@@ -119,7 +119,7 @@ class Journal:
         self._lines, self._tidy_at = len(kept), max(TIDY, 2 * len(kept))
 
     def close(self) -> None:
-        """Note that all answers were told, if they were, and let others watch the folder."""
+        """Record whether all answers were passed on, and let other processes watch the folder."""
         try:
             if self._lines and not self._untold:
                 self._append({"stopped": True})
@@ -137,7 +137,7 @@ class Journal:
         self._lines += 1
 
     def _read(self) -> bool:
-        """Read what is there; returns whether its end is torn."""
+        """Read the journal; returns whether its last line is incomplete."""
         data = self.path.read_bytes()
         last: Any = {}
         for line in data.splitlines():
@@ -152,11 +152,11 @@ class Journal:
 
 
 class Folder:
-    """A source of the pictures in a folder and below, those there already and those to come, oldest first.
+    """A source of the pictures in a folder and its subfolders, both existing and new ones, oldest first.
 
     Args:
         path: the folder.
-        journal: what was answered already.
+        journal: the answers so far.
     """
 
     live = False
@@ -174,8 +174,8 @@ class Folder:
         """Yield each complete picture once, and None when there is nothing new.
 
         Args:
-            every: seconds from one look to the next; a folder so full that a look takes long is looked at less often.
-            stop: set to end.
+            every: seconds between two checks; a folder that takes long to list is checked less often.
+            stop: set it to end.
         """
         before: dict[str, Stamp] = {}
         gone = False
@@ -237,7 +237,7 @@ class Folder:
 
 
 def pause(seconds: float, stop: threading.Event) -> Iterator[None]:
-    """Wait in steps of at most a second, so that the reader can do other work that is due."""
+    """Wait in steps of at most a second, so that the caller can do other work meanwhile."""
     end = time.monotonic() + seconds
     while True:
         yield None
@@ -247,7 +247,7 @@ def pause(seconds: float, stop: threading.Event) -> Iterator[None]:
 
 
 def _scan(folder: Path) -> dict[str, Stamp]:
-    """List the picture files below a folder, hidden ones not; raises OSError if the folder itself is gone."""
+    """List the picture files below a folder, except hidden ones; raises OSError if the folder is gone."""
     found: dict[str, Stamp] = {}
     open_folders = [str(folder.absolute())]
     while open_folders:

@@ -1,7 +1,7 @@
-"""Which of the logins that a camera offers is taken: requests computes each, and trips over how cameras offer them.
+"""Choose one of the logins that a camera offers. requests computes it, but does not understand how cameras offer them.
 
 Cameras list several challenges in one header or in several, Basic before Digest, and lists like `qop="auth-int, auth"`.
-Taken is the strongest Digest that requests can compute, else Basic, and requests is shown that one alone.
+The strongest Digest that requests can compute is chosen, else Basic, and requests sees only that one.
 
 Source: RFC 9110, section 11.6.1 (the header); RFC 7616 (Digest); RFC 7617 (Basic).
 """
@@ -18,20 +18,20 @@ _ITEM = re.compile(r'[\s,]*([\w!#$%&*+.^`|~-]+)(\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([
 
 
 class Challenge(NamedTuple):
-    """One login that is offered: `scheme` in lower case, and its fields with names in lower case."""
+    """One login that a camera offers; the scheme and the names of its fields are in lower case."""
 
     scheme: str
     fields: dict[str, str]
 
     @property
     def name(self) -> str:
-        """What people may look up."""
+        """The name of the login, as people can look it up."""
         algorithm = self.fields.get("algorithm", "MD5") if self.scheme == "digest" else ""
         return f"{self.scheme.capitalize()} {algorithm}".strip()
 
 
 class Login:
-    """Logs in as a user wherever requests is asked to, by the best way offered.
+    """Lets requests log in as a user, by the best login that is offered.
 
     Args:
         user, password: as they are, not escaped.
@@ -63,12 +63,12 @@ class Login:
 
 
 def offers(answer: Response) -> list[str]:
-    """Return the header fields in which an answer offers logins, which requests joins into one."""
+    """Return the header fields in which an answer offers logins; requests joins them into one."""
     return list(answer.raw.headers.getlist("WWW-Authenticate"))
 
 
 def challenges(headers: Iterable[str]) -> Iterator[Challenge]:
-    """Read the logins that header fields offer, in their order.
+    """Parse the logins that header fields offer, in order.
 
     >>> header = 'Basic realm="a, b", Digest realm="c", qop="auth-int, auth", algorithm=md5'
     >>> [challenge.name for challenge in challenges([header, "NTLM"])]
@@ -85,7 +85,7 @@ def challenges(headers: Iterable[str]) -> Iterator[Challenge]:
 
 
 def choose(offered: Iterable[Challenge]) -> Challenge | None:
-    """Return the best of some challenges that can be answered; None: none can.
+    """Return the best challenge that can be answered, or None.
 
     >>> choose([Challenge("basic", {}), Challenge("digest", {"realm": "x", "nonce": "y", "algorithm": "md5"})]).name
     'Digest md5'

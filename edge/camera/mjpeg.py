@@ -1,16 +1,17 @@
-"""JPEG pictures out of a stream of bytes: motion JPEG as cameras send it, over HTTP or through a pipe.
+"""Split a stream of bytes into JPEG pictures: motion JPEG as cameras send it, over HTTP or through a pipe.
 
-A JPEG begins with FF D8 and ends with FF D9, but a thumbnail within its header does so too. So the marker segments are
-walked: each says its length, and only entropy-coded data, where FF is followed by 00 or a restart marker, is searched.
+A JPEG begins with FF D8 and ends with FF D9, but so does a thumbnail inside its header. Therefore the marker segments
+are followed: each gives its length, and only entropy-coded data, where FF is followed by 00 or a restart marker, is
+searched.
 
-Streams are damaged and cameras are careless, so a picture ends where the first of these is seen, and the next begins:
+Streams can be damaged, and cameras make mistakes, so a picture ends at the first of these:
 
-| what | the picture |
+| end | the picture |
 |---|---|
-| FF D9 where a marker may stand | is whole |
-| as many bytes as its part's Content-Length says | is whole, if there is no FF D9 or there are several |
-| a boundary, a new FF D8 where a marker may stand, the stream's end | was cut, unless FF D9 is never written |
-| something else where a marker must stand | is damaged, and dropped |
+| FF D9 where a marker may be | is complete |
+| as many bytes as its part's Content-Length says | is complete, if there is no FF D9 or there are several |
+| a boundary, a new FF D8 where a marker may be, the stream's end | was cut off, unless this camera never sends FF D9 |
+| something else where a marker must be | is damaged, and dropped |
 
 Source: ITU-T T.81, annex B; RFC 2046, section 5.1.
 """
@@ -44,16 +45,16 @@ def split(
     boundary: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[bytes]:
-    """Yield each whole JPEG of a stream; what was cut or damaged is dropped.
+    """Yield each complete JPEG of a stream; pictures that were cut off or damaged are dropped.
 
     Args:
-        read: gives at most so many bytes, and none at the stream's end.
-        seconds: so long a picture may take to come, however its bytes trickle in.
-        boundary: what the stream's header says stands between two pictures, if it does.
-        clock: gives seconds.
+        read: returns at most the given number of bytes, and none at the end of the stream.
+        seconds: longest time for one picture, however slowly its bytes arrive.
+        boundary: the boundary between pictures that the stream's header names, if any.
+        clock: returns seconds.
 
     Raises:
-        SourceError: no whole picture came in time, or `MAX_BYTES` hold none.
+        SourceError: no complete picture came in time, or within `MAX_BYTES`.
 
     >>> import io
     >>> jpeg = b"\\xff\\xd8\\xff\\xe0\\x00\\x04ab\\xff\\xda\\x00\\x02" + b"\\x01\\xff\\x00\\x02" + b"\\xff\\xd9"
@@ -80,7 +81,7 @@ def split(
 
 
 def ends(data: bytes) -> bool:
-    """Whether a JPEG is there to its end.
+    """Whether a JPEG is complete.
 
     >>> ends(b"\\xff\\xd8\\xff\\xda\\x00\\x02abc"), ends(b"\\xff\\xd8\\xff\\xda\\x00\\x02abc\\xff\\xd9")
     (False, True)
@@ -89,7 +90,7 @@ def ends(data: bytes) -> bool:
 
 
 class _Splitter:
-    """Holds what came and was not yielded yet."""
+    """Holds the bytes that have arrived and were not yielded yet."""
 
     def __init__(self, boundary: str) -> None:
         core = boundary.strip().lstrip("-").encode()
@@ -105,7 +106,7 @@ class _Splitter:
         self._unsure: list[bytes] = []  # those without, until that is known
 
     def add(self, chunk: bytes) -> Iterator[bytes]:
-        """Take what came, nothing at the stream's end, and yield the pictures that are intact by it."""
+        """Take new bytes (none at the end of the stream), and yield the pictures that they complete."""
         self._buffer += chunk
         while self._walk is not None or self._begin():
             piece = self._piece(at_end=not chunk)
@@ -128,7 +129,7 @@ class _Splitter:
             yield from self._unsure
 
     def _begin(self) -> bool:
-        """Go on to where a picture begins, if one does."""
+        """Skip to the beginning of the next picture, if there is one."""
         start = self._buffer.find(START)
         if start < 0:
             del self._buffer[: max(0, len(self._buffer) - _HEADERS)]
@@ -141,7 +142,7 @@ class _Splitter:
         return True
 
     def _piece(self, at_end: bool) -> "_Piece | None":
-        """Cut off the picture; None: more must come first."""
+        """Remove the next picture from the buffer and return it; None if more bytes are needed."""
         assert self._walk is not None
         walk, buffer, told = self._walk, self._buffer, self._length
         boundary = self._boundary()
@@ -164,7 +165,7 @@ class _Splitter:
         return None
 
     def _boundary(self) -> int | None:
-        """Where the next boundary begins, with the line's end before it."""
+        """Find the next boundary, with the line end before it."""
         found = []
         for mark, pattern in self._marks:
             at = self._buffer.find(mark, self._searched)
@@ -184,7 +185,7 @@ class _Splitter:
 
 
 class _Piece(NamedTuple):
-    """The first bytes of the buffer: a picture that is whole, or one that lacks but its end, or neither."""
+    """The first bytes of the buffer: a complete picture, one whose end alone is missing, or neither."""
 
     size: int
     whole: bool = False
@@ -193,7 +194,7 @@ class _Piece(NamedTuple):
 
 @dataclass
 class _Walk:
-    """How far the picture at the buffer's start was walked: each byte is looked at once, however it trickles in."""
+    """The position up to which the picture at the buffer's start was followed, so that each byte is looked at once."""
 
     at: int = 2  # where it stands; at the marker that ended it
     scanning: bool = False  # `at` lies in entropy-coded data
@@ -201,7 +202,7 @@ class _Walk:
     markers: int = 0
 
     def to_end(self, buffer: bytes | bytearray, limit: int) -> str:
-        """Go on within the buffer's first bytes: to the "end", a "begin" or "damage"; "" if none is there."""
+        """Continue within the buffer's first bytes: to the "end", a "begin" or "damage"; "" if there is none yet."""
         while True:
             if self.scanning:
                 found = _MARKER.search(buffer, self.at, limit)

@@ -1,7 +1,7 @@
-"""What is watched: a folder, a camera, a stream, a film. All give frames one after another, through `frames`.
+"""Sources of frames: a folder, a camera, a stream or a video file, each with one method, `frames`.
 
 A live source (camera, stream) is read in a thread of its own that keeps only the newest frame: if classification is
-slower than the camera, frames are dropped. If a source stops, it is waited for, and reported as gone and as back.
+slower than the camera, frames are dropped. If a live source stops, it is opened again, and reported as gone and back.
 """
 
 import contextlib
@@ -32,26 +32,26 @@ Stream = Callable[[float], Iterator[bytes]]  # seconds between frames → frames
 
 
 class Source(Protocol):
-    """Something to watch; `live` if it shows the present and is waited for."""
+    """A source of frames; `live` if it shows the present and is opened again when it stops."""
 
     name: str
     live: bool
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
-        """Yield frames at least `every` seconds apart, and None now and then while there is none, until `stop`."""
+        """Yield frames at least `every` seconds apart, and None from time to time, until `stop` is set."""
 
 
 def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool = False) -> Source:
-    """Open the source that a text stands for. A camera that is not there yet is not an error, a missing library is.
+    """Open the source that a text names. A camera that is not connected yet is not an error, but a missing library is.
 
     Args:
         text: a folder, a picture or video file, `picamera`, /dev/video0 or its number, or an address.
-        journal: opens the memory of a folder.
-        self_signed: take any certificate of an https address.
+        journal: opens the journal of a folder.
+        self_signed: accept any certificate of an https address.
 
     Raises:
-        SourceError: the text is none of these, or cannot be read here; the message says what to install, and repeats no
-            address.
+        SourceError: the text names no source, or one that cannot be read here; the message says what to install, and
+            contains no address.
         HomeError: as `Journal`.
     """
     scheme = text.partition(":")[0].lower()
@@ -95,8 +95,8 @@ class Live:
     """A camera or stream.
 
     Args:
-        name: what people call it; frames are named by it and their time.
-        stream: opens it.
+        name: its name for people; a frame's name is this and its time.
+        stream: opens the stream.
     """
 
     live = True
@@ -106,10 +106,10 @@ class Live:
         self._stream = stream
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
-        """As `Source.frames`; it ends only by `stop`.
+        """As `Source.frames`; it ends only when `stop` is set.
 
         Raises:
-            SourceRefused: it will never work as it was named.
+            SourceRefused: this source can never work as it was named.
         """
         wait, lost, there = 1.0, False, False
         repeats = _Repeats()
@@ -172,7 +172,7 @@ class Film:
         self.name = str(path)
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
-        """As `Source.frames`, where `every` counts in the film's own time; ends with it."""
+        """As `Source.frames`, with `every` in the video's own time; it ends with the video."""
         with contextlib.closing(devices.film(self.path, every)) as shots:
             for shot in shots:
                 if stop.is_set():
@@ -181,10 +181,10 @@ class Film:
 
 
 class _Repeats:
-    """Tells when a camera's picture freezes: a sensor's grain makes no two frames equal, a hanging camera does.
+    """Notices when a camera freezes: noise makes every frame different, but a camera that hangs repeats one frame.
 
-    A camera that is asked for a picture it renews once a minute looks like that too: how long a picture stood before it
-    changed is learned, and only what stands twice as long is called frozen.
+    A camera that renews its picture once a minute looks frozen too. So the longest time between two changes is
+    remembered, and only a picture that stays twice as long is called frozen.
     """
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ class _Repeats:
         self.wording = ""
 
     def changed(self, data: bytes, now: float) -> bool | None:
-        """Take a frame at `now`, in seconds; True: frozen from now on, False: moving again, None: as before."""
+        """Take a frame at `now` seconds; returns True if frozen from now on, False if moving again, else None."""
         if data != self._data:
             frozen, stood = self._frozen, now - self._since
             self._data, self._since, self._equal, self._frozen = data, now, 1, False
@@ -218,7 +218,7 @@ class _Repeats:
 
 
 class _Newest:
-    """Reads a stream in a thread, and hands out its newest frame, once."""
+    """Reads a stream in a thread, and hands out the newest frame, each once."""
 
     def __init__(self, stream: Stream, every: float) -> None:
         self._changed = threading.Condition()
@@ -235,7 +235,7 @@ class _Newest:
         return self._thread.is_alive()
 
     def take(self, timeout: float) -> bytes | None:
-        """Wait for a frame, so many seconds at most, or for the stream's end."""
+        """Wait at most `seconds` for a frame or for the end of the stream."""
         with self._changed:
             self._changed.wait_for(lambda: self._data is not None or self.ended is not None, timeout)
             data, self._data = self._data, None

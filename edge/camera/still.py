@@ -1,4 +1,4 @@
-"""One picture file that a camera program writes over and over, such as latest.jpg: read again when it changes."""
+"""One picture file that a camera program overwrites again and again, such as latest.jpg: it is read when it changes."""
 
 import contextlib
 import threading
@@ -20,7 +20,7 @@ STALE, STALE_FACTOR = 60.0, 20.0  # seconds, and times the longest wait before: 
 
 
 class Still:
-    """A source of what a picture file holds, from one change to the next.
+    """A source that yields a picture file each time it changes.
 
     Args:
         path: the file.
@@ -33,7 +33,7 @@ class Still:
         self.name = str(path)
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Frame | Skipped | Notice | None]:
-        """Yield the picture that is there, and each that takes its place, until `stop`."""
+        """Yield the current picture and each one that replaces it, until `stop` is set."""
         given: Stamp | None = None  # of the last picture that was yielded or reported
         seen: Stamp | None = None  # at the last look
         since = changed = time.monotonic()
@@ -88,7 +88,7 @@ class Still:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is one picture, not a film; one that is empty as yet is known by its name.
+    """Whether a file is a picture and not a video; a file that is still empty is judged by its name.
 
     Raises:
         OSError: it cannot be read.

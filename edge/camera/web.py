@@ -1,8 +1,8 @@
-"""Pictures from an http address: motion JPEG, or one picture asked for again and again, behind whatever login.
+"""Pictures from an http address: motion JPEG, or one picture requested again and again, with or without a login.
 
-What an answer is, is known by its bytes: cameras send JPEG as application/octet-stream, as text, or as nothing at all.
-Errors that can never go away (a wrong password, path or certificate) are distinguished from those that may (no answer,
-"busy"). requests does the talking; it is imported here alone, when such an address is opened.
+The kind of an answer is recognised by its bytes, as cameras label JPEG as application/octet-stream, as text, or not at
+all. Errors that can never go away (a wrong password, path or certificate) are distinguished from those that may (no
+answer, "busy"). The connections are made by requests, which is imported only when such an address is opened.
 
 Source: RFC 9110 (status codes, redirects); RFC 2046, section 5.1 (multipart).
 """
@@ -37,14 +37,14 @@ def pictures(
     """Yield the pictures of an address until it ends or fails.
 
     Args:
-        address: where; user and password are sent to its host alone, and only if it asks.
-        every: seconds from one asking to the next, where it gives one picture.
-        self_signed: take any certificate.
-        other: reads a film that is no motion JPEG, given the address in full.
+        address: the address; user and password are sent only to its host, and only if it asks for them.
+        every: seconds between two requests, if the address gives one picture.
+        self_signed: accept any certificate.
+        other: reads video that is not motion JPEG, given the full address.
 
     Raises:
-        SourceRefused: it can never work as it was named.
-        SourceError: it does not answer, or breaks off; or requests is missing.
+        SourceRefused: this address can never work.
+        SourceError: the camera does not answer, or the stream breaks off; or requests is missing.
     """
     try:
         import requests
@@ -79,10 +79,10 @@ def pictures(
 
 
 class _Answer:
-    """What an address answers with: a stream of pictures, one picture, or a film for OpenCV.
+    """The answer of an address: a stream of pictures, one picture, or a video for OpenCV.
 
     Raises:
-        SourceRefused: the answer is none of these.
+        SourceRefused: the answer is something else.
     """
 
     def __init__(self, answer: "Response") -> None:
@@ -116,7 +116,7 @@ class _Answer:
         self.is_film = True
 
     def pictures(self) -> Iterator[bytes]:
-        """Yield what comes, a stream's pictures or the one."""
+        """Yield the pictures of a stream, or the single one."""
         if self.is_stream:
             count = 0
             for picture in mjpeg.split(self._read, TIMEOUT, self._boundary()):
@@ -174,7 +174,7 @@ def _prepare(session: "Session", address: Address, self_signed: bool) -> None:
 
 
 def _ask(session: "Session", address: Address) -> "Response":
-    """Ask, and follow redirects; user and password go to the address's own host alone."""
+    """Send the request and follow redirects; user and password go only to the address's own host."""
     url = address.bare
     for _ in range(REDIRECTS + 1):
         own = not session.should_strip_auth(address.bare, url)
@@ -196,12 +196,12 @@ def _ask(session: "Session", address: Address) -> "Response":
 
 
 def _nobody(request: "PreparedRequest") -> "PreparedRequest":
-    """Log in nowhere, not even by what stands in the address."""
+    """Do not log in, not even with the user and password in the address."""
     return request
 
 
 def _check(answer: "Response", address: Address, own: bool) -> None:
-    """Raise what the status says, if it is not success."""
+    """Raise an error if the status is not success."""
     status = answer.status_code
     if status < 400:
         return
@@ -248,7 +248,7 @@ def _certificate(why: str) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """Return what the system says of a failed connection, found in the errors that led to this one."""
+    """Return the system's reason for a failed connection, found in the chain of errors."""
     seen: list[BaseException] = []
     queue = [error]
     while queue:
@@ -264,7 +264,7 @@ def _why(error: BaseException) -> str:
 
 
 def _is_near(host: str) -> bool:
-    """Whether a host is in one's own network, which proxies do not reach."""
+    """Whether a host is in the local network, which proxies do not reach."""
     try:
         return not ipaddress.ip_address(host.partition("%")[0]).is_global
     except ValueError:

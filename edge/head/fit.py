@@ -1,18 +1,18 @@
-"""From examples to a head, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
+"""Fit a head to examples, with every choice made by leave-one-out: no learning rate, no epochs, no luck.
 
 `fit` sorts the examples (label, then bytes of the embedding, then session) before any sum, so the head depends on
 what was taught and not on the order: forgetting an example gives byte for byte the head that never saw it. τ and ν
 minimise the label-balanced log-loss of the held-out scores, plus a weak prior that decides where there are too few to
 tell; the same scores give the temperature, and the probabilities in `Fit.loo`.
 
-Factory examples (the bundle's) count `factory_weight` each, in the sums and in the choice of τ and ν. That number in
-[0, 1] and the temperature are chosen on the local examples alone. Those of labels that no local example has count
-fully, since nothing else keeps these labels alive.
+Each factory example (of the bundle) counts `factory_weight`, in the sums and in the choice of τ and ν. That number in
+[0, 1] and the temperature are chosen on the local examples alone. Factory examples of labels without a local example
+count fully, because nothing else represents these labels.
 
-Examples that the backbone itself was trained on are in the sums, but count in no choice as long as there are others: it
-has drawn them together by their labels, so that held-out scores of them promise what no new picture keeps.
+Examples that the backbone itself was trained on are in the sums, but have no part in any choice as long as there are
+others: training has moved them together by label, so their held-out scores are better than those of new pictures.
 
-The mathematics and its sources stand in edge/head/lda.py, edge/head/leave_out.py and edge/head/tune.py.
+The mathematics and its sources are in edge/head/lda.py, edge/head/leave_out.py and edge/head/tune.py.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Examples:
     """Labelled embeddings.
 
     Args:
-        embeddings: (N, D) real numbers, raw as the backbone gave them; an array, or what is read a few rows at a time.
+        embeddings: (N, D) real numbers, raw from the backbone; an array, or a matrix that is read a few rows at a time.
         labels: N names.
-        sessions: () or N names or None; examples of one session (frames of one burst) are left out together.
-        trained_on: () or N of bool, those that the backbone was trained on: they teach, but nothing is chosen by them.
+        sessions: () or N times a name or None; examples of one session (frames of one burst) are left out together.
+        trained_on: () or N bools: whether the backbone was trained on the example. If so, it has no part in choices.
 
     Raises:
-        LabelError: as many labels, sessions or marks as embeddings are needed.
-        BundleError: embeddings that are no matrix of finite numbers.
+        LabelError: the numbers of labels, sessions or marks and embeddings differ.
+        BundleError: the embeddings are not a matrix of finite numbers.
     """
 
     embeddings: NDArray[np.float32] | Matrix
@@ -75,7 +75,7 @@ class Examples:
         return len(self.labels)
 
     def take(self, rows: Ints) -> Examples:
-        """Some of them, read into memory."""
+        """Read some of the examples into memory."""
         return Examples(
             self.embeddings[rows],
             tuple(self.labels[row] for row in rows),
@@ -85,7 +85,7 @@ class Examples:
 
     @property
     def counts(self) -> Floats:
-        """(N,) 1.0 for each example by which something may be chosen, else 0.0."""
+        """(N,) 1.0 for each example that takes part in choices, else 0.0."""
         return 1.0 - np.asarray(self.trained_on, np.float64) if len(self.trained_on) else np.ones(len(self))
 
 
@@ -97,7 +97,7 @@ class Fit:
         head: the head.
         method: "lda" or "nearest-mean".
         loo: (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given;
-            NaN where an example was the last of its label.
+            NaN if an example is the only one of its label.
         shrinkage: τ in units of the spread.
         trust: ν, how many examples a label needs until half of its mean is believed.
         factory_weight: the weight of one of the bundle's examples compared with a local one; 1.0 if there are none.
@@ -112,7 +112,7 @@ class Fit:
 
 
 def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto") -> Fit:
-    """Fit the best head, and say how every example would have been answered had it not been taught.
+    """Fit the best head, and compute how each example would be classified if it had not been taught.
 
     Args:
         local: examples collected on this device; may be empty if there are factory examples.
@@ -120,8 +120,8 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
         method: "auto" (the best known: LDA), "lda", or "nearest-mean" (the baseline).
 
     Raises:
-        NotEnough: fewer than two labels.
-        BundleError: embeddings of different length.
+        NotEnough: there are fewer than two labels.
+        BundleError: the embeddings differ in length.
 
     >>> examples = Examples(np.array([[1, 0], [3, 1], [0, 2], [1, 3]], np.float32), ("a", "a", "b", "b"))
     >>> result = fit(examples)
@@ -174,7 +174,7 @@ def named(method: str) -> str:
 
 
 def _spectrum(x: Pool, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
-    """Take the smaller of the two matrices apart; examples of weight 0 are only measured."""
+    """Decompose the smaller of the two matrices; examples of weight 0 are only measured."""
     kept = weights > 0
     if kept.sum() < x.shape[1]:
         rows = x[np.flatnonzero(kept)].astype(np.float64)
@@ -199,14 +199,14 @@ def _weighted_moments(x: Pool, columns: Ints, weights: Floats) -> Moments:
 
 
 def _canonical(x: Pool, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
-    """The order in which examples are summed, which depends on what they are and not on when they came."""
+    """The order in which examples are summed; it depends on the examples, not on when they were taught."""
     names = {name: place for place, name in enumerate(sorted({s for s in sessions if s is not None}))}
     session = np.array([-1 if s is None else names[s] for s in sessions], np.int64)
     return np.lexsort(np.stack([counts, session, x.ranks(), columns, ~is_local]))
 
 
 def groups_of(sessions: Sequence[str | None], is_local: Sequence[bool] = ()) -> Ints:
-    """Number the groups that are left out together: a session, or an example of no session alone.
+    """Number the groups that are left out together: a session, or a single example without a session.
 
     >>> groups_of(["night", None, "night", None]).tolist()
     [0, 1, 0, 2]

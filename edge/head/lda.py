@@ -14,7 +14,7 @@ The score of label k is the discriminant with equal priors::
     s_k(x) = ρ_k (x − m)ᵀ A⁻¹ (m_k − m) − ½ ρ_k² (m_k − m)ᵀ A⁻¹ (m_k − m)        ρ_k = n_k / (n_k + ν)
 
 **One eigendecomposition.** A − τ diag(δ) = FᵀF with rows f_i = √w_i (x_i − m_c + √κ (m_c − m)), since the cross terms
-of a label sum to zero. With Δ = diag(δ)^−½ and n < D the n×n matrix F Δ² Fᵀ = U e Uᵀ is taken apart, else the D×D one,
+of a label sum to zero. With Δ = diag(δ)^−½ and n < D the n×n matrix F Δ² Fᵀ = U e Uᵀ is decomposed, else the D×D one,
 Δ FᵀF Δ = V e Vᵀ. In the basis B = Δ V every A⁻¹ is the diagonal 1 / (e + τ), so another τ costs next to nothing. All
 x_i − m lie in its span.
 
@@ -44,7 +44,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A − τ diag(δ) taken apart, and the labels' means in its basis.
+    """The eigendecomposition of A − τ diag(δ), and the labels' means in its basis.
 
     Args:
         origin: (D,) the mean m of all examples.
@@ -65,7 +65,7 @@ class Spectrum:
 
     @property
     def unit(self) -> float:
-        """What τ is given in: the spread, or 1 if all examples are the same."""
+        """The unit of τ: the spread, or 1 if all examples are the same."""
         return self.spread or 1.0
 
     def layer(self, tau: float, nu: float) -> tuple[Floats, Floats]:
@@ -77,7 +77,7 @@ class Spectrum:
         return weights, np.asarray(-0.5 * (trusted * scaled).sum(axis=1) - self.origin @ weights)
 
     def points(self, x: Pool | NDArray[np.float32], columns: Ints, weights: Floats) -> Points:
-        """Give examples x (n, D) in this basis, calculated in the precision they come in."""
+        """Return examples x (n, D) in this basis, computed in their own precision."""
         return Points(_Seen(x, self), columns, weights)
 
 
@@ -111,7 +111,7 @@ class Points:
     weights: Floats
 
     def take(self, rows: Ints) -> Points:
-        """Give some of them, their coordinates as an array, without a copy if they are neighbours."""
+        """Return some of the points, with their coordinates as an array, without a copy if they are neighbours."""
         part: slice | Ints = rows
         if len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
             part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -119,7 +119,7 @@ class Points:
 
 
 def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, beta: float = BETA) -> tuple[Spectrum, Points]:
-    """Take n examples apart by the n×n matrix: for n < D. x (n, D), columns (n,) in 0…C−1, weights (n,) positive."""
+    """Decompose the n×n matrix of n examples: for n < D. x (n, D), columns (n,) in 0…C−1, weights (n,) positive."""
     classes = int(columns.max()) + 1
     member = np.zeros((classes, len(x)))
     member[columns, np.arange(len(x))] = weights
@@ -146,7 +146,7 @@ def spectrum_of_examples(x: Floats, columns: Ints, weights: Floats, beta: float 
 
 
 def spectrum_of_moments(moments: Moments, beta: float = BETA, kappa: float = KAPPA) -> Spectrum:
-    """Take moments apart by the D×D matrix: for n ≥ D, or when the examples are elsewhere."""
+    """Decompose the D×D matrix of moments: for n ≥ D, or if the examples are not in memory."""
     squares, origin = np.diag(moments.gram) / moments.counts.sum(), moments.mean
     scale = np.sqrt(_target(squares, beta))
     scatter, counts, means = moments.scatter(kappa), moments.counts, moments.means
@@ -161,6 +161,6 @@ def spectrum_of_moments(moments: Moments, beta: float = BETA, kappa: float = KAP
 
 
 def _target(squares: Floats, beta: float) -> Floats:
-    """δ (D,): what is shrunk towards, from the features' mean squares (D,)."""
+    """δ (D,): the diagonal to shrink towards, from the features' mean squares (D,)."""
     sizes = np.sqrt(squares)
     return 1 - beta + beta * sizes / (sizes.mean() or 1.0)

@@ -1,7 +1,7 @@
-"""What every example would score had its group never been taught, in closed form.
+"""The scores of every example if its group had never been taught, in closed form.
 
-In the words of edge/head/lda.py: let a group B of examples (one example, or one session) of weight b, b_c of it in
-label c, go. δ, which knows no label, stays. Then ::
+In the notation of edge/head/lda.py: leave out a group B of examples (one example, or one session) of weight b, b_c of
+it in label c. δ, which does not depend on labels, stays. Then ::
 
     W' = W − Σ_c [ Σ_{B∩c} w d dᵀ + s_c s_cᵀ / (n_c − b_c) ]    d = x − m_c, s_c = Σ_{B∩c} w d
     T' = T − [ Σ_B w h hᵀ + s sᵀ / (N − b) ]                    h = x − m,   s = Σ_B w h
@@ -10,7 +10,7 @@ label c, go. δ, which knows no label, stays. Then ::
 a change of rank 2|B| at most, and A'⁻¹ = A⁻¹ + A⁻¹ Eᵀ (H⁻¹ − E A⁻¹ Eᵀ)⁻¹ E A⁻¹ (Sherman & Morrison 1950, Woodbury
 1950), with E the rows d and h, and H the block-diagonal matrix of the brackets.
 
-Where a group has so many examples that A' itself is smaller than that, A' is solved directly.
+If a group has so many examples that A' itself is smaller than that, A' is solved directly.
 
 Sources: Sherman & Morrison, "Adjustment of an inverse matrix corresponding to a change in one element of a given
 matrix", Ann. Math. Statist. 1950; Woodbury, "Inverting modified matrices", Princeton 1950.
@@ -31,12 +31,12 @@ _BATCH = 1 << 19  # floats in the largest intermediate array
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Examples measured against the labels as they would be without the examples' own groups.
+    """Examples measured against the labels' means without the examples' own groups.
 
     Args:
         cross: (n, C) products (x − m')ᵀ A'⁻¹ (m_k' − m').
         squares: (n, C) products (m_k' − m')ᵀ A'⁻¹ (m_k' − m').
-        left: (n, C) what is left of the labels' counts n_k'.
+        left: (n, C) the remaining counts n_k' of the labels.
         columns: (n,) the examples' own labels.
     """
 
@@ -50,7 +50,7 @@ class HeldOut:
         return HeldOut(self.cross[rows], self.squares[rows], self.left[rows], self.columns[rows])
 
     def scores(self, nu: float) -> Floats:
-        """(n, C) held-out scores; −inf for a label that is gone, a row of NaN if that is the example's own."""
+        """(n, C) held-out scores; −inf for a label without other examples, a row of NaN if it is the example's own."""
         scores = np.empty(self.cross.shape)
         for rows in chunks(len(scores)):
             left = self.left[rows]
@@ -61,11 +61,11 @@ class HeldOut:
 
 
 def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float) -> HeldOut:
-    """Measure every example against the labels as they would be had its group never been taught.
+    """Measure every example against the labels as if its group had never been taught.
 
     Args:
-        spectrum: of all examples; the points must be among them, or weigh nothing.
-        points: n examples; those of weight 0 were not taught, so that nothing is left out for them.
+        spectrum: the spectrum of all examples; the points must be among them or have weight 0.
+        points: n examples; those of weight 0 were not taught, so nothing is left out for them.
         groups: (n,) numbers; equal ones are left out together.
         tau: τ > 0.
     """
@@ -91,7 +91,7 @@ def leave_out(spectrum: Spectrum, points: Points, groups: Ints, tau: float) -> H
 
 
 def _blocks(groups: Ints, width: int) -> Iterator[Ints]:
-    """Groups of equal size b together, as (g, b) row numbers, so many that the arrays stay small."""
+    """Yield groups of equal size b together, as (g, b) row numbers, in blocks that keep the arrays small."""
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order[0]] - 1))
     sizes = np.diff(starts, append=len(groups))
@@ -149,7 +149,7 @@ def _leave_blocks(
 
 
 def _leave_many(spectrum: Spectrum, points: Points, tau: float) -> HeldOut:
-    """One group of so many examples that A' itself (R, R) is smaller than the matrix of what changes."""
+    """Leave out one group with so many examples that A' itself (R, R) is smaller than the matrix of the change."""
     h, columns, w = points.coordinates[:], points.columns, points.weights
     member = np.zeros(spectrum.counts.shape + w.shape)
     member[columns, np.arange(len(w))] = w

@@ -44,7 +44,7 @@ def unit(embeddings: ArrayLike) -> NDArray[np.float32]:
         (N, D) float32, rows of length one.
 
     Raises:
-        BundleError: not a matrix, or a value that is not finite.
+        BundleError: the input is not a matrix, or a value is not finite.
 
     >>> unit([[3.0, 4.0], [0.0, 0.0]])
     array([[0.6, 0.8],
@@ -78,11 +78,11 @@ class Head:
         labels: C distinct names in sorted order.
         weights: (D, C) float32.
         bias: (C,) float32.
-        temperature: positive; large means unsure.
+        temperature: positive; the larger it is, the less certain the probabilities are.
 
     Raises:
-        BundleError: shapes that do not fit, or values that are not finite.
-        LabelError: labels that are empty, doubled or out of order.
+        BundleError: the shapes do not fit, or a value is not finite.
+        LabelError: a label is empty, repeated or out of order.
 
     >>> head = Head(("cat", "dog"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 0.5)
     >>> head.probabilities([[3.0, 4.0]]).round(3)
@@ -143,7 +143,7 @@ class Head:
         return rows @ self.weights + self.bias
 
     def probabilities(self, embeddings: ArrayLike) -> NDArray[np.float32]:
-        """Give raw embeddings (N, D) a probability for every label: (N, C) float32, rows sum to one."""
+        """Return the probability of every label for raw embeddings (N, D): (N, C) float32, rows sum to one."""
         return softmax(self.scores(embeddings).astype(np.float64) / self.temperature).astype(np.float32)
 
     def to_bytes(self) -> bytes:
@@ -168,11 +168,11 @@ class Head:
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Head:
-        """Read a head back, believing nothing.
+        """Read a head, checking everything.
 
         Raises:
-            BundleError: what is wrong, by name: not a head, a newer version, too large, truncated, not finite.
-            LabelError: names that no head may have.
+            BundleError: the bytes are not a head, of a newer version, too large, truncated, or not finite.
+            LabelError: the labels are not valid.
         """
         if len(blob) < _HEADER.itemsize or blob[: len(MAGIC)] != MAGIC:
             raise BundleError(

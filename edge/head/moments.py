@@ -1,4 +1,4 @@
-"""Moments: counts, sums and Gram matrix of labelled embeddings, exact whatever the order.
+"""Moments: counts, sums and Gram matrix of labelled embeddings, exact in any order.
 
 Embeddings are scaled to length one and rounded to multiples of 2⁻¹⁷, far below what a backbone can tell apart. Products
 are then multiples of 2⁻³⁴, and as long as there are fewer than 2¹⁹ = 524,288 examples every sum of them is a float64
@@ -65,7 +65,7 @@ class Moments:
         labels: C names, sorted.
         counts: (C,) float64, whole numbers of examples.
         sums: (C, D) float64.
-        gram: (D, D) float64, the sum of all x xᵀ, whatever the label.
+        gram: (D, D) float64, the sum of x xᵀ over all labels.
 
     >>> here = Moments.of([[3.0, 4.0]], ["cat"])
     >>> there = Moments.of([[0.0, 2.0], [1.0, 0.0]], ["dog", "cat"])
@@ -81,11 +81,11 @@ class Moments:
 
     @classmethod
     def of(cls, embeddings: ArrayLike, labels: Sequence[str]) -> Moments:
-        """Take the moments of raw embeddings (N, D) with their N names.
+        """Compute the moments of raw embeddings (N, D) with their N names.
 
         Raises:
-            LabelError: not as many names as embeddings, or an empty name.
-            NotEnough: no example at all.
+            LabelError: the numbers of names and embeddings differ, or a name is empty.
+            NotEnough: there is no example.
         """
         rows = fixed(embeddings)
         names, columns = indices(labels, len(rows))
@@ -120,7 +120,7 @@ class Moments:
         """Merge: the moments of both devices' examples together.
 
         Raises:
-            BundleError: they are of different backbones, or of more examples than are summed without rounding.
+            BundleError: the two are from different backbones, or have more examples than can be summed without rounding.
         """
         if self.gram.shape != other.gram.shape:
             raise BundleError(

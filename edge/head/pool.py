@@ -1,7 +1,6 @@
-"""All examples of one fit, wherever they are, read a few rows at a time: a bundle may bring more than a board can hold.
+"""All examples of one fit, read a few rows at a time, because a bundle may contain more than a board's memory can hold.
 
-Pure. What is asked for comes on the grid of edge/head/moments.py, in float32, which holds it exactly in half the
-memory.
+Pure. Rows are returned on the grid of edge/head/moments.py, in float32, which represents it exactly.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Ints = NDArray[np.int64]
 
 
 class Matrix(Protocol):
-    """Rows of numbers (N, D) that stay where they are until they are asked for."""
+    """Rows of numbers (N, D) that are read only when they are needed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,12 +46,12 @@ class Matrix(Protocol):
 
 
 class Pool:
-    """Raw embeddings of several parts as one matrix on the grid, in an order of its own.
+    """Several matrices of raw embeddings as one matrix on the grid, in any order.
 
     Args:
-        parts: matrices of as many columns.
-        order: (N,) numbers of the rows, counted through the parts; None: as they are.
-        precise: whether what is calculated with them is to be float64.
+        parts: matrices with the same number of columns.
+        order: (N,) row numbers, counted through the parts; None to keep the order.
+        precise: whether computations with the rows use float64.
 
     >>> Pool([np.array([[3.0, 4.0]], np.float32), np.array([[0.0, 2.0]], np.float32)], np.array([1, 0]))[:1].tolist()
     [[0.0, 1.0]]

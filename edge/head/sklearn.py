@@ -1,6 +1,6 @@
-"""The head as a scikit-learn classifier: `HeadClassifier` fits, predicts, clones and searches like any other there.
+"""The head as a scikit-learn classifier: `HeadClassifier` works wherever scikit-learn takes a classifier.
 
-It needs scikit-learn, which nothing else in `edge` does.
+This is the only module of `edge` that needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier of embeddings.
 
     Args:
-        method: as in `edge.head.fit.fit`.
+        method: as in `edge.head.fit`.
 
     >>> model = HeadClassifier().fit([[1, 0], [3, 1], [0, 2], [1, 3]], ["a", "a", "b", "b"])
     >>> model.predict([[5, 1]]).tolist()
@@ -39,7 +39,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.method = method
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> HeadClassifier:
-        """Fit to rows X (n, D) and their labels y (n,), names or numbers."""
+        """Fit to embeddings X (n, D) and their labels y (n,), names or numbers."""
         rows, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
         self.classes_, columns = np.unique(labels, return_inverse=True)
@@ -50,16 +50,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Score rows: (n, C), or (n,) for two classes, positive for the second."""
+        """Return scores (n, C), or for two classes (n,), positive for the second."""
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Give every row a probability for every class: (n, C)."""
+        """Return the probabilities (n, C) of all classes."""
         return softmax(self._scores(X) / self.fit_.head.temperature)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Name the class of every row."""
+        """Return the most probable class of every row."""
         columns = self._scores(X).argmax(axis=1)  # first, as it says whether there is a fit
         return np.asarray(self.classes_[columns])
 

@@ -1,12 +1,12 @@
-"""A head from more examples than fit in memory: passes over chunks, and no more than D×D numbers kept.
+"""Fit a head to more examples than fit in memory: several passes over chunks, with no more than D×D numbers kept.
 
-The first pass sums the moments. The second takes an even sample of the groups that are left out together; on it and
-the factory's examples all choices are made, each factory weight by adding the moments anew. The third gives every
-example its held-out probabilities. What is kept is the Gram matrix (D, D), its eigenvectors, the sample, one chunk, and
-the answer (N, C) float32; the factory's examples stay where they are, and are read a few at a time.
+The first pass sums the moments. The second takes an even sample of the groups that are left out together; all choices
+are made on this sample and the factory's examples. The third computes the held-out probabilities of every example. In
+memory are the Gram matrix (D, D), its eigenvectors, the sample, one chunk, and the result (N, C) float32; the factory's
+examples are read a few at a time.
 
-The head depends on the chunks' order only through which examples are sampled: read them in an order of their own (by
-label, then picture, as a database can) and it depends on what was taught alone.
+The head depends on the order of the chunks only through the sample: if they are read in a fixed order (by label, then
+picture, as a database can), the head depends only on what was taught.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ Read = Callable[[], Iterable[Examples]]
 
 
 def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "auto", sample: int = SAMPLE) -> Fit:
-    """Fit a head to local examples that come in chunks; up to `sample` of them this is `fit`.
+    """Fit a head to local examples that come in chunks; for up to `sample` examples this is the same as `fit`.
 
-    Examples of one session must come in one chunk.
+    Examples of one session must be in one chunk.
 
     Args:
-        read: gives the same chunks in the same order each time it is called.
+        read: returns the same chunks in the same order each time it is called.
         factory: the bundle's own examples.
         method: as in `fit`.
-        sample: how many examples to choose on, at least.
+        sample: the least number of examples on which choices are made.
 
     Raises:
-        NotEnough: no example, or fewer than two labels.
+        NotEnough: there is no example, or there are fewer than two labels.
 
     >>> chunk = Examples(np.array([[1, 0], [3, 1], [0, 2], [1, 3]], np.float32), ("a", "a", "b", "b"))
     >>> result = fit_chunks(lambda: [chunk, chunk])
@@ -109,7 +109,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
 
 
 def whole_sessions(sessions: Sequence[str | None], size: int = CHUNK) -> Iterator[slice]:
-    """Cut examples, sorted by session, into chunks of about `size`, none through a session.
+    """Divide examples, sorted by session, into chunks of about `size` without dividing a session.
 
     >>> list(whole_sessions([None, None, None, "a", "a", "b"], 2))
     [slice(0, 2, None), slice(2, 5, None), slice(5, 6, None)]
@@ -124,7 +124,7 @@ def whole_sessions(sessions: Sequence[str | None], size: int = CHUNK) -> Iterato
 
 
 def _if_few(parts: Iterable[Examples], most: int) -> Examples | None:
-    """All examples together, if they are no more than that."""
+    """Return all examples together if they are at most `most`, else None."""
     kept: list[Examples] = []
     for chunk in parts:
         kept.append(chunk)
@@ -146,7 +146,7 @@ def _columns(part: Examples, column: dict[str, int]) -> Ints:
 
 
 def _sums(parts: Iterable[Examples]) -> Moments:
-    """The moments of all."""
+    """The moments of all chunks."""
     moments = (Moments.of(chunk.embeddings[:], chunk.labels) for chunk in parts)
     return functools.reduce(operator.add, moments)
 
@@ -166,7 +166,7 @@ def _sample(examples: Iterable[Examples], column: dict[str, int], step: int) -> 
 
 
 def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
-    """The moments of those in a mask; None where there are none."""
+    """The moments of the examples in a mask, or None if there are none."""
     rows = np.flatnonzero(mask)
     if not len(rows):
         return None
@@ -177,7 +177,7 @@ def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
 
 
 def _pooled(parts: Sequence[Moments | None], weights: Sequence[float]) -> Moments:
-    """The moments of all, as if every example of a part counted its weight."""
+    """The moments of all parts, each multiplied by its weight."""
     counted = [(part, weight) for part, weight in zip(parts, weights, strict=True) if part and weight > 0]
     labels = sorted({label for part, _ in counted for label in part.labels})
     first, factor = counted[0]

@@ -1,11 +1,11 @@
-"""Choosing by leave-one-out: shrinkage τ, trust ν and temperature from held-out scores alone.
+"""Choose shrinkage τ, trust ν and temperature by leave-one-out, from held-out scores alone.
 
-The cost of a choice is the log-loss of the held-out scores, every label counting alike whatever its number of examples,
-times the number of examples, plus a weak normal prior on ln τ and ln ν: where the examples are too few to tell, the
-prior tells. Both are searched on a short grid, walking from the prior's centre for as long as it pays.
+The cost of a choice is the log-loss of the held-out scores, with the same weight for every label, times the number of
+examples, plus a weak normal prior on ln τ and ln ν, which decides if there are too few examples. Both are searched on a
+short grid, from the prior's centre on for as long as the cost falls.
 
-With A a sum over N examples, the scores shrink like 1 / N and so does the temperature; about this natural value it
-has a prior as well, for five examples all right would else ask for certainty. It is the temperature of Guo, Pleiss,
+Because A is a sum over N examples, the scores shrink like 1 / N and so does the temperature. It has a prior about this
+natural value, because otherwise five correct examples would demand certainty. It is the temperature of Guo, Pleiss,
 Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, on held-out scores instead of a validation set.
 """
 
@@ -33,7 +33,7 @@ _WIDTH = 0.5  # standard deviation of its logarithm
 
 @dataclass(frozen=True)
 class Grid:
-    """Values to choose from, ascending, and the one that the prior prefers."""
+    """Values to choose from, in ascending order, and the one that the prior prefers."""
 
     values: tuple[float, ...]
     centre: float
@@ -41,12 +41,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Method:
-    """What a fitter may choose from.
+    """The values that a fitter may choose from.
 
     Args:
         shrinkages: τ in units of the spread.
         trusts: ν in examples.
-        beta: β, how far what is shrunk towards differs from the identity.
+        beta: β, how far the diagonal to shrink towards differs from the identity.
     """
 
     shrinkages: Grid
@@ -73,7 +73,7 @@ class Choice:
     loo: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (n, C)
 
     def head(self, labels: tuple[str, ...]) -> Head:
-        """Give the head that was chosen."""
+        """Return the head of this choice."""
         weights, bias = self.spectrum.layer(self.shrinkage * self.spectrum.unit, self.nu)
         return Head(labels, weights.astype(np.float32), bias.astype(np.float32), self.temperature)
 
@@ -81,14 +81,14 @@ class Choice:
 def choose(
     spectrum: Spectrum, measure: Callable[[float], HeldOut], weights: Floats, local: Floats, method: Method
 ) -> Choice:
-    """Choose τ, then ν, by all examples as much as each counts; then the temperature, by the local ones alone.
+    """Choose τ, then ν, on all examples by their weights; then the temperature, on the local ones alone.
 
     Args:
-        spectrum: of all examples.
-        measure: gives the held-out measurements of n examples under a τ.
-        weights: (n,) what each of them counts in the choice of τ and ν.
-        local: (n,) what it counts in the temperature, and in the cost by which factory weights are compared.
-        method: what to choose from.
+        spectrum: the spectrum of all examples.
+        measure: returns the held-out measurements of n examples for a τ.
+        weights: (n,) the weight of each in the choice of τ and ν.
+        local: (n,) its weight in the choice of the temperature, and in the cost by which factory weights are compared.
+        method: the values to choose from.
     """
 
     def choice(held_out: HeldOut, shrinkage: float, nu: float, counts: Floats) -> Choice:
@@ -116,19 +116,19 @@ def choose(
 
 
 def calibrate(scores: Floats, columns: Ints, counts: Floats, natural: float) -> tuple[float, float]:
-    """Find the temperature of the smallest label-balanced log-loss and prior.
+    """Find the temperature with the smallest label-balanced log-loss plus prior.
 
-    The prior is normal on ln(temperature) about the natural one, of standard deviation one half. Newton steps on it
-    stay inside a bracket that only ever shrinks, and cannot fail.
+    The prior is normal on ln(temperature) about the natural one, with standard deviation one half. Newton steps stay
+    inside a bracket that only shrinks, so they cannot fail.
 
     Args:
         scores: (n, C) held-out scores; rows of NaN count as answered by chance.
         columns: (n,) the true label's column.
-        counts: (n,) what each example counts, beside others of its label; labels count alike.
-        natural: the temperature to expect.
+        counts: (n,) the weight of each example within its label; labels have equal weights.
+        natural: the expected temperature.
 
     Returns:
-        The cost in nats: the loss of all that counts and the prior; and the temperature.
+        The cost in nats (loss plus prior), and the temperature.
 
     >>> scores = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     >>> cost, temperature = calibrate(scores, np.array([0, 1, 1]), np.ones(3), 1.0)
@@ -176,7 +176,7 @@ def calibrate(scores: Floats, columns: Ints, counts: Floats, natural: float) -> 
 
 
 def walk(grid: Grid, choice: Callable[[float], Choice]) -> Choice:
-    """Walk up the grid from its centre while the cost falls; if it did not fall at once, down."""
+    """Go up the grid from its centre while the cost falls; if it does not fall at once, go down."""
     start = grid.values.index(grid.centre)
     best, moved = choice(grid.centre), False
     for values in (grid.values[start + 1 :], grid.values[:start][::-1]):

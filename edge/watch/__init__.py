@@ -1,2 +1,2 @@
-"""What runs for as long as a camera does: the loop, its listeners, and what they keep for a person.
+"""Everything that runs as long as a camera does: the loop, its listeners, and the frames saved for review.
 May import the learner and everything below it."""

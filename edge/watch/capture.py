@@ -1,4 +1,4 @@
-"""`capture`: teach from a camera. A burst of frames, those nearly the same left out, under one session."""
+"""`capture`: teach a burst of frames from a camera as one session; nearly identical frames are skipped."""
 
 import threading
 import time
@@ -22,9 +22,9 @@ BLANK = "a frame shows a single colour and was not taught; check whether the len
 
 
 class Captured(NamedTuple):
-    """What a burst gave: ids of new examples, and how many frames were looked at, were nearly the same, were bad.
+    """The result of a burst: ids of the new examples, and the numbers of frames that were seen, repeated or unreadable.
 
-    `blank` frames show nothing and were not taught; `complaints` say how the others differ from the factory's pictures.
+    `blank` frames are of one colour and were not taught; `complaints` say how the others differ from the bundle's.
     """
 
     label: str
@@ -49,19 +49,19 @@ def capture(
     progress: Callable[[int, int], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Captured:
-    """Teach a label from what a source shows; each frame is stored at once, so that stopping early loses none.
+    """Teach a label from the frames of a source; each is stored at once, so that stopping early loses none.
 
     Args:
-        learner: where to.
-        label: its name.
-        source: a camera, stream or film.
-        session: the burst's name; its examples are left out together when the head is judged.
-        count: examples wanted.
-        seconds: after so many, enough or not, it ends.
-        every: seconds from one frame to the next, at least.
-        stop: set to end.
+        learner: the learner to teach.
+        label: the label.
+        source: a camera, stream or video file.
+        session: the burst's name; its examples are left out together when accuracy is measured.
+        count: number of examples to collect.
+        seconds: time limit.
+        every: least number of seconds between two frames.
+        stop: set it to end.
         progress: called with (examples, count).
-        notice: called with what people should know.
+        notice: called with messages for people.
 
     Raises:
         LabelError: the name is not a valid label.
@@ -86,11 +86,11 @@ def capture(
 
 
 class Burst:
-    """Frames of one session, taught one by one as they come.
+    """Teaches the frames of one session one by one.
 
     Args:
-        learner, label, session, notice: as `capture`.
-        count: examples wanted; a frame is compared with as many earlier ones.
+        learner, label, session, notice: as in `capture`.
+        count: number of examples to collect; a frame is compared with as many earlier ones.
 
     Raises:
         LabelError: the name is not a valid label.
@@ -115,7 +115,7 @@ class Burst:
         self._looks = Looks(learner)
 
     def add(self, frame: Frame) -> bool:
-        """Teach a frame, unless it shows nothing or is nearly the same as another; False: it cannot be read."""
+        """Teach a frame unless it is blank or nearly identical to another; returns False if it cannot be read."""
         self.frames += 1
         try:
             nothing, new = blank(frame.data, frame.name, self._learner.region), self._seen.new(frame)
@@ -138,7 +138,7 @@ class Burst:
         return True
 
     def result(self) -> Captured:
-        """What it gave so far."""
+        """The result so far."""
         lines = (*(self._beside if self.taught else ()), *domain.summary(self.faults, FEW))
         return Captured(
             self.label, self.session, tuple(self.taught), self.frames, self.alike, tuple(self.unreadable), self.blank,

@@ -1,7 +1,7 @@
-"""`--on LABEL COMMAND`: run a program when what is seen settles on a label.
+"""`--on LABEL COMMAND`: run a program when the answer settles on a label.
 
-No shell reads the command: it is split into words as a shell would, and what was seen is handed over in the
-environment, so that neither a label nor a file's name can become code.
+No shell is used: the command is split into words as a shell would, and the answer is passed in environment variables,
+so neither a label nor a file name can become code.
 """
 
 import os
@@ -22,7 +22,7 @@ _KEPT_BACK = {"EDGE_MQTT", "EDGE_SOURCE", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATC
 
 
 class Hook(NamedTuple):
-    """Run these words when this label is settled on ("unknown" included)."""
+    """The words of a command, and the label (or "unknown") for which it is run."""
 
     label: str
     words: tuple[str, ...]
@@ -32,8 +32,8 @@ class Hook(NamedTuple):
         """Split a command.
 
         Raises:
-            LabelError: the label cannot be one.
-            SourceError: the command's quotes do not close, it is empty, or there is no such program.
+            LabelError: the label is not valid.
+            SourceError: the command is empty, lacks a closing quote, or names no program.
         """
         try:
             label = RESERVED if label.strip().casefold() == RESERVED else clean(label)
@@ -56,18 +56,18 @@ class Hook(NamedTuple):
 
 
 class Hooks:
-    """Starts programs and goes on.
+    """Starts programs without waiting for them.
 
-    A program that still runs, or was started less than `cool_down` seconds ago, is started again after that, if its
-    label is still what is seen then.
+    If a program is still running, or was started less than `cool_down` seconds ago, it is started again later, provided
+    that its label is still the answer then.
 
     Args:
-        hooks: what to run.
-        home: handed over as EDGE_HOME.
-        cool_down: seconds between two starts of a program, at least.
-        last: the label for which programs were last run, perhaps by an earlier process; the same label is not a change.
-        remember: keeps such a label for the next process.
-        clock: seconds, from any start.
+        hooks: the programs and their labels.
+        home: passed to the programs as EDGE_HOME.
+        cool_down: least number of seconds between two starts of a program.
+        last: the label for which programs were last run, perhaps by an earlier process.
+        remember: stores that label for the next process.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Hooks:
         self._due: dict[Hook, Seen] = {}
 
     def run(self, seen: Seen) -> list[str]:
-        """Start what is to run for a change, or as soon as it may; returns what went wrong, a line each."""
+        """Start the programs of a changed answer, now or as soon as they may; returns one line per failure."""
         problems = self.reap()
         if not seen.changed or seen.settled is None or seen.settled == self._last:
             return problems
@@ -105,7 +105,7 @@ class Hooks:
         return problems
 
     def reap(self) -> list[str]:
-        """See which programs have ended, and start those that waited; returns what failed, a line each."""
+        """Check which programs have ended, and start those that were waiting; returns one line per failure."""
         ended = {hook: process.returncode for hook, process in self._running.items() if process.poll() is not None}
         for hook in ended:
             del self._running[hook]
@@ -132,7 +132,7 @@ class Hooks:
         return problems
 
     def _environment(self, hook: Hook, seen: Seen) -> dict[bytes, bytes]:
-        """The program's environment, in bytes: a label is UTF-8 whatever the locale, and a file's name what it was."""
+        """The program's environment, in bytes: labels are UTF-8 in any locale, and a file name keeps its bytes."""
         told = {
             "EDGE_HOME": os.fsencode(self._home.absolute()),
             "EDGE_LABEL": hook.label.encode(),

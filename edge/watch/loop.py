@@ -1,7 +1,7 @@
-"""`watch`: frames → answers → what they settle on, one after another. Prints nothing and tells nobody: see `service`.
+"""`watch`: classify frames one after another, and say which label they settle on. `service` passes the answers on.
 
-A new generation of the head serves from the next frame on, as the learner looks at the home before each; a newly
-adopted bundle does so too, for which the home is opened again.
+A new generation is used from the next frame on, because the learner checks the home before each frame. So is a newly
+installed bundle, for which the home is opened again.
 """
 
 import threading
@@ -25,9 +25,8 @@ from edge.watch.smooth import Rule, Smoother
 class Seen(NamedTuple):
     """The answer for one frame: the line that `watch --json` prints.
 
-    `time` is when it was taken, ISO 8601 in UTC. `settled` is what the last answers agree on, "unknown" included, or
-    None before they did, at the start or after the camera was gone; `changed` says that this frame made it another than
-    the one before.
+    `time` is when the frame was taken, ISO 8601 in UTC. `settled` is the label (or "unknown") on which the last answers
+    agree; None until they do, at the start and after the camera was gone. `changed` says whether this frame changed it.
     """
 
     image: str
@@ -46,8 +45,8 @@ class Seen(NamedTuple):
 class Sight:
     """A frame with its answer, and the labels that could have been one.
 
-    `again` is True if the answer of an earlier process is passed on again, as it may have been killed before everybody
-    heard of it; `frame` is None if its picture is gone since.
+    `again` is True if this is the last answer of an earlier process, which may have been killed before it passed it on;
+    `frame` is None if the picture is gone.
     """
 
     frame: Frame | None
@@ -64,19 +63,19 @@ def watch(
     stop: threading.Event,
     journal: Journal | None = None,
 ) -> Generator[Sight | Skipped | Notice | None, None, None]:
-    """Answer each frame of a source.
+    """Classify each frame of a source.
 
     Args:
-        learner: answers; it is left open.
-        source: gives the frames.
+        learner: the learner; it is left open.
+        source: the source.
         rule: how many answers must agree.
-        every: seconds from one frame to the next, at least.
-        stop: set to end after the frame in work.
-        journal: where answers are stored before they are passed on; None for nowhere.
+        every: least number of seconds between two frames.
+        stop: set it to end after the current frame.
+        journal: where answers are stored before they are passed on, or None.
 
     Yields:
-        An answer; a picture that could not be read; something to tell people; or None while there is nothing new,
-        at least once a second.
+        An answer, a picture that could not be read, or a message for people; None at least once a second if there is
+        nothing new.
     """
     if journal is not None and journal.last is not None:
         again = _kept(journal.last)
@@ -121,7 +120,7 @@ def watch(
 
 
 class _Opened:
-    """The learner, opened again when the home adopts another bundle."""
+    """The learner, opened again when another bundle is installed in the home."""
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
@@ -171,7 +170,7 @@ def _kept(kept: Any) -> Seen | None:
 
 
 def _frame(seen: Seen, journal: Journal) -> Frame | None:
-    """Read the picture of an answer again; None if it is gone, or another one by now."""
+    """Read the picture of an answer again; None if it is gone or was replaced."""
     path = Path(seen.image)
     try:
         frame = Frame(seen.image, path.read_bytes(), path.stat().st_mtime)

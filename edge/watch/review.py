@@ -1,8 +1,8 @@
-"""`review`: a person names the frames that `watch` saved because it was unsure, one key each.
+"""`review`: a person labels the frames that `watch` saved because they were uncertain, with one key each.
 
-A named frame is moved to `labelled/LABEL/` beside the others (class folders, as `edge evaluate` and `edge-export build`
-take them) and taught from there, by the same `teach`, `relabel` and `forget` as the commands of these names. Frames of
-one hour share a session, as they show nearly the same.
+A labelled frame is moved to `labelled/LABEL/` (one folder per label, as `edge evaluate` and `edge-export build` accept)
+and taught from there, with the same `teach`, `relabel` and `forget` as the commands. Frames of one hour share a
+session, because they show nearly the same.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ HOUR = len("uncertain-20261124T16")
 
 
 class Reviewed(NamedTuple):
-    """What became of the saved frames; `retrained` is None if nothing changed, or fitting was not asked for."""
+    """What became of the saved frames; `retrained` is None if nothing changed or no training was wanted."""
 
     labelled: int  # frames that are examples of the label they were given
     deleted: int
@@ -35,7 +35,7 @@ class Reviewed(NamedTuple):
 
 
 class Naming(NamedTuple):
-    """One frame's naming, to be taken back with `Review.undo`."""
+    """One labelled frame, which `Review.undo` can undo."""
 
     path: Path
     moved: Path
@@ -44,14 +44,14 @@ class Naming(NamedTuple):
 
 
 class Review:
-    """The saved frames of a folder, gone through in their order.
+    """Goes through the saved frames of a folder in order.
 
     Args:
-        learner: what is named is taught to it.
-        folder: where `watch --save-uncertain` put them.
+        learner: the learner to teach.
+        folder: the folder given to `watch --save-uncertain`.
 
     Raises:
-        SourceError: there is no such folder, or it cannot be written, so that no frame could be put aside.
+        SourceError: the folder is missing or cannot be written, so that no frame could be moved.
     """
 
     def __init__(self, learner: Learner, folder: Path) -> None:
@@ -66,22 +66,22 @@ class Review:
             _try_to_write(folder)
 
     def waiting(self) -> list[Path]:
-        """List the frames to go through, oldest first."""
+        """List the frames that are left, oldest first."""
         return saved(self.folder)
 
     def labels(self) -> list[str]:
-        """List the labels that are known, by name: keys stay the same from frame to frame."""
+        """List the known labels by name, so that their keys stay the same from frame to frame."""
         return self.learner.labels()
 
     def name(self, path: Path, label: str, session: str | None = None) -> tuple[str, ...]:
-        """Put a frame's file aside and teach it as an example of a label; returns what is to be said, a line each.
+        """Move a frame's file and teach it as an example of a label; returns messages for people.
 
-        A frame that was taught already gets the label. If anything fails, the file is back in its place.
+        A frame that was taught before gets the new label. If anything fails, the file is moved back.
 
         Args:
             path: one of `waiting`.
-            label: its name.
-            session: shared by frames that show nearly the same; None: that of the frame's hour.
+            label: the label.
+            session: the session; None for that of the frame's hour.
 
         Raises:
             LabelError: the name is not a valid label.
@@ -112,7 +112,7 @@ class Review:
 
     @property
     def last(self) -> Naming | None:
-        """The last naming that was not taken back."""
+        """The last labelled frame that was not undone."""
         return self._done[-1] if self._done else None
 
     def undo(self) -> Path | None:
@@ -131,21 +131,21 @@ class Review:
         return back
 
     def result(self, deleted: int, retrained: Retrained | None) -> Reviewed:
-        """What became of the frames, `deleted` of which were deleted."""
+        """The result; `deleted` frames were deleted."""
         relabelled = sum(naming.relabelled is not None for naming in self._done)
         known = len(self._done) - relabelled - sum(naming.taught is not None for naming in self._done)
         return Reviewed(len(self._done), deleted, len(self.waiting()), retrained, relabelled, known)
 
     @property
     def changed(self) -> bool:
-        """Whether anything was taught or relabelled, and not taken back."""
+        """Whether anything was taught or relabelled and not undone."""
         return any(naming.taught is not None or naming.relabelled is not None for naming in self._done)
 
     def picture(self, path: Path, columns: int) -> list[str]:
-        """Draw what the network sees of a frame, as lines for a terminal of 24-bit colours: two pixels a character.
+        """Draw a frame as the network sees it, as lines for a terminal with 24-bit colours, two pixels per character.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: the frame cannot be read.
         """
         side = max(8, columns)
         region, fit = self.learner.region, self.learner.info.fit
@@ -154,7 +154,7 @@ class Review:
 
 
 def take_back(learner: Learner, naming: Naming) -> Path:
-    """Undo one naming; returns its frame, where it was before.
+    """Undo one labelled frame; returns the frame, in its old place.
 
     Raises:
         LabelError, NotEnough, SourceError: as `Review.undo`.
@@ -179,7 +179,7 @@ def _try_to_write(folder: Path) -> None:
 
 
 def _move(path: Path, target: Path) -> Path:
-    """Move a file to a name that no other has yet; returns it.
+    """Move a file to a name that is not taken; returns the new path.
 
     Raises:
         SourceError: the disk refuses.

@@ -1,8 +1,8 @@
-"""Watch, and tell everybody who listens: the caller, who prints; the broker; programs of `--on`; the folder for review.
+"""Watch a source and pass each answer on: to the caller, the MQTT broker, programs of `--on`, the folder for review.
 
-An answer is done when all of them were told, which a folder's journal takes in only then: a process that ends before
-leaves its last answer to the next one. A listener that fails is said once, until it fails otherwise, and keeps no other
-from being told; only where the caller cannot print does watching end.
+An answer is done when all of these listeners have it. Only then does a folder's journal record it as passed on; if the
+process ends earlier, the next one passes the answer on again. A listener that fails is reported once, until it fails in
+another way, and the others still get the answer. Watching ends only if the caller cannot print.
 """
 
 import socket
@@ -32,11 +32,11 @@ QUIET = 60.0  # seconds between two reports of a camera's unreadable frames
 
 
 class Stopped(Exception):
-    """Raised by a listener's `tell` that was asked to stop before it could tell."""
+    """Raised by `tell` if it was asked to stop before it could pass the answer on."""
 
 
 class Watched(NamedTuple):
-    """How many frames were answered, and how many could not be read."""
+    """The numbers of frames that were classified and that could not be read."""
 
     answered: int
     skipped: int
@@ -47,10 +47,10 @@ class Listeners:
     """The listeners of a watch.
 
     Args:
-        tell: called with each answer, first of all.
+        tell: called first, with each answer.
         say: called with each message, one line.
         alive: called at least once per second.
-        hooks: start programs.
+        hooks: starts programs.
         broker: publishes changes.
         keep: saves uncertain frames.
     """
@@ -84,7 +84,7 @@ class Listeners:
             raise failed
 
     def turn(self) -> None:
-        """Do what is due between two answers."""
+        """Do the work that is due between two answers."""
         self.alive()
         if self.hooks:
             self._say_all(self._try("--on", self.hooks.reap))
@@ -92,7 +92,7 @@ class Listeners:
             self._say_all(self.broker.news())
 
     def close(self) -> None:
-        """Take leave of the broker."""
+        """Disconnect from the broker."""
         if self.broker:
             self.broker.close()
             self._say_all(self.broker.news())
@@ -117,19 +117,19 @@ class Listeners:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user asks of `watch` and `serve`: their options.
+    """The options of `watch` and `serve`.
 
     Args:
-        source: as the user wrote it; None: nothing is watched.
-        region: as the user wrote it; None: as before.
-        self_signed: take any certificate of an https camera.
+        source: as the user wrote it; None if nothing is watched.
+        region: as the user wrote it; None for the stored one.
+        self_signed: accept any certificate of an https camera.
         every: seconds between frames.
-        smooth: "N/M", or None: by the source.
+        smooth: "N/M"; None to choose by the source.
         hooks: pairs of a label and a command.
-        cool_down: seconds before the same command is started again; None: by the source.
-        save_uncertain: folder for frames of unsure answers; None: they are not kept.
-        below: an answer less probable than this is unsure.
-        budget: MB of frames to keep.
+        cool_down: least number of seconds between two starts of a command; None to choose by the source.
+        save_uncertain: folder for uncertain frames, or None.
+        below: frames whose probability is below this are uncertain.
+        budget: space for saved frames, in MB.
         mqtt: the broker's address, or None.
     """
 
@@ -146,7 +146,7 @@ class Asked:
     mqtt: str | None
 
     def uncertain(self, learner: Learner) -> Uncertain | None:
-        """Return what keeps frames of unsure answers, for the region that is looked at now.
+        """Return the folder of uncertain frames, for the current region.
 
         Raises:
             SourceError: the folder cannot be written.
@@ -168,17 +168,17 @@ class Ready:
 
 
 def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitStack) -> Ready:
-    """Open what is to be watched, and get everybody ready who is to be told.
+    """Open the source, and add the broker, the programs and the folder for review to the listeners.
 
     Args:
-        learner: answers.
-        asked: by the user; it has a source.
-        listeners: to which the broker, the programs and the folder for review are added.
-        until: closes what was opened.
+        learner: the learner.
+        asked: the user's options, with a source.
+        listeners: the listeners.
+        until: closes everything that was opened.
 
     Raises:
-        SourceError: the source cannot be read, or the frames would be kept in the folder that is watched.
-        HomeError, HookError, MqttError: as their parts.
+        SourceError: the source cannot be read, or the frames would be saved in the folder that is watched.
+        HomeError, HookError, MqttError: as raised by the parts.
     """
     hooks = [Hook.parse(*hook) for hook in asked.hooks]
     rule = Rule.parse(asked.smooth) if asked.smooth else None
@@ -218,7 +218,7 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
 
 
 def put_region(learner: Learner, text: str | None) -> list[str]:
-    """Look at the part of each picture that a user names, if one is named; returns what is to be said.
+    """Store the region that the user gave, if any; returns messages for people.
 
     Raises:
         SourceError: the text is not a region.
@@ -241,11 +241,11 @@ def keep_watching(
     listeners: Listeners,
     journal: Journal | None = None,
 ) -> Watched:
-    """Answer each frame of a source, and tell all listeners, until `stop` is set or the source ends.
+    """Classify each frame of a source and pass the answer to all listeners, until `stop` is set or the source ends.
 
     Args:
-        learner, source, rule, every, stop, journal: as `edge.watch.loop.watch`.
-        listeners: get the answers; closed at the end.
+        learner, source, rule, every, stop, journal: as in `edge.watch.loop.watch`.
+        listeners: the listeners, which are closed at the end.
 
     Raises:
         OSError: the caller cannot print.
@@ -283,13 +283,13 @@ def keep_watching(
 
 
 def hooks_of(learner: Learner, hooks: list[Hook], cool_down: float, source: str) -> Hooks:
-    """Return what runs programs, which remembers in the home the label that it last ran them for.
+    """Return the object that runs programs, and remembers in the home the label for which it last did so.
 
     Args:
-        learner: is left open.
-        hooks: what to run.
-        cool_down: seconds.
-        source: what is watched, as the user wrote it.
+        learner: the learner; it is left open.
+        hooks: the programs and their labels.
+        cool_down: least number of seconds between two starts of a program.
+        source: the source, as the user wrote it.
     """
     key = f"settled {identity(learner.home, source)}"
 

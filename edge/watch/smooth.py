@@ -1,4 +1,4 @@
-"""What a camera shows, from answers that flicker: N of the last M must agree. Pure."""
+"""Settle on one label although single answers change: N of the last M must agree. Pure."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Rule:
 
     @classmethod
     def usual(cls, live: bool) -> "Rule":
-        """The rule where none is asked for: of a camera, three of the last five; of a folder or film, each answer."""
+        """The default rule: three of the last five answers for a camera, each answer for a folder or video file."""
         return cls(3, 5) if live else cls(1, 1)
 
     @classmethod
@@ -27,7 +27,7 @@ class Rule:
         """Read "N/M".
 
         Raises:
-            SourceError: it is not 1 ≤ N ≤ M, or half of the answers could agree on something else.
+            SourceError: not 1 ≤ N ≤ M, or N is at most half of M.
         """
         agree, _, of = text.partition("/")
         if not (agree.isdecimal() and of.isdecimal() and 1 <= int(agree) <= int(of) <= 1000):
@@ -43,7 +43,7 @@ class Rule:
 
 
 class Smoother:
-    """Follows answers, and says what they settle on.
+    """Takes answers one by one, and gives the label on which they settle.
 
     >>> smoother = Smoother(Rule(2, 3))
     >>> [smoother.add(name) for name in ["open", "shut", "shut", "open", "shut", "open", "open"]]
@@ -56,13 +56,13 @@ class Smoother:
         self.settled: str | None = None
 
     def add(self, name: str) -> str | None:
-        """Take one answer; return what is settled on now: the last name that enough answers agreed on."""
+        """Take one answer; return the last label on which enough answers agreed."""
         self._last.append(name)
         if self._last.count(name) >= self._rule.agree:
             self.settled = name
         return self.settled
 
     def forget(self) -> None:
-        """Begin anew: what was seen before a camera went away says nothing of what it will see."""
+        """Start again, after a camera was gone."""
         self._last.clear()
         self.settled = None

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 
 class Notifier:
-    """Speaks to systemd if it listens, else does nothing.
+    """Sends messages to systemd if it listens, else does nothing.
 
     Args:
-        environment: where `NOTIFY_SOCKET` and `WATCHDOG_USEC` stand.
+        environment: contains `NOTIFY_SOCKET` and `WATCHDOG_USEC`.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -22,7 +22,7 @@ class Notifier:
         self._last = float("-inf")
 
     def tell(self, message: str) -> None:
-        """Send one message, such as READY=1; a systemd that does not listen any more is no reason to fail."""
+        """Send one message, such as READY=1; ignore a systemd that no longer listens."""
         if self._address:
             address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
@@ -33,7 +33,7 @@ class Notifier:
                     return
 
     def alive(self) -> None:
-        """Say that work goes on, when it is time to."""
+        """Send the watchdog's message, if it is due."""
         now = time.monotonic()
         if self._interval and now - self._last >= self._interval:
             self._last = now

@@ -1,7 +1,7 @@
-"""Frames worth a label: those whose answer is unknown or unsure, kept as files under a budget of bytes.
+"""Save frames whose answer is unknown or uncertain, within a limit of bytes.
 
-Only files that are named exactly as here are counted or removed; of frames that are nearly the same, one is kept. When
-the budget is full, the oldest go, but not before the new one is kept.
+Only files with exactly the names given here are counted or deleted. Of nearly identical frames one is saved. If the
+limit is reached, the oldest are deleted, but only after the new one is saved.
 """
 
 import io
@@ -28,11 +28,11 @@ class Uncertain:
     """The folder of saved frames.
 
     Args:
-        folder: where; created if it does not exist.
-        budget: bytes that the saved frames may take.
-        below: an answer less probable than this is unsure.
-        region: the part of the frames that is looked at; None: the whole. Saved they are intact.
-        fit: how they are made square for the network: `edge.picture.preprocess`.
+        folder: the folder; it is created if it does not exist.
+        budget: the most bytes that the saved frames may take.
+        below: frames whose probability is below this are uncertain.
+        region: the region by which frames are compared; None for the whole. Frames are saved whole.
+        fit: how frames are made square for the network, as in `edge.picture.preprocess`.
 
     Raises:
         SourceError: the folder cannot be written.
@@ -52,12 +52,12 @@ class Uncertain:
         self.too_large = 0  # frames that were not kept, as one alone takes more than the budget
 
     def save(self, frame: Frame, seen: Seen) -> Path | None:
-        """Keep a frame if its answer is unsure and it is like no other kept lately; return its file.
+        """Save a frame if its answer is uncertain and no similar frame was saved recently; returns its file.
 
         Raises:
             ImageError: the frame cannot be decoded.
-            SourceError: it alone is larger than the budget; said of the first such frame only.
-            OSError: the disk refuses; what was kept before stays.
+            SourceError: the frame alone is larger than the budget; raised for the first such frame only.
+            OSError: the disk refuses; earlier frames are kept.
         """
         if not seen.unknown and seen.probability >= self._below:
             return None
@@ -86,7 +86,7 @@ class Uncertain:
         return path
 
     def _make_room(self, new: Path, size: int) -> None:
-        """Delete the oldest frames until all fit with the new one, which is the oldest itself if the clock was set."""
+        """Delete the oldest frames until the rest fit; after a clock change, the new one may be the oldest."""
         others = [path for path in saved(self._folder) if path != new and _OURS.fullmatch(path.name)]
         kept = [(path, path.stat().st_size) for path in others]
         used = size + sum(length for _, length in kept)
@@ -98,7 +98,7 @@ class Uncertain:
 
 
 def _file(frame: Frame) -> tuple[bytes, str]:
-    """A frame as the file to keep, and its ending: as it came, unless it came as raw pixels."""
+    """The frame as file contents, and its suffix: unchanged, unless it came as raw pixels."""
     for start, suffix in ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png")):
         if frame.data.startswith(start):
             return frame.data, suffix

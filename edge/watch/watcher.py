@@ -1,4 +1,4 @@
-"""`Watcher`: what `edge watch` does, as a loop in a program of one's own."""
+"""`Watcher`: `edge watch` as a loop in a program of your own."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -22,23 +22,23 @@ class FrameAnswer(Seen):
 
 
 class Watcher:
-    """Answers each frame of a camera, stream, film or folder, one after another, for as long as there are any.
+    """Classifies the frames of a camera, stream, video file or folder, one after another.
 
-    Use it in a `for` loop; the camera is closed when the loop ends. Each picture of a folder is answered once, also
-    when the program is started again.
+    Use it in a `for` loop; the camera is closed when the loop ends. Each picture of a folder is classified once, even
+    if the program is started again.
 
     Args:
-        learner: answers.
+        learner: the learner.
         source: what `edge watch` takes, such as "picamera", "/dev/video0", an address or a path; or a camera of your
             own, as `edge.testing.FakeCamera` is one.
-        every: seconds from one frame to the next, at least.
-        smooth: "N/M": settle on what N of the last M answers agree on. None: 3/5, for a folder or film 1/1.
-        say: called with one line when a camera is gone, or a picture cannot be read.
+        every: least number of seconds between two frames.
+        smooth: "N/M": settle on a label once N of the last M answers agree. None for 3/5, or 1/1 for a folder or video.
+        say: called with one line when a camera is gone or a picture cannot be read.
         allow_self_signed: accept any certificate of an https camera.
 
     Raises:
-        SourceError: when the loop starts: there is no such source, or what reads it is not installed.
-        HomeError: when the loop starts: another process watches that folder for this home.
+        SourceError: when the loop starts: there is no such source, or the library that reads it is not installed.
+        HomeError: when the loop starts: another process is watching that folder for this home.
 
     >>> import tempfile
     >>> from edge.testing import FakeCamera, new_learner, surface
@@ -68,7 +68,7 @@ class Watcher:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """End the loop after the frame in work, from any thread."""
+        """End the loop after the current frame; may be called from any thread."""
         self._stop.set()
 
     def __iter__(self) -> Iterator[FrameAnswer]:

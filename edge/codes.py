@@ -204,7 +204,7 @@ CODES = {
     ),
     # cameras and other sources
     "source-unknown": Meaning(
-        "What is to be watched is not a camera, address, folder, picture or video file.",
+        "SOURCE is not a camera, address, folder, picture or video file.",
         "Give picamera, /dev/video0, http://…, rtsp://…, or a path.",
     ),
     "address-invalid": Meaning(

@@ -128,7 +128,7 @@ def rollback(generation: int | None) -> None:
 def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     """Find problems in the examples, and suggest what to teach next.
 
-    A problem is a wrong label, for example. Nothing is changed; each problem is printed with the command that fixes it.
+    Problems are wrong labels, for example. Nothing is changed; each problem is printed with the command that fixes it.
     PICTURES (files or folders) are pictures that you could teach; the most useful ones are listed. Without PICTURES,
     they are chosen from the frames that edge watch saved.
     """

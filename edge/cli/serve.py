@@ -24,7 +24,7 @@ _PATH = click.Path(path_type=Path)
     "host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on; 0.0.0.0 is every network of this machine. Any but this machine needs a password.",
+    help="Address to listen on; 0.0.0.0 makes the page reachable from other machines, which needs a password.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on.")
 @click.option("--host", "names", multiple=True, metavar="NAME", help="A name that a proxy has for this machine.")
@@ -43,8 +43,8 @@ def serve(
 ) -> None:
     """Watch SOURCE, and serve a page to teach and review in a browser.
 
-    SOURCE is as for edge watch; without it, the page has no live picture. Frames of unsure answers are kept in the
-    home for review unless --save-uncertain names a folder. It needs: pip install 'edge-transfer[web]'.
+    SOURCE is as for edge watch; without it, the page has no live picture. Uncertain frames are saved in the home
+    for edge review, unless --save-uncertain names a folder. This needs: pip install 'edge-transfer[web]'.
     """
     import ipaddress
 
@@ -100,8 +100,8 @@ class PasswordSet(NamedTuple):
 def password(file: Path | None) -> None:
     """Set the password of the page that edge serve shows.
 
-    It is asked for on the terminal, or read from the first line of FILE ('-' is stdin). Whoever was logged in must log
-    in again.
+    It is asked for on the terminal, or read from the first line of FILE ('-' is stdin). Everybody who was logged in must
+    log in again.
     """
     from edge.errors import HomeError
     from edge.serve.password import put

@@ -120,7 +120,7 @@ class Moments:
         """Merge: the moments of both devices' examples together.
 
         Raises:
-            BundleError: the two are from different backbones, or have more examples than can be summed without rounding.
+            BundleError: the backbones differ, or there are more examples than can be summed without rounding.
         """
         if self.gram.shape != other.gram.shape:
             raise BundleError(

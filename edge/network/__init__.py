@@ -1,2 +1,2 @@
-"""The frozen network on whichever runtime is here: pictures in, embeddings out.
+"""The frozen network on the installed runtime: pictures in, embeddings out.
 May import `bundle`, `picture`, `unknown`, `modelfile` and `system`."""

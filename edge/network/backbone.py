@@ -1,7 +1,7 @@
-"""Run the frozen network: uint8 pictures (N, H, W, 3) → float32 embeddings (N, D), on whichever runtime is here.
+"""Run the frozen network on the installed runtime: uint8 pictures (N, H, W, 3) → float32 embeddings (N, D).
 
-Owns the table of runtimes, how each is opened, and the proof that one answers as the workstation did. A runtime is
-imported only when it is opened, so that listing them costs nothing and a broken one breaks nobody else.
+Owns the table of runtimes, how each is opened, and the proof that a network gives the workstation's embeddings here. A
+runtime is imported only when it is opened, so listing them costs nothing, and a broken one does not affect the others.
 
 | runtime        | runs   | Python    | systems        |
 |----------------|--------|-----------|----------------|
@@ -9,8 +9,8 @@ imported only when it is opened, so that listing them costs nothing and a broken
 | litert         | tflite | 3.11–3.13 | 64-bit         |
 | tflite-runtime | tflite | ≤ 3.11    | 32- and 64-bit |
 
-Pictures are embedded one at a time on every runtime: the same picture then gives the same embedding to the last bit,
-whether it came alone or in a folder.
+Pictures are embedded one at a time on every runtime, so that a picture gives the same embedding to the last bit whether
+it comes alone or in a folder.
 """
 
 import importlib
@@ -47,7 +47,7 @@ class Backbone(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """One row of the table above; `extra` is what to install: `pip install 'edge-transfer[extra]'`."""
+    """One row of the table above; `extra` names what to install: `pip install 'edge-transfer[extra]'`."""
 
     name: str
     format: str
@@ -57,7 +57,7 @@ class Runtime:
 
     @property
     def installed(self) -> bool:
-        """Whether its package is here; whether it loads is only seen on opening it."""
+        """Whether its package is installed; whether it loads is known only once it is opened."""
         return importlib.util.find_spec(self.module) is not None
 
 
@@ -80,7 +80,7 @@ def find_runtime(formats: frozenset[str] | set[str]) -> Runtime:
     """Pick the first installed runtime for any of `formats` ("onnx", "tflite").
 
     Raises:
-        RuntimeMissing: none is installed; the message names the extra to install.
+        RuntimeMissing: no such runtime is installed; the message names the extra to install.
     """
     for runtime in RUNTIMES:
         if runtime.format in formats and runtime.installed:
@@ -95,9 +95,9 @@ def open_backbone(model: bytes, runtime: Runtime, threads: int | None = None) ->
     """Load a network into a runtime.
 
     Args:
-        model: the ONNX or TFLite file's bytes; takes uint8 (N, H, W, 3), gives (N, D) or (N, 1, 1, D).
+        model: the bytes of an ONNX or TFLite file that takes uint8 (N, H, W, 3) and returns (N, D) or (N, 1, 1, D).
         runtime: one of `RUNTIMES`.
-        threads: processor threads for one picture; None takes all.
+        threads: processor threads for one picture; None for all.
 
     Raises:
         RuntimeMissing: the runtime is not installed, or cannot be loaded here (the message says why).
@@ -116,7 +116,7 @@ def load_runtime(name: str) -> None:
     """Import a runtime by its name in `RUNTIMES`, as `open_backbone` would.
 
     Raises:
-        RuntimeMissing: it is not installed, or does not load.
+        RuntimeMissing: the runtime is not installed, or does not load.
     """
     runtime = next(r for r in RUNTIMES if r.name == name)
     _import(runtime)
@@ -166,18 +166,18 @@ def prove(
     name: str,
     model: bytes = b"",
 ) -> Parity:
-    """Run the golden pictures and refuse a network that answers otherwise than it did on the workstation.
+    """Run the golden pictures, and refuse a network whose embeddings differ from the workstation's.
 
     Args:
-        backbone: the network to prove.
-        images: uint8 (N, H, W, 3).
-        reference: float32 (N, D), what PyTorch gave on the workstation at full precision.
-        precision: "fp32" (held to `FP32_TOLERANCE`) or "int8" (held to `INT8_COSINE`).
-        name: of the model file, for the error.
-        model: its bytes, to name the tensor where it gives NaN.
+        backbone: the network.
+        images: the golden pictures, uint8 (N, H, W, 3).
+        reference: their embeddings by PyTorch on the workstation at full precision, float32 (N, D).
+        precision: "fp32" (tolerance `FP32_TOLERANCE`) or "int8" (tolerance `INT8_COSINE`).
+        name: name of the model file, for the error.
+        model: the file's bytes, to name the tensor that first gives NaN.
 
     Raises:
-        ParityError: by how much it strays, or why it gives no numbers.
+        ParityError: the embeddings differ, or are not numbers; the message says by how much, or why.
     """
     if images.shape[1] != backbone.size:
         raise BundleError(
@@ -334,7 +334,7 @@ def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
 
 
 def _import(runtime: Runtime) -> Any:
-    """Import the module that runs networks; what is missing or broken becomes one line with its remedy."""
+    """Import the module that runs networks; if it is missing or broken, the error is one line that says what to do."""
     remedy = f"run pip install 'edge-transfer[{runtime.extra}]'"
     if not runtime.installed:
         raise RuntimeMissing("runtime-missing", f"{runtime.package} is not installed; {remedy}")
@@ -355,9 +355,9 @@ def _import(runtime: Runtime) -> Any:
 
 
 def _restore_arithmetic() -> None:
-    """Undo what a library built with -ffast-math does to the process that loads it: tiny numbers become zero.
+    """Undo the effect of loading a library built with -ffast-math: the whole process rounds tiny numbers to zero.
 
-    tflite-runtime's wheel for ARM is one. numpy warns of it, and a head's last bits would depend on what was loaded.
+    tflite-runtime's wheel for ARM does this. numpy warns, and the last bits of a head would depend on the runtime.
 
     Source: fenv(3); crtfastmath.c of GCC. `FE_DFL_ENV` is (fenv_t *) -1 in glibc and musl.
     """

@@ -1,7 +1,7 @@
-"""Picture files and camera frames → embeddings, many at a time, in order, in bounded memory.
+"""Embed picture files and camera frames: several at once, in order, in bounded memory.
 
 Owns the one pipeline that `classify`, `teach`, `evaluate` and the workstation's `build` share. A file that cannot be
-used becomes a `Photo` with an error, never an exception: one bad picture stops nobody.
+used gives a `Photo` with an error and never an exception, so one bad picture does not stop the others.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ AHEAD = 4  # pictures in work per core, so that one slow picture holds up no oth
 
 @dataclass(frozen=True)
 class Photo:
-    """What became of one picture: an embedding (D,), or an error, or neither where its picture is known already."""
+    """The result for one picture: an embedding (D,), an error, or neither if the picture is known already."""
 
     path: Path  # of a frame: its name
     image: str  # SHA-256 of the file's bytes; "" where they could not be read
@@ -49,22 +49,22 @@ def embed(
     region: Region | None = None,
     crops: bool = False,
 ) -> Iterator[Photo]:
-    """Embed picture files or frames, in their order.
+    """Embed picture files or frames, in order.
 
-    Each processor core takes whole pictures, from reading to embedding: with a network of one thread that is faster
-    than to spread each picture over all cores, and gives the same numbers.
+    Each processor core takes whole pictures, from reading to embedding. This is faster than using all cores for one
+    picture, and gives the same numbers.
 
     Args:
         files: the pictures.
         backbone: the network.
-        info: how pictures are cut for it.
-        known: SHA-256 of pictures that need no embedding; looked at as each file is read.
-        look: measure the pictures as well.
-        region: the part of each picture to look at; None: the whole.
-        crops: give what the network saw as well.
+        info: how pictures are cropped for it.
+        known: SHA-256 of pictures that need no embedding; checked as each file is read.
+        look: also measure brightness, focus and so on.
+        region: the part of each picture to use; None for the whole.
+        crops: also return the picture as the network sees it.
 
     Yields:
-        One `Photo` a file.
+        One `Photo` per file.
     """
     workers = min(os.cpu_count() or 1, len(files))
     if workers <= 1:
@@ -108,7 +108,7 @@ def digest(file: Path) -> str:
     """Return the SHA-256 of a picture file's bytes, in hex: how a picture is known again.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: the file cannot be read.
     """
     return hashlib.sha256(preprocess.read(file)).hexdigest()
 

@@ -1,12 +1,12 @@
-"""Try a network or a runtime in a process of its own: what dies, hangs or eats the memory there takes nobody with it.
+"""Try a network or a runtime in a separate process, so that a crash, a hang or a lack of memory affects nothing else.
 
-A runtime that was built for another processor dies as soon as it is loaded. And a bundle's hashes say that nothing was
-damaged on the way, not that its network means well: whoever writes a bundle writes its hashes too. check_onnx.py and
-check_tflite.py refuse what can be named; this is for the rest. It is no jail: code that a hostile file smuggles into
-a runtime runs as this user. Only a signature (pinned.py) keeps that out.
+A runtime that was built for another processor crashes as soon as it is loaded. And the hashes of a bundle show that it
+is undamaged, not that its network is harmless. edge/modelfile/check_onnx.py and check_tflite.py refuse everything that
+can be named; this module is for the rest. It is not a jail: code that a hostile file brings into a runtime runs as this
+user. Only a signature (edge/bundle/signature.py) prevents that.
 
-The child loads the runtime and, given a bundle, runs the golden pictures through one of its networks; it prints what
-came of it as one line of JSON. `python -m edge.network.sandbox RUNTIME [BUNDLE FILE SHA256]` is that child.
+The child process loads the runtime and, given a bundle, runs the golden pictures through one of its networks. It prints
+the result as one line of JSON. `python -m edge.network.sandbox RUNTIME [BUNDLE FILE SHA256]` starts it.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _KINDS = {kind.__name__: kind for kind in (ParityError, RuntimeMissing)}
 
 
 class Attempt(NamedTuple):
-    """What came of it: `failure` is "" where all went well; without a bundle the figures are 0."""
+    """The result: `failure` is "" if everything went well; without a bundle the figures are 0."""
 
     failure: str
     pictures: int = 0
@@ -48,14 +48,14 @@ def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float =
     """Load a network of a bundle in a child process, and run the golden pictures through it.
 
     Args:
-        runtime: which to load it into.
-        opened: the bundle; the child reads it again, and only if it is still this one.
-        file: the name of the network in it.
-        seconds: after which it is given up.
+        runtime: the runtime.
+        opened: the bundle; the child reads it again, provided it is unchanged.
+        file: the name of the network in the bundle.
+        seconds: time limit.
 
     Raises:
-        BundleError: the runtime refuses it, dies of it, or takes too long.
-        ParityError, RuntimeMissing: as `backbone.prove` and `backbone.open_backbone`.
+        BundleError: the runtime refuses the network, crashes, or takes too long.
+        ParityError, RuntimeMissing: as in `backbone.prove` and `backbone.open_backbone`.
     """
     tried = attempt(runtime, opened.path, file, hashlib.sha256(opened.text).hexdigest(), seconds)
     if tried.kind:
@@ -73,11 +73,11 @@ def attempt(
     """Load a runtime in a child process, and prove a network of a bundle on it.
 
     Args:
-        runtime: which.
-        path: the bundle; None: only load.
-        file: the name of the network in it.
-        digest: SHA-256 of its manifest; "": whichever is there.
-        seconds: after which it is given up.
+        runtime: the runtime.
+        path: the bundle; None to load only the runtime.
+        file: the name of the network in the bundle.
+        digest: SHA-256 of the bundle's manifest; "" to accept any.
+        seconds: time limit.
     """
     # -P: no module is taken from the folder that we happen to be in, which may be a stick with a bundle
     command = [
@@ -139,7 +139,7 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Attempt:
 
 
 def _limited() -> int:
-    """Let this process have most of the memory and leave no core; returns the bytes."""
+    """Limit this process to most of the memory and forbid core dumps; returns the limit in bytes."""
     most = max(LEAST_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -134,9 +134,7 @@ def _number(folder: Path) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-# --- layouts that are not one folder per label ----------------------------------------------------------------------
-
-
 def summary(left: Iterable[Left]) -> str:
+    """Say in one line which files were left out."""
     files = count(0, left)
     return line(files).partition("left out: ")[2] or "it is empty"

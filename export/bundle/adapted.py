@@ -1,7 +1,7 @@
-"""The folder that `adapt` leaves and `build` takes: weights.safetensors, adapted.json, report.html.
+"""The folder that `adapt` writes and `build` reads: weights.safetensors, adapted.json, report.html.
 
-adapted.json says which network, which photos it was trained on and which were held out (by the SHA-256 of their
-files, so that a photo is known again wherever it lies), and every figure that the report shows.
+adapted.json names the network, the photos that it was trained on and those that were held out (by the SHA-256 of their
+files, so that photos are recognised after they were moved), and every figure in the report.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ JSON, WEIGHTS, REPORT = "adapted.json", "weights.safetensors", "report.html"
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What adapted.json says.
+    """The contents of adapted.json.
 
     Args:
         created: ISO 8601, UTC.
-        program: Who wrote it.
+        program: Name and version of the program that wrote it.
         photos: The folder of class folders that it was adapted to.
         backbone, size: The network, and pixels per side of its input.
         taps: Numbers of the blocks whose maps join its embedding.
-        origin, licence: Of the weights that it began with.
-        strategy: The one that was kept.
+        origin, licence: Origin and licence of the weights from which training started.
+        strategy: The strategy that was kept.
         accuracy, low, high: Accuracy of the device's head on the validation photos, and its 95 % interval.
-        trained: SHA-256 of the photos that the network was trained on; none if the strategy trains nothing.
-        held_out: SHA-256 of those that were not.
-        report: Everything else that was measured, for people and programs.
-        format: Of this file.
+        trained: SHA-256 of the photos that the network was trained on; empty if the strategy trains nothing.
+        held_out: SHA-256 of the other photos.
+        report: Everything else that was measured.
+        format: The file's format version.
         fit: How photos were made square: a name of `edge.bundle.manifest.FITS`.
     """
 
@@ -64,7 +64,7 @@ class Adaptation:
 
 
 def is_adapted(folder: Path) -> bool:
-    """Whether a folder is what `adapt` wrote."""
+    """Whether a folder was written by `adapt`."""
     return (folder / JSON).is_file()
 
 
@@ -75,10 +75,10 @@ def write(folder: Path, adaptation: Adaptation) -> None:
 
 
 def read(folder: Path) -> Adaptation:
-    """Read adapted.json, believing only what has its type.
+    """Read adapted.json, and check the type of every field.
 
     Raises:
-        BundleError: It is missing, damaged, or of a newer program.
+        BundleError: The file is missing, damaged, or was written by a newer program.
     """
     path = folder / JSON
     kinds: dict[str, type] = {"str": str, "int": int, "float": float, "tuple[str, ...]": list, "tuple[int, ...]": list}

@@ -1,17 +1,16 @@
-"""The background: statistics of generic photos' embeddings, by which a device tells known pictures from unknown ones.
+"""The background: statistics of the embeddings of generic photos, with which a device recognises unknown pictures.
 
-For the backbones whose embedding this package joins itself they ship beside what says how. Both files are made from a
-folder of generic photos, with a folder for each kind of thing::
+For `efficientnet_lite0` and `embedded`, they are part of this package, beside the file that says how earlier maps join
+the embedding. Both files are made from generic photos, in one folder per kind of thing::
 
     python -m export.bundle.background 101_ObjectCategories --source "9,144 photos of Caltech-101"
 
-The same photos settle how the parts of the embedding are joined, and whiten it or project it
-(export/network/taps.py). The same photos give the same files on the same machine. For `embedded` it takes newly trained
-weights, too::
+The same photos determine how the parts of the embedding are joined, whitened or projected (export/network/taps.py). On
+the same machine, the same photos give the same files. For `embedded`, newly trained weights can be given::
 
     python -m export.bundle.background 101_ObjectCategories --backbone embedded --weights trunk.safetensors --source "…"
 
-For any other backbone `edge-export build --background DIR` takes them from a folder of generic photos.
+For any other backbone, `edge-export build --background DIR` computes the statistics from a folder of generic photos.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ FEWEST = 100  # generic photos; a few thousand are better
 
 @dataclass(frozen=True)
 class Generic:
-    """A background, and in words whose embeddings it was taken from."""
+    """A background, and a description of the photos from which it was computed."""
 
     background: Background
     source: str
@@ -57,7 +56,7 @@ class Generic:
 
 
 def shipped(fingerprint: str, folder: Path = backbones.WEIGHTS) -> Generic | None:
-    """Read the background that ships for a backbone, told by its fingerprint; None where none was made for it."""
+    """Read the background that this package has for a backbone, by its fingerprint; None if there is none."""
     for file in sorted(folder.glob("*background.npz")):
         with np.load(file, allow_pickle=False) as arrays:
             if bytes(arrays["fingerprint"]).decode() == fingerprint:
@@ -67,20 +66,20 @@ def shipped(fingerprint: str, folder: Path = backbones.WEIGHTS) -> Generic | Non
 
 
 def background_file(name: str) -> Path:
-    """Where the background of a backbone of this package lies."""
+    """The path of the background of a backbone of this package."""
     return backbones.WEIGHTS / f"{name}.background.npz"
 
 
 def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callable[[int, int], None]) -> Generic:
-    """Take the statistics of a folder of generic photos.
+    """Compute the statistics of a folder of generic photos.
 
     Args:
-        folder: pictures; where they lie in two subfolders or more, each folder is a kind.
-        network, info: the backbone, running.
+        folder: the photos; if it has two subfolders or more, each is one kind of thing.
+        network, info: the running backbone.
         step: called with (done, total).
 
     Raises:
-        DatasetError: fewer than `FEWEST` of them can be read.
+        DatasetError: fewer than `FEWEST` photos can be read.
     """
     if not folder.is_dir():
         raise DatasetError(
@@ -110,7 +109,7 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
 
 
 def save(file: Path, generic: Generic, fingerprint: str) -> None:
-    """Write what `shipped` reads: the same arrays give the same bytes."""
+    """Write the file that `shipped` reads; the same arrays give the same bytes."""
     background = generic.background
     np.savez(
         file,
@@ -179,7 +178,7 @@ def main(photos: Path, backbone: str, weights: tuple[Path, ...], source: str) ->
 
 
 def _mean(trunks: Sequence[nn.Module]) -> nn.Module:
-    """The network of mean weights (Wortsman et al., "Model soups", ICML 2022), rounded as a file holds them."""
+    """The network with the mean of all weights (Wortsman et al., "Model soups", ICML 2022), rounded as in its file."""
     import torch
 
     states = [trunk.state_dict() for trunk in trunks]

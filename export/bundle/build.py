@@ -1,19 +1,18 @@
-"""From a folder of photos to a bundle: the whole of `edge-export build`, without a word printed.
+"""Build a bundle from a folder of photos: the whole of `edge-export build` except what it prints.
 
-In order: list the photos; load the backbone and export it; quantize it on some of the photos; prove every file
-against PyTorch on the device's runtimes; embed all photos; fit a head on most of them and measure it on those held
-out; write the bundle. Whatever fails, no bundle is written, and an older one of that name stays as it was.
+In order: list the photos; load the backbone and export it; quantize it on some of the photos; compare every model with
+PyTorch on the device's runtimes; embed all photos; fit a head on most of them and measure it on the others; write the
+bundle. If anything fails, no bundle is written, and an older one of that name is unchanged.
 
-The examples that ship are all of them: the held-out share only serves the figure, which is therefore that of a head
-that learned from a little less than the device's will. A network that was adapted brings its own held-out share, and
-the examples that it was trained on are marked, so that no figure, here or on a device, counts them.
+All examples go into the bundle. Those held out only serve to measure accuracy, so the figure is that of a head trained
+on slightly fewer examples than the device's head. An adapted network has its own held-out photos, and the examples that
+it was trained on are marked, so that they never count in a figure.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -38,18 +37,15 @@ from export.photos.odd import domain_of, odd_photos
 from export.photos.sorted_out import counted
 from export.written import check_bundle
 
-if TYPE_CHECKING:
-    pass
-
 
 def build(plan: Plan, listener: Listener) -> Built:
     """Build a bundle.
 
     Raises:
-        DatasetError: If the folder of photos cannot be used.
-        BundleError: If the weights or the model do not fit, a file cannot be exported, or the path cannot be written.
-        ParityError: If an exported file answers otherwise than PyTorch; the message says by how much.
-        RuntimeMissing: If a format's runtime is not installed here, so that nothing can be proved.
+        DatasetError: The folder of photos cannot be used.
+        BundleError: The weights or the model do not fit, a file cannot be exported, or the path cannot be written.
+        ParityError: An exported model differs from PyTorch; the message says by how much.
+        RuntimeMissing: A format's runtime is not installed here, so its model cannot be tested.
     """
     check_bundle(plan.output)
     adaptation = adapted.read(plan.adapted) if plan.adapted else None
@@ -140,7 +136,7 @@ def _network(work: Work) -> Network:
 
 
 def _own_network(work: Work, own: OwnModel) -> Network:
-    """Take a model as it was delivered; its own answers here are the reference."""
+    """Use a model as it is; the embeddings that it gives here are the reference."""
     size = own.opened.size
     images = golden_images(size, seed=work.plan.seed)
     golden = Golden(images, own.opened.embed(images))
@@ -165,7 +161,7 @@ def _add(
     quantization: str,
     golden: Golden,
 ) -> None:
-    """Prove one file, then enter it."""
+    """Prove one model, then add it."""
     name = f"backbone.{kind}" if precision == "fp32" else f"backbone.int8.{kind}"
     with Stage(work, f"proving {name}"):
         proofs = prove_everywhere(data, name, kind, precision, golden.images, golden.embeddings)
@@ -176,9 +172,3 @@ def _add(
     figure = f"error {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
     on = " and ".join(proof.runtime for proof in proofs)
     work.listener.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
-
-
-# --- the photos ------------------------------------------------------------------------------------------------------
-
-
-# --- helpers ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Everything that can be said of a bundle on this machine: is it whole, does it answer as when it was built."""
+"""Check a bundle on this machine: is it intact, and does it give the same embeddings as when it was built?"""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class FileProof:
 
 @dataclass(frozen=True)
 class Checked:
-    """A bundle that is whole.
+    """An intact bundle.
 
     Args:
-        bundle: It.
-        examples: Number by label.
-        proofs: Of every file, on every runtime that works here; none for a format that nothing here runs.
-        signer: The key that signed it, whoever holds that; None if nobody did.
+        bundle: The bundle.
+        examples: Number of examples by label.
+        proofs: One for every model and every runtime that works here.
+        signer: The key that signed it, or None.
     """
 
     bundle: Bundle
@@ -46,9 +46,9 @@ def check(path: Path) -> Checked:
     """Verify a bundle to the last byte and repeat its proof of parity.
 
     Raises:
-        BundleError: Something is wrong; the message says what.
-        ParityError: If a file answers otherwise here than it did when the bundle was built.
-        SignatureError: If it is signed and was changed since.
+        BundleError: The bundle is damaged; the message says how.
+        ParityError: A model gives other embeddings here than when the bundle was built.
+        SignatureError: The bundle was changed after it was signed.
     """
     opened = archive.read(path)
     opened.verify()

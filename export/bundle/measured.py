@@ -1,9 +1,8 @@
-"""The photos through the network: examples with their groups, the background, and the figure of those held out."""
+"""Embed the photos, and measure: the examples with their groups, the background, the accuracy on photos held out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +24,11 @@ from export.photos.folders import Skipped, hold_out, pick_calibration, read_pixe
 from export.photos.sorted_out import check_labels, sort_out
 from export.photos.split import group_photos, in_groups, lone_labels, split_groups
 
-if TYPE_CHECKING:
-    pass
-
-
 CALIBRATION = 64  # photos: half of them calibrate, half measure
 
 
 def calibration(work: Work, info: BackboneInfo) -> NDArray[np.uint8]:
-    """Some photos of every class, as pixels."""
+    """Decode some photos of every label."""
     chosen = pick_calibration(work.photos.targets, CALIBRATION, work.plan.seed)
     with Stage(work, "reading photos to calibrate"):
         pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side, info.fit)
@@ -43,7 +38,7 @@ def calibration(work: Work, info: BackboneInfo) -> NDArray[np.uint8]:
 
 
 def embed_photos(work: Work, network: Network) -> Marked:
-    """Embed every photo that can be read, as float16 rounds it; of equal files the first counts."""
+    """Embed every photo that can be read, rounded to float16; of equal files, only the first counts."""
     photos, total = work.photos, len(work.photos.paths)
     rows: list[NDArray[np.float32]] = []
     read: list[int] = []
@@ -86,7 +81,7 @@ def embed_photos(work: Work, network: Network) -> Marked:
 
 
 def _groups(work: Work, paths: tuple[Path, ...]) -> NDArray[np.int64]:
-    """Group the photos, and say what came of it."""
+    """Group the photos, and report the groups."""
     by = work.plan.group_by
     groups = group_photos(paths, by, work.plan.photos)
     if by is not None:
@@ -110,7 +105,7 @@ def _held(work: Work, chosen: NDArray[np.int64], groups: NDArray[np.int64]) -> N
 
 
 def background(work: Work, network: Network) -> Generic | None:
-    """Take the generic photos' statistics: from a folder, or those that ship with the weights."""
+    """Return the statistics of generic photos: from a folder, or those of this package."""
     folder = work.plan.background
     if folder is None:
         found = shipped(network.cropping)
@@ -128,7 +123,7 @@ def background(work: Work, network: Network) -> Generic | None:
 
 
 def measure(work: Work, marked: Marked) -> Evaluation | None:
-    """Fit a head on what is not held out and measure it on what is."""
+    """Fit a head to the photos that are not held out, and measure it on the others."""
     examples, held = marked.examples, marked.held
     if not held.any() or set(examples.labels[~held]) < set(examples.labels):
         return None
@@ -140,7 +135,7 @@ def measure(work: Work, marked: Marked) -> Evaluation | None:
 
 
 def unmeasured(work: Work, marked: Marked) -> tuple[Unmeasured, ...]:
-    """The labels of which nothing was held out, with the reason."""
+    """The labels without photos held out, with the reason."""
     labels, found = work.photos.labels, []
     lone = lone_labels(marked.examples.labels, marked.groups, labels)
     for target, label in enumerate(labels):

@@ -1,4 +1,4 @@
-"""What to build, who is told how it gets on, and what there is to say of it at the end."""
+"""The input and the result of `build`, and the protocol of its progress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,6 @@ from export.photos.cut_off import CutOff
 from export.photos.folders import Photos, Skipped
 from export.photos.odd import Odd
 
-if TYPE_CHECKING:
-    pass
-
 
 class Listener(Protocol):
     """Receives the progress of a build."""
@@ -35,10 +32,10 @@ class Listener(Protocol):
         """A stage begins."""
 
     def step(self, done: int, total: int) -> None:
-        """So many photos of the stage are done."""
+        """`done` of `total` photos of the stage are done."""
 
     def said(self, line: str) -> None:
-        """A stage ended with a result worth keeping."""
+        """A stage ended; `line` is its result."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +43,16 @@ class Plan:
     """What to build.
 
     Args:
-        photos: Folder of class folders.
+        photos: Folder with one subfolder per label.
         output: The bundle's path.
-        backbone, weights: As `export.network.backbones.load` takes them.
+        backbone, weights: As in `export.network.backbones.load`.
         model: A model file to use instead of a backbone of the table.
-        adapted: A folder that `adapt` wrote, whose network to use instead.
+        adapted: A folder written by `adapt`, whose network to use instead.
         runtimes: `onnx`, `tflite` or both.
         precisions: `fp32`, `int8` or both.
         holdout: Fraction of each label used for validation, 0 ≤ fraction < 1; 0 measures nothing.
-        group_by: What photos belong together by; see `export.photos.split.group_photos`. None to let each stand alone.
-        background: Folder of generic photos, for telling known from unknown.
+        group_by: How related photos are grouped, as in `export.photos.split.group_photos`; None for no groups.
+        background: Folder of generic photos, to recognise unknown pictures.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
         seed: Random seed for the validation split and the golden pictures.
         created: ISO 8601, UTC, for the manifest.
@@ -81,24 +78,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """What was built, and what there is to say about it.
+    """The bundle that was built, and what was measured.
 
     Args:
-        bundle: It.
-        examples: Number by label.
-        evaluation: How the photos held out were named; None if none were.
+        bundle: The bundle.
+        examples: Number of examples by label.
+        evaluation: Accuracy on the photos held out; None if none were.
         unmeasured: The labels that have no part in that figure.
-        group_by: What photos were grouped by, and
-        groups: int32 (N,) the groups, as the bundle has them.
+        group_by: How photos were grouped.
+        groups: int32 (N,), the groups, as the bundle has them.
         bursts: Labels whose photos look like bursts but are not grouped.
         odd: Photos that show nothing, or differ from the others.
         warnings: Other warnings, one line each.
         layout: How the parts of the folder (train, val) were used, in words; "" if it has none.
-        files: What became of all files of the folder, and
-        background_files: of that of generic photos; None if there was none.
+        files: What became of all files of the folder.
+        background_files: The same for the folder of generic photos; None if there was none.
         skipped: Photos that were left out.
-        seconds: By stage.
-        cut_off: What the network does not see of the typical photo.
+        seconds: Duration of each stage.
+        cut_off: The part of the typical photo that the network does not see.
     """
 
     bundle: Bundle
@@ -120,7 +117,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Network:
-    """A backbone in all its files, proved, and one of them running."""
+    """A backbone with its proved model files, one of them running."""
 
     info: BackboneInfo
     files: Mapping[str, bytes]
@@ -133,7 +130,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Marked:
-    """The examples that go into the bundle, their files, and bool (N,): which of them the figure is measured on."""
+    """The examples for the bundle, their files, and bool (N,): whether accuracy is measured on the example."""
 
     examples: FactoryExamples
     embeddings: NDArray[np.float32]
@@ -156,7 +153,7 @@ class Work:
 
 
 class Stage:
-    """Tells the listener of a stage and keeps its time."""
+    """Reports a stage to the listener, and measures its time."""
 
     def __init__(self, work: Work, name: str) -> None:
         self._work, self._name = work, name

@@ -1,7 +1,6 @@
-"""Sign a bundle with an Ed25519 key of OpenSSH's, so that devices that pin it know who sent the bundle.
+"""Sign a bundle with an Ed25519 key of OpenSSH, so that devices that trust the key know who made the bundle.
 
-What is signed, and in which form, is told in edge/bundle/signature.py. Keys are made by
-`ssh-keygen -t ed25519 -f NAME`.
+edge/bundle/signature.py describes the signed data and its form. `ssh-keygen -t ed25519 -f NAME` makes a key.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ _MAKE = "make one with: ssh-keygen -t ed25519 -f NAME"
 
 
 def sign(path: Path, key: Path, when: str) -> Bundle:
-    """Sign a bundle in its place; an older signature is replaced. A passphrase is asked for by ssh-keygen.
+    """Sign a bundle in place, replacing an older signature. ssh-keygen asks for a passphrase if there is one.
 
     Args:
         path: The bundle.
-        key: The private key's file.
-        when: ISO 8601, UTC. A device refuses what was signed before the newest bundle it adopted.
+        key: The file of the private key.
+        when: ISO 8601, UTC. A device refuses a bundle signed before the newest one that it has installed.
 
     Raises:
-        SignatureError: If the key is none, or another kind, or its passphrase does not fit.
-        BundleError: If the bundle is damaged, or the path cannot be written.
-        RuntimeMissing: If ssh-keygen is not installed.
+        SignatureError: The file is not a key, or not of this kind, or its passphrase is wrong.
+        BundleError: The bundle is damaged, or the path cannot be written.
+        RuntimeMissing: ssh-keygen is not installed.
     """
     tool = ssh_keygen()
     try:

@@ -1,4 +1,4 @@
-"""`edge-export`: parses, calls, prints, and decides nothing.
+"""`edge-export`: each command parses its arguments, makes one call and prints the result.
 May import everything of `export`."""
 
 

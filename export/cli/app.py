@@ -47,7 +47,7 @@ fit = option(
 
 
 def shared(command: _F) -> _F:
-    """Give a command `--json`, which also stands before its name."""
+    """Give a command `--json`, which may also stand before its name."""
     return click.option(
         "--json", is_flag=True, expose_value=False, callback=_remember, help="Print the result as JSON."
     )(command)
@@ -60,12 +60,12 @@ def _remember(context: click.Context, _option: click.Parameter, value: bool) -> 
 
 
 def as_json() -> bool:
-    """Whether a program reads our answer."""
+    """Whether the result is printed as JSON."""
     return bool(click.get_current_context().ensure_object(dict).get("json"))
 
 
 def interrupted(says: str) -> Callable[[_F], _F]:
-    """Say what became of a command's work after Ctrl-C, where it does not say so itself."""
+    """Say what happened to a command's work after Ctrl-C, unless it says so itself."""
 
     def decorate(command: _F) -> _F:
         @functools.wraps(command)
@@ -156,12 +156,12 @@ def sample(folder: Path) -> None:
 
 
 def add(command: click.Command) -> None:
-    """Give the group a command that another module defines."""
+    """Add a command that another module defines to the group."""
     cli.add_command(command)
 
 
 def main() -> None:
-    """Run the command line and leave the process with its exit code."""
+    """Run the command line and end the process with its exit code."""
     with warnings.catch_warnings():
         if os.environ.get("EDGE_DEBUG") != "1":  # what libraries have to say of each other is nothing for our users
             warnings.simplefilter("ignore")

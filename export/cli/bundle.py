@@ -1,4 +1,4 @@
-"""The commands that make a bundle and look into one: `build`, `check`."""
+"""The commands that build and check a bundle: `build`, `check`."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def check(bundle: Path) -> None:
 
 
 def _lines(built: Built) -> list[str]:
-    """What was built, for people: the figure with all that it leaves out beside it."""
+    """The result of `build` for people: the accuracy, with everything that it leaves out beside it."""
     manifest, evaluation = built.bundle.manifest, built.evaluation
     lines = [f"parts of the folder: {built.layout}"] if built.layout else []
     total = sum(built.examples.values())
@@ -214,7 +214,7 @@ def _lines(built: Built) -> list[str]:
 
 
 def _built(built: Built) -> dict[str, Any]:
-    """The same for programs."""
+    """The result of `build` as JSON."""
     from edge.answers import to_json
 
     evaluation = built.evaluation
@@ -243,7 +243,7 @@ def _built(built: Built) -> dict[str, Any]:
 
 
 def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:
-    """What a manifest says, as JSON says it."""
+    """A manifest as JSON."""
     info, accuracy = manifest.backbone, manifest.accuracy
     return {
         "bundle": str(path),

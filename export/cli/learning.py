@@ -1,4 +1,4 @@
-"""The commands that learn from photos: `adapt`, `compare`, `pretrain`."""
+"""The commands that train or compare networks: `adapt`, `compare`, `pretrain`."""
 
 from __future__ import annotations
 

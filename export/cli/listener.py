@@ -1,4 +1,4 @@
-"""Who watches long work: a person at a terminal, or nobody. Everything goes to stderr."""
+"""The progress of long commands, on stderr."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """What came of each stage as lines on stderr; what is going on only where a person looks on.
+    """Prints the result of each stage as a line, and on a terminal also what is going on.
 
     Args:
-        mute: Say nothing: of several processes all but the first.
+        mute: Print nothing, as in all processes but the first.
     """
 
     def __init__(self, mute: bool = False) -> None:
@@ -39,7 +39,7 @@ class Terminal:
             complain(line)
 
     def done(self) -> None:
-        """Leave a clean line behind."""
+        """Clear the current line."""
         self._draw("")
 
     def _draw(self, text: str) -> None:
@@ -48,12 +48,12 @@ class Terminal:
 
 
 def skipped_json(skipped: tuple[Skipped, ...]) -> list[dict[str, object]]:
-    """The photos that were left out, for programs."""
+    """The photos that were left out, as JSON."""
     return [{"path": str(one.path), "reason": one.reason, "copy": one.is_copy, "kind": one.kind} for one in skipped]
 
 
 def report_skipped(skipped: tuple[Skipped, ...]) -> None:
-    """Say which photos were left out, and why."""
+    """Print which photos were left out, and why."""
     for photo in skipped[:10]:
         complain(f"left out: {photo.reason}")
     if len(skipped) > 10:

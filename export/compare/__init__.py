@@ -1,2 +1,2 @@
-"""Which network suits these photos, measured before any training.
+"""Measures which network suits a set of photos before any training.
 May import `bundle`, `convert`, `network` and `photos`."""

@@ -1,9 +1,9 @@
-"""Is the pretrained network worth anything on these photos? Two baselines that know nothing answer.
+"""Does pretraining help on these photos? Compare the network with two baselines that know nothing.
 
-*Pixels*: the photo shrunk to 16 × 16 colours, no network at all. *Random*: the same network before any training, its
-norms set to these photos' statistics, which is the best that can be said for it (Saxe et al., "On random weights and
-unsupervised feature learning", ICML 2011). Each gets the device's own head, and every photo is named with itself left
-out. Where the pretrained network does not beat both, it does not see what tells these photos apart.
+*Pixels*: the photo shrunk to 16 × 16 colours, without a network. *Random*: the same network before any training, with
+its norms set to the statistics of these photos, which gives its best accuracy (Saxe et al., "On random weights and
+unsupervised feature learning", ICML 2011). Each gets the device's own head, and every photo is classified with itself
+left out. If the pretrained network is not better than both, it does not see what distinguishes these labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Baselines:
 
     @property
     def warning(self) -> str:
-        """What to think where pretraining did not pay; empty where it did."""
+        """A warning if pretraining does not help, else ""."""
         rival = max(self.random, self.pixels)
         if self.pretrained > rival + WORTH:
             return ""
@@ -48,12 +48,12 @@ class Baselines:
 
 
 def measure_baselines(name: str, material: Material, embeddings: NDArray[np.float32], seed: int = 0) -> Baselines:
-    """Compare a pretrained network with knowing nothing.
+    """Compare a pretrained network with the baselines.
 
     Args:
-        name: Of the backbone.
+        name: The backbone.
         material: The photos.
-        embeddings: (N, D), the pretrained network's.
+        embeddings: (N, D), by the pretrained network.
         seed: Random seed for the untrained weights and the sample of photos.
     """
     import torch
@@ -86,7 +86,7 @@ def measure_baselines(name: str, material: Material, embeddings: NDArray[np.floa
 
 
 def tiny_pixels(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Shrink pictures to a grid of mean colours, about the picture's own mean.
+    """Shrink pictures to a grid of mean colours, less the mean of the picture.
 
     Args:
         pictures: uint8 (N, S, S, 3), S ≥ 16.
@@ -118,5 +118,5 @@ def loo_right(
 def loo_accuracy(
     embeddings: NDArray[np.float32], names: Sequence[str], groups: NDArray[np.int64] | None = None
 ) -> float:
-    """The share of them."""
+    """The fraction of examples that are classified correctly."""
     return float(loo_right(embeddings, names, groups).mean())

@@ -1,6 +1,6 @@
-"""The photos that a network is adapted to, decoded once and kept in memory, and what a head makes of their embeddings.
+"""The photos to adapt to, decoded once and kept in memory, and the accuracy of a head on their embeddings.
 
-About 350 kB a photo at 224 pixels: ten thousand photos take 3.5 GB.
+A photo takes about 350 kB at 224 pixels, so ten thousand take 3.5 GB.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Material:
         labels: C names.
         paths: N files.
         hashes: N SHA-256 of their bytes.
-        squares: uint8 (N, S, S, 3), a little larger than `centres`, which pictures to train on are cut from: of a photo
-            that is cropped, the centre square of the whole short side.
+        squares: uint8 (N, S, S, 3), a little larger than `centres`; training pictures are cropped from these. For
+            `--fit crop`, the centre square of the whole short side.
         centres: uint8 (N, size, size, 3), as the device sees them.
         targets: int32 (N,).
-        groups: int64 (N,), equal where photos belong together (`export.photos.split.group_photos`).
-        held: bool (N,), which lie in the folder's own validation part.
-        skipped: What could not be read, copies, and what lies under two labels.
+        groups: int64 (N,), equal for related photos (`export.photos.split.group_photos`).
+        held: bool (N,), true for photos in the folder's own validation part.
+        skipped: Photos that could not be read, copies, and photos under two labels.
         files: What became of all files of the folder.
     """
 
@@ -81,18 +81,18 @@ class Material:
 
 @dataclass(frozen=True)
 class Measured:
-    """How the device's head does on each photo with that photo, and its group, left out.
+    """The answers of the device's head to each photo, with that photo and its group left out.
 
-    Where the network was trained on the photos that are not held out, they teach the head but choose nothing, as on the
-    device, and only the answers to the held-out photos are fair.
+    If the network was trained on the photos that are not held out, these are used to train the head but have no part in
+    choices, as on the device, and only the answers to the held-out photos are fair.
 
     Args:
         labels: C names, in the order of the columns.
         probabilities: float32 (N, C).
         right: bool (N,).
-        surprise: float64 (N,), log-loss of the truth in nats.
+        surprise: float64 (N,), log-loss of the true label in nats.
         held: bool (N,), the photos held out.
-        groups: int64 (N,), equal where photos were left out together.
+        groups: int64 (N,), equal for photos that were left out together.
     """
 
     labels: tuple[str, ...]
@@ -104,7 +104,7 @@ class Measured:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers to the held-out photos."""
+        """Fraction of the held-out photos that are classified correctly."""
         return float(self.right[self.held].mean())
 
     @property
@@ -122,18 +122,18 @@ def read_material(
     fit: str = "crop",
     crop: float = CROP,
 ) -> Material:
-    """Decode all photos; those that cannot be read, and copies, are passed over and listed.
+    """Decode all photos; those that cannot be read, and copies, are skipped and listed.
 
     Args:
-        photos: Which.
+        photos: The photos.
         size: Pixels per side of the network's input.
         step: Called with (done, total).
-        group_by, folder: What photos belong together by, as `export.photos.split.group_photos` takes it.
+        group_by, folder: How related photos are grouped, as in `export.photos.split.group_photos`.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
-        crop: The share of a photo's centre square that the network sees.
+        crop: The fraction of a photo's centre square that the network sees.
 
     Raises:
-        DatasetError: A class would be left with no photo.
+        DatasetError: A label would have no photo.
     """
     side = short_side(size)
 
@@ -191,13 +191,13 @@ def embed_rows(body: torch.nn.Module, inputs: Inputs, rows: NDArray[np.intp]) ->
 def measure(
     embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_], trained: bool = False
 ) -> Measured:
-    """Fit the device's head to all photos, and ask how it would have named each one had that not been taught.
+    """Fit the device's head to all photos, and classify each one as if it had not been taught.
 
     Args:
         embeddings: (N, D).
         material: The photos.
-        held: bool (N,), those held out.
-        trained: Whether the network was trained on the others: then they choose nothing of the head.
+        held: bool (N,), the photos held out.
+        trained: Whether the network was trained on the others; if so, they have no part in choices.
     """
     names = np.array(material.names)
     fitted = fit.fit(fit.Examples(embeddings, material.names, _sessions(material.groups), ~held if trained else ()))
@@ -209,25 +209,25 @@ def measure(
 
 
 def fit_head(embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_]) -> Head:
-    """Fit the device's head to the photos that are not held out: where training begins."""
+    """Fit the device's head to the photos that are not held out; training starts from it."""
     names = np.array(material.names)[~held]
     return fit.fit(fit.Examples(embeddings[~held], tuple(names), _sessions(material.groups[~held]))).head
 
 
 def _sessions(groups: NDArray[np.int64]) -> tuple[str, ...]:
-    """What is left out together; nothing is said where each photo stands alone."""
+    """The groups of photos that are left out together, or () if there are none."""
     return tuple(map(str, groups)) if len(np.unique(groups)) < len(groups) else ()
 
 
 def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: float = 0.05) -> bool:
-    """Whether one set of answers to the same photos is right more often than the other by more than chance explains.
+    """Whether one set of answers to the same photos is correct more often than the other, by more than chance explains.
 
-    By the sign test: of the n photos that only one of them has right, the one has n₊, which happens to equals with a
-    probability of Σ_{k ≥ n₊} C(n, k)/2ⁿ.
+    This is the sign test: if `one` is correct on n₊ of the n photos on which only one of the two is, that happens to
+    equally good ones with a probability of Σ_{k ≥ n₊} C(n, k)/2ⁿ.
 
     Args:
         one, other: bool (N,), which photos were classified correctly.
-        chance: probability of calling equals different.
+        chance: Largest probability of calling equally good ones different.
 
     Example:
         >>> right = np.ones(5, np.bool_)
@@ -241,10 +241,10 @@ def clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_], chance: flo
 
 
 def clearly_surer(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether one set of answers is surer of the truth than the other: by a paired test, three standard errors.
+    """Whether one set of answers gives the true labels more probability: a paired test, three standard errors.
 
     Args:
-        one, other: float64 (N,), log-losses of the same photos, or of the same groups of them.
+        one, other: float64 (N,), log-losses of the same photos, or of the same groups of photos.
 
     Example:
         >>> other = np.array([1.0, 2.0, 3.0, 2.0])
@@ -259,7 +259,7 @@ def clearly_surer(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
 
 @contextlib.contextmanager
 def fast_inference(device: str) -> Iterator[None]:
-    """Half precision where it is faster: on a GPU, and on processors with bfloat16 arithmetic."""
+    """Use half precision if it is faster: on a GPU, and on processors with bfloat16 arithmetic."""
     import torch
 
     helps = device != "cpu" or torch.cpu._is_avx512_bf16_supported()

@@ -1,4 +1,4 @@
-"""The pictures of the reports, drawn by matplotlib as SVG texts that a page can hold."""
+"""The charts of the reports, drawn by matplotlib as SVG text that a page can contain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES = ("#0b6e99", "#c2571a", "#5a7d2b", "#7a4ea3")
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: a name, a share, its interval if known, and whether it is the one to look at."""
+    """One bar: a name, a fraction, its interval if known, and whether it is highlighted."""
 
     name: str
     share: float
@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """One network: its name, milliseconds a picture, a share, and whether it is the one to take."""
+    """One network: its name, milliseconds per picture, accuracy, and whether it is the recommended one."""
 
     name: str
     milliseconds: float
@@ -81,7 +81,7 @@ def curves(lines: Sequence[Line]) -> str:
 
 
 def confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> str:
-    """A matrix of counts: a row for what it is, a column for what it was called."""
+    """A matrix of counts: a row for each true label, a column for each answer."""
     side = min(1.6 + 0.5 * len(labels), 9.0)
     figure, axes = _figure(side + 1.0, side)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -104,7 +104,7 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str]) -> str:
 
 
 def accuracy_against_latency(dots: Sequence[Dot]) -> Figure:
-    """Networks by what they cost and what they are worth; up and to the left is better."""
+    """Networks by time and accuracy; up and to the left is better."""
     figure, axes = _figure(6.4, 4.0)
     for dot in dots:
         axes.scatter(dot.milliseconds, 100 * dot.share, s=45, color=ACCENT if dot.chosen else QUIET, zorder=2)

@@ -1,8 +1,8 @@
-"""Which network, at which input size, for these photos? Measured before any training: all of `edge-export compare`.
+"""Rank networks and input sizes on a set of photos before any training: all of `edge-export compare`.
 
-Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is named
-with itself left out. Beside that stand the time for one picture on one core here, and the file's size. The candidate to
-take is the fastest of those that are not clearly worse than the best (`export.compare.material.clearly_better`).
+Each candidate is exported, embeds the photos as the device would, and gets the device's own head; every photo is
+classified with itself left out. The time for one picture on one core here and the file's size are measured as well. The
+fastest of those that are not clearly worse than the best is recommended (`export.compare.material.clearly_better`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GOOD = 0.95  # right answers from which adapting has little to add
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network at an input size: a backbone's name, its weights as `load` takes them, pixels per side."""
+    """A network at an input size: the backbone's name, its weights as in `load`, pixels per side."""
 
     backbone: str
     weights: str
@@ -44,7 +44,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return f"{self.network} {self.size}"
 
     @property
@@ -55,14 +55,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What was measured of a candidate.
+    """A candidate with its measurements.
 
     Args:
-        candidate: It.
-        right: bool (N,), the photos classified correctly, each left out.
-        interval: 95 %, of their share.
-        milliseconds: For one picture on one core of this machine.
-        bytes: Of the exported file, fp32.
+        candidate: The candidate.
+        right: bool (N,), whether each photo, left out, was classified correctly.
+        interval: 95 % interval of the accuracy.
+        milliseconds: Time for one picture on one core of this machine.
+        bytes: Size of the exported file, fp32.
     """
 
     candidate: Candidate
@@ -73,7 +73,7 @@ class Ranked:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """Fraction of photos classified correctly."""
         return float(self.right.mean())
 
 
@@ -82,11 +82,11 @@ class Ranking:
     """The ranking.
 
     Args:
-        ranked: The best first.
-        take: The recommended one.
+        ranked: The candidates, best first.
+        take: The recommended candidate.
         advice: Whether fine-tuning it will probably help, in words.
-        baselines: Accuracy without pretraining, for the recommended one.
-        photos: How many were used.
+        baselines: Accuracy without pretraining, for the recommended candidate.
+        photos: Number of photos used.
         failed: Candidates that could not be used, each with the reason in one line.
         unmeasured: Labels that were not measured because all their photos are in one group.
         bursts: Labels whose photos look like bursts but are not grouped.
@@ -114,19 +114,19 @@ def rank(
     group_by: str | None = None,
     fit: str = "crop",
 ) -> Ranking:
-    """Rank candidates on a folder of class folders.
+    """Rank candidates on a folder with one subfolder per label.
 
     Args:
         folder: The photos.
-        candidates: At least one.
-        listener: Reports progress.
+        candidates: At least one candidate.
+        listener: Receives the progress.
         seed: Random seed for the sample taken from many photos.
-        group_by: What photos belong together by, as `export.photos.split.group_photos` takes it.
+        group_by: How related photos are grouped, as in `export.photos.split.group_photos`.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
 
     Raises:
         DatasetError: The folder cannot be used, or every label has photos of one group only.
-        BundleError: Not one candidate could be loaded; the message is the first one's.
+        BundleError: No candidate could be loaded; the message is that of the first one.
     """
     photos = _some(find_photos(folder), seed)
     crop = min((backbones.find(candidate.backbone).crop for candidate in candidates), default=1.0)
@@ -184,12 +184,12 @@ def rank(
 
 
 def advise(accuracy: float, smallest: int, blind: bool) -> str:
-    """Say whether adapting is likely to pay.
+    """Say whether adapting is likely to help.
 
     Args:
         accuracy: Accuracy with frozen embeddings.
-        smallest: Photos of the smallest class.
-        blind: Whether pretraining was worth nothing.
+        smallest: Number of photos of the smallest label.
+        blind: Whether pretraining does not help.
 
     Example:
         >>> advise(0.97, 100, False)
@@ -208,10 +208,10 @@ def advise(accuracy: float, smallest: int, blind: bool) -> str:
 
 
 def plot(ranking: Ranking, path: Path) -> None:
-    """Draw accuracy against latency into a file, whole or not at all: its ending says what kind.
+    """Plot accuracy against latency into a file, completely or not at all; its suffix chooses the format.
 
     Raises:
-        OSError: The disk refuses; an older drawing is as it was.
+        OSError: The disk refuses; an older file is unchanged.
     """
     from export.compare.plots import Dot, accuracy_against_latency
 
@@ -234,7 +234,7 @@ def plot(ranking: Ranking, path: Path) -> None:
 
 
 def _some(photos: Photos, seed: int) -> Photos:
-    """All photos, or as many of each class as there is time for."""
+    """All photos, or if there are many, about the same number of each label."""
     if len(photos.paths) <= PHOTOS:
         return photos
     rows = np.sort(pick_calibration(photos.targets, PHOTOS, seed))

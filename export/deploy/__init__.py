@@ -1,2 +1,2 @@
-"""Bringing a bundle and this program to a device over ssh.
+"""Installs a bundle and this program on a device over ssh.
 May import `edge`, and of `export` nothing above `bundle`."""

@@ -1,6 +1,6 @@
-"""This very program as a wheel, packed from the files that are running: a device gets what the workstation has.
+"""Pack the running program as a wheel, so that a device gets the workstation's version.
 
-The same files give the same bytes, so that a device can tell by their hash that it has them already.
+The same files give the same bytes, so that a hash shows whether a device already has them.
 
 Source: PEP 427 (wheel) and PEP 376 (RECORD).
 """
@@ -24,7 +24,7 @@ def pack(folder: Path) -> Path:
     """Write this program's wheel into a folder and return its path.
 
     Raises:
-        EdgeError: the program runs without having been installed, so that nothing tells what it depends on.
+        EdgeError: the program is not installed, so its dependencies are not known.
     """
     try:
         installed = metadata.distribution(NAME)

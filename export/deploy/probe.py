@@ -1,6 +1,6 @@
-"""What a device is, told by itself: `deploy` sends this file to its Python, whatever version that is, and reads JSON.
+"""Describe a device: `deploy` sends this file to the device's Python and reads the JSON that it prints.
 
-Runs there alone, before anything of ours is installed: the standard library, and no syntax newer than Python 3.6.
+It runs before anything of ours is installed, so it uses only the standard library and no syntax newer than Python 3.6.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Dict  # noqa: UP035
 
 
 def probe() -> Dict[str, Any]:  # noqa: UP006
-    """Describe this machine, and what of ours is installed on it."""
+    """Describe this machine and the installed version of edge-transfer."""
     root = os.getuid() == 0
     try:
         sudo = root or subprocess.call(["sudo", "-n", "true"], stderr=subprocess.DEVNULL) == 0

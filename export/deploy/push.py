@@ -1,11 +1,11 @@
-"""Bring a bundle to a device: look at it, send program and bundle, install, prove there, and only then let it serve.
+"""Install a bundle on a device: check the device, send program and bundle, install, test, and only then switch.
 
     probe → send → install.sh → edge doctor --bundle → edge init
 
-Each step can be repeated: a connection that breaks leaves what served serving, and the same command goes on. The bundle
-in service is exchanged by `edge init`, in one transaction, after its golden pictures gave the right embeddings there.
+Each step can be repeated: if the connection breaks, the old bundle stays in use, and the same command continues. `edge
+init` switches to the new bundle in one transaction, after its golden pictures gave the right embeddings there.
 
-Source: the order of Mender's and RAUC's updates: install beside, check, switch, and never touch what works before.
+Source: the order of Mender's and RAUC's updates: install beside the old version, check, then switch.
 """
 
 import json
@@ -34,12 +34,12 @@ Tell = Callable[[str], None]
 
 
 class DeployError(EdgeError):
-    """A device that cannot take the bundle, or refused it; what served before goes on serving."""
+    """A device cannot take the bundle, or refused it; the previous one stays in use."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What `export.deploy.probe` told."""
+    """The answer of `export.deploy.probe`."""
 
     python: tuple[int, int]
     bits: int
@@ -59,25 +59,25 @@ class Device:
 
     @property
     def architecture(self) -> str:
-        """As wheels name it: of the system, not of the kernel, which may be a wider one."""
+        """The architecture as wheels name it: that of the system, as a 32-bit system may have a 64-bit kernel."""
         narrow = self.bits == 32 and self.machine == "aarch64"
         return "armv7l" if narrow else self.machine
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """Those that exist for it, as `install.sh` tries them."""
+        """The runtimes that exist for this device, in the order in which `install.sh` tries them."""
         wide = ("tflite", "onnx") if self.bits == 64 else ()
         old = ("tflite-runtime",) if self.python < (3, 12) and self.architecture != "armv6l" else ()
         return wide + old
 
     @property
     def as_root(self) -> tuple[str, ...]:
-        """What stands before a command that root must run."""
+        """The prefix of a command that root must run."""
         return () if self.root or not self.sudo else ("sudo", "-n")
 
     @property
     def as_owner(self) -> tuple[str, ...]:
-        """What stands before a command that the home's owner must run."""
+        """The prefix of a command that the home's owner must run."""
         if not self.service_user:
             return self.as_root
         return ("runuser", "-u", "edge", "--") if self.root else ("sudo", "-n", "-u", "edge")
@@ -85,7 +85,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What serves on the device now, and what its doctor found besides."""
+    """The bundle now in use on the device, and other problems that `edge doctor` found there."""
 
     host: str
     home: str
@@ -94,18 +94,18 @@ class Deployed:
 
 
 def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
-    """Bring a bundle to a device and let it serve there.
+    """Install a bundle on a device.
 
     Args:
         path: the bundle.
-        host: `[USER@]HOST`, as ssh takes it.
-        offline: send all wheels, so that the device needs no network.
+        host: `[USER@]HOST`, as for ssh.
+        offline: send all wheels, so that the device needs no internet access.
         tell: called with a line for each step.
 
     Raises:
-        BundleError: it is damaged; nothing was sent.
-        RemoteError: the device cannot be reached, or the connection broke; the same command goes on.
-        DeployError: the device cannot take it, or its golden pictures fail there; what served goes on serving.
+        BundleError: the bundle is damaged; nothing was sent.
+        RemoteError: the device cannot be reached, or the connection broke; the same command continues.
+        DeployError: the device cannot take the bundle, or its test there failed; the previous one stays in use.
     """
     opened = archive.read(path)
     opened.verify()
@@ -140,18 +140,18 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
     """Refuse a device that cannot take a bundle.
 
     Args:
-        device: it.
+        device: the device.
         host: its name, for the error.
-        formats: of the bundle's networks.
-        size: of the bundle, bytes.
-        offline: whether it is installed from here.
+        formats: the formats of the bundle's models.
+        size: the size of the bundle in bytes.
+        offline: whether all wheels are sent from here.
         tell: called with each message.
 
     Returns:
-        The runtimes that it can have for the bundle, the best first.
+        The runtimes that work there for the bundle, the best first.
 
     Raises:
-        DeployError: why it cannot, and what to do.
+        DeployError: the device cannot take the bundle; the message says why, and what to do.
     """
     version = "{}.{}".format(*device.python)
     tell(f"{host}: {device.architecture}, Python {version}, {device.free / 1e9:.1f} GB free")
@@ -236,7 +236,7 @@ def _wheels(program: Path, folder: Path, device: Device, runtimes: Sequence[str]
 
 
 def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell) -> Deployed:
-    """Prove the bundle there and let it serve; else leave what serves, and say why."""
+    """Test the bundle on the device and switch to it; if the test fails, say why and keep the old one."""
     host = remote.host
     program = (*device.as_owner, f"{device.base}/bin/edge", "--home", device.home)
     path = staged
@@ -286,12 +286,12 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _pass_on(line: str, tell: Tell) -> None:
-    """Tell what install.sh says, but not what to do next: that is ours."""
+    """Pass on the output of install.sh, except its advice about the next step."""
     if not line.startswith(("next: ", "     ")):
         tell(line)
 
 
 def _last(*said: str) -> str:
-    """The last line that was said, for an error's text."""
+    """The last line of output, for an error's text."""
     lines = [line for text in said for line in text.strip().splitlines()[-1:]]
     return (lines or ["no reason was given"])[0].removeprefix("error: ")

@@ -1,8 +1,8 @@
-"""Another machine by the system's own ssh, with the user's own keys and configuration: run a command, send files.
+"""Run commands on another machine and send files to it, with the system's ssh and the user's keys and configuration.
 
-One connection carries all, so that a password is asked for once. No shell runs here; there, ssh gives one string to the
-login shell, so every word is quoted. A file is sent under another name, its SHA-256 is taken there, and only then is it
-renamed: what is there under its name is whole, and is not sent again.
+Everything uses one connection, so that a password is asked for only once. No shell runs here; on the other machine, ssh
+passes one string to the login shell, so every word is quoted. A file is sent under a temporary name and renamed once
+its SHA-256 is right, so a file under its own name is complete and is not sent again.
 """
 
 import re
@@ -24,11 +24,11 @@ _RECEIVE = 'cat >"$1.partial" && echo "$2  $1.partial" | sha256sum -c --status &
 
 
 class RemoteError(EdgeError, OSError):
-    """A machine that cannot be reached, or a connection that broke."""
+    """The machine cannot be reached, or the connection broke."""
 
 
 class Done(NamedTuple):
-    """What a command there said, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ class Remote:
     """A connection to `[USER@]HOST`.
 
     Raises:
-        RemoteError: it is no host's name, or no ssh is here.
+        RemoteError: the host name is not valid, or ssh is not installed.
     """
 
     def __init__(self, host: str) -> None:
@@ -73,7 +73,7 @@ class Remote:
         self._socket.cleanup()
 
     def run(self, *command: str, send: bytes = b"", hear: Callable[[str], None] | None = None) -> Done:
-        """Run a command there.
+        """Run a command on the machine.
 
         Args:
             command: its words, passed on exactly.
@@ -81,7 +81,7 @@ class Remote:
             hear: called with each line of its standard output as it comes.
 
         Raises:
-            RemoteError: the connection cannot be made, or broke.
+            RemoteError: the connection failed or broke.
         """
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
             given.write(send)
@@ -105,15 +105,15 @@ class Remote:
         return Done(child.returncode, "".join(lines), err)
 
     def send(self, files: Sequence[Path], folder: str, tell: Callable[[str], None]) -> None:
-        """Make a folder there hold these files and no others; those it has already are not sent again.
+        """Make a folder on the machine contain exactly these files; files that are there already are not sent again.
 
         Args:
-            files: to send.
-            folder: there, relative to the user's own folder.
+            files: the files to send.
+            folder: the folder, relative to the user's home directory.
             tell: called with a line before each file that is sent.
 
         Raises:
-            RemoteError: the connection broke, or the disk there does not take it.
+            RemoteError: the connection broke, or the disk there is full.
         """
         hashes = {path: sha256(path) for path in files}
         self._must("mkdir", "-p", "-m", "700", "--", folder)

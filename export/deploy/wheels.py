@@ -1,4 +1,4 @@
-"""The folder of wheels that a device without a network is installed from: this program, and all it needs there.
+"""Collect the wheels to install this program on a device without internet access.
 
 pip chooses them for the device's processor, C library and Python, not for those of the workstation.
 """
@@ -23,19 +23,19 @@ def download(
     """Put a program's wheel and those it needs into a folder.
 
     Args:
-        program: its wheel.
-        folder: to write into.
-        extras: of the program.
+        program: the program's wheel.
+        folder: the folder to write.
+        extras: extras of the program to install.
         packages: further requirements.
-        machine: as wheels name it: "aarch64", "armv7l", "x86_64".
-        python: the device's version.
+        machine: the architecture: "aarch64", "armv7l" or "x86_64".
+        python: the device's Python version.
         libc: minor version of its glibc 2.
 
     Returns:
         The wheels.
 
     Raises:
-        EdgeError: pip has none that fit, or no network.
+        EdgeError: there are no wheels that fit, or no internet access here.
     """
     platforms = [
         f"linux_{machine}",

@@ -1,2 +1,2 @@
-"""The networks that can be adapted, and where their weights come from.
+"""The networks that can be used, and the origin of their weights.
 May import `photos`."""

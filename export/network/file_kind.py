@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes: so that a wrong file is named as what it is, not as what it failed to be.
+"""Recognise a file by its first bytes, so that the error for a wrong file says what it is.
 
-People give a web page that a browser saved, the pointer that Git LFS left in place of a large file, an archive that is
-still packed. No library's message about those helps, and what somebody else wrote into a file is never shown.
+People pass a web page that a browser saved, the pointer that Git LFS left in place of a large file, or an archive that
+is still packed. The messages of libraries do not help with these. The contents of a file are never shown.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _STARTS = (  # what `edge.picture.kinds` does not tell, as no folder of pictures
 
 
 def torch_zip(path: Path) -> bool:
-    """Whether a file is a zip that `torch.save` wrote."""
+    """Whether a file is a zip written by `torch.save`."""
     return any(name.endswith("/data.pkl") for name in _names(path))
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors do: eight bytes of length, then JSON."""
+    """Whether a file begins like safetensors: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < 100_000_000
 
 
 def foreign(path: Path, wanted: str) -> str:
-    """Say what a file is that is neither weights nor a model, with what to do; "" if its bytes are not known.
+    """Describe a file that is neither weights nor a model, and what to do; "" if its kind is not known.
 
     Args:
         path: A file.
-        wanted: What should be given instead, in words.
+        wanted: The kind of file that is needed, in words.
 
     Raises:
-        BundleError: It cannot be read.
+        BundleError: The file cannot be read.
     """
     try:
         if path.is_dir():

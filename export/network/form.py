@@ -1,4 +1,4 @@
-"""In which form a network takes its pictures, and the fingerprint of all that an embedding depends on."""
+"""The size in which a network takes its pictures, and the fingerprint of everything that an embedding depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CROP = 7 / 8  # as ImageNet's networks are usually tested
 
 
 def short_side(size: int, crop: float = CROP) -> int:
-    """Pixels that a photo's short side is resized to before the centre square of `size` is cut, a share `crop` of it.
+    """Pixels to which a photo's short side is resized, so that the centre square of `size` is a fraction `crop` of it.
 
     Example:
         >>> short_side(224)
@@ -23,7 +23,7 @@ def short_side(size: int, crop: float = CROP) -> int:
 
 
 def fingerprint(embedder: nn.Module, size: int, fit: str = "crop", crop: float = CROP) -> str:
-    """SHA-256 over everything an embedding depends on: weights, normalisation, input size, cut and fit."""
+    """SHA-256 of everything that an embedding depends on: weights, normalisation, input size, crop and fit."""
     import numpy as np  # here: `--help` needs the table of backbones, and no arrays
 
     digest = hashlib.sha256(f"{size} {cut(size, fit, crop)}".encode())
@@ -34,5 +34,5 @@ def fingerprint(embedder: nn.Module, size: int, fit: str = "crop", crop: float =
 
 
 def cut(size: int, fit: str, crop: float = CROP) -> str:
-    """What a fingerprint says of how pictures are cut; bundles of version 0.1.0 know no fit but `crop`."""
+    """The part of the fingerprint for crop and fit; it is that of version 0.1.0 if the fit is `crop`."""
     return f"{short_side(size, crop)}" if fit == "crop" else f"{short_side(size, crop)} {fit}"

@@ -1,7 +1,7 @@
-"""Keeps the chatter of exporters off the terminal: warnings, logs, and what C++ writes to descriptors 1 and 2.
+"""Keep the messages of exporters off the terminal: warnings, logs, and output of C++ on descriptors 1 and 2.
 
-Our results go to stdout and are read by programs; a converter that prints its stages there would break them.
-`EDGE_DEBUG=1` lets everything through.
+Results go to stdout and are read by programs; a converter that prints there would break them. `EDGE_DEBUG=1` lets
+everything through.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence everything that the body prints, warns or logs below ERROR; its exceptions pass unchanged."""
+    """Suppress everything that the body prints, warns or logs below ERROR; its exceptions pass unchanged."""
     if os.environ.get("EDGE_DEBUG") == "1":
         yield
         return

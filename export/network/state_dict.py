@@ -1,7 +1,7 @@
-"""Files of named tensors: read without running any code in them, and fitted to the network that they are for.
+"""Files of named tensors: read without running any code in them, and fitted to a network.
 
-Other programs wrap a network before they save it, and its tensors' names then begin with `module.`, `model.`,
-`_orig_mod.`, `backbone.` or several of those. Whatever it is, the beginning with which all names fit is taken off.
+Other programs wrap a network before they save it, so that its tensors' names begin with `module.`, `model.`,
+`_orig_mod.`, `backbone.` or several of these. Any prefix without which all names fit is removed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AGAIN = "copy or download it again"
 
 
 class Misfit(NamedTuple):
-    """Names of tensors that a file lacks, has too many, or has in another shape."""
+    """Names of tensors that are missing, superfluous, or of another shape."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -39,7 +39,7 @@ class Misfit(NamedTuple):
 
     @property
     def any(self) -> bool:
-        """Whether there is one."""
+        """Whether there is any."""
         return bool(self.missing or self.unexpected or self.shapes)
 
 
@@ -47,10 +47,10 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """Read a file of named tensors without running any code in it; half precision is widened to float32.
 
     Args:
-        path: safetensors, or what `torch.save` wrote: a state dict, or a dict that holds one under one of `WRAPPERS`.
+        path: safetensors, or a file of `torch.save` with a state dict, perhaps under one of the keys `WRAPPERS`.
 
     Raises:
-        BundleError: The file is missing, is something else (which is named), or holds something else than tensors.
+        BundleError: The file is missing, of another kind (which is named), or contains more than tensors.
     """
     import torch
 
@@ -76,18 +76,18 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 def unwrapped(
     state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], source: str
 ) -> dict[str, torch.Tensor]:
-    """Take off the beginning of the names with which every name of `wanted` is there, and what lies beside it.
+    """Remove the prefix without which the names include all of `wanted`, and every tensor without that prefix.
 
     Args:
-        state: What a file holds.
-        wanted: What the network needs.
+        state: The tensors of a file.
+        wanted: The tensors that the network needs.
         source: The file, for the error.
 
     Returns:
-        The tensors by the network's own names; as they came where no beginning helps.
+        The tensors by the network's own names; unchanged if no prefix fits.
 
     Raises:
-        BundleError: Two beginnings fit, so that there are two networks to choose from.
+        BundleError: Two prefixes fit, so the file contains two such networks.
     """
     needed = [key for key in wanted if not is_counter(key)]
     if not needed or all(key in state for key in needed):
@@ -110,9 +110,9 @@ def misfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
     """Compare names and shapes.
 
     Args:
-        state: What there is.
-        wanted: What the network needs; its counters, which are not used when evaluating, may be missing.
-        beside: Beginnings of names that may be there as well: the classifier's.
+        state: The tensors of a file.
+        wanted: The tensors that the network needs; its counters may be missing.
+        beside: Prefixes of other names that are allowed: the classifier's.
     """
     return Misfit(
         tuple(sorted(key for key in wanted.keys() - state.keys() if not is_counter(key))),
@@ -122,10 +122,10 @@ def misfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
 
 
 def check_numbers(state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Refuse tensors with NaN or infinity, by name.
+    """Refuse tensors with NaN or infinity.
 
     Raises:
-        BundleError: There is one.
+        BundleError: A tensor contains such a value; the message names it.
     """
     import torch
 
@@ -182,10 +182,10 @@ def _torch(path: Path) -> Any:
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write weights as safetensors: half precision, but in single what half might not hold: statistics and scales.
+    """Write weights as safetensors in half precision, with statistics and scales in single precision.
 
     Raises:
-        OSError: The disk refuses; an older file is as it was.
+        OSError: The disk refuses; an older file is unchanged.
     """
     from safetensors.torch import save  # save_file's errors are none of the system's
 

@@ -1,13 +1,13 @@
-"""Earlier maps in the embedding: which ones, on what scale, and which directions count less or not at all.
+"""Earlier maps in the embedding: which ones, with which scale, and which directions are weakened or dropped.
 
-What tells rubbish or hands apart is often not what ImageNet's thousand things are told apart by, and the last map keeps
-little else; mean and deviation of earlier maps have it still (Evci et al., "Head2Toe: utilizing intermediate
-representations for better transfer learning", ICML 2022). Nothing of the network changes.
+The features that distinguish kinds of rubbish or hand signs are often not those that distinguish ImageNet's thousand
+labels. The last map contains little else, but the mean and deviation of earlier maps still have them (Evci et al.,
+"Head2Toe: utilizing intermediate representations for better transfer learning", ICML 2022). The network is unchanged.
 
-What generic photos hardly differ in can be left out: with w₁ ≥ w₂ ≥ … the eigenvalues of their joined embeddings'
-covariance, and v the eigenvectors, number i of the D that are kept is::
+Directions in which generic photos hardly differ can be dropped: with w₁ ≥ w₂ ≥ … the eigenvalues of their joined
+embeddings' covariance, and v the eigenvectors, number i of the D that are kept is::
 
-    (w_i/w₁)^(−WHITE/2) · v_iᵀ joined        WHITE = 0: as long as it is, 1: all directions count the same
+    (w_i/w₁)^(−WHITE/2) · v_iᵀ joined        WHITE = 0: unchanged, 1: all directions count the same
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def every_third(trunk: nn.Module) -> tuple[int, ...]:
 
 
 def settle(network: nn.Module, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Set an embedder's `centre` and `weight` by pictures: `scale` says how.
+    """Set an embedder's `centre` and `weight` from pictures, as in `scale`.
 
     Args:
-        network: of `export.network.embedder.embedder`, with taps, not settled yet.
+        network: an embedder with taps, not settled yet.
         batches: the pictures, each (n, S, S, 3).
 
     Returns:
@@ -63,11 +63,11 @@ def settle(network: nn.Module, batches: Iterable[NDArray[np.uint8]]) -> NDArray[
 
 
 def scale(network: nn.Module, raw: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Set an embedder's `centre` and `weight`, so that pictures lie about 0 and no part drowns the others.
+    """Set an embedder's `centre` and `weight`, so that embeddings are centred and no part dominates.
 
     Args:
-        network: of `export.network.embedder.embedder`, with taps, not settled yet.
-        raw: (N, J), what it gives for pictures.
+        network: an embedder with taps, not settled yet.
+        raw: (N, J), its output for pictures.
         size: pixels per side of its input.
 
     Returns:
@@ -92,12 +92,12 @@ def scale(network: nn.Module, raw: NDArray[np.float32], size: int) -> NDArray[np
 
 
 def whiten(network: nn.Module, joined: NDArray[np.float32], kinds: Sequence[str]) -> None:
-    """Set an embedder's `basis` and `gains`, so that how photos of one thing differ counts less.
+    """Set an embedder's `basis` and `gains`, so that differences between photos of the same thing count less.
 
     Args:
-        network: of `export.network.embedder.embedder`, settled.
-        joined: (N, D), generic photos' embeddings.
-        kinds: what each one shows, if known.
+        network: a settled embedder.
+        joined: (N, D), embeddings of generic photos.
+        kinds: the thing that each shows, if known.
     """
     import torch
 
@@ -110,8 +110,8 @@ def project(network: nn.Module, joined: NDArray[np.float32], dimension: int) -> 
     """Set an embedder's `projection`: the main directions of generic photos' embeddings, the weaker ones lengthened.
 
     Args:
-        network: of `export.network.embedder.embedder`, settled.
-        joined: (N, J), generic photos' embeddings.
+        network: a settled embedder.
+        joined: (N, J), embeddings of generic photos.
         dimension: D, how many directions to keep, at most J.
     """
     import torch

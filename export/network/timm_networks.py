@@ -1,9 +1,9 @@
-"""The networks of timm: each that gives a feature map becomes a trunk, under timm's own names of tensors.
+"""The networks of timm: each that gives a feature map becomes a trunk, with timm's own names of tensors.
 
-A trunk computes what timm calls `forward_features`. Where that is nothing but its parts one after the other, the trunk
-is a row of blocks, and earlier maps and single stages can be had of it: a block is each part that holds matrices, with
-the norms, activations and pools behind it. That is tried, not assumed: the parts, run in a row, have to give the same
-numbers. A network that branches or reshapes between its parts is one block.
+A trunk computes timm's `forward_features`. If that simply runs the network's parts one after the other, the trunk is a
+sequence of blocks, whose maps and stages are available separately: a block is a part with weights and the norms,
+activations and pools behind it. This is tested: the parts, run in sequence, must give the same numbers. A network that
+branches or reshapes between its parts is a single block.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ EXAMPLE = f"{PREFIX}mobilenetv4_conv_small"
 
 
 class Facts(NamedTuple):
-    """What timm says of a network: its size (pixels per side, and whether it takes no other), what it was taught to
-    see, its origin and licence in words.
+    """timm's facts about a network: its size (pixels per side, and whether it accepts no other), the mean and
+    deviation of its input, its origin and licence in words.
     """
 
     size: int
@@ -40,10 +40,10 @@ class Facts(NamedTuple):
 
 
 def library() -> Any:
-    """Import timm, after torchvision is made importable.
+    """Import timm, after making torchvision importable.
 
     Raises:
-        BundleError: It is not installed.
+        BundleError: timm is not installed.
     """
     from export.network.torchvision_shim import torchvision_models
 
@@ -59,7 +59,7 @@ def library() -> Any:
 
 
 def facts(name: str) -> Facts:
-    """Look a network up by timm's name.
+    """Find a network by timm's name.
 
     Raises:
         BundleError: timm has no such network.
@@ -80,11 +80,11 @@ def trunk(name: str, size: int) -> nn.Module:
     """Build an untrained trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w).
 
     Args:
-        name: timm's.
+        name: timm's name of it.
         size: Pixels per side of its input.
 
     Raises:
-        BundleError: It gives something else than one feature map, or timm cannot build it.
+        BundleError: It does not give one feature map, or timm cannot build it.
     """
     import torch
 
@@ -123,10 +123,10 @@ def trunk(name: str, size: int) -> nn.Module:
 
 
 def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
-    """Read timm's own weights of a network, classifier included: from the hub's cache, else from the network.
+    """Read timm's own weights of a network with its classifier, from the hub's cache or by download.
 
     Raises:
-        BundleError: They cannot be had.
+        BundleError: The weights cannot be downloaded.
     """
     settings, file = library().get_pretrained_cfg(name), cached(name)
     if not settings.hf_hub_id and not settings.url:
@@ -143,7 +143,7 @@ def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
 
 
 def cached(name: str) -> Path | None:
-    """Where the hub's cache keeps a network's weights; None if it does not."""
+    """The path of a network's weights in the hub's cache, or None."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     hub = library().get_pretrained_cfg(name).hf_hub_id
@@ -155,7 +155,7 @@ def cached(name: str) -> Path | None:
 
 
 def merged(network: nn.Module) -> nn.Module:
-    """The same network as it is exported: branches side by side, which only training needs, are one where timm can."""
+    """The network for export: parallel branches that only training needs are merged if timm can."""
     ways = ("fuse", "reparameterize", "switch_to_deploy")
     if not any(hasattr(part, way) for part in network.modules() for way in ways):
         return network
@@ -163,15 +163,15 @@ def merged(network: nn.Module) -> nn.Module:
 
 
 def whole(name: str) -> Mapping[str, torch.Tensor]:
-    """The untrained network's tensors, the classifier's among them."""
+    """The untrained network's tensors, including the classifier's."""
     return _created(name).state_dict()
 
 
 def renamed(name: str, tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
-    """Give tensors that are in timm's order, but under other names, timm's names.
+    """Rename tensors that are in timm's order but have other names.
 
     Raises:
-        BundleError: One is of another shape, or their number differs.
+        BundleError: A shape or the number of tensors differs.
     """
     wanted = whole(name)
     if [value.shape for value in tensors.values()] != [value.shape for value in wanted.values()]:
@@ -184,7 +184,7 @@ def _created(name: str, **options: Any) -> nn.Module:
 
 
 def _row(network: nn.Module, picture: torch.Tensor, maps: torch.Tensor) -> tuple[tuple[str, ...], ...]:
-    """The names of the modules of each block; none if running them in a row gives other maps than the network."""
+    """The names of the modules of each block; () if running them in sequence does not give the network's maps."""
     import torch
 
     row: list[tuple[str, ...]] = []
@@ -204,7 +204,7 @@ def _row(network: nn.Module, picture: torch.Tensor, maps: torch.Tensor) -> tuple
 
 
 def _parts(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The children, and instead of a plain Sequential its own."""
+    """The children of a network; a plain Sequential is replaced by its own children."""
     from torch import nn
 
     for name, child in network.named_children():
@@ -215,13 +215,13 @@ def _parts(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modul
 
 
 def _as_trunk(network: nn.Module, last: bool, row: tuple[tuple[str, ...], ...], beside: tuple[str, ...]) -> nn.Module:
-    """Let a network, when called, give its feature map; by its class, so that copies do the same.
+    """Make a network return its feature map when it is called; this is done in its class, so that copies do the same.
 
     Args:
-        network: Without its classifier.
+        network: The network without its classifier.
         last: Whether its channels come last.
         row: The names of the modules of each block.
-        beside: Beginnings of the names of the classifier's tensors, which files of weights hold as well.
+        beside: Prefixes of the names of the classifier's tensors, which files of weights also contain.
     """
     kind = type(network)
 
@@ -234,7 +234,7 @@ def _as_trunk(network: nn.Module, last: bool, row: tuple[tuple[str, ...], ...], 
 
 
 def _check_hub(name: str) -> None:
-    """Ask the hub for a sign of life: its own client would try for a minute."""
+    """Check that the hub can be reached; its own client would try for a minute."""
     import requests
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""The classifiers of torchvision: their convolutional parts become trunks, under torchvision's names of tensors."""
+"""The classifiers of torchvision: their convolutional parts become trunks, with torchvision's names of tensors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def trunk(architecture: str, parts: tuple[str, ...]) -> nn.Module:
-    """Build an untrained trunk: one Sequential whose children carry the classifier's own names (so do its keys).
+    """Build an untrained trunk: a Sequential whose children have the classifier's own names.
 
     Args:
-        architecture: The torchvision builder's name.
-        parts: The modules of the classifier that make the last feature map, in order.
+        architecture: The name of the torchvision function that builds it.
+        parts: The modules of the classifier that compute the last feature map, in order.
     """
     from collections import OrderedDict
 
@@ -35,10 +35,10 @@ def trunk(architecture: str, parts: tuple[str, ...]) -> nn.Module:
 
 
 def pretrained(architecture: str, name: str, progress: bool) -> dict[str, torch.Tensor]:
-    """Read torchvision's own default weights, from its cache or the network.
+    """Read torchvision's default weights, from its cache or by download.
 
     Raises:
-        BundleError: They cannot be had.
+        BundleError: The weights cannot be downloaded.
     """
     from http.client import HTTPException
 
@@ -55,7 +55,7 @@ def pretrained(architecture: str, name: str, progress: bool) -> dict[str, torch.
 
 
 def cached(architecture: str) -> bool:
-    """Whether torchvision's cache has its weights."""
+    """Whether torchvision's cache contains the weights."""
     import torch
 
     file = str(_weights(architecture).url).rpartition("/")[2]

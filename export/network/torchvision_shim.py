@@ -1,7 +1,7 @@
-"""Makes `import torchvision` possible beside a CPU-only torch. Owns that one workaround, and nothing else.
+"""Make `import torchvision` work beside a CPU-only torch. Owns this one workaround and nothing else.
 
 The torchvision wheel of the package index is compiled against CUDA. Beside a CPU build of torch its compiled
-operators cannot be loaded, and then the import itself dies with "operator torchvision::nms does not exist",
+operators cannot be loaded, and then the import itself fails with "operator torchvision::nms does not exist",
 because some Python modules register fake kernels for operators that were never defined. Defining the bare schemas
 first is enough for the models and the transforms; the operators themselves (`ops.nms`, `torchvision.io`) stay absent.
 """

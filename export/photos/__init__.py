@@ -1,2 +1,2 @@
-"""Class folders of photos: read, sorted out, split, and shown to a network.
+"""Folders of photos, one per label: found, decoded, checked, split, and drawn for training.
 May import `edge`, and nothing of `export` but `written`."""

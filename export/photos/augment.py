@@ -1,13 +1,13 @@
-"""The pictures that a network is shown while it is adapted: each time another cut, tilt, mirror image and light.
+"""The training pictures of `adapt`: in each epoch, every photo is cropped, tilted, mirrored and lit differently.
 
-Owns no state: what a photo looks like in an epoch depends on (seed, epoch, photo) alone, not on its batch or on the
-process that draws it. So a run that was killed goes on as if it had not been, and two processes train as one does.
+There is no state: a photo's picture in an epoch depends only on (seed, epoch, photo), not on its batch or process. So a
+run that was killed continues as if nothing had happened, and two processes give the result of one.
 
-A photo is cut out by one affine map, target pixel p ∈ [−1, 1]² → source (in the full square)::
+A photo is cropped by one affine map, target pixel p ∈ [−1, 1]² → source (in the full square)::
 
     q = R(angle) · diag(flip · s·√a, s/√a) · p + shift        s² the share of the square's area, a its aspect
 
-The device sees the centre square of 7/8 of the side, s² = 0.77; cuts are drawn about that.
+The device sees the centre square of 7/8 of the side, s² = 0.77; crops are drawn about that.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augment:
-    """How far a shown picture may stray from the photo.
+    """How much a training picture may differ from the photo.
 
     Args:
         seed: Random seed.
-        flip: Whether mirror images may be shown; not for text, hands, or what is told apart by left and right.
-        area: Smallest and largest share of the full square that is cut out.
-        aspect: Largest stretch of the cut.
+        flip: Whether mirror images may be shown; not if left and right matter, as for text or hands.
+        area: Smallest and largest fraction of the full square that is cropped.
+        aspect: Largest stretch of the crop.
         tilt: Largest rotation in degrees.
         light: Largest relative change of brightness, and of contrast.
     """
@@ -48,11 +48,11 @@ class Augment:
         Args:
             squares: uint8 (N, S, S, 3), the full squares of these photos.
             photos: int (N,), their numbers in the folder.
-            epoch: Which time it is.
-            size: Pixels per side of what is drawn.
+            epoch: Number of the epoch.
+            size: Pixels per side of the result.
 
         Returns:
-            float32 (N, size, size, 3), 0–255; its memory is as a convolution that is fast on a processor wants it.
+            float32 (N, size, size, 3), 0–255, in the memory layout in which convolutions on processors are fast.
 
         Example:
             >>> Augment(0)(np.zeros((2, 32, 32, 3), np.uint8), np.arange(2), 0, 28).shape

@@ -1,16 +1,16 @@
-"""Do these photos look like bursts: many frames of one scene, of which some teach and others judge?
+"""Do these photos look like bursts: many frames of one scene, some used for training and others for validation?
 
-File names alone tell little: every camera numbers its photos. What tells is that a photo is nearly the same as the ones
-numbered next to it, while photos of its label further away are not. With d the cosine distance of embeddings, a photo
-has a twin if one of the four numbered next to it lies within a quarter of the label's upper quartile of d. A label
-looks like bursts if half its photos have one and chance (the same photos, numbered at random) would give clearly
-fewer; or if nearly all its photos are the same to the network, compared with how far photos of other labels lie, and
-are numbered. Where names tell nothing, the time in the files stands for the number.
+File names alone say little, because every camera numbers its photos. The sign of a burst is that a photo is nearly
+identical to those with the next numbers, but not to other photos of its label. With d the cosine distance of
+embeddings, a photo has a twin if one of the four next in number is within a quarter of the label's upper quartile of d.
+A label looks like bursts if half its photos have a twin, and clearly fewer would have one with random numbers; or if
+its photos are numbered and nearly all are the same to the network, compared with the distance to photos of other
+labels. If the names contain no numbers, the time in the files is used instead.
 
-Measured with the embedded network, share of twins less that of chance: frames of 2 to 6 scenes 0.4 to 0.7, pairs of
+Measured with the embedded network, fraction of twins less that by chance: frames of 2 to 6 scenes 0.4 to 0.7, pairs of
 each thing 0.75, cells of one solar module 0.5; flowers, ants, bees, rubbish, hands at most 0.24, crops of one wall 0.
-Distance to the next as a share of that to other labels: a camera that stands still 0.035, crops of one heap of stones
-0.06.
+Distance to the next photo as a fraction of that to other labels: a camera that stands still 0.035, crops of one heap of
+stones 0.06.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Bursts:
     """Labels whose photos look like bursts.
 
     Args:
-        labels: Their names; none if nothing looks so.
+        labels: Their names.
         advice: What to do about it.
     """
 
@@ -47,7 +47,7 @@ class Bursts:
 
     @property
     def warning(self) -> str:
-        """Both in a sentence; "" if nothing looks like bursts."""
+        """Labels and advice in one sentence; "" if there are no such labels."""
         if not self.labels:
             return ""
         shown = ", ".join(self.labels[:5]) + (f" and {len(self.labels) - 5} more" if len(self.labels) > 5 else "")
@@ -89,7 +89,7 @@ def find_bursts(
 
 
 def _advice(paths: list[Path], targets: NDArray[np.int32], labels: list[str], timed: bool) -> str:
-    """Name the grouping that leaves two groups to each of these labels."""
+    """Suggest the grouping that gives each of these labels at least two groups."""
     for by in ("session",) if timed else ("prefix", "folder"):
         if not lone_labels(targets, group_photos(paths, by), labels):
             return f"give --group-by {by}"
@@ -100,7 +100,7 @@ def _advice(paths: list[Path], targets: NDArray[np.int32], labels: list[str], ti
 
 
 def _twins(rows: NDArray[np.float32], times: NDArray[np.float64] | None = None) -> bool:
-    """Whether photos (n, D), in their order, have a twin beside them far more often than in any order."""
+    """Whether photos (n, D) have a twin beside them far more often than in a random order."""
     count = len(rows)
     distances = 1 - rows @ rows[_some(np.arange(count))].T
     limit = TWIN * float(np.quantile(distances, 0.75))
@@ -119,13 +119,13 @@ def _twins(rows: NDArray[np.float32], times: NDArray[np.float64] | None = None) 
 
 
 def _all_same(rows: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
-    """Whether photos next to each other differ as little as frames of a camera that stands still."""
+    """Whether neighbouring photos differ as little as frames of a camera that stands still."""
     beside = 1 - (rows[:-1] * rows[1:]).sum(axis=1)
     return bool(len(others)) and float(np.median(beside)) < SAME * float(np.median(1 - rows @ others.T))
 
 
 def _numbered(paths: Sequence[Path]) -> bool:
-    """Whether most of them are numbered files of some few prefixes."""
+    """Whether most of the files are numbered, with only a few prefixes."""
     in_row = [path for path in paths if path.stem[-1:].isdigit() or path.stem.endswith(")")]
     return len(in_row) > len(paths) / 2 and len({prefix(path) for path in in_row}) <= len(in_row) / 3
 

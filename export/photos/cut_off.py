@@ -1,4 +1,4 @@
-"""How much of photos a network does not see when their centre square is cut out: most of a panorama."""
+"""How much of the photos the network does not see if they are cropped to the centre square."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class CutOff(NamedTuple):
 
 
 def cut_off(paths: Sequence[Path], size: int, short_side: int, fit: str) -> CutOff:
-    """Measure the typical photo: the one of the middle shape among some of these.
+    """Measure the typical photo: the one with the median shape.
 
     Args:
-        paths: Photos; those that cannot be read are passed over.
-        size, short_side, fit: As `edge.picture.preprocess.load` takes them; only `crop` cuts.
+        paths: Photos; those that cannot be read are skipped.
+        size, short_side, fit: As in `edge.picture.preprocess.load`; only `crop` cuts anything off.
     """
     if fit != "crop":
         return CutOff(0.0, 0.0)
@@ -36,7 +36,7 @@ def cut_off(paths: Sequence[Path], size: int, short_side: int, fit: str) -> CutO
 
 
 def warning(cut: CutOff) -> str | None:
-    """Say what is lost, where that is much.
+    """Say what is cut off, if it is much; else return None.
 
     >>> warning(CutOff(0.78125, 0.125))
     '78 % of the typical photo is cut off at the sides; to use the whole photo, give --fit pad'
@@ -51,7 +51,7 @@ def warning(cut: CutOff) -> str | None:
 
 
 def _shape(path: Path) -> list[float]:
-    """Width : height as the photo is seen; none if it cannot be told."""
+    """Width divided by height of the upright photo; None if it cannot be read."""
     try:
         with Image.open(path) as image:
             width, height = image.size

@@ -1,12 +1,12 @@
-"""Class folders of photos: which photo has which label, which are held out, and which calibrate.
+"""Folders of photos, one per label: the label of each photo, the validation photos, the calibration photos.
 
 The layout is that of torchvision's ImageFolder: one folder per label, photos anywhere below it::
 
     kitchen/cup/1.jpg    kitchen/cup/evening/2.jpg    kitchen/plate/3.png
 
-A folder with such folders in parts (train, val, test) is taken as that. What is not a picture is left out and counted
-(edge/picture/find.py). A photo that cannot be read is skipped and reported, and so is the exact copy of another (same
-bytes): a copy on both sides of a hold-out would flatter the figure.
+If the folder has parts (train, val, test) that contain such folders, they are used as parts. Files that are not
+pictures are left out and counted (edge/picture/find.py). A photo that cannot be read is skipped and reported, and so is an exact
+copy of another: with copies on both sides of the validation split, the accuracy would be too good.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from edge.picture.count import Left
 
 @dataclass(frozen=True)
 class Photos:
-    """What is in the folder, before a single file is opened.
+    """The photos of a folder, before any file is opened.
 
     Args:
         labels: Sorted, cleaned names; a photo's target is an index into them.
         paths: N files.
         targets: int32 (N,).
-        held: bool (N,), which lie in the folder's own validation part; none where it has no parts.
+        held: bool (N,), true for photos in the folder's own validation part.
         layout: How the parts of the folder (train, val) were used, in words; "" if it has none.
-        left: What is not among `paths`, and why.
+        left: The files that are not among `paths`, with the reason.
     """
 
     labels: tuple[str, ...]
@@ -48,13 +48,13 @@ class Photos:
 
     @property
     def contradictions(self) -> tuple[Skipped, ...]:
-        """The photos that lie in the folders of two labels: none of them is among `paths`."""
+        """The photos that are in the folders of two labels; none of them is among `paths`."""
         return tuple(Skipped(one.path, one.detail, one.reason) for one in self.left if one.reason == "contradicts")
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A photo that was left out, the one line that says why, and its group there (`edge.picture.count`)."""
+    """A photo that was left out, the reason in one line, and the kind of reason (`edge.picture.count`)."""
 
     path: Path
     reason: str
@@ -62,21 +62,21 @@ class Skipped:
 
     @property
     def is_copy(self) -> bool:
-        """Whether it was not needed; others could not be read, or their labels contradict."""
+        """Whether it was left out as a copy, and not because it cannot be read or is under two labels."""
         return self.kind == "copy"
 
 
 def find_photos(folder: Path) -> Photos:
-    """List a folder of class folders.
+    """List the photos of a folder.
 
     Args:
-        folder: Holds one folder per label.
+        folder: A folder with one subfolder per label.
 
     Returns:
         At least two labels, each with at least one photo.
 
     Raises:
-        DatasetError: If that is not what the folder holds; the message says what is wrong and what to do.
+        DatasetError: The folder is not of this form; the message says what is wrong and what to do.
     """
     try:
         found = labelled(folder)
@@ -94,7 +94,7 @@ def find_photos(folder: Path) -> Photos:
 
 
 def hold_out(targets: NDArray[np.int32], share: float, seed: int = 0) -> NDArray[np.bool_]:
-    """Choose the validation photos: the same fraction of each label, at random by seed.
+    """Choose the validation photos: the same fraction of each label, at random.
 
     Each label keeps at least one photo for training; a label with one photo has none for validation.
 
@@ -120,7 +120,7 @@ def hold_out(targets: NDArray[np.int32], share: float, seed: int = 0) -> NDArray
 
 
 def pick_calibration(targets: NDArray[np.int32], count: int, seed: int = 0) -> NDArray[np.intp]:
-    """Choose up to `count` photos with the classes in turn, so that even the smallest calibrates the ranges.
+    """Choose up to `count` photos, the labels in turn, so that even the smallest label takes part in calibration.
 
     Returns:
         Indices (≤ count,), neighbours of different classes.
@@ -134,11 +134,11 @@ def pick_calibration(targets: NDArray[np.int32], count: int, seed: int = 0) -> N
 
 
 def read_pixels(paths: Sequence[Path], size: int, short_side: int, fit: str = "crop") -> NDArray[np.uint8]:
-    """Decode photos: uint8 (N, size, size, 3); those that cannot be read are passed over.
+    """Decode photos: uint8 (N, size, size, 3); those that cannot be read are skipped.
 
     Args:
-        paths: Which.
-        size, short_side, fit: As `edge.picture.preprocess.load` takes them.
+        paths: The photos.
+        size, short_side, fit: As in `edge.picture.preprocess.load`.
     """
     read = [pixels for pixels in decoded(paths, size, short_side, fit) if not isinstance(pixels, ImageError)]
     return np.stack(read) if read else np.empty((0, size, size, 3), np.uint8)
@@ -147,7 +147,7 @@ def read_pixels(paths: Sequence[Path], size: int, short_side: int, fit: str = "c
 def decoded(
     paths: Sequence[Path], size: int, short_side: int, fit: str = "crop"
 ) -> Iterator[NDArray[np.uint8] | ImageError]:
-    """Decode photos on all cores, in order: uint8 (size, size, 3) of each, or why it cannot be read."""
+    """Decode photos on all cores, in order: uint8 (size, size, 3), or the error for a photo that cannot be read."""
 
     def decode(path: Path) -> NDArray[np.uint8] | ImageError:
         try:

@@ -1,8 +1,8 @@
-"""Photos that show nothing, or look otherwise than the rest: before a network learns from them.
+"""Find photos of a single colour, and photos that look different from the rest, before a network learns from them.
 
-A picture of one colour is told by its thumbnail and contrast: a lens cap, a camera that is not awake yet, a drawing in
-white whose background was transparent. The others are compared with those of their label, by the margins with which a
-device compares its pictures (edge/unknown/domain.py).
+A photo of a single colour (a lens cap, a camera that has not adapted yet, a white drawing on a transparent background)
+is recognised by its thumbnail and contrast. The others are compared with the photos of their label, with the margins
+that devices use for their pictures (edge/unknown/domain.py).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _BLANK = "move photos that show nothing elsewhere; a transparent background may 
 
 
 class Odd(NamedTuple):
-    """Photos of which one word tells what is wrong with them, with what to do about it."""
+    """Photos with the same flaw, in one word, and what to do about it."""
 
     word: str
     advice: str
     paths: tuple[Path, ...]
 
     def line(self, total: int) -> str:
-        """Say it in one line, of so many photos."""
+        """Describe the flaw in one line; `total` is the number of all photos."""
         names = ", ".join(path.name for path in self.paths[:SHOWN])
         more = f" and {len(self.paths) - SHOWN} more" if len(self.paths) > SHOWN else ""
         are = "is" if len(self.paths) == 1 else "are"
@@ -40,7 +40,7 @@ class Odd(NamedTuple):
 
 
 def blank(look: Look) -> str:
-    """In a word, what a picture of one colour is; "" for any other."""
+    """The word for a picture of a single colour, such as "black"; "" for any other picture."""
     thumb = look.thumb.reshape(-1, 3).astype(np.int64)
     contrast = float(look.statistics[STATISTICS.index("contrast")])
     if (thumb.max(axis=0) - thumb.min(axis=0)).max() > _EVEN or contrast > _CONTRAST:
@@ -50,13 +50,13 @@ def blank(look: Look) -> str:
 
 
 def domain_of(looks: Sequence[Look]) -> Domain:
-    """What the photos look like, those of one colour left out, as long as there are others."""
+    """The usual look of the photos, without those of a single colour unless there are no others."""
     shown = [look for look in looks if not blank(look)] or list(looks)
     return Domain.of(np.stack([look.statistics for look in shown]))
 
 
 def odd_photos(paths: Sequence[Path], looks: Sequence[Look], names: Sequence[str]) -> tuple[Odd, ...]:
-    """List the photos that look odd, by word, the most frequent first.
+    """List the photos that look odd, by flaw, the most frequent first.
 
     Args:
         paths: N files.

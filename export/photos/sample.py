@@ -1,14 +1,14 @@
-"""A small set of real photographs for a first walk through everything, cut without a network.
+"""A small set of real photos to try everything with, cropped from the photographs in the scikit-image package.
 
 Three surfaces under a robot (brick, grass, gravel) to start with, and a fourth (old coins on dark cloth) to teach on
-the device. The photographs are those that the scikit-image wheel carries. From each, the frames of one purpose come
-from one vertical strip, and the strips do not touch: no pixel that a head learned from is ever in its test::
+the device. Within each photograph, the frames of one purpose come from one vertical strip, and the strips do not touch,
+so that no pixel used for training is ever in a test::
 
     photos/{brick,grass,gravel}/      40 frames each, columns   0–319 of 512   → edge-export build
     device/coins/                     12 frames,      columns   0–183 of 384   → edge teach
     test/{brick,grass,gravel,coins}/  20 frames each, columns 336–511, or 200–383 of the coins   → edge evaluate
 
-A frame is 320 × 240 pixels, as a small camera gives them: another place, distance and exposure each time, nothing more.
+A frame has 320 × 240 pixels, like those of a small camera. Frames differ in place, distance and exposure.
 """
 
 import importlib.util
@@ -54,7 +54,7 @@ accuracy here says that everything works, not how well other walls would be told
 
 @dataclass(frozen=True)
 class _Cut:
-    """So many frames of one photograph, from columns `left` to `right`, into one folder."""
+    """A number of frames from columns `left` to `right` of one photograph, for one folder."""
 
     photograph: str
     folder: str
@@ -76,14 +76,14 @@ def write_sample(folder: Path) -> dict[str, int]:
     """Write the sample photographs and SOURCE.txt; the same bytes every time.
 
     Args:
-        folder: Where; made if missing. A folder that holds something else is refused, an older sample is replaced.
+        folder: The folder to write. An older sample in it is replaced; a folder with other files is refused.
 
     Returns:
         Number of frames by folder below `folder`.
 
     Raises:
-        DatasetError: If the folder is not empty or cannot be written.
-        RuntimeMissing: If scikit-image is not installed.
+        DatasetError: The folder has other files, or cannot be written.
+        RuntimeMissing: scikit-image is not installed.
     """
     _claim(folder)
     try:
@@ -108,7 +108,7 @@ def write_sample(folder: Path) -> dict[str, int]:
 
 
 def _frame(photograph: Image.Image, cut: _Cut, random: np.random.Generator) -> Image.Image:
-    """One frame: a random place and width within the cut's columns, a random exposure."""
+    """One frame, at a random place and width within the columns, with a random exposure."""
     width = random.uniform(*_WIDTHS)
     height = width * FRAME[1] / FRAME[0]
     left = random.uniform(cut.left, cut.right - width)
@@ -131,7 +131,7 @@ def _photograph(name: str) -> Path:
 
 
 def _claim(folder: Path) -> None:
-    """Refuse to write over anything that is not an older sample."""
+    """Refuse to overwrite anything but an older sample."""
     if folder.exists() and not folder.is_dir():
         raise DatasetError("output-exists", f"{folder} is a file; give a new folder for the sample")
     source = folder / "SOURCE.txt"

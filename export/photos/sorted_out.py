@@ -1,4 +1,4 @@
-"""Which of the photos that were read count: of equal files one. What lies under two labels is not among them."""
+"""Decide which of the decoded photos are used: of equal files, the first one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.b
         hashes: N SHA-256 of their bytes.
 
     Returns:
-        bool (N,), true where one counts, and why the others do not.
+        bool (N,), true for the photos that are used, and the reasons for the others.
 
     Example:
         >>> kept, left = sort_out([Path("a"), Path("b"), Path("c")], ["1", "1", "2"])
@@ -40,15 +40,15 @@ def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.b
 
 
 def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[Skipped]) -> None:
-    """Refuse where a label has no photo left, with the reason of its own photos.
+    """Raise an error if a label has no photo left.
 
     Args:
-        photos: All that were found.
-        targets: int32 (N,), of those that count.
-        skipped: Why the others do not.
+        photos: All photos that were found.
+        targets: int32 (N,), of the photos that are used.
+        skipped: The other photos, with reasons.
 
     Raises:
-        DatasetError: A label has none.
+        DatasetError: A label has no photo; the message contains the reason of one of its photos.
     """
     of = {path: int(target) for path, target in zip(photos.paths, photos.targets, strict=True)}
     for target, label in enumerate(photos.labels):
@@ -60,6 +60,6 @@ def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[S
 
 
 def counted(photos: Photos, read: int, skipped: Sequence[Skipped]) -> Files:
-    """Count what became of all files of a folder."""
+    """Count the files of a folder that were read and left out."""
     own = set(photos.paths)  # others are generic photos, which are counted elsewhere
     return count(read, [*photos.left, *[Left(one.path, one.kind) for one in skipped if one.path in own]])

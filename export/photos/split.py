@@ -1,8 +1,8 @@
-"""The validation split: made once, every class in the same share, photos that belong together on one side.
+"""The validation split: the same fraction of every label, with related photos on the same side.
 
-Photos of one burst are nearly the same picture. With some of them trained on and others held out, the figure would
-tell how well a network remembers, not how well it sees. A *group* is kept together, and says so by what the
-photographer left behind: the file's name, its folder, or the time in it.
+Photos of one burst are nearly the same picture. If some of them were used for training and others for validation, the
+accuracy would measure how well a network remembers. A *group* of related photos is therefore kept together. Groups are
+recognised by the file's name, its folder, or the time in it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _TRAILING_NUMBER = re.compile(r"[\s_.()-]*\d+\)?$")
 
 
 def check_grouping(by: str) -> str:
-    """Return what photos are grouped by, or refuse it.
+    """Check and return a value of `--group-by`.
 
     Raises:
-        DatasetError: It is neither a word of `GROUPINGS` nor a regular expression.
+        DatasetError: The value is neither a word of `GROUPINGS` nor a regular expression.
 
     Example:
         >>> check_grouping(r"cam(\\d+)")
@@ -46,21 +46,21 @@ def check_grouping(by: str) -> str:
 
 
 def group_photos(paths: Sequence[Path], by: str | None, folder: Path | None = None) -> NDArray[np.int64]:
-    """Number the groups that photos belong to.
+    """Number the groups of photos.
 
     Args:
         paths: N files.
         by: `prefix`: the name without its last number, within its folder (`cam1_0007.jpg` → `cam1`); `folder`: the
             folder that the file lies in; `session`: taken within a minute of another by the time in the file; else a
             regular expression, searched in the path below `folder`, whose first group (or whole match) is the same for
-            photos of one group; None: each photo stands for itself.
-        folder: The one that holds the class folders.
+            photos of one group; None for no groups.
+        folder: The folder with one subfolder per label.
 
     Returns:
         int64 (N,), numbered by first appearance.
 
     Raises:
-        DatasetError: No photo matches the expression, or none knows when it was taken.
+        DatasetError: No photo matches the expression, or contains the time when it was taken.
 
     Example:
         >>> group_photos([Path("cup/a_1.jpg"), Path("cup/b_1.jpg"), Path("cup/a_2.jpg")], "prefix").tolist()
@@ -81,7 +81,7 @@ def group_photos(paths: Sequence[Path], by: str | None, folder: Path | None = No
 
 
 def prefix(path: Path) -> str:
-    """A file's path without its last number and ending.
+    """A file's path without its last number and suffix.
 
     Example:
         >>> prefix(Path("cup/cam1_0007.jpg")), prefix(Path("cup/0007.jpg"))
@@ -91,7 +91,7 @@ def prefix(path: Path) -> str:
 
 
 def in_groups(groups: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Renumber groups as a bundle holds them: int32 (N,), −1 for a photo that stands alone.
+    """Renumber groups as in a bundle: int32 (N,), −1 for a photo without a group.
 
     Example:
         >>> in_groups(np.array([4, 7, 4, 5])).tolist()
@@ -103,7 +103,7 @@ def in_groups(groups: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def lone_labels(targets: NDArray[np.int32], groups: NDArray[np.int64], labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels whose photos are all of one group: nothing would be left to learn from, were it held out.
+    """The labels whose photos are all in one group: if it were held out, none would be left for training.
 
     Example:
         >>> lone_labels(np.array([0, 0, 1]), np.array([0, 1, 2]), ["cup", "plate"])
@@ -120,10 +120,10 @@ def split_groups(
     seed: int = 0,
     lenient: bool = False,
 ) -> NDArray[np.bool_]:
-    """Choose which photos are held out: about the same share of each class, whole groups only.
+    """Choose the validation photos: about the same fraction of each label, whole groups only.
 
-    Groups come in random order, the ones of the rarest class first; each is held out where that brings its classes
-    nearer to their share. Every class keeps photos on both sides.
+    Groups are tried in random order, those of the rarest label first. Each is held out if this brings its labels nearer
+    to their fraction. Every label keeps photos on both sides.
 
     Args:
         targets: int32 (N,).
@@ -131,13 +131,13 @@ def split_groups(
         labels: Names of the classes, for the error.
         share: 0 < share < 1.
         seed: The same seed chooses the same photos.
-        lenient: Hold nothing out of a class of one group, instead of refusing it.
+        lenient: Hold nothing out of a label with one group, instead of refusing it.
 
     Returns:
-        bool (N,), true where held out.
+        bool (N,), true for validation photos.
 
     Raises:
-        DatasetError: A class has one photo, or one group, only.
+        DatasetError: A label has only one photo, or only one group.
 
     Example:
         >>> split_groups(np.array([0] * 4 + [1] * 4), np.arange(8) // 2, ["a", "b"], 0.5).tolist().count(True)
@@ -169,7 +169,7 @@ def split_groups(
 
 
 def _matches(paths: Sequence[Path], expression: str, folder: Path | None) -> list[str]:
-    """A key for each photo; one that does not match is alone."""
+    """A key for each photo; one that does not match has a key of its own."""
     pattern, keys, found = re.compile(check_grouping(expression)), [], 0
     for path in paths:
         below = path.relative_to(folder) if folder and path.is_relative_to(folder) else path
@@ -187,7 +187,7 @@ def _matches(paths: Sequence[Path], expression: str, folder: Path | None) -> lis
 
 
 def _sessions(paths: Sequence[Path]) -> list[str]:
-    """A key for each photo; one without a time is alone."""
+    """A key for each photo; one without a time has a key of its own."""
     keys = [str(path) for path in paths]
     times = sorted((time, row) for row, path in enumerate(paths) if (time := time_taken(path)) is not None)
     if not times and paths:
@@ -204,7 +204,7 @@ def _sessions(paths: Sequence[Path]) -> list[str]:
 
 
 def time_taken(path: Path) -> float | None:
-    """When a photo was taken, in seconds, as its file says; None where it does not."""
+    """The time when a photo was taken, in seconds, from its file; None if it is not stored there."""
     try:
         with Image.open(path) as image:
             text = str(image.getexif().get_ifd(_EXIF).get(_TIME_TAKEN, ""))

@@ -1,2 +1,2 @@
-"""Training a backbone from nothing, the recipe of the weights that ship here.
+"""Trains a backbone from scratch: the recipe of the weights in this package.
 May import `adapt` for its processes and checkpoints, `network` and `photos`."""

@@ -1,13 +1,13 @@
-"""Pretraining a backbone from nothing, or from where another run left off: the recipe of the weights that ship here.
+"""Pretrain a backbone from scratch, or continue an earlier run: the recipe of the weights in this package.
 
 The losses are those of `export.pretrain.teacher`.
 
-**Pictures.** Small ones lack sharp detail when enlarged. So a source whose pictures are smaller than the input is shown
-half enlarged and, where there is a teacher, half as a mosaic of k × k pictures in their own sharpness. Sources share
-each batch equally. Then crops, flips and colour changes at random.
+**Pictures.** Small pictures lack sharp detail when they are enlarged. So a source whose pictures are smaller than the
+input is shown half enlarged and, if there is a teacher, half as a mosaic of k × k pictures in their own sharpness. Each
+batch contains the same number of every source. Crops, flips and colour changes are random.
 
-**Exactly repeatable.** All that is random in step n comes from (seed, n). So a run that was killed goes on from its
-checkpoint to the same bytes, and several processes (torchrun) see the batches that one would.
+**Exactly repeatable.** All random numbers of step n come from (seed, n). So a run that was killed continues from its
+checkpoint to the same bytes, and several processes (torchrun) see the same batches as one.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ DECAY = 0.05  # of the weights, each step, times the rate (Loshchilov & Hutter, 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the weights depend on, beside the pictures and the teacher.
+    """Everything that the weights depend on, except the pictures and the teacher.
 
     Args:
         arch: A name of the table in export/network/backbones.py.
         size: Pixels per side while training. Crops enlarge things, so twice the pixels suit later use best (Touvron et
             al., "Fixing the train-test resolution discrepancy", NeurIPS 2019: a little more at test than in training).
-        steps: Batches.
-        batch: Pictures in each.
-        rate: Largest learning rate of AdamW; it rises over the first twentieth and falls by a cosine to nothing.
-        average: Each step keeps so much of the running average of weights, which is what is kept in the end.
-        seed: Of everything random.
+        steps: Number of batches.
+        batch: Number of pictures in a batch.
+        rate: Largest learning rate of AdamW; it rises over the first twentieth and falls along a cosine to 0.
+        average: Fraction of the running average of weights that each step keeps. The result is this average.
+        seed: Random seed.
     """
 
     arch: str = "mobilenet_v3_small"
@@ -62,7 +62,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Report:
-    """How a run gets on: `loss` is the mean since the last report, `rate` in pictures per second, `left` in seconds."""
+    """The progress of a run: the mean `loss` since the last report, `rate` in pictures per second, seconds `left`."""
 
     step: int
     steps: int
@@ -81,17 +81,17 @@ def pretrain(
     start: Path | None = None,
     every: int = 200,
 ) -> dict[str, torch.Tensor]:
-    """Train, or go on training where the checkpoint `saved` stands.
+    """Train, or continue from the checkpoint `saved`.
 
     Args:
-        recipe: What to do.
-        sources: The pictures; labelled ones if there is no teacher.
-        teacher: Whom to follow, or None to learn the labels.
+        recipe: The recipe.
+        sources: The pictures; they need labels if there is no teacher.
+        teacher: The teacher, or None to learn from labels.
         saved: The checkpoint; written every `every` steps and at the end.
         processes: This process among all.
         tell: Called every `every` steps.
-        start: Weights to begin with instead of random ones.
-        every: Steps.
+        start: Weights to start from instead of random ones.
+        every: Number of steps between two checkpoints.
 
     Returns:
         The averaged weights of the trunk, float32, named as torchvision names them.
@@ -177,14 +177,14 @@ class _Run:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """All that a later run needs to go on."""
+        """Everything that a later run needs to continue."""
         return {
             "recipe": asdict(self.recipe), "step": self.step, "lessons": self.lessons.state_dict(),
             "averaged": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
 
     def resume(self, state: Mapping[str, Any] | None, file: Path) -> None:
-        """Go on where a checkpoint stands, if there is one."""
+        """Continue from a checkpoint, if there is one."""
         if state is None:
             return
         mine, its = asdict(self.recipe), state.get("recipe")
@@ -198,7 +198,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _draw(self, number: int, stream: int = 0) -> Batch:
-        """The batch of this number, this process's part of it."""
+        """This process's part of a batch."""
         seed = np.random.SeedSequence((self.recipe.seed, stream, number)).generate_state(1, np.uint64)[0]
         random = torch.Generator().manual_seed(int(seed >> 1))
         part, mosaics = self.processes.share(self.recipe.batch), self.teacher is not None
@@ -207,7 +207,7 @@ class _Run:
 
 
 def cycle(done: float) -> float:
-    """The share of the largest rate: a rise over the first twentieth, then half a cosine down to 0.
+    """The fraction of the largest rate: it rises over the first twentieth, then falls along half a cosine to 0.
 
     Example:
         >>> cycle(0.025), cycle(0.05), round(cycle(0.525), 3), round(cycle(1.0), 3)

@@ -1,4 +1,4 @@
-"""What a student learns from in pretraining: a teacher that looks at the same pictures, or the labels.
+"""The losses of pretraining: a student learns from a teacher that sees the same pictures, or from labels.
 
 A student learns from a teacher ("function matching", Beyer et al., "Knowledge distillation: a good teacher is patient
 and consistent", CVPR 2022) through one linear layer P that is dropped afterwards. With maps s, t (features at every
@@ -31,7 +31,7 @@ TEMPERATURE = 2.0
 
 
 class Teacher:
-    """A network that knows more: its trunk and its last layer, frozen.
+    """A frozen network to learn from: its trunk and its last layer.
 
     Args:
         arch: Its name in the table of backbones.
@@ -60,7 +60,7 @@ class Teacher:
         self.answers, self.features = self._weight.shape
 
     def __call__(self, pixels: torch.Tensor) -> Lesson:
-        """Look at pictures (N, 3, H, H), 0 to 1."""
+        """Run the teacher on pictures (N, 3, H, H), 0 to 1."""
         with torch.no_grad():
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self._half):
                 features = self._trunk(self._taught.normalised(pixels)).float()
@@ -70,7 +70,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the teacher says of N pictures: features (N, F, h, w), their means (N, F), and answers (N, A), unscaled."""
+    """The teacher's output for N pictures: features (N, F, h, w), their means (N, F), and answers (N, A), unscaled."""
 
     features: torch.Tensor
     mean: torch.Tensor
@@ -91,7 +91,7 @@ class Distilled(nn.Module):
         self.register_buffer("scales", torch.zeros(4, teacher.features))  # mean, deviation: of features, of their means
 
     def measure(self, lessons: Iterable[Lesson]) -> None:
-        """Set the scales from what the teacher says of some pictures."""
+        """Set the scales from the teacher's output for some pictures."""
         seen = list(lessons)
         places = torch.cat([lesson.features.movedim(1, 3).flatten(0, 2) for lesson in seen])
         means = torch.cat([lesson.mean for lesson in seen])
@@ -112,7 +112,7 @@ class Distilled(nn.Module):
 
 
 class Named(nn.Module):
-    """Student and a layer that names the labels: batch → loss."""
+    """Student and a layer that predicts the labels: batch → loss."""
 
     def __init__(self, student: nn.Module, features: int, classes: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Pictures to pretrain on, one array a source, and the random views of them that make a batch.
+"""Pictures for pretraining, one array per source, and the random views of them that make a batch.
 
-A view is a crop of random place, size and shape, perhaps mirrored, in slightly other light. A source whose pictures
-are smaller than the views wanted would only be shown enlarged, without sharp detail; so every other view of it is cut
-from a mosaic of k × k pictures, which keeps them as sharp as they are.
+A view is a crop of random place, size and shape, perhaps mirrored, in slightly different light. If the pictures of a
+source are smaller than the views, they would only be shown enlarged, without sharp detail; so every other view of it is
+cropped from a mosaic of k × k pictures, which keeps their sharpness.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Pictures:
     Args:
         images: uint8 (N, S, S, 3), RGB.
         labels: int (N,), or None.
-        classes: How many labels there are; 0 without.
-        files: What became of the files of a folder.
+        classes: Number of labels; 0 if there are none.
+        files: The files of a folder that were read and left out.
     """
 
     images: NDArray[np.uint8]
@@ -49,13 +49,13 @@ class Pictures:
 
     @classmethod
     def read(cls, path: Path) -> Pictures:
-        """Read class folders of photos, or a packed array: `.npz` with `images` (N, S, S, 3) and perhaps `labels` (N,),
-        or `.npy` of images alone, which stays on the disk, so that several processes share the memory of one.
+        """Read folders of photos, one per label, or a packed array.
 
-        Photos that cannot be read are left out, and counted.
+        An array is an `.npz` file with `images` (N, S, S, 3) and perhaps `labels` (N,), or an `.npy` file of images,
+        which stays on the disk, so that several processes share its memory. Photos that cannot be read are left out.
 
         Raises:
-            DatasetError: It is neither.
+            DatasetError: The path is neither.
         """
         if path.is_dir():
             return cls._read_folder(path)
@@ -121,14 +121,14 @@ def draw(
 
     Args:
         sources: At least one.
-        count: How many views.
+        count: Number of views.
         size: Pixels per side.
-        random: The only source of chance.
-        mosaics: Whether to cut every other view of small pictures from a mosaic, which has no label.
-        part: Which of the views are wanted; the others are not computed.
+        random: Source of all random numbers.
+        mosaics: Whether every other view of small pictures comes from a mosaic, which has no label.
+        part: The views to compute.
 
     Returns:
-        The views of `part`; the label is −1 where there is none.
+        The views of `part`; the label is −1 if there is none.
     """
     chosen = torch.randperm(count, generator=random)[part]  # so that each process gets some of everything
     wanted = torch.zeros(count, dtype=torch.bool)
@@ -160,7 +160,7 @@ def draw(
 
 
 def _usual_side(paths: Sequence[Path]) -> int:
-    """Pixels on the short side of the middle one of a hundred photos."""
+    """The median of the short sides of a hundred photos, in pixels."""
     sides = []
     for path in paths[:: max(1, len(paths) // 100)]:
         try:
@@ -172,7 +172,7 @@ def _usual_side(paths: Sequence[Path]) -> int:
 
 
 def _view(n: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where to look: affine maps (n, 2, 3); in what light: factors (3, n) of brightness, contrast and saturation."""
+    """Random affine maps (n, 2, 3), and random factors (3, n) of brightness, contrast and saturation."""
 
     def between(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(n, generator=random)

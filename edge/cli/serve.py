@@ -100,8 +100,8 @@ class PasswordSet(NamedTuple):
 def password(file: Path | None) -> None:
     """Set the password of the page that edge serve shows.
 
-    It is asked for on the terminal, or read from the first line of FILE ('-' is stdin). Everybody who was logged in must
-    log in again.
+    It is asked for on the terminal, or read from the first line of FILE ('-' is stdin). Everybody who is logged in
+    must log in again.
     """
     from edge.errors import HomeError
     from edge.serve.password import put

@@ -5,8 +5,8 @@ The layout is that of torchvision's ImageFolder: one folder per label, photos an
     kitchen/cup/1.jpg    kitchen/cup/evening/2.jpg    kitchen/plate/3.png
 
 If the folder has parts (train, val, test) that contain such folders, they are used as parts. Files that are not
-pictures are left out and counted (edge/picture/find.py). A photo that cannot be read is skipped and reported, and so is an exact
-copy of another: with copies on both sides of the validation split, the accuracy would be too good.
+pictures are left out and counted (edge/picture/find.py). A photo that cannot be read is skipped and reported, and so is
+an exact copy of another: with copies on both sides of the validation split, the accuracy would be too good.
 """
 
 from __future__ import annotations

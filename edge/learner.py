@@ -1,6 +1,7 @@
-"""The learner: a home with its network, and all that can be done with them.
+"""The learner: a home with its network, and everything that can be done with them.
 
-One method a verb; each takes its turn and calls what does the work, in `learning` and `retraining`. Data flows one way:
+There is one method per verb. Each takes its turn and calls the function in `learning` or `retraining` that does the
+work. Data flows one way:
 picture file → pixels (`preprocess`) → embedding (`backbone`) → scores (`head`) → `Answer`.
 
     examples of the factory (in the bundle) ┐
@@ -45,15 +46,15 @@ if TYPE_CHECKING:
 
 
 class Learner(Home):
-    """An open home that can look at pictures. Its methods may be called from any thread; they take turns.
+    """An open home with its network. Its methods may be called from any thread; they take turns.
 
     Args:
-        home: the folder that `Learner.init` or `edge init` made.
-        clock: tells the time for what is stored.
-        warn: is told, in one line, of damage that was found and got round.
-        network: runs in place of the bundle's network, if it gives the same embeddings of the bundle's golden pictures:
-            one of `edge.testing`, or of a runtime of your own.
-        store: the home's database, where it is open already.
+        home: the folder created by `Learner.init` or `edge init`.
+        clock: returns the time that is stored with examples and generations.
+        warn: called with one line if damage was found and bypassed.
+        network: runs instead of the bundle's network, if it gives the same embeddings of the bundle's golden pictures:
+            one of `edge.testing`, or a runtime of your own.
+        store: the home's database, if it is open already.
 
     Raises:
         HomeMissing, HomeBusy, HomeError: there is no such home, or it cannot be used.
@@ -96,24 +97,25 @@ class Learner(Home):
         network: backbone.Backbone | None = None,
         step: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Self:
-        """Make a home of a bundle, or give a home a newer bundle, and open it.
+        """Install a bundle in a new or existing home, and open it.
 
         Args:
-            home: the folder; made if there is none.
-            bundle: the file.
-            format: "onnx" or "tflite"; None: what an installed runtime can run.
-            precision: "fp32" or "int8"; None: fp32 where the bundle has it.
-            keep_crops: keep a small JPEG of what the network sees of each picture taught; None: as it was, at first no.
-            clock: tells the time for what is stored.
-            trust: a key to pin from now on; the bundle must be signed by it, or by one pinned already.
-            labels: labels of the bundle to take though they were forgotten here; the others that were stay forgotten.
-            network: runs in place of the bundle's, as in `Learner`.
-            step: is told how many examples of another backbone are embedded again, of how many.
+            home: the folder; it is created if it does not exist.
+            bundle: the bundle's file.
+            format: "onnx" or "tflite"; None for the first that an installed runtime can run.
+            precision: "fp32" or "int8"; None for fp32 if the bundle has it.
+            keep_crops: whether to store a small JPEG of each picture that is taught; None to keep the setting, which
+                is False at first.
+            clock: returns the time that is stored with examples and generations.
+            trust: a public key to trust from now on; the bundle must be signed with it or another trusted key.
+            labels: labels of the bundle to bring back that were forgotten here; the others stay forgotten.
+            network: runs instead of the bundle's network, as in `Learner`.
+            step: called with (done, total) while examples of another backbone are embedded again.
 
         Raises:
-            BundleError, ParityError: the bundle is refused, by name of what is wrong.
-            SignatureError: a key is pinned, and the bundle is not signed by one that is, or is older.
-            RuntimeMissing: nothing here can run it, or check its signature.
+            BundleError, ParityError: the bundle is damaged or does not work here; the message says what is wrong.
+            SignatureError: a key is trusted, and the bundle is not signed with a trusted key, or is too old.
+            RuntimeMissing: no installed runtime can run the bundle, or its signature cannot be checked here.
             LabelError: the bundle has no such label.
             HomeError: the home cannot be used, or was taught on another backbone without keeping crops.
         """
@@ -125,10 +127,10 @@ class Learner(Home):
 
     @in_turn
     def backbone(self, pictures: int = 1) -> backbone.Backbone:
-        """The network, loaded at first use.
+        """Return the network, which is loaded at first use.
 
         Args:
-            pictures: how many are to be embedded; few get all cores each, many get one each and go side by side.
+            pictures: the number of pictures to embed: each of a few uses all cores, many use one core each.
         """
         threads = 1 if pictures >= (os.cpu_count() or 1) else None
         model, opened = self.model, self.bundle
@@ -146,7 +148,7 @@ class Learner(Home):
         return self._backbones[key]
 
     def close(self) -> None:
-        """Note the classified frames for the drift, and close the database."""
+        """Store the looks of the classified frames, for the drift warning, and close the database."""
         with self.lock:
             try:
                 with contextlib.suppress(EdgeError):  # what cannot be noted, on a full or damaged disk, may be lost
@@ -161,7 +163,7 @@ class Learner(Home):
         look: bool = False,
         crops: bool = False,
     ) -> Iterator[photos.Photo]:
-        """Look at pictures as this home does, cut to its region: whatever views them comes here. As `photos.embed`."""
+        """Embed pictures, cropped to this home's region, as `photos.embed` does."""
         return photos.embed(files, self.backbone(len(files)), self.info, known, look, self.region, crops)
 
     @overload
@@ -171,17 +173,17 @@ class Learner(Home):
     def classify(self, pictures: Iterable[PictureLike], explain: bool = False) -> list[Answer]: ...
 
     def classify(self, pictures: PictureLike | Iterable[PictureLike], explain: bool = False) -> Answer | list[Answer]:
-        """Name what is on a picture, or on each of several.
+        """Classify one picture, or each of several.
 
         Args:
-            pictures: one picture, or a list or other iterable of them.
-            explain: name the nearest taught examples as well.
+            pictures: one picture, or a list or other iterable of pictures.
+            explain: also list the most similar examples.
 
         Returns:
-            The answer for one picture; a list of answers, in their order, for several.
+            The answer for one picture; a list of answers, in the same order, for several.
 
         Raises:
-            ImageError: one cannot be read; to go on past it, use `classify_each`.
+            ImageError: a picture cannot be read; to skip such pictures, use `classify_each`.
         """
         answers: list[Answer] = []
         with self.lock:
@@ -195,11 +197,10 @@ class Learner(Home):
     def classify_each(
         self, pictures: PictureLike | Iterable[PictureLike], explain: bool = False
     ) -> Iterator[Answer | Skipped]:
-        """Name pictures one after another, in their order; one that cannot be read gives a `Skipped`.
+        """Classify pictures one after another, in order; a picture that cannot be read gives a `Skipped`.
 
         Args:
-            pictures: as `classify`.
-            explain: as `classify`.
+            pictures, explain: as in `classify`.
         """
         serving, seen = self._look(pictures)
         for photo in seen:
@@ -223,25 +224,25 @@ class Learner(Home):
         progress: Callable[[int, int], None] | None = None,
         held_out: bool = False,
     ) -> Taught:
-        """Store pictures as examples of a label, old or new. Retrain to use them.
+        """Store pictures as examples of a label, which may be new. They are used after the next `retrain`.
 
         Args:
-            label: its name.
+            label: the label.
             pictures: one picture or folder of pictures, or a list or other iterable of them.
-            session: name shared by pictures that are nearly the same (a burst); they are left out together when the
-                head is judged. None: each picture stands for itself.
+            session: a name shared by nearly identical pictures (a burst); they are left out together when accuracy is
+                measured. None if the pictures are independent.
             progress: called with (done, total) after each file.
-            held_out: no head is ever fitted to them; each is asked about them before it may serve.
+            held_out: do not train on these pictures; use them to measure each new generation.
 
         Returns:
-            What was stored, and which files of a folder were not, with the reason. A picture is known by the SHA-256 of
-            its file or pixels: taught twice, it is stored once, under its first label.
+            The examples that were stored, and the files of a folder that were not, with the reason. A picture is
+            identified by the SHA-256 of its file or pixels: taught twice, it is stored once, under its first label.
 
         Raises:
             LabelError: the name is not a valid label.
-            ImageError: a picture that was named itself cannot be read, the others are stored; a path does not exist or
-                a folder holds no picture, nothing is stored. To go on past such pictures, use `teach_each`.
-            HomeError: the home cannot be written; what was stored before stays.
+            ImageError: a single picture cannot be read (the others are stored), or a path does not exist or a folder
+                contains no picture (nothing is stored). To skip such pictures, use `teach_each`.
+            HomeError: the home cannot be written; examples stored so far are kept.
         """
         given = several(pictures)
         return teaching.teach(self, self.embed, label, given, session, progress, held_out, {str(one) for one in given})
@@ -255,9 +256,9 @@ class Learner(Home):
         progress: Callable[[int, int], None] | None = None,
         held_out: bool = False,
     ) -> Taught:
-        """Store pictures as `teach` does, but list those that cannot be read in `Taught.unreadable`.
+        """Store pictures as `teach` does, but list pictures that cannot be read in `Taught.unreadable`.
 
-        Args, Returns, Raises: as `teach`.
+        Args, Returns, Raises: as in `teach`.
         """
         return teaching.teach(self, self.embed, label, several(pictures), session, progress, held_out, ())
 
@@ -269,35 +270,33 @@ class Learner(Home):
         progress: Callable[[int, int], None] | None = None,
         held_out: bool = False,
     ) -> TaughtFolders:
-        """Store the pictures of a folder of class folders, each as an example of the label that its folder is named by.
+        """Store the pictures in every subfolder as examples of the label after which the subfolder is named.
 
-        Of a folder in parts, what lies in `val` is held out.
+        If the folder has parts, the pictures in `val` are held out.
 
         Args:
             folder: `folder/LABEL/*.jpg`, or `folder/train/LABEL/*.jpg` and `folder/val/…`.
-            session: as `teach`.
-            progress: as `teach`.
-            held_out: as `teach`, for all of them.
+            session, progress, held_out: as in `teach`, for all pictures.
 
         Raises:
-            DatasetError: that is not what the folder holds.
-            LabelError: the name of a folder is not a valid label.
-            HomeError: the home cannot be written; what was stored before stays.
+            DatasetError: the folder is not of this form.
+            LabelError: the name of a subfolder is not a valid label.
+            HomeError: the home cannot be written; examples stored so far are kept.
         """
         return teaching.teach_folders(self, self.embed, Path(folder).expanduser(), session, progress, held_out)
 
     @in_turn
     def evaluate(self, folder: str | Path) -> Evaluated:
-        """Classify a folder of class folders and compare with the folders' names; of one in parts, what is held out.
+        """Measure accuracy on a folder with one subfolder per label; if it has parts, on its validation part.
 
-        Accuracy and confusion are the head's, whether or not `classify` would have called the picture unknown; that is
-        counted beside them.
+        Accuracy and confusion ignore *unknown*; the pictures that `classify` would report as unknown are counted
+        separately.
 
         Args:
             folder: `folder/LABEL/*.jpg`.
 
         Raises:
-            ImageError: there is no such folder, or no picture in it.
+            ImageError: the folder does not exist, or contains no picture.
         """
         from edge.learning.measure import measure
 
@@ -305,18 +304,18 @@ class Learner(Home):
 
     @in_turn
     def audit(self, pictures: str | Path | Iterable[str | Path] = (), html: str | Path | None = None) -> Audited:
-        """Look for what is wrong with the examples taught here, and for what to teach next. Changes nothing.
+        """Find problems in the examples taught here, and suggest what to teach next. Nothing is changed.
 
         Args:
-            pictures: a file or folder, or several, not taught yet, to choose from what to teach next. None: the
+            pictures: files or folders of pictures that could be taught; the most useful ones are listed. None for the
                 newest frames that `watch` saved.
-            html: where to write it as one self-contained page; None: nowhere.
+            html: path for an HTML report, or None.
 
         Raises:
             NotEnough: nothing was taught here yet.
-            ImageError: a path does not exist or a folder holds no picture.
-            BundleError: the page cannot be written there, or would replace a file of another kind.
-            OSError: the disk refuses the page.
+            ImageError: a path does not exist, or a folder contains no picture.
+            BundleError: the report cannot be written there, or would replace a file of another kind.
+            OSError: the disk refuses the report.
         """
         from edge.learning.audit import audit_home
 
@@ -325,15 +324,16 @@ class Learner(Home):
 
     @in_turn
     def export(self, path: str | Path, labels: str | Path | None = None) -> Exported:
-        """Write backbone and serving head as one ONNX or TFLite file that needs no code of ours.
+        """Write the backbone and the current head to one ONNX or TFLite file that runs without this program.
 
         Args:
-            path: its ending, .onnx or .tflite, says which. The precision is the home's where the bundle has it so.
-            labels: where to write the list of labels, one a line, in the order of the probabilities; ends in .txt.
+            path: the file; its suffix, .onnx or .tflite, chooses the format. The precision is that of the home if the
+                bundle has it in this format.
+            labels: a .txt file for the labels, one per line, in the order of the probabilities; or None.
 
         Raises:
-            BundleError: another ending, the bundle brought no model in that format, or a path cannot be written or
-                holds something else.
+            BundleError: the suffix is wrong, the bundle has no model in that format, or a path cannot be written or is
+                a file of another kind.
         """
         from edge.learning.classifier_file import export
 
@@ -341,11 +341,12 @@ class Learner(Home):
 
     @in_turn
     def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
-        """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
+        """Train a new head on the bundle's and the local examples, and use it unless it is clearly worse.
 
         Args:
-            known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
-            force: let it serve in any case.
+            known_coverage: fraction of known pictures that must not be reported as unknown, in (0, 1]; 1 turns unknown
+                off. It is remembered. None to keep the setting.
+            force: use the new head even if it is clearly worse.
 
         Raises:
             NotEnough: there are fewer than two labels.
@@ -356,35 +357,35 @@ class Learner(Home):
 
     @in_turn
     def anything_new(self) -> bool:
-        """Whether examples were taught or relabelled since the newest generation, candidate or not, was made.
+        """Whether examples were taught or relabelled since the newest generation, used or not, was trained.
 
-        A head that was refused or rolled back is not made again of the same examples; forgetting makes its own.
+        A head that was refused or rolled back is not trained again on the same examples; `forget` trains its own.
         """
         return self.store.count_after(self.store.generation_numbers()[-1]) > 0
 
     @in_turn
     def status(self) -> Status:
-        """The bundle, labels and accuracy of a home."""
+        """Return the bundle, labels and accuracy of the home."""
         from edge.learning.overview import status
 
         return status(self)
 
     @in_turn
     def history(self) -> list[HistoryEntry]:
-        """Every generation, oldest first."""
+        """Return every generation, oldest first."""
         from edge.learning.overview import history
 
         return history(self)
 
     @in_turn
     def rollback(self, generation: int | None = None) -> HistoryEntry:
-        """Let an earlier head serve again; the examples stay.
+        """Go back to an earlier generation; no examples are deleted.
 
         Args:
-            generation: its number; None: the newest one before the serving one that is usable and no candidate.
+            generation: its number; None for the newest usable one before the current one that is not a candidate.
 
         Raises:
-            HomeError: there is none, or its head was overwritten.
+            HomeError: there is no such generation, or its head was overwritten.
         """
         return correct.rollback(self, generation)
 
@@ -399,57 +400,57 @@ class Learner(Home):
 
     @in_turn
     def forget(self, names: Names = (), session: str | None = None, label: str | None = None) -> Forgotten:
-        """Remove examples, or a whole label with its factory examples, and refit: as if they had never been taught.
+        """Delete examples, or a whole label with the bundle's examples of it, and train again as if never taught.
 
-        The head after it is, byte for byte, the head that never saw them. Generations that may have learned from them
-        are overwritten, in the file and in its log; the old blocks that a flash card keeps are out of reach. A serving
-        head that had never seen them goes on if the new one is clearly worse.
+        The new head is, byte for byte, the head that would result if the examples had never been taught. Generations
+        that may have learned from them are overwritten, in the file and in its log; old blocks that a flash card keeps
+        cannot be reached. A current head that was not trained on them stays in use if the new one is clearly worse.
 
         Args:
             names: an example's number or a picture file that was taught, or several.
-            session: all of a session.
-            label: the label itself and all of its examples, the factory's included.
+            session: delete all examples of this session.
+            label: delete this label with all its examples, including the bundle's.
 
         Raises:
-            LabelError: nothing fits.
+            LabelError: no example fits.
             NotEnough: fewer than two labels would be left.
         """
         return correct.forget(self, names, session, label)
 
     @in_turn
     def relabel(self, names: Names, label: str) -> list[Example]:
-        """Give examples another label, old or new; retrain to use it. Returns them as they are now.
+        """Change the label of examples to another, which may be new; returns the changed examples.
 
         Raises:
-            LabelError: one of them is no example here, or the label is no name.
+            LabelError: an example was not found, or the label is not valid.
         """
         return correct.relabel(self, names, label)
 
     @in_turn
     def rename(self, old: str, new: str, merge: bool = False) -> Renamed:
-        """Give a label another name, at once and everywhere; nothing is retrained, unless two labels become one.
+        """Rename a label, at once and everywhere, without retraining; or merge it into another one.
 
-        Joined, the examples of both, the bundle's too, are of the new name from then on, each in its session. Heads
-        that told the two apart are overwritten, and a new one is fitted at once. That cannot be undone.
+        After merging, the examples of both labels, including the bundle's, have the new name; sessions are kept. Heads
+        that distinguished the two are overwritten, and a new one is trained at once. This cannot be undone.
 
         Args:
             old: the label.
-            new: its name from now on.
-            merge: where there is a label of that name, make one of both.
+            new: its new name.
+            merge: merge the two labels if there is a label `new` already.
 
         Raises:
-            LabelError: the old name is not known, or the new one is taken or no name.
-            NotEnough: no two labels would be left.
+            LabelError: the old label is not known, or the new name is taken or not valid.
+            NotEnough: fewer than two labels would be left.
         """
         return correct.rename(self, old, new, merge)
 
     @in_turn
     def beside(self, label: str, leaving: str = "") -> tuple[str, ...]:
-        """Say that a new label differs from one that is here, or in the bundle, in case, blanks or width alone.
+        """Return a warning if a new label differs from an existing one only in case, blanks or width; else ().
 
         Args:
-            label: it; nothing is said of one that is here already.
-            leaving: a label that is about to give up its name.
+            label: the new label.
+            leaving: a label that is about to be renamed, which is ignored.
 
         Raises:
             LabelError: the name is not a valid label.
@@ -458,7 +459,7 @@ class Learner(Home):
 
     @in_turn
     def examples(self, label: str | None = None) -> list[Example]:
-        """List what was taught here, all or one label's, oldest first.
+        """List the examples taught here, all or those of one label, oldest first.
 
         Raises:
             LabelError: the label is not known.
@@ -466,7 +467,7 @@ class Learner(Home):
         return list(self.list_examples(label))
 
     def list_examples(self, label: str | None = None) -> Iterator[Example]:
-        """List what was taught here, all or one label's, oldest first, a few examples in memory at a time.
+        """As `examples`, with only a few examples in memory at a time.
 
         Raises:
             LabelError: the label is not known.
@@ -475,14 +476,15 @@ class Learner(Home):
 
     @in_turn
     def trust(self, key: "Key | None" = None, remove: str | None = None) -> None:
-        """Pin a key, or pin one no longer.
+        """Trust a key, or stop trusting one.
 
         Args:
-            key: from now on only bundles signed by a pinned key are adopted, and none older than the newest of these.
-            remove: a pinned key's fingerprint, comment or line.
+            key: a public key. From now on, only bundles signed with a trusted key are accepted, and none older than the
+                newest one installed so far.
+            remove: a trusted key's fingerprint, comment or full text.
 
         Raises:
-            SignatureError: no such key is pinned.
+            SignatureError: no such key is trusted.
         """
         from edge.home.trust import pins, put_pins
 
@@ -494,12 +496,12 @@ class Learner(Home):
 
     @in_turn
     def trusted(self) -> Trusted:
-        """The pinned keys, and what is known of the adopted bundle's signature."""
+        """Return the trusted keys, and the signature of the installed bundle."""
         from edge.home.trust import pins
 
         return pins(self.store).told(self.bundle)
 
     @in_turn
     def example_of(self, image: str) -> Example | None:
-        """Return the example of a picture, known by the SHA-256 of its file; None if it was not taught."""
+        """Return the example that was taught from a picture file, or None."""
         return next(iter(self.store.examples(image=image)), None)

@@ -1,8 +1,8 @@
 """A fake network and a fake camera: test a program of your own without a runtime, a camera or a trained bundle.
 
-Owns what a test needs in place of hardware. All else in such a test is the real thing: the home on disk, the bundle,
-the head. `FakeNetwork` computes in numpy what `network/tiny.onnx` and `tiny.tflite` compute on a real runtime,
-so a bundle that `write_bundle` wrote also works with the `edge` command.
+Everything else in such a test is real: the home on disk, the bundle, the head. `FakeNetwork` computes in numpy what
+`network/tiny.onnx` and `tiny.tflite` compute on a real runtime, so a bundle written by `write_bundle` also works with
+the `edge` command.
 
 >>> import tempfile
 >>> with new_learner(tempfile.mkdtemp()) as learner:
@@ -51,7 +51,7 @@ TEN_EACH = MappingProxyType({"brick": 10, "grass": 10, "gravel": 10})
 
 
 class FakeNetwork:
-    """A random network of two layers in numpy, which tells the pictures of `surface` apart.
+    """A random network of two layers in numpy, which can distinguish the pictures of `surface`.
 
     >>> FakeNetwork().embed(np.zeros((2, 16, 16, 3), np.uint8)).shape
     (2, 8)
@@ -72,18 +72,18 @@ class FakeNetwork:
         return np.asarray((np.maximum(patches @ self._first, 0) @ self._second).mean(axis=1), np.float32)
 
     def copy(self) -> "FakeNetwork":
-        """Return a network for another thread: this one, as it keeps nothing between two pictures."""
+        """Return a network for another thread: this one, because it has no state."""
         return self
 
 
 class FakeCamera:
-    """A camera that shows the pictures it was given, each once, and then ends.
+    """A camera that shows the given pictures, each once, and then ends.
 
-    It is a source for `Watcher`, and `capture_array` stands in for the method of that name of picamera2.
+    It is a source for `Watcher`, and has picamera2's method `capture_array`.
 
     Args:
-        pictures: what it shows. A `None` among them is a camera that is unplugged; it is back with the next picture.
-        name: what the camera is called in messages.
+        pictures: the pictures. A `None` among them unplugs the camera until the next picture.
+        name: the camera's name in messages.
 
     >>> FakeCamera([surface("brick", seed=1)]).capture_array().shape
     (40, 40, 3)
@@ -97,7 +97,7 @@ class FakeCamera:
         self._shown = 0
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Frame | Notice]:
-        """Yield the pictures as frames, at once; the times that they carry are `every` seconds apart, from 0 on."""
+        """Yield the pictures as frames without waiting; their times are `every` seconds apart, from 0 on."""
         there = True
         for given in self._pictures:
             if stop.is_set():
@@ -110,7 +110,7 @@ class FakeCamera:
                 yield frame(given, f"{self.name} {self._shown}", self._shown * every)
 
     def capture_array(self, name: str = "main") -> NDArray[np.uint8]:
-        """Return the next picture as uint8 (H, W, 3), RGB, or (H, W), grey; `name`, which picamera2 has, means nothing.
+        """Return the next picture as uint8 (H, W, 3), RGB, or (H, W), grey; `name` is ignored.
 
         Raises:
             SourceError: all pictures were shown.
@@ -128,8 +128,8 @@ def new_learner(home: str | Path, photos: Mapping[str, int] = TEN_EACH, clock: C
 
     Args:
         home: the folder, for example below pytest's `tmp_path`.
-        photos: how many pictures of each surface the bundle was taught.
-        clock: tells the time for what is stored.
+        photos: the number of pictures of each surface in the bundle.
+        clock: returns the time that is stored with examples and generations.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = write_bundle(Path(folder, "tiny.edge"), write_photos(Path(folder, "photos"), photos))
@@ -137,11 +137,11 @@ def new_learner(home: str | Path, photos: Mapping[str, int] = TEN_EACH, clock: C
 
 
 def surface(label: str, seed: int, side: int = 40) -> Image.Image:
-    """Draw a surface with its colour, pattern and grain. Of a hundred, about five are called unknown, as of any label.
+    """Draw a surface with its colour, pattern and grain. About five in a hundred are unknown, as for any label.
 
     Args:
         label: brick, grass, gravel or coins.
-        seed: makes the picture one of a kind.
+        seed: random seed; each gives another picture.
         side: width and height, in pixels.
     """
     random = np.random.default_rng([sorted(COLOURS).index(label), seed])
@@ -152,7 +152,7 @@ def surface(label: str, seed: int, side: int = 40) -> Image.Image:
 
 
 def write_photos(folder: str | Path, photos: Mapping[str, int] = TEN_EACH, first: int = 0) -> Path:
-    """Write class folders of surfaces: so many of each label, with seeds from `first` on; return the folder."""
+    """Write a folder of surfaces with one subfolder per label, with seeds from `first` on; return the folder."""
     folder = Path(folder)
     for label, count in photos.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -169,14 +169,14 @@ def write_bundle(
     group_of: Callable[[Path], int] = lambda file: -1,
     models: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a bundle of the tiny network that was taught a folder of class folders; return its path.
+    """Write a bundle of the tiny network with the photos of a folder as examples; return its path.
 
     Args:
         path: the bundle to write.
         photos: `photos/LABEL/*.jpg`, with at least two labels.
-        network: gives the embeddings; None: the fake one.
-        info: what the bundle says of its network.
-        group_of: the number that the photos of one burst share, of each photo; −1: it stands alone.
+        network: computes the embeddings; None for the fake network.
+        info: the bundle's description of its network.
+        group_of: returns the group number of a photo: the same for all photos of a burst, −1 for none.
         models: the files of another network, by format.
     """
     path, network = Path(path), network or FakeNetwork()

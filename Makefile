@@ -130,10 +130,14 @@ $(WEB)/ready: pyproject.toml
 	@$(WEB)/bin/python -m pip $(PIP) --editable '.[onnx,web]' pytest hypothesis playwright axe-playwright-python
 	@touch $@
 
+# Home Assistant 2025.4 needs Python 3.13, which uv finds here or brings; pip takes half an hour for the same.
 $(HOMEASSISTANT)/ready:
-	@echo "setting up $(HOMEASSISTANT): the last Home Assistant for Python 3.11, which reads our discovery messages (400 MB)"
-	@$(PYTHON) -m venv $(HOMEASSISTANT)
-	@$(HOMEASSISTANT)/bin/python -m pip $(PIP) homeassistant==2024.3.3 paho-mqtt==1.6.1
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { test "$$(id -u)" = 0 && apt-get install -qq -y --no-install-recommends mosquitto >/dev/null; } \
+	  || { echo "no mosquitto here; run: sudo apt install mosquitto"; exit 1; }
+	@echo "setting up $(HOMEASSISTANT): Home Assistant 2025.4 with its MQTT integration, to show it our messages (400 MB)"
+	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip $(PIP) uv
+	@build/uv/bin/uv venv --quiet --clear --python 3.13 $(HOMEASSISTANT)
+	@build/uv/bin/uv pip install --quiet --python $(HOMEASSISTANT) homeassistant==2025.4.4 paho-mqtt==2.1.0
 	@touch $@
 
 build/node-red/ready:

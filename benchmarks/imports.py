@@ -19,6 +19,7 @@ ORDER = {  # the folders of each package: each imports only those behind it
         "cli",
         "serve",
         "watch",
+        "mqtt",
         "care",
         "learner",
         "fleet",

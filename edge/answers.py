@@ -46,6 +46,25 @@ class Answer(NamedTuple):
     nearest: tuple[Neighbour, ...] = ()
 
 
+class Seen(NamedTuple):
+    """The answer for one frame: the line that `watch --json` prints.
+
+    `time` is when the frame was taken, ISO 8601 in UTC. `settled` is the label (or "unknown") on which the last answers
+    agree; None until they do, at the start and after the camera was gone. `changed` says whether this frame changed it.
+    """
+
+    image: str
+    time: str
+    label: str | None
+    unknown: bool | None
+    probability: float
+    top: tuple[Guess, ...]
+    generation: int
+    milliseconds: float
+    settled: str | None
+    changed: bool
+
+
 class Skipped(NamedTuple):
     """A file that was not used, and the reason; `kind` is the reason in one word, as in `files`."""
 

@@ -36,10 +36,10 @@ PURE_MODULES = {
     "edge.picture.kinds",
     "edge.picture.metadata",
     "edge.picture.region",
-    "edge.watch.home_assistant",
+    "edge.mqtt.home_assistant",
     "edge.watch.smooth",
 }
-DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve", "watch", "system", "fleet"}
+DISK = {"bundle", "home", "network", "picture", "camera", "care", "cli", "serve", "watch", "mqtt", "system", "fleet"}
 DISK_MODULES = {"edge.files", "edge.testing", "edge.learner", "edge.learning.init", "edge.picture.frame"}
 TOUCHES = {"os", "sqlite3", "shutil", "tempfile"}
 OUTSIDE = {"os", "pathlib", "time", "random", "datetime", "sqlite3"}
@@ -52,7 +52,6 @@ LONG = {
     "edge.bundle.archive": "the bundle's layout, read and written by one file so that the two cannot drift",
     "edge.cli.wording": "every answer in words, in the order of edge.answers",
     "edge.network.backbone": "both runtimes behind one interface, held to one proof",
-    "edge.watch.mqtt": "one conversation with one broker",
     "export.adapt.run": "one plan from photos to the kept network",
     "export.adapt.train": "one strategy's training, its clock and its checkpoint",
     "export.cli.learning": "the options of three commands with their help",

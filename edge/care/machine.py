@@ -99,15 +99,26 @@ def _memory(root: Path) -> Finding | None:
     return Finding("memory", left > MIN_MEMORY, seen, "stop other programs, or use the system without a desktop")
 
 
-def _heat(root: Path) -> Finding | None:
-    """The processor's temperature, in degrees; sysfs gives thousandths."""
+def temperature(root: Path = Path("/")) -> float | None:
+    """The processor's temperature in °C, which sysfs tells in thousandths; None: it is not told."""
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         kind, text = _read(zone / "type"), _read(zone / "temp")
         if ("cpu" in kind or "soc" in kind or "x86_pkg" in kind) and text.lstrip("-").isdigit():
-            degrees = int(text) / 1000
-            seen = f"{degrees:.0f} °C" + (", so hot that it slows down" if degrees >= HOT else "")
-            return Finding("heat", degrees < HOT, seen, "give the processor a heat sink or a fan, and more air")
+            return int(text) / 1000
     return None
+
+
+def free_bytes(home: Path) -> int:
+    """How much can still be written to the disk where a home lies or shall lie."""
+    return shutil.disk_usage(_existing(home)).free
+
+
+def _heat(root: Path) -> Finding | None:
+    degrees = temperature(root)
+    if degrees is None:
+        return None
+    seen = f"{degrees:.0f} °C" + (", so hot that it slows down" if degrees >= HOT else "")
+    return Finding("heat", degrees < HOT, seen, "give the processor a heat sink or a fan, and more air")
 
 
 def _power(root: Path) -> Finding | None:
@@ -139,7 +150,7 @@ def _power(root: Path) -> Finding | None:
 
 
 def _space(home: Path) -> Finding:
-    free = shutil.disk_usage(_existing(home)).free
+    free = free_bytes(home)
     return Finding("space", free > MIN_FREE, f"{free / 1e9:.1f} GB free", "free some space on the disk of the home")
 
 

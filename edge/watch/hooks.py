@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edge.answers import Seen
 from edge.errors import LabelError, SourceError
 from edge.labels import RESERVED, clean
-from edge.watch.loop import Seen
 
 # addresses with passwords, and what systemd told this process alone
 _KEPT_BACK = {"EDGE_MQTT", "EDGE_SOURCE", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}

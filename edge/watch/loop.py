@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from edge.answers import Answer, Guess, Skipped, to_json
+from edge.answers import Answer, Guess, Seen, Skipped, to_json
 from edge.camera.arrival import Stamp
 from edge.camera.folder import Journal, Notice
 from edge.camera.source import Source
@@ -20,25 +20,6 @@ from edge.labels import RESERVED
 from edge.learner import Learner
 from edge.picture.frame import Frame
 from edge.watch.smooth import Rule, Smoother
-
-
-class Seen(NamedTuple):
-    """The answer for one frame: the line that `watch --json` prints.
-
-    `time` is when the frame was taken, ISO 8601 in UTC. `settled` is the label (or "unknown") on which the last answers
-    agree; None until they do, at the start and after the camera was gone. `changed` says whether this frame changed it.
-    """
-
-    image: str
-    time: str
-    label: str | None
-    unknown: bool | None
-    probability: float
-    top: tuple[Guess, ...]
-    generation: int
-    milliseconds: float
-    settled: str | None
-    changed: bool
 
 
 @dataclass(frozen=True)

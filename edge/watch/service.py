@@ -8,7 +8,7 @@ another way, and the others still get the answer. Watching ends only if the call
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,12 @@ from edge.camera.source import Source, open_source
 from edge.errors import EdgeError, SourceError
 from edge.labels import RESERVED
 from edge.learner import Learner
+from edge.mqtt.address import identity
+from edge.mqtt.control import Control
+from edge.mqtt.mqtt import Mqtt
 from edge.picture.region import WHOLE, Region
 from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Sight, watch
-from edge.watch.mqtt import Mqtt, identity
 from edge.watch.smooth import Rule
 from edge.watch.unsure import Uncertain
 
@@ -51,7 +53,7 @@ class Listeners:
         say: called with each message, one line.
         alive: called at least once per second.
         hooks: starts programs.
-        broker: publishes changes.
+        broker: publishes changes, and does what is asked there.
         keep: saves uncertain frames.
     """
 
@@ -59,7 +61,7 @@ class Listeners:
     say: Callable[[str], None]
     alive: Callable[[], None] = lambda: None
     hooks: Hooks | None = None
-    broker: Mqtt | None = None
+    broker: Control | None = None
     keep: Uncertain | None = None
     _failing: dict[str, str] = field(default_factory=dict)
 
@@ -75,7 +77,7 @@ class Listeners:
         except (OSError, Stopped) as error:
             failed = error
         if self.broker:
-            self._try("not published to the broker", self.broker.tell, sight.seen, sight.labels)
+            self._try("not published to the broker", self.broker.tell, sight.seen, sight.labels, sight.frame)
         if self.hooks:
             self._say_all(self._try("--on", self.hooks.run, sight.seen))
         if self.keep and sight.frame:
@@ -89,13 +91,12 @@ class Listeners:
         if self.hooks:
             self._say_all(self._try("--on", self.hooks.reap))
         if self.broker:
-            self._say_all(self.broker.news())
+            self._say_all(self._try("MQTT", self.broker.turn))
 
     def close(self) -> None:
         """Disconnect from the broker."""
         if self.broker:
-            self.broker.close()
-            self._say_all(self.broker.news())
+            self._say_all(self.broker.close())
 
     def _say_all(self, lines: Iterable[str] | None) -> None:
         for line in lines or ():
@@ -209,11 +210,15 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
         pause = asked.cool_down if asked.cool_down is not None else (5.0 if opened.live else 0.0)
         listeners.hooks = hooks_of(learner, hooks, pause, source)
     if asked.mqtt:
-        host, who = socket.gethostname(), identity(learner.home, source)
-        listeners.broker = Mqtt(
-            asked.mqtt, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home,
-            labels=labels, present=not opened.live,
-        )  # fmt: skip
+        host, who, url = socket.gethostname(), identity(learner.home, source), asked.mqtt
+
+        def connect(verbs: Sequence[str], labels: Sequence[str], heat: bool) -> Mqtt:
+            return Mqtt(
+                url, f"{host}-{who[:8]}", called=f"{host} {opened.name}", who=who, home=learner.home, labels=labels,
+                present=not opened.live, verbs=verbs, heat=heat,
+            )  # fmt: skip
+
+        listeners.broker = Control(learner, connect)
     return Ready(opened, listeners, rule or Rule.usual(opened.live), tuple(journals))
 
 
@@ -299,7 +304,7 @@ def hooks_of(learner: Learner, hooks: list[Hook], cool_down: float, source: str)
     return Hooks(hooks, learner.home, cool_down, learner.recall(key), remember)
 
 
-def _tell_camera(notice: Notice, source: Source, broker: Mqtt | None) -> None:
+def _tell_camera(notice: Notice, source: Source, broker: Control | None) -> None:
     if broker is None:
         return
     if notice.gone or (notice.gone is False and not source.live):  # a camera is there when its answers agree again

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from edge.answers import Seen
 from edge.errors import SourceError
 from edge.files import replacing
 from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.picture.region import Region
 from edge.picture.same import Alike
-from edge.watch.loop import Seen
 
 _OURS = re.compile(r"uncertain-[0-9]{8}T[0-9]{6}\.[0-9]{6}0*\.(jpg|png)")
 MEMORY = 50  # saved frames that a new one is compared with

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from edge.answers import Skipped
+from edge.answers import Seen, Skipped
 from edge.camera.folder import Journal, Notice
 from edge.camera.source import Source, open_source
 from edge.home.state import unheard
 from edge.learner import Learner
 from edge.picture.frame import Frame
-from edge.watch.loop import Seen, Sight, watch
+from edge.watch.loop import Sight, watch
 from edge.watch.smooth import Rule
 
 

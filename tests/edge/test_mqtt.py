@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 import pytest
 
+from edge.answers import Seen
 from edge.errors import SourceError
-from edge.watch.loop import Seen
-from edge.watch.mqtt import Mqtt, identity
+from edge.mqtt import home_assistant
+from edge.mqtt.address import identity
+from edge.mqtt.mqtt import Mqtt
 from tests.refused import refused
 
 from .cameras import filming
@@ -74,6 +76,8 @@ class Listener:
         self.all: list[tuple[str, str]] = []  # every message, the oldest first
         self._client = client.Client(enums.CallbackAPIVersion.VERSION2)
         self._client.on_connect = lambda c, *_: c.subscribe("#", qos=1)
+        self._client.on_subscribe = lambda *_: setattr(self, "connected", True)
+        self.connected = False
         self._client.on_message = self._hear
         self._client.connect_async("127.0.0.1", port)
         self._client.reconnect_delay_set(1, 1)
@@ -87,18 +91,18 @@ class Listener:
         self._client.loop_stop()
 
     def _hear(self, _client: Any, _data: Any, message: Any) -> None:
-        text = message.payload.decode()
+        text = message.payload.decode(errors="replace")  # a picture is no text
         self.all.append((message.topic, text))
         self.heard[message.topic] = text
 
-    def says(self, topic: str, payload: str) -> None:
-        self._client.publish(topic, payload, qos=1)
+    def says(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=1, retain=retain)
 
     def topics(self, ending: str) -> set[str]:
         return {topic for topic in self.heard if topic.endswith(ending)}
 
     def waits(self, topic: str, fits: Callable[[str], bool]) -> str:
-        wait_for(lambda: topic in self.heard and fits(self.heard[topic]), 30)
+        wait_for(lambda: topic in self.heard and fits(self.heard[topic]))
         return self.heard[topic]
 
 
@@ -111,7 +115,7 @@ def port() -> int:
 def heard(mqtt: Mqtt, fits: Callable[[list[str]], bool]) -> list[str]:
     """Wait until what a connection said fits."""
     lines: list[str] = []
-    wait_for(lambda: bool(lines.extend(mqtt.news()) or fits(lines)), 30)
+    wait_for(lambda: bool(lines.extend(mqtt.news()) or fits(lines)))
     return lines
 
 
@@ -121,13 +125,12 @@ def test_home_assistant_finds_the_device_and_its_state(tmp_path: Path, port: int
         mqtt.tell(seen("open"), ["open", "shut"])
         state = json.loads(listener.waits("edge/my garage/state", bool))
         assert (state["label"], state["probability"], state["generation"]) == ("open", 0.9, 3)
-        topic = "homeassistant/sensor/edge_my_x20_garage/config"
+        topic = "homeassistant/device/edge_my_x20_garage/config"
         config: dict[str, Any] = json.loads(listener.waits(topic, bool))
-        assert config["state_topic"] == "edge/my garage/state"
-        assert config["options"] == ["open", "shut", "(unknown)"], "an enum must list every value that comes"
-        assert config["unique_id"]
-        assert config["device"]["identifiers"]
-        assert config["device"]["name"] == "my garage"
+        assert config["cmps"]["seen"]["state_topic"] == "edge/my garage/now"
+        assert config["cmps"]["seen"]["options"] == ["open", "shut", "(unknown)"], "it lists every value that comes"
+        assert config["dev"]["identifiers"]
+        assert config["dev"]["name"] == "my garage"
         assert listener.waits(config["availability_topic"], bool) == "online"
         mqtt.tell(seen("shut", changed=False), ["open", "shut"])
         mqtt.tell(seen("unknown"), ["open", "shut", "half"])
@@ -152,11 +155,12 @@ def test_the_first_discovery_message_has_all_labels(home: Path, tmp_path: Path, 
         process.terminate()
         process.communicate()
         assert process.returncode == 0
-    messages = [json.loads(text) for topic, text in listener.all if topic.endswith("/config")]
+    messages = [json.loads(text) for topic, text in listener.all if topic == "homeassistant/device/edge_feeder/config"]
     assert messages
     for message in messages:
-        assert json.loads(listener.heard["edge/feeder/state"])["state"] in message["options"]
-        assert len(message["options"]) > 2
+        options = message["cmps"]["seen"]["options"]
+        assert json.loads(listener.heard["edge/feeder/state"])["state"] in options
+        assert len(options) > 2
 
 
 def test_after_a_restart_of_home_assistant_everything_is_told_again(tmp_path: Path, port: int) -> None:
@@ -167,8 +171,8 @@ def test_after_a_restart_of_home_assistant_everything_is_told_again(tmp_path: Pa
         before = len(listener.all)
         listener.says("homeassistant/status", "offline")
         listener.says("homeassistant/status", "online")
-        wanted = {"edge/x/state", "edge/x/available", "homeassistant/sensor/edge_x/config"}
-        wait_for(lambda: wanted <= {topic for topic, _ in listener.all[before:]}, 30)
+        wanted = {"edge/x/state", "edge/x/available", "homeassistant/device/edge_x/config"}
+        wait_for(lambda: wanted <= {topic for topic, _ in listener.all[before:]})
         mqtt.close()
 
 
@@ -235,7 +239,7 @@ def test_a_camera_that_never_gave_a_picture_is_never_online(home: Path, tmp_path
         nobody = f"http://127.0.0.1:{free_port()}/stream"
         process = start(home, "watch", nobody, "--mqtt", f"mqtt://127.0.0.1:{port}/door")
         listener.waits("edge/door/available", bool)
-        listener.waits("homeassistant/sensor/edge_door/config", bool)
+        listener.waits("homeassistant/device/edge_door/config", bool)
         process.terminate()
         process.communicate()
     assert {text for topic, text in listener.all if topic == "edge/door/available"} == {"offline"}
@@ -285,6 +289,75 @@ def test_an_odd_file_name_reaches_every_listener(home: Path, tmp_path: Path, por
     assert told["image"] == whole.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
 
 
+# commands -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_is_kept_for_the_watchers_own_thread_in_the_order_in_which_it_came(tmp_path: Path, port: int) -> None:
+    with broker(tmp_path, port), Listener(port) as listener:
+        mqtt = Mqtt(f"mqtt://127.0.0.1:{port}/x", "pi", verbs=["teach", "retrain"])
+        listener.waits("edge/x/available", bool)
+        listener.says("edge/x/teach", "open")
+        listener.says("edge/x/other", "nobody hears it")
+        listener.says("edge/x/retrain", "PRESS")
+        came: list[tuple[str, bytes]] = []
+        wait_for(lambda: bool(came.extend((one.verb, one.payload) for one in mqtt.commands()) or len(came) == 2))
+        assert came == [("teach", b"open"), ("retrain", b"PRESS")]
+        mqtt.close()
+
+
+def test_a_command_that_the_broker_had_kept_is_not_done_anew_at_each_start(tmp_path: Path, port: int) -> None:
+    with broker(tmp_path, port), Listener(port) as listener:
+        wait_for(lambda: listener.connected)
+        listener.says("edge/x/teach", "open", retain=True)
+        listener.waits("edge/x/teach", bool)
+        mqtt = Mqtt(f"mqtt://127.0.0.1:{port}/x", "pi", verbs=["teach"])
+        lines = heard(mqtt, lambda lines: any("retained" in line for line in lines))
+        assert "--retain" in lines[-1]
+        assert not list(mqtt.commands())
+        mqtt.close()
+
+
+def test_more_commands_than_can_wait_are_refused_and_said(tmp_path: Path, port: int) -> None:
+    with broker(tmp_path, port), Listener(port) as listener:
+        mqtt = Mqtt(f"mqtt://127.0.0.1:{port}/x", "pi", verbs=["teach"])
+        listener.waits("edge/x/available", bool)
+        for number in range(25):
+            listener.says("edge/x/teach", str(number))
+        lines = heard(mqtt, lambda lines: len([line for line in lines if "waiting already" in line]) == 5)
+        assert [one.payload for one in mqtt.commands()] == [str(number).encode() for number in range(20)], lines
+        mqtt.close()
+
+
+def test_what_is_seen_now_is_told_again_before_it_expires_and_a_change_only_once(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 2 * home_assistant.BEAT < home_assistant.EXPIRES
+    with broker(tmp_path, port), Listener(port) as listener:
+        mqtt = Mqtt(f"mqtt://127.0.0.1:{port}/x", "pi")
+        mqtt.tell(seen("open"), ["open", "shut"])
+        assert json.loads(listener.waits("edge/x/now", bool))["probability"] == 0.9
+        mqtt.tell(seen("open", changed=False)._replace(probability=0.6), ["open", "shut"])
+        list(mqtt.news())
+        monkeypatch.setattr(home_assistant, "BEAT", 0)
+        list(mqtt.news())
+        again = json.loads(listener.waits("edge/x/now", lambda text: json.loads(text)["probability"] == 0.6))
+        assert again["state"] == "open"
+        mqtt.close()
+        assert len([topic for topic, _ in listener.all if topic == "edge/x/state"]) == 1, (
+            "programs act on each of these"
+        )
+
+
+def test_the_sensor_of_earlier_versions_is_taken_back(tmp_path: Path, port: int) -> None:
+    with broker(tmp_path, port), Listener(port) as listener:
+        wait_for(lambda: listener.connected)
+        listener.says("homeassistant/sensor/edge_x/config", "{}", retain=True)
+        listener.waits("homeassistant/sensor/edge_x/config", bool)
+        mqtt = Mqtt(f"mqtt://127.0.0.1:{port}/x", "pi")
+        listener.waits("homeassistant/sensor/edge_x/config", lambda text: text == "")
+        mqtt.close()
+
+
 # identities ---------------------------------------------------------------------------------------------------------
 
 
@@ -321,7 +394,8 @@ def test_two_watchers_on_one_machine_do_not_evict_each_other(home: Path, tmp_pat
         for process in processes:
             process.terminate()
             process.communicate()
-    assert len({json.loads(listener.heard[topic])["unique_id"] for topic in listener.topics("/config")}) == 2
+    configs = [json.loads(text) for topic, text in listener.heard.items() if topic.startswith("homeassistant/device/")]
+    assert len({config["cmps"]["seen"]["unique_id"] for config in configs}) == 2
     connected = [
         line.split(" as ")[1].split()[0] for line in log.read_text().splitlines() if "New client connected" in line
     ]
@@ -335,11 +409,11 @@ def test_two_watchers_with_one_name_both_say_so(home: Path, tmp_path: Path, port
         for mqtt in (one, two):
             lines = heard(mqtt, lambda lines: any("another watcher" in line for line in lines))
             assert "as 'door' too" in lines[-1]
-            assert "a NAME of its own" in lines[-1]
+            assert "use different NAMEs" in lines[-1]
         one.close()
         two.close()
         third = Mqtt(f"mqtt://127.0.0.1:{port}/door", "pi", who="c")
-        wait_for(lambda: third._claimed)
+        wait_for(lambda: third._rivals.claimed)
         assert not [line for line in third.news() if "another" in line], "those before are gone"
         third.close()
 
@@ -360,7 +434,7 @@ def test_a_second_process_that_watches_the_same_for_the_same_home_is_refused(tmp
 def test_a_wrong_password_is_said_once_however_often_it_is_tried(tmp_path: Path, port: int) -> None:
     with broker(tmp_path, port, "right") as log:
         mqtt = Mqtt(f"mqtt://edge:hidden@127.0.0.1:{port}", "pi")
-        mqtt._client.reconnect_delay_set(1, 1)
+        mqtt.connection._client.reconnect_delay_set(1, 1)
         wait_for(lambda: log.read_text(errors="replace").count("not authorised") >= 3)
         lines = list(mqtt.news())
         mqtt.close()
@@ -370,12 +444,12 @@ def test_a_wrong_password_is_said_once_however_often_it_is_tried(tmp_path: Path,
 
 def test_a_connection_that_breaks_again_and_again_is_not_said_for_ever(tmp_path: Path, port: int) -> None:
     mqtt = Mqtt(f"mqtt://127.0.0.1:{port}", "pi")
-    mqtt._client.reconnect_delay_set(1, 1)
+    mqtt.connection._client.reconnect_delay_set(1, 1)
     lines: list[str] = []
     for _ in range(5):
         with broker(tmp_path, port):
-            wait_for(mqtt._up.is_set)
-        wait_for(lambda: not mqtt._up.is_set())
+            wait_for(mqtt.connection._up.is_set)
+        wait_for(lambda: not mqtt.connection._up.is_set())
         lines += mqtt.news()
     told = [line for line in lines if "cannot be reached" not in line]
     assert len([line for line in told if "breaks again and again" in line]) == 1
@@ -414,7 +488,7 @@ def test_an_untrusted_certificate_is_named_with_what_to_do(
         assert heard(good, bool)[0].startswith("connected")
         good.close()
         other = Mqtt(f"mqtts://127.0.0.1:{port}", "pi")
-        assert "another host's" in heard(other, bool)[0]
+        assert "belongs to another host" in heard(other, bool)[0]
         other.close()
 
 

@@ -31,7 +31,7 @@ CAMERAS = {
     "edge.cli.camera",
     "edge.watch.hooks",
     "edge.watch.loop",
-    "edge.watch.mqtt",
+    "edge.mqtt.mqtt",
     "edge.watch.service",
 }
 NETWORK = {"requests", "urllib3", "http", "email", "ssl", "asyncio", "paho", "cv2"}

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.answers import Answer, Skipped
+from edge.answers import Answer, Seen, Skipped
 from edge.camera import devices as films
 from edge.camera.folder import Folder, Journal, Notice
 from edge.errors import LabelError, SourceError
@@ -30,7 +30,7 @@ from edge.picture.frame import Frame
 from edge.picture.region import Region
 from edge.picture.same import Alike
 from edge.watch.hooks import Hook, Hooks
-from edge.watch.loop import Seen, Sight, watch
+from edge.watch.loop import Sight, watch
 from edge.watch.smooth import Rule, Smoother
 from edge.watch.unsure import Uncertain
 from tests.refused import refused
@@ -475,7 +475,7 @@ def test_a_program_is_told_labels_as_utf8_and_names_as_they_are(tmp_path: Path) 
 import sys
 from pathlib import Path
 from edge.watch.hooks import Hook, Hooks
-from edge.watch.loop import Seen
+from edge.answers import Seen
 hooks = Hooks([Hook("鳥", (sys.executable, "-c", {script!r}))], Path("."))
 problems = hooks.run(Seen("caf\\udce9", "t", "鳥", False, 1.0, (), 1, 1.0, "鳥", True))
 assert not problems, problems

@@ -27,7 +27,7 @@ from .test_watch import home, learner, start, wait_for, wait_until_watching  # n
 
 
 class Broker:
-    """Stands where `Mqtt` does; what it does is `tell`'s business."""
+    """Stands where `Control` does; what it does is `tell`'s business."""
 
     def __init__(self, tell: Any) -> None:
         self.tell = tell
@@ -37,11 +37,12 @@ class Broker:
     def present(self, there: bool) -> None:
         self.states.append(there)
 
-    def news(self) -> list[str]:
+    def turn(self) -> list[str]:
         return []
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         self.closed += 1
+        return []
 
 
 def fail(*_: object) -> None:
@@ -91,7 +92,7 @@ def test_what_could_not_be_printed_is_told_by_the_next_process_to_everybody(lear
     picture("grass", 1).save(tmp_path / "in" / "1.png")
     said: list[str] = []
     heard: list[Any] = []
-    broker: Any = Broker(lambda seen, labels: heard.append(seen))
+    broker: Any = Broker(lambda seen, *_: heard.append(seen))
 
     def full(_: Sight) -> None:
         raise OSError(28, "No space left on device")
@@ -136,7 +137,7 @@ def test_a_camera_whose_frames_cannot_be_read_is_not_there_and_said_seldom(learn
                 yield Frame("camera", data, 0.0)
             yield Skipped("camera", "the last")
 
-    broker: Any = Broker(lambda seen, labels: None)
+    broker: Any = Broker(lambda *_: None)
     said: list[str] = []
     listeners = Listeners(lambda sight: None, said.append, broker=broker)
     result = keep_watching(learner, Faulty(), Rule(2, 3), 0.01, threading.Event(), listeners)

@@ -1,0 +1,76 @@
+"""The address of a broker, as a user writes it: mqtt://[user:password@]host[:port][/NAME]. It is never shown."""
+
+import hashlib
+import re
+import socket
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote
+
+from edge.camera.address import Address
+from edge.errors import SourceError
+from edge.labels import hidden
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+LONGEST_NAME = 100  # characters
+_EXAMPLE = "mqtt://user:password@host:1883/garage, or mqtts:// for TLS"
+
+
+def parsed(url: str) -> tuple[Address, str]:
+    """Return an address in its parts, and the NAME in it or "".
+
+    Raises:
+        SourceError: it is malformed; the message shows nothing of it.
+
+    >>> address, name = parsed("mqtt://me:secret@broker.local/my garage")
+    >>> address.host, name
+    ('broker.local', 'my garage')
+    """
+    place, slash, name = url.partition("://")[2].partition("/")
+    if slash:  # blanks in a NAME harm nobody
+        url = f"{url.partition('://')[0]}://{place}/{name.replace(' ', '%20')}"
+    try:
+        address = Address.parse(url, PORTS)
+    except SourceError as error:
+        raise SourceError("address-invalid", f"--mqtt: {error}; write it like {_EXAMPLE}") from None
+    if re.search("[?#]", address.rest):
+        raise SourceError(
+            "address-invalid",
+            f"--mqtt: this address contains ? or # after the host; write them as %3F and %23, as in {_EXAMPLE}",
+        )
+    if address.user == "" or "\ufffd" in f"{address.user}{address.password}" or "\0" in (address.user or ""):
+        raise SourceError(
+            "address-invalid",
+            f"--mqtt: this address has a user name or password that no broker accepts; write it like {_EXAMPLE}",
+        )
+    try:
+        if ":" not in address.host and not re.fullmatch(rb"[\w.-]+", address.host.encode("idna")):
+            raise UnicodeError
+    except UnicodeError:
+        raise SourceError(
+            "address-invalid", f"--mqtt: the host name in this address is not valid; write it like {_EXAMPLE}"
+        ) from None
+    name = unicodedata.normalize("NFC", unquote(address.rest)).strip("/ ")
+    if len(name) > LONGEST_NAME or "\ufffd" in name or any(hidden(c) or unicodedata.category(c) == "Cn" for c in name):
+        raise SourceError(
+            "address-invalid",
+            f"--mqtt: the NAME in this address is longer than {LONGEST_NAME} characters, or contains one that "
+            f"cannot be printed; write it like {_EXAMPLE}",
+        )
+    return address, name
+
+
+def identity(home: Path, source: str, machine: Path = Path("/etc/machine-id")) -> str:
+    """Return 16 hexadecimal digits that stand for this machine, home and source, today and after each restart.
+
+    Args:
+        home: the folder of all state.
+        source: what is watched, as the user wrote it; user and password in it do not count.
+        machine: holds a number that no other machine has.
+    """
+    try:
+        number = machine.read_text()
+    except (OSError, ValueError):
+        number = ""
+    parts = (number, socket.gethostname(), str(home.absolute()), re.sub("//[^/]*@", "//", source))
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]

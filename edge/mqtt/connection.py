@@ -1,0 +1,169 @@
+"""A connection to a broker that heals itself: it connects again whenever the broker comes back, and says what is wrong.
+
+The library's thread calls `_connected`, `_heard`, …; they take the guard, and so does whoever publishes.
+"""
+
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from edge.camera.address import Address
+from edge.errors import SourceError
+from edge.mqtt.address import PORTS
+from edge.mqtt.trouble import News, why
+
+PATIENCE = 3.0  # seconds for which the end waits for a broker that is about to answer
+
+
+class Message(NamedTuple):
+    """What arrived: its topic, its bytes, and whether the broker had kept it since before we came."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Connection:
+    """A connection to one broker, as one client.
+
+    Args:
+        address: of the broker.
+        client_id: two connections of the same one exclude each other at the broker.
+        last_will: topic and payload that the broker publishes when this process dies.
+        topics: are subscribed to.
+        on_connect: called when the connection is made, to tell everything anew.
+        on_message: called with each message.
+
+    Raises:
+        SourceError: the library is not installed.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        client_id: str,
+        last_will: tuple[str, str],
+        topics: Sequence[tuple[str, int]],
+        on_connect: Callable[[], None],
+        on_message: Callable[[Message], None],
+        name: str,
+    ) -> None:
+        try:
+            from paho.mqtt import client
+            from paho.mqtt.enums import CallbackAPIVersion
+        except ImportError:
+            raise SourceError(
+                "library-missing", "--mqtt needs paho-mqtt; run: pip install 'edge-transfer[mqtt]'"
+            ) from None
+        port = address.port or PORTS[address.scheme]
+        self.broker = f"[{address.host}]:{port}" if ":" in address.host else f"{address.host}:{port}"
+        self.guard = threading.RLock()
+        self.news = News(self.broker)
+        self._name, self._topics = name, list(topics)
+        self._on_connect, self._on_message = on_connect, on_message
+        self._up = threading.Event()  # set while connected
+        self._since = 0.0
+        self._refused = self._closed = False
+        self._client = client.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
+        self._client.connect_timeout = 5.0
+        if address.user is not None:
+            self._client.username_pw_set(address.user, address.password)
+        self._tls = address.scheme == "mqtts"
+        if self._tls:
+            self._client.tls_set()
+        self._client.will_set(*last_will, qos=1, retain=True)
+        self._client.reconnect_delay_set(1, 30)
+        self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._unreachable
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = self._heard
+        self._client.connect_async(address.host, port, keepalive=30)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._client.loop_start()
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection; what is published without one is lost, as all is told when there is one."""
+        return self._up.is_set()
+
+    def publish(self, topic: str, payload: dict[str, Any] | str | bytes) -> Any:
+        """Publish a retained message, if there is a connection."""
+        if isinstance(payload, dict):
+            payload = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+        if isinstance(payload, str):
+            # a file's name may not be UTF-8, which a message must be: such bytes are written out, as on the terminal
+            payload = re.sub("[\ud800-\udfff]", lambda found: rf"\\u{ord(found[0]):04x}", payload).encode()
+        return self._client.publish(topic, payload, qos=1, retain=True) if self.up else None
+
+    def lines(self) -> Iterator[str]:
+        """Yield what people should know of the connection since the last asking."""
+        if self.up:
+            self.news.lasts(time.monotonic() - self._since)
+        yield from self.news.take()
+
+    def close(self, topic: str, payload: str) -> bool:
+        """Publish a last message and go; a broker that does not answer is waited for a few seconds at most.
+
+        Returns:
+            Whether the broker has the message.
+        """
+        if not self.up and self.news.silent:  # the first connection is under way: a film may be shorter
+            self._up.wait(PATIENCE)
+        told = False
+        last = self.publish(topic, payload)
+        if last is not None:
+            try:
+                last.wait_for_publish(PATIENCE)
+                told = last.is_published()
+            except (RuntimeError, ValueError):  # it went just now
+                pass
+        self._closed = True
+        self._client.disconnect()
+        if told or not self.up:
+            self._client.on_connect_fail = None
+        if told:
+            self._client.loop_stop()  # else its thread may be waiting for the network, and ends with the process
+        return told
+
+    # called by the library's thread
+
+    def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        with self.guard:
+            if reason.is_failure:
+                self._refused = True
+                advice = "check the user name and password in --mqtt" if reason.value in (134, 135) else "trying again"
+                self.news.say(f"broker {self.broker} refuses: {reason}; {advice}")
+                return
+            self._up.set()
+            self._since = time.monotonic()
+            self.news.connected(self._name)
+            client.subscribe(self._topics)
+            self._on_connect()
+
+    def _heard(self, _client: Any, _data: Any, message: Any) -> None:
+        with self.guard:
+            self._on_message(Message(message.topic, message.payload, bool(message.retain)))
+
+    def _unreachable(self, _client: Any, _data: Any) -> None:
+        reason = why(sys.exc_info()[1], self._tls)
+        with self.guard:
+            self.news.say(f"broker {self.broker} {reason}; waiting for it")
+
+    def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        with self.guard:
+            was_up, refused = self.up, self._refused
+            self._up.clear()
+            self._refused = False
+            if not reason.is_failure or refused or self._closed:
+                return
+            if not was_up:
+                tls = "; a TLS port needs an address that begins with mqtts://"
+                self.news.say(f"broker {self.broker} closes the connection before it answers{tls}; waiting for it")
+                return
+            self.news.broke(time.monotonic() - self._since)

@@ -178,6 +178,41 @@ class Retrained(NamedTuple):
     nothing_new: bool = False  # True only if `retrain --if-taught` made no head
 
 
+class Contributed(NamedTuple):
+    """The result of `contribute`: what the store has of this device now, and whether it was `sent` just now.
+
+    `device` is its id there, and `sequence` numbers its contributions, of which the newest counts. `form` is
+    "examples", or "moments" where only their sums were told.
+    """
+
+    url: str
+    device: str
+    sequence: int
+    sent: bool
+    form: str
+    examples: int
+    labels: tuple[str, ...]
+    bytes: int
+
+
+class Followed(NamedTuple):
+    """The result of `follow`: which release is meant for this device, and what was made of it.
+
+    `release` is None if none is meant for it. `verdict` is "accepted" or "refused" and `why`, and `new` says whether
+    that was found out just now. `retrained` is the head made of it: None if nothing was tried, or before a head was
+    made.
+    """
+
+    url: str
+    device: str
+    release: int | None
+    new: bool
+    verdict: str | None
+    why: str
+    bundle: str
+    retrained: "Retrained | None"
+
+
 class Evaluated(NamedTuple):
     """The accuracy on a folder of labelled pictures. The rows of `confusion` are `truths`, the columns `labels`.
 

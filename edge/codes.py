@@ -374,6 +374,21 @@ CODES = {
         "No device of the fleet, or more than one, has an id that begins so.", "Run edge-export fleet status URL."
     ),
     "order-damaged": Meaning("An order to undo a device, in the fleet's store, is damaged.", "Give the order again."),
+    "plan-invalid": Meaning(
+        "The newest plan of the fleet is damaged, or says something impossible.", "Publish again from the workstation."
+    ),
+    "release-damaged": Meaning(
+        "A release in the fleet's store is not what its plan says.", "Publish it again from the workstation."
+    ),
+    "device-twice": Meaning(
+        "The store has a contribution under this device's id that this home did not send: another box was copied from "
+        "the same card or backup, or this home was restored from a backup.",
+        "Run edge contribute URL --id new on a copy, or --id keep on the only box.",
+    ),
+    "device-key": Meaning(
+        "The home has another id in its fleet than that of the signing key, or signed before and no key is given.",
+        "Give the key that it signed with, or take another id with --id new.",
+    ),
     "store-url-invalid": Meaning(
         "This is not the URL of a store.", "Give s3://, gs://, az://, https:// or file:/// and its folder."
     ),

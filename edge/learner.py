@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Self, overload
 from edge.answers import (
     Answer,
     Audited,
+    Contributed,
     Evaluated,
     Exported,
+    Followed,
     Forgotten,
     HistoryEntry,
     Renamed,
@@ -473,6 +475,51 @@ class Learner(Home):
             LabelError: the label is not known.
         """
         return correct.list_examples(self, label)
+
+    @in_turn
+    def contribute(
+        self, url: str, *, moments: bool = False, key: str | Path | None = None, identity: str | None = None
+    ) -> Contributed:
+        """Send all that was taught here to the store that a fleet shares, unless it has it already.
+
+        Args:
+            url: the store: `s3://…`, `gs://…`, `az://…`, `https://…` or `file:///…`.
+            moments: tell sums of the embeddings only; nobody can then leave single pictures out.
+            key: a private key's file to sign with; the device's id is then the key's.
+            identity: "new" takes another id, for a box that was copied from another one; "keep" goes on with the id of
+                a home that was restored from a backup.
+
+        Raises:
+            StoreError: the store cannot be reached or refuses.
+            FleetError: another box contributes under this device's id, or there are too many examples.
+            SignatureError: the key cannot sign.
+            RuntimeMissing: obstore, or ssh-keygen for a signature, is not installed.
+        """
+        from edge.fleet.contribute import contribute
+
+        return contribute(self, url, moments=moments, key=Path(key) if key else None, identity=identity)
+
+    @in_turn
+    def follow(self, url: str, progress: Callable[[int, int], None] | None = None) -> Followed:
+        """Take the release that is meant for this device, if it is a new one: prove it as `init` does, and retrain.
+
+        It must not make worse what was taught here: if its head is clearly worse than the serving one, as `retrain`
+        finds out, or the release is not fit for this device, everything stays as it is, and the next contribution says
+        so. A refused release is tried again when what was taught here has changed.
+
+        Args:
+            url: the store, as `contribute`.
+            progress: is told how many bytes of the release are here, of how many.
+
+        Raises:
+            StoreError: the store cannot be reached or refuses.
+            FleetError: the plan or the release in it is damaged.
+            RuntimeMissing: obstore is not installed, or nothing here can run the release.
+            HomeError: the home cannot be written.
+        """
+        from edge.fleet.follow import follow
+
+        return follow(self, url, self.network, progress)
 
     @in_turn
     def trust(self, key: "Key | None" = None, remove: str | None = None) -> None:

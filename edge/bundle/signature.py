@@ -28,6 +28,7 @@ from pathlib import Path
 from edge.errors import RuntimeMissing, SignatureError
 
 NAMESPACE = "edge-bundle"
+FLEET = "edge-fleet"  # of what a device contributes
 
 _KIND = "ssh-ed25519"
 _KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"  # before the 32 bytes of a public key
@@ -35,6 +36,8 @@ _SIGNATURE = b"SSHSIG\0\0\0\1"  # version 1
 _SIGNED_BY = _SIGNATURE + b"\0\0\0\x33" + _KEY
 _SIGNED_FOR = b"\0\0\0\x0bedge-bundle\0\0\0\0"  # after that public key
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+_GIVE = "give an ssh-ed25519 one, as ssh-keygen -t ed25519 makes"
+_MAKE = "make one with: ssh-keygen -t ed25519 -f NAME"
 _MAX_KEY = 10_000  # bytes of a file that holds one
 _MAX_COMMENT = 100  # characters
 
@@ -67,7 +70,7 @@ class Key:
                 "key-invalid", "this is a private key, which stays on the workstation; give the public one (.pub)"
             )
         if kind != _KIND:
-            raise SignatureError("key-invalid", f"'{kind[:40]}' is no key that can be pinned; {_make()}")
+            raise SignatureError("key-invalid", f"'{kind[:40]}' is no key that can be pinned; {_GIVE}")
         blob = _decoded(text) or b""
         if not blob.startswith(_KEY) or len(blob) != len(_KEY) + 32:
             raise SignatureError(
@@ -109,11 +112,56 @@ def read_key(word: str) -> Key:
         raise SignatureError("key-invalid", "this is neither a file nor a key; give a .pub file, or its line") from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1 and "PRIVATE KEY" not in text:
-        raise SignatureError("key-invalid", f"{word} holds {len(lines)} lines, one key is expected; {_make()}")
+        raise SignatureError("key-invalid", f"{word} holds {len(lines)} lines, one key is expected; {_GIVE}")
     try:
         return Key.parse(text if "PRIVATE KEY" in text else lines[0])
     except SignatureError as error:
         raise SignatureError(error.code, f"{word}: {error}") from None
+
+
+def sign(message: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
+    """Sign a message with a private key; a passphrase is asked for by ssh-keygen, on a terminal.
+
+    Args:
+        message: the bytes.
+        key: the private key's file.
+        namespace: what the signature is for.
+
+    Raises:
+        SignatureError: the key is none, or another kind, or its passphrase does not fit.
+        RuntimeMissing: ssh-keygen is not installed.
+    """
+    tool = ssh_keygen()
+    try:
+        public = key.read_bytes().startswith(b"ssh-")
+    except OSError as error:
+        raise SignatureError("key-invalid", f"{key} cannot be read ({error.strerror}); {_MAKE}") from None
+    if public:
+        raise SignatureError("key-invalid", f"{key} is a public key; give the private one: {key.with_suffix('')}")
+    with tempfile.TemporaryDirectory() as folder:
+        signed = Path(folder, "message")
+        signed.write_bytes(message)
+        command = [tool, "-q", "-Y", "sign", "-n", namespace, "-f", str(key.absolute()), str(signed)]
+        # stdin is not for passphrases: ssh-keygen asks for one on the terminal itself, if there is one
+        told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+        if told.returncode == 0:
+            signature = signed.with_suffix(".sig").read_bytes()
+            try:
+                signer(signature)
+            except SignatureError:
+                raise SignatureError(
+                    "key-invalid", f"{key} is a private key, but not an ed25519 one; {_MAKE}"
+                ) from None
+            return signature
+    if b"incorrect passphrase" in told.stderr:
+        raise SignatureError(
+            "key-passphrase",
+            f"this is not the passphrase of {key}; try again in a terminal, which can ask for it, "
+            "or use a key without one",
+        )
+    if b"too open" in told.stderr:
+        raise SignatureError("key-invalid", f"others can read the private key {key}; run: chmod 600 {key}")
+    raise SignatureError("key-invalid", f"{key} is no private key of OpenSSH's; {_MAKE}")
 
 
 def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
@@ -200,7 +248,3 @@ def _decoded(text: str) -> bytes | None:
     except ValueError:
         return None
     return blob if base64.b64encode(blob).decode() == text else None
-
-
-def _make() -> str:
-    return "give an ssh-ed25519 one, as ssh-keygen -t ed25519 makes"

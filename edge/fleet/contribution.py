@@ -26,6 +26,7 @@ The same examples, sequence and state give the same bytes. The SHA-256 of them a
 Pure. Source: byte planes as in HDF5's shuffle filter; zigzag as in Protocol Buffers.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import struct
@@ -186,6 +187,17 @@ def write_moments(about: About, moments: Moments) -> bytes:
     half = moments.gram[np.triu_indices(len(moments.gram))]
     numbers = np.concatenate([moments.counts, moments.sums.ravel() * GRID, half * GRID**2]).astype("<i8")
     return _head(about) + _frame(numbers.view(np.uint8).reshape(-1, 8).T.tobytes())
+
+
+def renumbered(data: bytes, about: About, sequence: int) -> bytes:
+    """Return a contribution with another sequence; nothing else of it is read or changed.
+
+    Args:
+        data: its bytes.
+        about: its header.
+        sequence: the new one.
+    """
+    return _head(dataclasses.replace(about, sequence=sequence)) + data[len(_head(about)) :]
 
 
 def read(name: str, data: bytes) -> Contribution:

@@ -1,5 +1,6 @@
 """The table of examples: an embedding for each, with its label, session, source and time."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -208,6 +209,16 @@ class Examples(Labels):
             "SELECT image FROM examples WHERE image IN (SELECT value FROM json_each(?))", json.dumps(images)
         )
         return {str(row[0]) for row in rows}
+
+    def digest(self) -> str:
+        """Return the SHA-256 of which examples there are: their pictures, labels and sessions, whatever their order."""
+        found = hashlib.sha256()
+        for image, label, session, held_out in self._all(
+            "SELECT image, labels.name, session, held_out FROM examples JOIN labels ON labels.id = examples.label"
+            " ORDER BY image"
+        ):
+            found.update(json.dumps([image, label, session, held_out]).encode())
+        return found.hexdigest()
 
     def count(self) -> int:
         """Return how many examples there are."""

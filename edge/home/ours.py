@@ -13,6 +13,7 @@ from edge.home.database import FOLDER, Database
 
 _BUNDLE = re.compile(r"[0-9a-f]{16}\.edge")
 JOURNAL = re.compile(r"watched-[0-9a-f]{12}\.(jsonl|lock)")
+RELEASE = re.compile(r"release-[0-9a-f]{16}\.part")  # of a fleet, on its way here
 _BUNDLES = "own_bundles"  # in the table meta, as is
 
 

@@ -88,7 +88,7 @@ class Home:
         self.store = store or open_adopted(self.home)
         self.lock = threading.RLock()  # held by the thread that uses the home
         self.closed = False
-        self._clock = clock
+        self.clock = clock
         self.warn = warn
         self._warned: int | None = None  # the damaged generation that was reported
         self._serving: tuple[int, Serving] | None = None
@@ -256,7 +256,7 @@ class Home:
 
     def now(self) -> str:
         """The time, as it is stored: ISO 8601, to the second."""
-        return self._clock().isoformat(timespec="seconds")
+        return self.clock().isoformat(timespec="seconds")
 
     def _bundle_name(self) -> str:
         name = self.store.meta("bundle")

@@ -7,9 +7,10 @@ state or the new.
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge.answers import Retrained
 from edge.bundle import archive
 from edge.bundle.archive import Bundle
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
@@ -40,8 +41,14 @@ def init(
     labels: Sequence[str],
     network: backbone.Backbone | None,
     step: Step,
+    judge: Callable[[Retrained], None] | None = None,
 ) -> Store:
-    """Adopt a bundle and return the home's open database. Args, Raises: as `edge.learner.Learner.init`."""
+    """Adopt a bundle and return the home's open database. Args, Raises: as `edge.learner.Learner.init`.
+
+    Args:
+        judge: is given the bundle's first head, compared with the one that serves as `retrain` does, before anything is
+            kept: what it raises leaves all as it was. None: the head serves in any case.
+    """
     opened = archive.read(path)
     pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
     opened.verify()
@@ -88,7 +95,9 @@ def init(
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
             adopt_factory_labels(store, before, opened.manifest.labels, labels)
-            refit(opening, force=True)
+            first = refit(opening, force=judge is None)
+            if judge is not None:
+                judge(first)
         with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
             delete_leftovers(opening)
     except BaseException:

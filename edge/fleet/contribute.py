@@ -1,0 +1,172 @@
+"""`contribute`: send all that was taught here to the store that the fleet shares, unless the store has it already.
+
+The order of writing makes each step safe to be cut off: the home notes what it is about to send, the store gets the
+signature and then the contribution, each whole, and the home notes that the store has it. Cut off before the store has
+it, nothing has changed; cut off after, the next call finds it there. The database is read as it was at one moment.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.answers import Contributed
+from edge.bundle.signature import FLEET, sign
+from edge.errors import EdgeError, FleetError
+from edge.fleet import notes
+from edge.fleet.contribution import CHUNK, Part, renumbered, sha256, write, write_moments
+from edge.fleet.header import MAX_EXAMPLES, About, Serves
+from edge.fleet.identity import device_of
+from edge.fleet.names import DEVICES, SIGNATURE, Named, contributions, newest_of_each
+from edge.fleet.notes import Notes, Sent
+from edge.fleet.remote import open_remote
+from edge.head.moments import Moments
+
+if TYPE_CHECKING:
+    from edge.home.examples import Example
+    from edge.home.state import Home
+    from edge.home.store import Store
+
+
+def contribute(
+    home: "Home", url: str, *, moments: bool = False, key: Path | None = None, identity: str | None = None
+) -> Contributed:
+    """Send what was taught. Args, Raises: as `edge.learner.Learner.contribute`."""
+    remote = open_remote(url)
+    device = device_of(home, key, fresh=identity == "new")
+    store = home.store
+    with store.snapshot():
+        about, first = tell(home, device, moments)
+    content = sha256(first)
+    there = newest_of_each(contributions(remote.names(f"{DEVICES}{device}/"))).get(device)
+    with store.transaction():
+        noted = notes.read(store)
+        known = _known(noted, there, remote.url, device, identity == "keep")
+        if known is not None and known.content == content:
+            known = known if known.when else dataclasses.replace(known, when=home.now())
+            notes.put(store, dataclasses.replace(noted.plus(known), url=remote.url))
+            return _answer(remote.url, device, known.sequence, False, about, len(first))
+        sequence = max(noted.highest, there.sequence if there else 0) + 1
+        data = renumbered(first, about, sequence)
+        coming = Sent(sequence, sha256(data), content)
+        notes.put(store, dataclasses.replace(noted.plus(coming), url=remote.url))
+    name = str(Named(device, sequence, coming.sha256))
+    if key is not None:
+        remote.put(name + SIGNATURE, sign(data, key, FLEET))
+    remote.put(name, data)
+    with store.transaction():
+        notes.put(store, notes.read(store).plus(dataclasses.replace(coming, when=home.now())))
+    return _answer(remote.url, device, sequence, True, about, len(data))
+
+
+def tell(home: "Home", device: str, moments: bool = False) -> tuple[About, bytes]:
+    """Return the header and bytes of a contribution with sequence 1: inside a snapshot of the home's store.
+
+    Raises:
+        FleetError: there are more examples than one device may contribute.
+    """
+    store = home.store
+    examples = sorted(store.examples(held_out=False if moments else None), key=lambda example: example.image)
+    if len(examples) > MAX_EXAMPLES:
+        raise FleetError(
+            "limit-exceeded",
+            f"{len(examples)} examples were taught here, but a device contributes {MAX_EXAMPLES} at most",
+        )
+    labels = tuple(sorted({example.label for example in examples}))
+    counts = dict.fromkeys(labels, 0)
+    for example in examples:
+        counts[example.label] += 1
+    info = home.info
+    about = About(
+        device=device,
+        sequence=1,
+        form="moments" if moments else "examples",
+        backbone=info.name,
+        fingerprint=info.fingerprint,
+        dimension=info.dimension,
+        input_size=info.input_size,
+        fit=info.fit,
+        region=None if home.region is None else str(home.region),
+        runtime=f"{home.model.format} {home.model.precision}",
+        labels=labels,
+        counts=tuple(counts.values()),
+        held_out=sum(example.held_out for example in examples),
+        taught=max((example.created for example in examples), default=""),
+        serves=_serves(home, notes.read(store)),
+    )
+    if moments:
+        return about, write_moments(about, _moments(store, examples, about))
+    return about, write(about, _parts(store, examples, about))
+
+
+def _parts(store: "Store", examples: "Sequence[Example]", about: About) -> Iterator[Part]:
+    column = {label: place for place, label in enumerate(about.labels)}
+    sessions: dict[str, int] = {}
+    for example in examples:
+        if example.session is not None:
+            sessions.setdefault(example.session, len(sessions))
+    for first in range(0, len(examples), CHUNK):
+        some = examples[first : first + CHUNK]
+        yield Part(
+            np.frombuffer(bytes.fromhex("".join(e.image for e in some)), np.uint8).reshape(len(some), 32),
+            np.array([column[e.label] for e in some], np.int32),
+            np.array([-1 if e.session is None else sessions[e.session] for e in some], np.int32),
+            np.array([_seconds(e.created) for e in some], np.int64),
+            np.array([e.held_out for e in some], np.bool_),
+            store.embeddings([e.id for e in some], about.dimension),
+        )
+
+
+def _moments(store: "Store", examples: "Sequence[Example]", about: About) -> Moments:
+    d = about.dimension
+    sums = Moments((), np.zeros(0), np.zeros((0, d)), np.zeros((d, d)))
+    for first in range(0, len(examples), CHUNK):
+        some = examples[first : first + CHUNK]
+        sums = sums + Moments.of(store.embeddings([e.id for e in some], d), [e.label for e in some])
+    return sums
+
+
+def _serves(home: "Home", noted: Notes) -> Serves:
+    accuracy = None
+    with contextlib.suppress(EdgeError):
+        generation = home.serving_generation()
+        accuracy = generation.figures.get("loo_accuracy") if generation else None
+    taken = noted.taken
+    if taken is None:
+        return Serves(accuracy=accuracy)
+    return Serves(taken.release, taken.verdict, taken.why, accuracy)
+
+
+def _known(noted: Notes, there: Named | None, url: str, device: str, keep: bool) -> Sent | None:
+    """Return what the home noted of the newest contribution under its id that the store has.
+
+    Raises:
+        FleetError: the home did not make it.
+    """
+    if there is None:
+        return None
+    known = noted.of(there.sequence, there.sha256)
+    if known is None and not keep:
+        raise FleetError(
+            "device-twice",
+            f"{url} has contribution {there.sequence} of device {device[:8]}, which this home did not send: another "
+            "box has the same id, or this home was restored from a backup. If it is another box, run: edge contribute "
+            "URL --id new; if it was restored and is the only one: --id keep",
+        )
+    return known
+
+
+def _seconds(created: str) -> int:
+    """Seconds since 1970 UTC; 0 where the time is none."""
+    with contextlib.suppress(ValueError, OverflowError):
+        when = datetime.fromisoformat(created)
+        return max(0, int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()))
+    return 0
+
+
+def _answer(url: str, device: str, sequence: int, sent: bool, about: About, size: int) -> Contributed:
+    return Contributed(url, device, sequence, sent, about.form, about.examples, about.labels, size)

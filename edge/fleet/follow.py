@@ -1,0 +1,197 @@
+"""`follow`: take the release that is meant for this device, and serve it if it is no worse for what was taught here.
+
+The release is copied into the home's folder part by part, under the name of its SHA-256, so that a download that was
+cut off goes on where it was; it is proved and adopted as `init` does, in one transaction with the head made of it. If
+that head is clearly worse than the serving one, the transaction is undone: the device stays on all that it had.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.answers import Followed, Retrained
+from edge.bundle import archive
+from edge.errors import BundleError, EdgeError, FleetError, HomeBusy, HomeError
+from edge.files import locked
+from edge.fleet import notes
+from edge.fleet.identity import device_of, known_device
+from edge.fleet.names import release_name
+from edge.fleet.notes import Taken
+from edge.fleet.release import Release, newest_plan
+from edge.fleet.remote import Remote, open_remote
+from edge.home.ours import RELEASE
+from edge.learning.init import init
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+    from edge.network.backbone import Backbone
+
+BLOCK = 1 << 20  # bytes of one request
+_MOST_TEXT = 500
+
+Progress = Callable[[int, int], None]
+
+
+class _Refused(Exception):
+    """The first head of a release is clearly worse."""
+
+    def __init__(self, head: Retrained) -> None:
+        self.head = head
+
+
+def follow(home: "Home", url: str, network: "Backbone | None", progress: Progress | None) -> Followed:
+    """Take the release that is meant for this device. Args, Raises: as `edge.learner.Learner.follow`."""
+    remote = open_remote(url)
+    device = known_device(home) or device_of(home, None, fresh=False)
+    store = home.store
+    found = newest_plan(remote)
+    meant = found[1].meant_for(device) if found else None
+    _note(home, remote.url, None)
+    bundle = home.bundle.manifest.name
+    if meant is None:
+        return Followed(remote.url, device, None, False, None, "", bundle, None)
+    taken, taught = notes.read(store).taken, store.digest()
+    same = taken is not None and (taken.release, taken.sha256) == (meant.number, meant.sha256)
+    if home.bundle.path.stem == meant.sha256[:16]:
+        if not (same and taken and taken.verdict == "accepted"):  # cut off before it was noted, or installed by hand
+            _note(home, remote.url, Taken(meant.number, meant.sha256, "accepted", "", home.now(), taught))
+        return Followed(remote.url, device, meant.number, False, "accepted", "", bundle, None)
+    if same and taken and taken.verdict == "refused" and taken.taught == taught:
+        return Followed(remote.url, device, meant.number, False, "refused", taken.why, bundle, None)
+    head, why = _adopt(home, remote, meant, network, progress)
+    verdict = "refused" if why else "accepted"
+    _note(home, remote.url, Taken(meant.number, meant.sha256, verdict, why, home.now(), taught))
+    return Followed(remote.url, device, meant.number, True, verdict, why, home.bundle.manifest.name, head)
+
+
+def _adopt(
+    home: "Home", remote: Remote, meant: Release, network: "Backbone | None", progress: Progress | None
+) -> tuple[Retrained | None, str]:
+    """Download a release, prove it, make a head of it; returns that head, and why it was refused or ""."""
+    heads: list[Retrained] = []
+
+    def judge(head: Retrained) -> None:
+        heads.append(head)
+        if not head.promoted:
+            raise _Refused(head)
+
+    file = home.home / f"release-{meant.sha256[:16]}.part"
+    with _alone(file):
+        download(remote, meant, file, progress or (lambda _done, _total: None))
+        format, precision = _as_before(home, file)
+        try:
+            opened = init(
+                home.home, file, format, precision, None, home.clock, None, (), network,
+                lambda _done, _total: None, judge,
+            )  # fmt: skip
+            opened.close()
+            why = ""
+        except _Refused as refused:  # the file stays: it is tried again when more was taught
+            return refused.head, _shortened(refused.head.refusal)
+        except (BundleError, HomeError) as error:  # it is none, does not fit this device, or nobody trusted signed it
+            if isinstance(error, HomeError) and error.code != "backbone-changed":
+                raise
+            why = str(error).replace(str(file), release_name(meant.number))
+        file.unlink(missing_ok=True)
+    return (heads[0] if heads else None), _shortened(why)
+
+
+def download(remote: Remote, release: Release, file: Path, progress: Progress) -> None:
+    """Copy a release to a file, going on where an earlier call was cut off.
+
+    Args:
+        remote: the store.
+        release: its number, SHA-256 and bytes.
+        file: the file; what is in it already is taken for its beginning, and found out if it is not.
+        progress: is told how many bytes are there, of how many.
+
+    Raises:
+        StoreError: the store cannot be reached or refuses; what came stays for the next time.
+        FleetError: the bytes are not those of the release; they are deleted.
+        HomeError: the disk refuses.
+    """
+    name = release_name(release.number)
+    if (size := remote.size(name)) != release.size:
+        raise FleetError(
+            "release-damaged",
+            f"{remote.url}: {name} has {size} bytes, but its plan says {release.size}; publish it again",
+        )
+    for resumed in (True, False):
+        if _copied(remote, name, release, file, progress, resumed) == release.sha256:
+            return
+        file.unlink(missing_ok=True)  # what lay there was another's beginning: once more, from the start
+    raise FleetError(
+        "release-damaged", f"{remote.url}: {name} is not what its plan says (its SHA-256 differs); publish it again"
+    )
+
+
+def _copied(remote: Remote, name: str, release: Release, file: Path, progress: Progress, resumed: bool) -> str:
+    """Copy what is missing; return the SHA-256 of all."""
+    try:
+        with file.open("ab" if resumed else "wb") as target:
+            file.chmod(0o600)
+            done = target.tell()
+            if done > release.size:
+                target.truncate(0)
+                done = 0
+            while done < release.size:
+                progress(done, release.size)
+                data = remote.part(name, done, min(BLOCK, release.size - done))
+                target.write(data)
+                done += len(data)
+            target.flush()
+            os.fsync(target.fileno())
+        progress(done, release.size)
+        with file.open("rb") as whole:
+            return hashlib.file_digest(whole, "sha256").hexdigest()
+    except OSError as error:
+        if isinstance(error, EdgeError):
+            raise
+        raise HomeError(
+            "home-unwritable",
+            f"{file} cannot be written ({error.strerror}); the release has {release.size / 1e6:.1f} MB: free some "
+            "space and try again",
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let no other `follow` of this home download meanwhile, and delete what older ones left."""
+    try:
+        lock = locked(file.parent / "follow.lock")
+    except OSError as error:
+        raise HomeError("home-unwritable", f"{file.parent} cannot be written ({error.strerror})") from error
+    if lock is None:
+        raise HomeBusy("home-busy", f"another edge follow is running in {file.parent}; wait until it is done")
+    try:
+        for other in file.parent.glob("release-*.part"):
+            if other != file and RELEASE.fullmatch(other.name):
+                other.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _as_before(home: "Home", file: Path) -> tuple[str | None, str | None]:
+    """The format and precision that run here, if the release has them, too."""
+    wanted = home.adopted()[1:]
+    with contextlib.suppress(EdgeError):  # `init` will say it
+        if wanted in [(model.format, model.precision) for model in archive.read(file).manifest.models]:
+            return wanted[0], wanted[1]
+    return None, None
+
+
+def _note(home: "Home", url: str, taken: Taken | None) -> None:
+    store = home.store
+    with store.transaction():
+        noted = dataclasses.replace(notes.read(store), url=url)
+        notes.put(store, noted if taken is None else dataclasses.replace(noted, taken=taken))
+
+
+def _shortened(why: str) -> str:
+    shown = "".join(c if c.isprintable() else "?" for c in why)
+    return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 1] + "…"

@@ -1,0 +1,68 @@
+"""Who a device is in its fleet: an id drawn once and kept in its home, or that of the key that it signs with."""
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.bundle.signature import FLEET, Key, sign, signer
+from edge.errors import FleetError, HomeError
+from edge.fleet import notes
+from edge.fleet.names import DEVICE
+from edge.home.factory import DEVICE as _KEY
+
+if TYPE_CHECKING:
+    from edge.home.state import Home
+
+
+def known_device(home: "Home") -> str | None:
+    """Return a home's id; None where it never contributed.
+
+    Raises:
+        HomeError: what is kept of it is no id.
+    """
+    kept = home.recall(_KEY)
+    if kept is None or DEVICE.fullmatch(kept):
+        return kept
+    raise HomeError(
+        "home-damaged",
+        f"{home.home} is damaged ({kept!r:.40} is no device's id); draw another: edge contribute URL --id new",
+    )
+
+
+def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
+    """Return a home's id, after drawing one or taking the key's if there is none yet.
+
+    Args:
+        home: the home.
+        key: the private key that contributions are signed with.
+        fresh: take another id, and forget what was contributed under the old one.
+
+    Raises:
+        FleetError: the home has another id than the key's, or signed before and has no key now.
+        SignatureError, RuntimeMissing: the key cannot sign.
+    """
+    signs = device_by(signer(sign(b"", key, FLEET))) if key else None
+    store = home.store
+    with store.transaction():
+        known = None if fresh else known_device(home)
+        if known is None:
+            known = signs or secrets.token_hex(16)
+            store.put(_KEY, known)
+            notes.forget(store)
+    if signs is None and len(known) == 64:
+        raise FleetError(
+            "device-key", f"device {known[:8]} signs what it contributes; give its private key with --key, or --id new"
+        )
+    if signs not in (None, known):
+        raise FleetError(
+            "device-key",
+            f"this home contributed as device {known[:8]} so far, but the key's id is {str(signs)[:8]}; take that id "
+            f"with --id new, and drop the old one: edge-export fleet undo {known[:8]}",
+        )
+    return known
+
+
+def device_by(key: Key) -> str:
+    """Return the id of a device that signs with a key: 64 hexadecimal digits."""
+    return hashlib.sha256(key.blob).hexdigest()

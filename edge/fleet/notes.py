@@ -1,0 +1,127 @@
+"""What a home remembers of its fleet, in one value of its database: which contributions it sent, what it follows.
+
+A contribution is noted before it is sent, and noted as sent when the store has said so. So a reply that was lost is
+found out by asking the store, and a contribution under this device's id that the home never noted is another box's.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge.errors import EdgeError, HomeError
+from edge.fleet.header import VERDICTS, Checks, canonical, checked, text, whole
+from edge.fleet.names import MAX_NUMBER, MAX_SEQUENCE
+from edge.metrics.figures import read_json
+
+if TYPE_CHECKING:
+    from edge.home.store import Store
+
+KEPT = 16  # contributions that are remembered
+_KEY = "fleet"  # in the table meta
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A contribution: its sequence and SHA-256, the SHA-256 of what it tells whatever its sequence, and when the store
+    had it; "" while that is not known."""
+
+    sequence: int
+    sha256: str
+    content: str
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A release that was meant for this device: its number and SHA-256, "accepted" or "refused" and why, and when.
+
+    `taught` is the SHA-256 of which examples there were then: a refused release is tried again when they are others.
+    """
+
+    release: int
+    sha256: str
+    verdict: str
+    why: str
+    when: str
+    taught: str
+
+
+@dataclass(frozen=True)
+class Notes:
+    """All that is remembered, the newest contribution last, and the URL of the store that was asked last."""
+
+    url: str = ""
+    sent: tuple[Sent, ...] = ()
+    taken: Taken | None = None
+
+    def plus(self, one: Sent) -> "Notes":
+        """Note a contribution, or that the store has it."""
+        others = [other for other in self.sent if other.sequence != one.sequence]
+        ordered = sorted([*others, one], key=lambda each: each.sequence)
+        return dataclasses.replace(self, sent=tuple(ordered[-KEPT:]))
+
+    def of(self, sequence: int, sha256: str) -> Sent | None:
+        """Return the contribution of this sequence and SHA-256; None where this home made none such."""
+        return next((one for one in self.sent if (one.sequence, one.sha256) == (sequence, sha256)), None)
+
+    @property
+    def highest(self) -> int:
+        """The highest sequence that was given to a contribution; 0 where there is none."""
+        return max((one.sequence for one in self.sent), default=0)
+
+
+def read(store: "Store") -> Notes:
+    """Read what is remembered.
+
+    Raises:
+        HomeError: it is damaged.
+    """
+    kept = store.get(_KEY)
+    if not kept:
+        return Notes()
+    try:
+        raw = read_json(kept)
+        if not (isinstance(raw, dict) and raw.keys() == {"url", "sent", "taken"} and text(raw["url"])):
+            raise ValueError("it is no notes")
+        sent = tuple(checked("sent", one, Sent, _SENT) for one in raw["sent"])
+        taken = None if raw["taken"] is None else checked("taken", raw["taken"], Taken, _TAKEN)
+        return Notes(raw["url"], sent, taken)
+    except (EdgeError, ValueError, TypeError) as error:
+        raise HomeError(
+            "home-damaged",
+            f"{store.path} is damaged (what it contributed cannot be read: {error}); restore a backup, or contribute "
+            "under a new id: edge contribute URL --id new",
+        ) from error
+
+
+def put(store: "Store", notes: Notes) -> None:
+    """Remember; part of the caller's transaction."""
+    store.put(_KEY, canonical(dataclasses.asdict(notes)).decode())
+
+
+def forget(store: "Store") -> None:
+    """Remember no contribution any more, damaged or not; part of the caller's transaction."""
+    try:
+        put(store, dataclasses.replace(read(store), sent=()))
+    except HomeError:
+        put(store, Notes())
+
+
+def _hash(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
+
+
+_SENT: Checks = {
+    "sequence": lambda value, _: whole(value, 1, MAX_SEQUENCE),
+    "sha256": lambda value, _: _hash(value),
+    "content": lambda value, _: _hash(value),
+    "when": lambda value, _: text(value),
+}
+_TAKEN: Checks = {
+    "release": lambda value, _: whole(value, 1, MAX_NUMBER),
+    "sha256": lambda value, _: _hash(value),
+    "verdict": lambda value, _: isinstance(value, str) and value in VERDICTS,
+    "why": lambda value, _: text(value),
+    "when": lambda value, _: text(value),
+    "taught": lambda value, _: _hash(value),
+}

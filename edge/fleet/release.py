@@ -1,0 +1,139 @@
+"""Releases and plans: which bundle which device shall take.
+
+A release is an ordinary bundle under a number, put once. A plan is a small JSON object, put once, too; the newest one
+counts, so that a release is raised, halted or taken back by the next plan::
+
+    {"format":1,"percent":25,"previous":11,"previous_sha256":"…","release":12,"sha256":"…","size":61234567, …}
+
+Each device draws a number from 0 to 100 of its id and the release's: those below `percent` take the release, the others
+the previous one. A device that has taken it keeps it when the share is raised.
+"""
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from edge.errors import FleetError
+from edge.fleet.header import Checks, canonical, checked, whole
+from edge.fleet.names import MAX_NUMBER, PLANS, plan_name, plan_sequence
+from edge.fleet.remote import Remote
+from edge.metrics.figures import read_json
+
+FORMAT = 1
+MAX_PLAN = 10_000  # bytes
+MAX_RELEASE = 1 << 30  # bytes
+
+
+class Release(NamedTuple):
+    """A bundle in the store: its number, its bytes and their SHA-256."""
+
+    number: int
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which release the devices shall take.
+
+    Args:
+        release, sha256, size: the number of the release, its SHA-256 and bytes.
+        percent: of the devices that shall take it, 0 to 100.
+        previous, previous_sha256, previous_size: the same of the others' release; None: they keep what they have.
+    """
+
+    release: int
+    sha256: str
+    size: int
+    percent: int
+    previous: int | None = None
+    previous_sha256: str | None = None
+    previous_size: int | None = None
+    format: int = FORMAT
+
+    def to_json(self) -> bytes:
+        """Return the canonical text."""
+        return canonical(asdict(self))
+
+    def meant_for(self, device: str) -> Release | None:
+        """Return the release that a device shall take; None where it keeps what it has.
+
+        >>> plan = Plan(12, "a" * 64, 100, 100)
+        >>> plan.meant_for("0" * 32).number
+        12
+        """
+        if draw(device, self.release) < self.percent:
+            return Release(self.release, self.sha256, self.size)
+        if self.previous is None or self.previous_sha256 is None or self.previous_size is None:
+            return None
+        return Release(self.previous, self.previous_sha256, self.previous_size)
+
+
+def draw(device: str, release: int) -> float:
+    """Return a number from 0 to 100, the same each time for a device and a release, even over all devices.
+
+    >>> round(draw("0" * 32, 12), 3)
+    59.072
+    """
+    digest = hashlib.sha256(f"{device} {release}".encode()).digest()
+    return 100 * int.from_bytes(digest[:6], "big") / (1 << 48)
+
+
+def parse(name: str, text: bytes) -> Plan:
+    """Read a plan, believing nothing.
+
+    Raises:
+        FleetError: it is damaged, impossible, or of a newer program.
+    """
+    try:
+        raw = read_json(text)
+        number = raw.get("format") if isinstance(raw, dict) else None
+        if type(number) is int and number > FORMAT:
+            raise FleetError(
+                "too-new", f"{name} has format {number}, this version reads {FORMAT}; upgrade edge-transfer"
+            )
+        plan: Plan = checked(name, raw, Plan, _FIELDS)
+    except FleetError as error:
+        code = "too-new" if error.code == "too-new" else "plan-invalid"
+        raise FleetError(code, f"{error}; publish again") from None
+    except ValueError as error:
+        raise FleetError("plan-invalid", f"{name} is not valid JSON ({error}); publish again") from error
+    if plan.to_json() != text:
+        raise FleetError("plan-invalid", f"{name} is not in canonical form; publish again")
+    return plan
+
+
+def newest_plan(remote: Remote) -> tuple[int, Plan] | None:
+    """Return the plan that counts and its sequence; None where nothing was published yet.
+
+    Raises:
+        StoreError: the store cannot be reached or refuses.
+        FleetError: the plan cannot be read.
+    """
+    sequence = max((found for name in remote.names(PLANS) if (found := plan_sequence(name))), default=None)
+    if sequence is None:
+        return None
+    name = plan_name(sequence)
+    return sequence, parse(f"{remote.url}: {name}", remote.get(name, MAX_PLAN))
+
+
+def _hash(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _together(value: Any, given: dict[str, Any]) -> bool:
+    """Whether the three fields of the previous release are all there or all absent."""
+    return (value is None) == (given["previous"] is None)
+
+
+_FIELDS: Checks = {
+    "format": lambda value, _: whole(value, 1, FORMAT),
+    "release": lambda value, _: whole(value, 1, MAX_NUMBER),
+    "sha256": lambda value, _: _hash(value),
+    "size": lambda value, _: whole(value, 1, MAX_RELEASE),
+    "percent": lambda value, _: whole(value, 0, 100),
+    "previous": lambda value, _: value is None or whole(value, 1, MAX_NUMBER),
+    "previous_sha256": lambda value, given: _together(value, given) and (value is None or _hash(value)),
+    "previous_size": lambda value, given: _together(value, given) and (value is None or whole(value, 1, MAX_RELEASE)),
+}

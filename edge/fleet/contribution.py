@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import FleetError
+from edge.fleet.frames import Frames, damaged, frame
 from edge.fleet.header import MAX_HEADER, About, parse
 from edge.head.moments import GRID, Moments, fixed
 
@@ -45,8 +46,7 @@ MAGIC = b"edgefleet1\n"
 CHUNK = 256  # examples of a frame
 MAX_BYTES = 1 << 29  # of a contribution
 
-_LEVEL = 6
-_LENGTH, _FRAME = struct.Struct("<I"), struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
 _COLUMNS = 32 + 2 + 4 + 8  # bytes of an example beside its bit and its embedding
 
 
@@ -93,7 +93,7 @@ class Contribution:
             raise FleetError(
                 "contribution-invalid", f"{self.name} tells moments only, no examples; contribute without --moments"
             )
-        frames, last = _Frames(self.name, self._data, self._start), b""
+        frames, last = Frames(self.name, self._data, self._start), b""
         counts, held_out = np.zeros(len(self.about.labels), np.int64), 0
         for first in range(0, self.about.examples, CHUNK):
             count = min(CHUNK, self.about.examples - first)
@@ -151,7 +151,7 @@ class Contribution:
 
     def _told_moments(self) -> Moments:
         c, d = len(self.about.labels), self.about.dimension
-        frames = _Frames(self.name, self._data, self._start)
+        frames = Frames(self.name, self._data, self._start)
         raw = frames.take(8 * (c + c * d + d * (d + 1) // 2))
         frames.end()
         numbers = np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(8, -1).T).view("<i8").ravel()
@@ -174,7 +174,7 @@ def write(about: About, parts: Iterable[Part]) -> bytes:
         about: the header.
         parts: the examples, sorted by their pictures' SHA-256; each part but the last has 256. Embeddings may be raw.
     """
-    return _head(about) + b"".join(_frame(_columns(part)) for part in parts)
+    return _head(about) + b"".join(frame(_columns(part)) for part in parts)
 
 
 def write_moments(about: About, moments: Moments) -> bytes:
@@ -186,7 +186,7 @@ def write_moments(about: About, moments: Moments) -> bytes:
     """
     half = moments.gram[np.triu_indices(len(moments.gram))]
     numbers = np.concatenate([moments.counts, moments.sums.ravel() * GRID, half * GRID**2]).astype("<i8")
-    return _head(about) + _frame(numbers.view(np.uint8).reshape(-1, 8).T.tobytes())
+    return _head(about) + frame(numbers.view(np.uint8).reshape(-1, 8).T.tobytes())
 
 
 def renumbered(data: bytes, about: About, sequence: int) -> bytes:
@@ -220,7 +220,7 @@ def read(name: str, data: bytes) -> Contribution:
         raise FleetError("contribution-invalid", f"{name}: its header has {length} bytes, at most {MAX_HEADER} can be")
     header, crc = data[start : start + length], data[start + length : start + length + _LENGTH.size]
     if len(data) < start or len(crc) < _LENGTH.size or _LENGTH.unpack(crc)[0] != zlib.crc32(header):
-        raise _damaged(name, "its header is cut short or was changed")
+        raise damaged(name, "its header is cut short or was changed")
     return Contribution(name, parse(name, header), data, start + length + _LENGTH.size)
 
 
@@ -232,11 +232,6 @@ def sha256(data: bytes) -> str:
 def _head(about: About) -> bytes:
     text = about.to_json()
     return MAGIC + _LENGTH.pack(len(text)) + text + _LENGTH.pack(zlib.crc32(text))
-
-
-def _frame(raw: bytes) -> bytes:
-    packed = zlib.compress(raw, _LEVEL)
-    return _FRAME.pack(len(packed), zlib.crc32(packed)) + packed
 
 
 def _columns(part: Part) -> bytes:
@@ -283,42 +278,3 @@ def _are_moments(counts: NDArray[np.int64], sums: NDArray[np.int64], gram: NDArr
         return False
     lengths = np.sqrt(squares) * (1 + 1e-9)
     return bool((np.abs(gram) <= np.outer(lengths, lengths)).all())
-
-
-class _Frames:
-    """Reads one frame after another."""
-
-    def __init__(self, name: str, data: bytes, at: int) -> None:
-        self._name, self._data, self._at = name, data, at
-
-    def take(self, size: int) -> bytes:
-        """Unpack the next frame, which must give `size` bytes."""
-        start = self._at + _FRAME.size
-        if start > len(self._data):
-            raise _damaged(self._name, "it is cut short")
-        length, crc = _FRAME.unpack(self._data[self._at : start])
-        packed = self._data[start : start + length]
-        if len(packed) < length or zlib.crc32(packed) != crc:
-            raise _damaged(self._name, "it is cut short or was changed")
-        self._at = start + length
-        unpack = zlib.decompressobj()
-        try:
-            raw = unpack.decompress(packed, size + 1)
-        except zlib.error as error:
-            raise _damaged(self._name, str(error)) from error
-        if len(raw) != size or not unpack.eof or unpack.unused_data:
-            raise FleetError(
-                "contribution-invalid", f"{self._name}: a frame unpacks to other than the {size} bytes of its header"
-            )
-        return raw
-
-    def end(self) -> None:
-        """Refuse what follows the last frame."""
-        if self._at != len(self._data):
-            raise FleetError(
-                "contribution-invalid", f"{self._name}: {len(self._data) - self._at} bytes follow its last frame"
-            )
-
-
-def _damaged(name: str, why: str) -> FleetError:
-    return FleetError("contribution-damaged", f"{name} is damaged ({why}); contribute again from that device")

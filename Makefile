@@ -113,7 +113,7 @@ $(VENV)/ready: pyproject.toml
 $(DEVICE)/ready: pyproject.toml
 	@echo "setting up a device in $(DEVICE): tflite-runtime, numpy 1, no torch (about 100 MB)"
 	@$(PYTHON) -m venv $(DEVICE)
-	@$(DEVICE)/bin/python -m pip $(PIP) --editable '.[tflite-runtime]' pytest pytest-xdist hypothesis
+	@$(DEVICE)/bin/python -m pip $(PIP) --editable '.[tflite-runtime,web]' pytest pytest-xdist hypothesis
 	@touch $@
 
 $(DOCS)/ready: pyproject.toml

@@ -477,6 +477,44 @@ class Learner(Home):
         return correct.list_examples(self, label)
 
     @in_turn
+    def examples_among(self, numbers: Sequence[int]) -> list[Example]:
+        """List those of these examples that are here, oldest first."""
+        return self.store.examples(numbers)
+
+    @in_turn
+    def newest_examples(self, label: str | None = None, before: int | None = None, most: int = 60) -> list[Example]:
+        """List the newest examples, all or one label's, newest first.
+
+        Args:
+            label: its name.
+            before: only those with a smaller number; None: all.
+            most: how many.
+
+        Raises:
+            LabelError: the label is not known.
+        """
+        return self.store.newest(correct.label_number(self, label), before, most)
+
+    @in_turn
+    def count_examples(self, label: str | None = None, before: int | None = None) -> int:
+        """Count what `newest_examples` would list if it listed all.
+
+        Raises:
+            LabelError: the label is not known.
+        """
+        return self.store.count(correct.label_number(self, label), before)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make what is taught inside it one change of the home, durable when it ends; after an error nothing of it is.
+
+        Raises:
+            HomeBusy, HomeError: the home cannot be written.
+        """
+        with self.lock, self.store.transaction():
+            yield
+
+    @in_turn
     def contribute(
         self, url: str, *, moments: bool = False, key: str | Path | None = None, identity: str | None = None
     ) -> Contributed:
@@ -551,4 +589,4 @@ class Learner(Home):
     @in_turn
     def example_of(self, image: str) -> Example | None:
         """Return the example that was taught from a picture file, or None."""
-        return next(iter(self.store.examples(image=image)), None)
+        return next(iter(self.store.examples(images=[image])), None)

@@ -178,7 +178,7 @@ def _work(home: Path, tell: int, number: int, mine: list[str]) -> None:
                     say(step, image)
                 elif step == "forget" and len(mine) > KEPT:
                     image = mine.pop(dice.randrange(len(mine)))
-                    found = learner.store.examples(image=image)
+                    found = learner.store.examples(images=[image])
                     say("begin", step, image)
                     learner.forget([str(found[0].id)])
                     say(step, image)

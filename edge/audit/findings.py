@@ -41,6 +41,23 @@ SEED = 0  # of the parts that the learning curve is measured on
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """What an audit looks at, read from a home: from here on the home is not needed.
+
+    Args:
+        taught: the n newest examples taught here.
+        local: them, with their embeddings.
+        factory: the bundle's.
+        left: older examples that are not looked at.
+    """
+
+    taught: "Sequence[Example]"
+    local: Examples
+    factory: Examples
+    left: int
+
+
+@dataclass(frozen=True)
 class Audit:
     """The answer, and what a page shows besides.
 
@@ -55,21 +72,13 @@ class Audit:
     suspicions: Suspicions | None
 
 
-def audit(
-    home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skipped] = (), watched: Path | None = None
-) -> Audit:
-    """Look through the examples taught here.
-
-    Args:
-        home: the home.
-        unsure, unreadable, watched: passed on to the answer.
+def gather(home: "Home") -> Gathered:
+    """Read the examples taught here.
 
     Raises:
-        NotEnough: nothing was taught here yet, or there are fewer than two labels.
+        NotEnough: nothing was taught here yet.
     """
     store = home.store
-    give_back()
-    start = time.perf_counter()
     taught = store.examples(held_out=False)
     if not taught:
         raise NotEnough(
@@ -83,13 +92,45 @@ def audit(
         tuple(e.label for e in taught),
         tuple(e.session for e in taught),
     )
+    return Gathered(taught, local, factory, left)
+
+
+def audit(
+    home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skipped] = (), watched: Path | None = None
+) -> Audit:
+    """Look through the examples taught here.
+
+    Args:
+        home: the home.
+        unsure, unreadable, watched: passed on to the answer.
+
+    Raises:
+        NotEnough: nothing was taught here yet, or there are fewer than two labels.
+    """
+    give_back()
+    return look_through(gather(home), unsure, unreadable, watched)
+
+
+def look_through(
+    gathered: Gathered,
+    unsure: Sequence[Unsure] = (),
+    unreadable: Sequence[Skipped] = (),
+    watched: Path | None = None,
+) -> Audit:
+    """As `audit`, of what was read before. It takes seconds where there are thousands, and touches no home.
+
+    Raises:
+        NotEnough: there are fewer than two labels.
+    """
+    start = time.perf_counter()
+    taught, local, factory = gathered.taught, gathered.local, gathered.factory
     found = suspicions(local, factory)
     sessions = (*local.sessions, *factory.sessions)
     judged = judge(found.result, local.labels, factory.labels, factory.counts > 0, sessions)
     curve = learning_curve(local, found.result, np.random.default_rng(SEED), factory)
     answer = Audited(
         examples=len(taught),
-        not_looked_at=left,
+        not_looked_at=gathered.left,
         factory_examples=len(factory),
         loo_accuracy=judged.accuracy,
         loo_interval=judged.interval,

@@ -34,6 +34,7 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.path = path
+        self._changing = False  # inside a transaction
 
     def __enter__(self) -> Self:
         return self
@@ -47,13 +48,17 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the changes inside it one: all of them are kept, or, after an error, none.
+        """Make the changes inside it one: all of them are kept, or, after an error, none; one inside another joins it.
 
         Raises:
             HomeBusy, HomeError: the database cannot be written; the message says why.
         """
+        if self._changing:
+            yield
+            return
         with explained(self.path), turn(self.path.with_name(TURN), WAIT):
             self._db.execute("BEGIN IMMEDIATE")
+            self._changing = True
             try:
                 schema.check(self._db, self.path)  # a newer program may have come since we opened it
                 yield
@@ -62,6 +67,8 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._changing = False
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,7 +86,7 @@ class Examples(Labels):
         ids: Sequence[int] | None = None,
         label: str | None = None,
         session: str | None = None,
-        image: str | None = None,
+        images: Sequence[str] | None = None,
         held_out: bool | None = None,
     ) -> list[Example]:
         """List examples, oldest first: all, or those that fit everything that is given.
@@ -94,14 +95,14 @@ class Examples(Labels):
             ids: their numbers.
             label: its name today.
             session: its name.
-            image: SHA-256 of the file.
+            images: SHA-256 of their files.
             held_out: whether no head is ever fitted to them.
         """
         wanted = {
             "examples.id IN (SELECT value FROM json_each(?))": None if ids is None else json.dumps(list(ids)),
             "labels.name = ?": label,
             "session = ?": session,
-            "image = ?": image,
+            "image IN (SELECT value FROM json_each(?))": None if images is None else json.dumps(list(images)),
             "held_out = ?": held_out,
         }
         given = {condition: value for condition, value in wanted.items() if value is not None}
@@ -112,6 +113,25 @@ class Examples(Labels):
         )
         typed = (self._typed(row, int, str, str, str | None, str, str, int) for row in rows)
         return [Example._make((*about, bool(held_out))) for *about, held_out in typed]
+
+    def newest(self, label: int | None, before: int | None, most: int) -> list[Example]:
+        """List the newest examples, all or one label's, with numbers below `before`; newest first, `most` of them."""
+        where, given = _page(label, before)
+        rows = self._all(f"SELECT id FROM examples WHERE {where} ORDER BY id DESC LIMIT ?", *given, most)
+        return self.examples([int(row[0]) for row in rows])[::-1]
+
+    def images(self) -> set[str]:
+        """Return the SHA-256 of every picture that was taught."""
+        return {str(image) for (image,) in self._all("SELECT image FROM examples")}
+
+    def counts(self, held_out: bool = False) -> Counter[str]:
+        """Return how many examples each label has that heads are fitted to, or never are."""
+        rows = self._all(
+            "SELECT labels.name, count(*) FROM examples JOIN labels ON labels.id = examples.label"
+            " WHERE held_out = ? GROUP BY label",
+            held_out,
+        )
+        return Counter(dict(self._typed(row, str, int) for row in rows))
 
     def walk(self, label: int | None = None) -> Iterator[Example]:
         """Go through the examples, all or one label's, oldest first, a few in memory at a time."""
@@ -220,9 +240,10 @@ class Examples(Labels):
             found.update(json.dumps([image, label, session, held_out]).encode())
         return found.hexdigest()
 
-    def count(self) -> int:
-        """Return how many examples there are."""
-        row = self._one("SELECT count(*) FROM examples")
+    def count(self, label: int | None = None, before: int | None = None) -> int:
+        """Return how many examples there are: in all, of one label, whose number is below `before`."""
+        where, given = _page(label, before)
+        row = self._one(f"SELECT count(*) FROM examples WHERE {where}", *given)
         assert row is not None
         return int(row[0])
 
@@ -235,7 +256,7 @@ class Examples(Labels):
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught, or got another label, since a generation was made."""
         row = self._one(
-            "SELECT count(*) FROM examples WHERE NOT held_out"
+            "SELECT count(*) FROM examples WHERE held_out = 0"
             " AND (id > (SELECT last_example FROM heads WHERE generation = ?1) OR relabelled_after >= ?1)",
             generation,
         )
@@ -255,6 +276,13 @@ class Examples(Labels):
             "UPDATE examples SET label = ?1, " + RELABELLED + " WHERE id = ?2 AND label != ?1",
             [(label, i) for i in ids],
         )
+
+
+def _page(label: int | None, before: int | None) -> tuple[str, list[int]]:
+    """The condition, with its values, of one label's examples and of numbers below one."""
+    wanted = {"label = ?": label, "id < ?": before}
+    given = {condition: value for condition, value in wanted.items() if value is not None}
+    return " AND ".join(given) or "TRUE", list(given.values())
 
 
 def _size(value: object) -> str:

@@ -29,8 +29,7 @@ def audit_home(home: Home, answering: Answering, embed: Embed, pictures: Sequenc
     watched = None if pictures else home.uncertain
     if watched is not None:
         files = saved(watched)[: -RECENT - 1 : -1]
-    known = {e.image for e in store.examples()}
-    seen: list[Photo] = list(embed(files, known)) if files else []
+    seen: list[Photo] = list(embed(files, store.images())) if files else []
     fresh = [(photo.path, photo.embedding) for photo in seen if photo.embedding is not None]
     unsure = []
     if fresh:

@@ -62,7 +62,7 @@ def find_examples(home: Home, names: Names = (), session: str | None = None, lab
         if name.isdecimal() and len(name) < 19 and not path.exists():
             matches = store.examples([int(name)])
         else:
-            matches = store.examples(image=photos.digest(path))
+            matches = store.examples(images=[photos.digest(path)])
         if not matches:
             raise LabelError(
                 "example-unknown",
@@ -152,10 +152,20 @@ def beside(home: Home, label: str, leaving: str = "") -> tuple[str, ...]:
 def list_examples(home: Home, label: str | None = None) -> Iterator[Example]:
     """As `Learner.list_examples`."""
     store = home.store
+    return store.walk(label_number(home, label))
+
+
+def label_number(home: Home, label: str | None) -> int | None:
+    """The number of a label in the database; None of None.
+
+    Raises:
+        LabelError: it is not known.
+    """
+    store = home.store
     number = None if label is None else store.label_id(clean(label))
     if label is not None and number is None:
         _nothing("label", label)
-    return store.walk(number)
+    return number
 
 
 def _two_labels_left(home: Home, done: str) -> None:

@@ -1,6 +1,7 @@
 """Local pictures against the taught ones: do they look like the factory's, and which taught examples are nearest."""
 
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,16 +31,19 @@ class Looks:
     """
 
     def __init__(self, home: "Home") -> None:
-        store = home.store
+        self._store = home.store
         found = home.bundle.domain()
         self.domain = found.domain if found else None
-        taught = store.looks(TAUGHT) if self.domain else []
-        words = Counter(complaint.word for statistics in taught for complaint in self.complaints(statistics))
-        self._usual = {word for word, count in words.items() if count > FEW * len(taught)}
 
     def complaints(self, statistics: NDArray[np.float32]) -> list[Complaint]:
         """In which ways a picture differs from the factory's; none where the bundle does not say how these look."""
         return complaints(statistics, self.domain) if self.domain else []
+
+    @cached_property
+    def _usual(self) -> set[str]:
+        taught = self._store.looks(TAUGHT) if self.domain else []
+        words = Counter(complaint.word for statistics in taught for complaint in self.complaints(statistics))
+        return {word for word, count in words.items() if count > FEW * len(taught)}
 
     def word(self, look: Look) -> str:
         """The first word that fits a picture and is not usual; "" if none does."""

@@ -19,8 +19,7 @@ def status(home: "Home") -> Status:
     store = home.store
     number = home.serving().generation
     serving = store.generation(number)
-    local = Counter(e.label for e in store.labelled())
-    held_out = Counter(e.label for e in store.labelled(held_out=True))
+    local, held_out = store.counts(), store.counts(held_out=True)
     last = store.generation_numbers()[-1]
     newest = serving if last == number else store.generation(last)
     factory = Counter(name for name in factory_examples(home.bundle, store)[1] if name is not None)

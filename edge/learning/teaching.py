@@ -1,7 +1,9 @@
 """Store pictures as examples. A picture is known by the SHA-256 of its file: taught twice, it is stored once."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from edge.answers import Skipped, Taught, TaughtFolders
@@ -12,12 +14,15 @@ from edge.labels import clean
 from edge.learning import correct
 from edge.learning.answering import Embed, skipped
 from edge.learning.domain_check import DomainCheck
+from edge.network import photos
+from edge.network.photos import Photo
 from edge.picture.classes import labelled, refuse_labels
 from edge.picture.count import Left, count, left_of, together
 from edge.picture.find import find
 from edge.picture.frame import Frame, Picture
 from edge.system.filename import stored
 
+FEW = 4  # pictures up to which each is asked about
 BATCH = 64  # pictures taught a transaction: a power cut loses at most these
 Progress = Callable[[int, int], None] | None
 
@@ -46,6 +51,17 @@ def teach(
         files += found.files
         left += found.left
     return _teach(home, embed, label, files, left, session, progress, held_out, needed)
+
+
+def teach_seen(home: Home, label: str, frame: Frame, photo: Photo, session: str | None) -> Taught:
+    """As `Learner.teach_each` of one frame that was embedded already, with its look."""
+
+    def seen(
+        files: Sequence[Picture], known: Collection[str] = (), look: bool = False, crops: bool = False
+    ) -> Iterator[Photo]:
+        return iter([photo])
+
+    return _teach(home, seen, clean(label), [frame], (), session, None, False)
 
 
 def teach_folders(
@@ -81,9 +97,9 @@ def _teach(
     held_out: bool,
     needed: Collection[str] = (),
 ) -> Taught:
-    start, store = time.perf_counter(), home.store
+    start = time.perf_counter()
     beside = correct.beside(home, label)  # before it is a label here
-    first_of = {e.image: e for e in store.examples()}
+    first_of = {e.image: e for e in _taught_before(home, files)}
     new: set[str] = set()
     taught: list[int] = []
     known: list[Skipped] = []
@@ -124,6 +140,18 @@ def _teach(
         (*(beside if taught else ()), *check.lines()),
         count(len(taught), [*left, *left_of(unreadable), *left_of(known)]),
     )
+
+
+def _taught_before(home: Home, files: Sequence[Picture]) -> list[Example]:
+    """The examples of these pictures; of many files all examples, so that no file is read only to know its SHA-256."""
+    store = home.store
+    if len(files) > FEW:
+        return store.examples()
+    images = []
+    for file in files:
+        with suppress(ImageError):  # it is told when the file is embedded
+            images.append(sha256(file.data).hexdigest() if isinstance(file, Frame) else photos.digest(file))
+    return store.examples(images=images)
 
 
 def _store(home: Home, batch: Sequence[Embedded], session: str | None, held_out: bool) -> list[int]:

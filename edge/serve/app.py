@@ -27,6 +27,7 @@ from edge.serve.asked import answer, body, desk, failed, field
 from edge.serve.desk import Desk, Stale
 from edge.serve.guard import PAGES, Guard
 from edge.serve.password import Stored, Tries
+from edge.serve.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
 HOLD = 2.0  # seconds for which a viewer waits for the next frame, before it is told that there is none yet
@@ -195,7 +196,8 @@ def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_passwor
     )
     app.router.redirect_slashes = False
     app.state.desk, app.state.stored, app.state.tries = desk, stored, Tries()
-    app.state.trying = asyncio.Lock()
+    app.state.trying, app.state.auditing = asyncio.Lock(), asyncio.Lock()
+    app.state.uploads = Uploads(desk)
     app.state.waiting = review.Waiting(lambda: desk.uncertain)
     desk.idle.append(app.state.waiting.look)
     app.state.audited = app.state.thread = None

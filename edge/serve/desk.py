@@ -17,6 +17,7 @@ from edge.errors import EdgeError, ImageError
 from edge.labels import clean
 from edge.learner import Learner
 from edge.learning.domain_check import Looks
+from edge.network.photos import Photo
 from edge.picture import preprocess
 from edge.picture.find import saved
 from edge.picture.frame import Frame
@@ -24,6 +25,7 @@ from edge.serve.engine import Engine
 from edge.serve.live import LOOKING, Live
 from edge.serve.words import plain
 from edge.unknown import domain
+from edge.unknown.domain import Look
 from edge.watch.capture import Burst, Captured
 
 ALONE = 3.0  # seconds without a word from the phone after which a recording stops by itself
@@ -213,4 +215,13 @@ def complaints(looks: Looks, learner: Learner, frame: Frame) -> list[str]:
     """
     info = learner.info
     pixels = preprocess.decode(frame.data, frame.name, info.input_size, info.short_side, learner.region, info.fit)
-    return [plain(line) for line in domain.summary([looks.complaints(domain.look(pixels).statistics)])]
+    return _said(looks, domain.look(pixels))
+
+
+def complaints_of(looks: Looks, photo: Photo) -> list[str]:
+    """As `complaints`, of a picture that was embedded with its look."""
+    return _said(looks, photo.look) if photo.look is not None else []
+
+
+def _said(looks: Looks, look: Look) -> list[str]:
+    return [plain(line) for line in domain.summary([looks.complaints(look.statistics)])]

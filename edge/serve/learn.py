@@ -1,9 +1,13 @@
 """Answers for the Learn page: the examples, the figures, the generations, and a backup to take away."""
 
+import asyncio
 import os
 import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -11,16 +15,18 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from edge.answers import to_json
-from edge.audit.findings import audit, thumbnails
+from edge.audit.findings import Gathered, gather, look_through, thumbnails
 from edge.care.backup import backup
-from edge.errors import NotEnough
+from edge.errors import LabelError, NotEnough
 from edge.labels import clean
 from edge.learner import Learner
 from edge.serve.asked import BadRequest, answer, body, desk, examples, field
 from edge.serve.desk import Stale
-from edge.serve.teach import FOLDER, forget, unchanged
+from edge.serve.teach import forget, unchanged
+from edge.serve.uploads import FOLDER
 from edge.serve.words import plain
 
+T = TypeVar("T")
 PAGE = 60  # examples listed at a time
 NOT_ENOUGH = "Nothing was taught here yet."
 
@@ -32,12 +38,14 @@ async def listed(request: Request) -> Response:
     ids = [_number(part) for part in wanted.split(",")] if wanted else []
 
     def look(learner: Learner) -> Any:
-        found = list(learner.list_examples(None if ids else label or None))
         if ids:
-            found = [e for e in found if e.id in ids]
-        elif before:
-            found = [e for e in found if e.id < before]
-        return {"examples": to_json(found[::-1][: PAGE if not ids else None]), "count": len(found)}
+            found = learner.examples_among(ids)[::-1]
+            return {"examples": to_json(found), "count": len(found)}
+        try:
+            found = learner.newest_examples(label or None, before or None, PAGE)
+            return {"examples": to_json(found), "count": learner.count_examples(label or None, before or None)}
+        except LabelError:
+            raise Stale("page-outdated", f"somebody else renamed or removed '{label}'; look again") from None
 
     return answer(await desk(request).engine.do(look))
 
@@ -80,7 +88,7 @@ async def forget_label(request: Request) -> Response:
     label, count = field(asked, "label", str), field(asked, "count", int)
 
     def act(learner: Learner) -> Any:
-        if sum(1 for _ in learner.list_examples(label)) != count:
+        if clean(label) not in learner.labels() or learner.count_examples(label) != count:
             raise Stale("page-outdated", f"somebody taught or moved pictures of '{label}' meanwhile; look again")
         return to_json(learner.forget(label=label))
 
@@ -140,22 +148,59 @@ async def rollback(request: Request) -> Response:
 
 
 async def findings(request: Request) -> Response:
-    """Look through the examples, as `edge audit` does; looked at once for each state of the home."""
+    """Look through the examples, as `edge audit` does; looked at once for each state of the home.
+
+    The examples are read in the learner's thread. The rest, which takes seconds where there are thousands, is done
+    beside it, by one thread at a time: the camera's pictures are answered meanwhile.
+    """
     here, state = desk(request), request.app.state
 
-    def look(learner: Learner) -> Any:
+    def read(learner: Learner) -> Any:
         version = learner.version()
-        if state.audited is None or state.audited[0] != version:
-            try:
-                found = to_json(audit(learner).answer)
-            except NotEnough as error:
-                few = next(learner.list_examples(), None) is None
-                return {"examples": 0, "note": NOT_ENOUGH if few else plain(str(error))}
-            found["note"] = plain(found["note"]) if found["note"] else ""
-            state.audited = version, found
-        return state.audited[1]
+        if state.audited is not None and state.audited[0] == version:
+            return None
+        try:
+            return version, gather(learner)
+        except NotEnough:
+            return version, None
 
-    return answer(await here.engine.do(look))
+    async with state.auditing:
+        gathered = await here.engine.do(read)
+        if gathered is not None:
+            state.audited = gathered[0], await _beside(lambda: _look_through(gathered[1]))
+    return answer(state.audited[1])
+
+
+async def _beside(work: Callable[[], T]) -> T:
+    """Let a thread of its own do some work; when the server stops, nobody waits for it."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            found = work()
+        except Exception as error:
+            tell(lambda error=error: answer.set_exception(error))  # type: ignore[misc]
+        else:
+            tell(lambda: answer.set_result(found))
+
+    def tell(give: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the event loop has ended
+            loop.call_soon_threadsafe(lambda: None if answer.done() else give())
+
+    threading.Thread(target=run, name="audit", daemon=True).start()
+    return await answer
+
+
+def _look_through(gathered: Gathered | None) -> Any:
+    if gathered is None:
+        return {"examples": 0, "note": NOT_ENOUGH}
+    try:
+        found = to_json(look_through(gathered).answer)
+    except NotEnough as error:
+        return {"examples": 0, "note": plain(str(error))}
+    found["note"] = plain(found["note"]) if found["note"] else ""
+    return found
 
 
 async def take_away(request: Request) -> Response:

@@ -1,36 +1,18 @@
 """Answers for the Teach page: recordings, photos from a phone, the region, and undo."""
 
-import asyncio
-import hashlib
-import os
-import secrets
-import shutil
-import time
-from pathlib import Path
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from edge.answers import to_json
-from edge.camera.exposure import blank
-from edge.errors import ImageError
 from edge.labels import clean, hidden
 from edge.learner import Learner
-from edge.picture import preprocess
-from edge.picture.frame import Frame
 from edge.picture.region import WHOLE, Region
-from edge.serve.asked import BadRequest, TooLarge, answer, body, desk, examples, field
-from edge.serve.desk import Desk, Stale, complaints
-from edge.serve.words import plain
-
-FOLDER = "incoming"  # in the home: photos that are on their way
-LARGEST = 40_000_000  # bytes of one photo
-SPARE = 50_000_000  # bytes of the disk that are never filled
-PATIENCE = 30.0  # seconds without a byte after which an upload is given up
-WAITING = 100  # photos with a complaint that wait for an answer; older ones are dropped
-BLANK = "The picture shows nothing but one colour: is the lens covered, or is it dark?"
+from edge.serve.asked import BadRequest, answer, body, desk, examples, field
+from edge.serve.desk import Stale
+from edge.serve.uploads import FOLDER, Arrived, Uploads, receive
 
 
 async def record(request: Request) -> Response:
@@ -59,11 +41,10 @@ async def photo(request: Request) -> Response:
     session = clean(asked["session"]) if asked.get("session") else None
     path = await receive(request, here.home / FOLDER)
     try:
-        result = await here.engine.do(lambda learner: _teach(here, learner, path, label, name, session, ask=True))
+        return answer(await _uploads(request).teach(Arrived(path, label, name, session, ask=True)))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return answer(result)
 
 
 async def keep(request: Request) -> Response:
@@ -80,7 +61,7 @@ async def keep(request: Request) -> Response:
         return answer({"stored": False})
     name, session = _name(str(asked.get("name", ""))), asked.get("session") or None
     session = clean(str(session)) if session else None
-    return answer(await here.engine.do(lambda learner: _teach(here, learner, path, label, name, session, ask=False)))
+    return answer(await _uploads(request).teach(Arrived(path, label, name, session, ask=False)))
 
 
 async def undo(request: Request) -> Response:
@@ -122,7 +103,7 @@ def unchanged(learner: Learner, seen: dict[int, str]) -> None:
     Raises:
         Stale: one was moved or forgotten meanwhile.
     """
-    there = {e.id: e.label for e in learner.list_examples() if e.id in seen}
+    there = {e.id: e.label for e in learner.examples_among(list(seen))}
     gone = sum(number not in there for number in seen)
     moved = next((f"'{there[i]}'" for i, label in seen.items() if i in there and there[i] != label), "")
     if gone:
@@ -134,75 +115,9 @@ def unchanged(learner: Learner, seen: dict[int, str]) -> None:
         raise Stale("page-outdated", f"somebody else moved one of these pictures to {moved}; the page shows it anew")
 
 
-async def receive(request: Request, folder: Path) -> Path:
-    """Stream a photo into a file of its own; one that is cut short or too large leaves nothing.
-
-    Raises:
-        TooLarge: it, or the disk's room, is exceeded.
-        BadRequest: it is empty.
-    """
-    declared = request.headers.get("content-length", "0")
-    size = int(declared) if declared.isdecimal() and len(declared) < 16 else 0
-    if size > LARGEST:
-        raise TooLarge(
-            "upload-too-large", f"the photo has {size / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB are taken"
-        )
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if shutil.disk_usage(folder).free < SPARE + size:
-        raise TooLarge("upload-too-large", "the device's card is full; free some space first")
-    _tidy(folder)
-    path = folder / secrets.token_hex(12)
-    done = 0
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            async for chunk in _patiently(request):
-                done += len(chunk)
-                if done > LARGEST:
-                    raise TooLarge("upload-too-large", f"the photo has more than {LARGEST / 1e6:.0f} MB")
-                file.write(chunk)
-        if not done or (size and done != size):
-            raise BadRequest("request-invalid", "the photo did not arrive as a whole; send it again")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
-async def _patiently(request: Request) -> Any:
-    stream = request.stream().__aiter__()
-    while True:
-        try:
-            yield await asyncio.wait_for(stream.__anext__(), PATIENCE)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise ClientDisconnect from None
-
-
-def _teach(here: Desk, learner: Learner, path: Path, label: str, name: str, session: str | None, ask: bool) -> Any:
-    """Teach a photo that has arrived; in the learner's thread. Asked about first, it stays where it is."""
-    data = preprocess.read(path)
-    frame = Frame(name, data, time.time())
-    image = hashlib.sha256(data).hexdigest()
-    known = learner.example_of(image)
-    if known is not None:
-        path.unlink(missing_ok=True)
-        where = "with this label" if known.label == label else f"as '{known.label}'"
-        return {
-            "stored": False,
-            "known": {"example": known.id, "label": known.label},
-            "said": [f"Taught already {where}."],
-        }
-    if ask:
-        said = [BLANK] if blank(data, name, learner.region) else complaints(here.looks(learner), learner, frame)
-        if said:
-            return {"stored": False, "upload": path.name, "said": said}
-    taught = learner.teach_each(label, [frame], session)
-    path.unlink(missing_ok=True)
-    if taught.unreadable:
-        raise ImageError("picture-damaged", taught.unreadable[0].reason)
-    said = [plain(line) for line in taught.complaints] if ask else []  # else they were shown before
-    return {"stored": True, **to_json(taught), "said": said}
+def _uploads(request: Request) -> Uploads:
+    found: Uploads = request.app.state.uploads
+    return found
 
 
 def _name(text: str) -> str:
@@ -210,13 +125,6 @@ def _name(text: str) -> str:
     last = text.replace("\\", "/").rpartition("/")[2]
     shown = "".join(c for c in last if not hidden(c))[:120].strip()
     return f"upload: {shown or 'photo'}"
-
-
-def _tidy(folder: Path) -> None:
-    """Drop the oldest photos that wait for an answer, if there are many."""
-    waiting = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
-    for path in waiting[:-WAITING]:
-        path.unlink(missing_ok=True)
 
 
 ROUTES = [

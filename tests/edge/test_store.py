@@ -50,6 +50,47 @@ def test_a_failed_transaction_changes_nothing(home: Store) -> None:
     assert home.label_id("tin") is None
 
 
+def test_a_transaction_inside_another_is_part_of_it(home: Store) -> None:
+    with pytest.raises(RuntimeError), home.transaction():
+        add(home, "a")
+        raise RuntimeError
+    assert home.count() == 0
+    with home.transaction():
+        add(home, "a")
+        with open_store(home.path.parent) as other:
+            assert other.count() == 0, "nothing is kept before the outer one ends"
+    assert add(home, "b") == [2]
+
+
+def test_counts_and_pages_are_those_of_all_examples(home: Store) -> None:
+    add(home, "a", "b", "c")
+    add(home, "d", "e", label="tin")
+    with home.transaction():
+        home.add_example(item("f", "tin"), "backbone", None, NOW, held_out=True)
+    everything, tin = home.examples(), home.label_id("tin")
+    assert home.counts() == {"glass": 3, "tin": 2}
+    assert home.counts(held_out=True) == {"tin": 1}
+    assert home.images() == {example.image for example in everything}
+    assert [e.image for e in home.newest(None, 6, 3)] == ["e", "d", "c"]
+    assert [e.image for e in home.newest(tin, 99, 2)] == ["f", "e"]
+    assert (home.count(), home.count(tin), home.count(tin, 6), home.count(None, 3)) == (6, 3, 2, 2)
+    assert home.examples(images=["e", "nothing", "b"]) == [everything[1], everything[4]]
+    assert home.examples(images=[]) == []
+
+
+def test_what_is_counted_at_each_look_reads_no_example(home: Store) -> None:
+    plans = [
+        "SELECT labels.name, count(*) FROM examples JOIN labels ON labels.id = examples.label"
+        " WHERE held_out = 0 GROUP BY label",
+        "SELECT count(*) FROM examples WHERE held_out = 0 AND (id > 3 OR relabelled_after >= 2)",
+        "SELECT image FROM examples",
+    ]
+    for plan in plans:
+        steps = [row[3] for row in home._db.execute(f"EXPLAIN QUERY PLAN {plan}") if "examples" in row[3]]
+        assert steps, plan
+        assert all("COVERING INDEX" in step for step in steps), (plan, steps)
+
+
 def test_the_same_picture_is_stored_once(home: Store) -> None:
     assert add(home, "a") == add(home, "a", label="tin")
     assert [e.label for e in home.examples()] == ["glass"]

@@ -165,7 +165,7 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(learner: Learner, new:
     learner.close()
     old = sqlite3.connect(tmp_path / "home" / FILE)
     old.executescript(
-        "ALTER TABLE heads DROP COLUMN gate; ALTER TABLE heads DROP COLUMN own;"
+        "DROP INDEX examples_at_a_glance; ALTER TABLE heads DROP COLUMN gate; ALTER TABLE heads DROP COLUMN own;"
         "ALTER TABLE heads DROP COLUMN crc; ALTER TABLE examples DROP COLUMN crc;"
         "ALTER TABLE examples DROP COLUMN thumb; ALTER TABLE examples DROP COLUMN look;"
         "ALTER TABLE examples DROP COLUMN relabelled_after; PRAGMA user_version = 1"

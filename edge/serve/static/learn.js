@@ -11,7 +11,7 @@ follow((now, changed) => {
   $("logout").hidden = !now.login;
   $("fresh").hidden = !now.home.untrained_examples;
   $("fresh-text").textContent = `${plural(now.home.untrained_examples, "picture")} new since it learned last.`;
-  if (!changed || now.home.version === loaded) return;
+  if (now.home.version === loaded || now.recording) return; // while pictures come in, each would be another home
   loaded = now.home.version;
   figure(now.home);
   examples(now.home);

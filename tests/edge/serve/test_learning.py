@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from edge.learner import Learner
 from tests.edge.conftest import COLOURS, picture, write_pictures
@@ -128,6 +129,32 @@ def test_findings_are_those_of_audit(server: Server) -> None:
     assert found["examples"] == 6
     assert found["labels"] == ["brick", "coins", "grass", "gravel"]
     assert len(found["confusion"]) == 4
+
+
+def test_the_learner_goes_on_while_mistakes_are_looked_for(home: Path) -> None:
+    import threading
+
+    import numpy as np
+
+    from edge.home.examples import Embedded
+
+    rng, dimension = np.random.default_rng(0), 0
+    with Learner(home) as learner, learner.store.transaction():
+        dimension = learner.info.dimension
+        for number in range(3000):
+            row = rng.normal(size=dimension).astype(np.float32) + number % 5
+            item = Embedded(f"kind {number % 5}", row, f"{number:064x}", f"{number}.jpg")
+            learner.store.add_example(item, learner.info.fingerprint, None, learner.now())
+    with serving(home) as server:
+        found: list[Any] = []
+        looking = threading.Thread(target=lambda: found.append(requests.get(server.url + "findings").json()))
+        looking.start()
+        answered = 0
+        while looking.is_alive():
+            assert server.now("examples?label=coins")["count"] == 6  # by the learner's thread
+            answered += looking.is_alive()
+        assert found[0]["examples"] == 3006
+        assert answered > 3
 
 
 def test_the_backup_makes_the_same_home(server: Server, tmp_path: Path) -> None:

@@ -1,2 +1,2 @@
-"""What is wrong with the taught examples, and the page that shows it.
+"""Finds problems in the examples, and writes the page that shows them.
 May import `home`, `network` and everything below them."""

@@ -1,9 +1,9 @@
-"""What more examples are worth: leave-one-out accuracy at parts of the taught ones, and a rule for twice as many. Pure.
+"""The value of more examples: leave-one-out accuracy on parts of the examples, and a rule for twice as many. Pure.
 
-Twice as many examples of every label spare about a sixth of the errors, and a ninth of a label's own if they are of
-that label alone: measured on five photo sets with 10, 20 and 40 examples of each label. A power law fitted to the
-curve (Cortes et al. 1993) knew no better, and took the wrong label for the one that gains most (docs/trust.md). Bursts
-are taught whole. Below `NEEDED` examples of a label nothing is said.
+Twice as many examples of every label avoid about a sixth of the errors; twice as many of one label, a ninth of its own.
+This was measured on five photo sets with 10, 20 and 40 examples of each label. A power law fitted to the curve (Cortes
+et al. 1993) was no better, and chose the wrong label as the one that gains most (docs/trust.md). Bursts are not
+divided. Nothing is said if a label has fewer than `NEEDED` examples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST = 0.4  # of the errors, in 95 % of cases
 
 @dataclass(frozen=True)
 class Worth:
-    """What `more` examples would add to the mean share of right answers of the labels, and what they would at most."""
+    """The expected and the largest likely gain in the mean accuracy of the labels from `more` examples."""
 
     more: int
     gain: float
@@ -37,13 +37,13 @@ class Worth:
 def learning_curve(
     local: Examples, result: Fit, rng: np.random.Generator, factory: Examples | None = None
 ) -> LearningCurve | None:
-    """Measure how accuracy grew with the local examples; None if there are too few to tell.
+    """Measure how accuracy grew with the local examples; None if there are too few.
 
     Args:
         local: n examples taught on the device.
-        result: the fit to all of them and the factory's.
+        result: the fit to all of them and the bundle's.
         rng: draws the parts.
-        factory: the bundle's examples, taught every time.
+        factory: the bundle's examples, which are always used.
     """
     counts = independent(local)
     least = min(counts.values(), default=0)
@@ -63,7 +63,7 @@ def learning_curve(
 
 
 def doubled(local: Examples, result: Fit) -> dict[str | None, Worth]:
-    """Estimate what twice as many examples are worth: of all labels (None), and of the label with most errors alone."""
+    """Estimate the value of twice as many examples: of all labels (None), and of only the label with most errors."""
     counts, right, names = independent(local), _right(local, result), np.array(local.labels)
     wrong = {label: 1 - float(np.nanmean(right[names == label])) for label in sorted(counts)}
     weakest, mean = max(wrong, key=lambda label: wrong[label]), sum(wrong.values()) / len(wrong)
@@ -77,7 +77,7 @@ def doubled(local: Examples, result: Fit) -> dict[str | None, Worth]:
 
 
 def independent(part: Examples) -> Counter[str]:
-    """Count the examples of each label, those of a session as one."""
+    """Count the examples of each label; those of one session count as one."""
     return Counter(label for label, _ in set(zip(part.labels, _groups(part).tolist(), strict=True)))
 
 
@@ -86,7 +86,7 @@ def _groups(part: Examples) -> NDArray[np.int64]:
 
 
 def _part(local: Examples, counts: Counter[str], share: float, rng: np.random.Generator) -> Examples:
-    """A share of every label's groups, at least two of them, drawn at random."""
+    """A random fraction of every label's groups, at least two."""
     groups, names = _groups(local), np.array(local.labels)
     place = rng.permutation(int(groups.max()) + 1)[groups]  # each group's place in a random order
     taught = np.zeros(len(local), bool)
@@ -97,7 +97,7 @@ def _part(local: Examples, counts: Counter[str], share: float, rng: np.random.Ge
 
 
 def _right(part: Examples, result: Fit) -> NDArray[np.float64]:
-    """(n,) whether each example, left out, is classified correctly: 1 or 0; NaN where not measured."""
+    """(n,) whether each example, left out, is classified correctly: 1 or 0; NaN if not measured."""
     loo = result.loo[: len(part)]
     right = np.array(result.head.labels)[loo.argmax(axis=1)] == np.array(part.labels)
     return np.where(np.isnan(loo).any(axis=1), np.nan, right)

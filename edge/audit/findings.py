@@ -1,7 +1,7 @@
-"""`audit`: what is wrong with the examples taught here, and what to teach next, each with the command that mends it.
+"""`audit`: find problems in the examples taught here, each with the command that fixes it, and suggest what to teach.
 
-Brings together `suspects` (wrong labels, repeated pictures), `left_out` (accuracy, confusion) and `curve` (what more is
-worth) over a home. It changes nothing.
+It combines `suspects` (wrong labels, repeated pictures), `left_out` (accuracy, confusion) and `curve` (the value of
+more examples). It changes nothing.
 """
 
 import shlex
@@ -42,13 +42,13 @@ SEED = 0  # of the parts that the learning curve is measured on
 
 @dataclass(frozen=True)
 class Gathered:
-    """What an audit looks at, read from a home: from here on the home is not needed.
+    """The input of an audit, read from a home, which is not needed afterwards.
 
     Args:
         taught: the n newest examples taught here.
-        local: them, with their embeddings.
-        factory: the bundle's.
-        left: older examples that are not looked at.
+        local: the same with their embeddings.
+        factory: the bundle's examples.
+        left: the number of older examples, which are not checked.
     """
 
     taught: "Sequence[Example]"
@@ -59,11 +59,11 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Audit:
-    """The answer, and what a page shows besides.
+    """The answer, and further data for the page.
 
     Args:
-        answer: what the command says.
-        examples: those looked at.
+        answer: the answer of the command.
+        examples: the examples that were checked.
         suspicions: how likely their labels are wrong, by leave-one-out; None if not measured.
     """
 
@@ -161,13 +161,13 @@ def least_sure(
     unknown: Sequence[bool],
     labels: Sequence[str],
 ) -> list[Unsure]:
-    """Choose the pictures that a head is least sure of, none nearly the same as another of them; unknown ones first.
+    """Choose the pictures with the least certain answers, unknown ones first, without nearly identical ones.
 
     Args:
         pictures: n files.
-        embeddings: (n, D) of them, raw.
-        probabilities: (n, C) the head's.
-        unknown: n, whether each is called unknown.
+        embeddings: (n, D), raw.
+        probabilities: (n, C), by the head.
+        unknown: n bools, whether each is unknown.
         labels: C names.
 
     Source: Scheffer, Decomain, Wrobel, "Active Hidden Markov Models for Information Extraction", IDA 2001 (the margin
@@ -196,7 +196,7 @@ def least_sure(
 
 
 def thumbnails(home: "Home", wanted: "Sequence[Example]") -> Mapping[int, bytes]:
-    """What the network saw of examples, as JPEG by number: the kept crop, else from the file if it is the same yet."""
+    """Examples as the network saw them, as JPEG by number: the stored crop, or from the file if it is unchanged."""
     store = home.store
     found = {}
     for example in wanted:
@@ -209,7 +209,7 @@ def thumbnails(home: "Home", wanted: "Sequence[Example]") -> Mapping[int, bytes]
 
 
 def thumbnail(home: "Home", file: Path, image: str | None = None) -> bytes | None:
-    """What the network sees of a file, as JPEG; None if it is gone or, by its SHA-256, another one."""
+    """A file as the network sees it, as JPEG; None if it is gone or has another SHA-256."""
     try:
         if image not in (None, photos.digest(file)):
             return None
@@ -269,7 +269,7 @@ def _thin(local: Examples, factory: Examples) -> list[Thin]:
 
 
 def _advice(local: Examples, result: Fit) -> list[Advice]:
-    """What twice the examples are worth: of all labels, then of the one with most errors, if there are several."""
+    """The value of twice as many examples: of all labels, then of the one with most errors if there are several."""
     return [
         Advice(label, worth.more, worth.gain, (0.0, worth.most), f"edge teach {shlex.quote(label or 'LABEL')} PICTURES")
         for label, worth in doubled(local, result).items()

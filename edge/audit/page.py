@@ -1,4 +1,4 @@
-"""The audit as one page to look at: HTML with inline SVG and pictures, no script, nothing loaded from anywhere."""
+"""The audit as one HTML page with inline SVG and pictures; it has no script and loads nothing."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,9 +58,9 @@ def page(home: "Home", found: Audit, now: str) -> str:
     """Write the page.
 
     Args:
-        home: where the pictures are.
-        found: what the audit found.
-        now: the time, as it is to be shown.
+        home: the home with the pictures.
+        found: the result of the audit.
+        now: the time to show.
     """
     answer = found.answer
     likely, hard = ([s for s in answer.suspects if s.likely is wanted] for wanted in (True, False))

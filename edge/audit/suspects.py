@@ -1,14 +1,13 @@
-"""Which taught examples to look at: likely mislabelled ones, near-duplicates, contradictions. Pure.
+"""Find examples that need a look: probably mislabelled ones, near-duplicates, contradictions. Pure.
 
-**Mislabelled.** Every example is named by a head that was not taught it; the less probability its own label gets, the
-more suspicious it is. Wrong labels bend the head that judges them, so it is fitted twice: the second time without the
-most suspicious tenth, whose answers then are those of a head that never saw them. Measured on the probability of the
-own label, on its margin and on both calibrated per label, with one to four rounds: docs/trust.md. Among over a thousand
-examples a few wrong ones bend nothing, and one fit is measured to do as well.
+**Mislabelled.** Every example is classified by a head that was trained without it; the less probability its own label
+gets, the more suspicious it is. Wrong labels also affect the head that judges them, so it is fitted twice, the second
+time without the most suspicious tenth. Probability of the own label, its margin, both calibrated per label, and one to
+four rounds were compared: docs/trust.md. With over a thousand examples, one fit does as well.
 
 **Near-duplicates.** Embeddings of length one, at a distance 1 − cosine that is small *for these pictures*: at most a
 twentieth of the median distance between any two of them, and never more than 0.05. A picture saved again as JPEG or
-moved by 2 % lies inside, two photos of one kind outside, with flowers as with hands.
+moved by 2 % is within this distance, two photos of the same kind of thing are not, for flowers as for hands.
 
 Source: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021
 (out-of-sample probabilities of the own label, pruning before the refit).
@@ -38,13 +37,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Suspicions:
-    """What held-out answers say of n local examples.
+    """How suspicious n local examples are, by held-out probabilities.
 
     Args:
         result: the fit to all of them.
-        probabilities: (n, C) held-out, of the head that was fitted without the most suspicious; NaN where not measured.
+        probabilities: (n, C) held-out, by the head fitted without the most suspicious; NaN if not measured.
         own: (n,) the probability of each example's own label.
-        order: rows, the most suspicious first; those not measured are not among them.
+        order: the rows of the measured examples, the most suspicious first.
     """
 
     result: Fit
@@ -66,10 +65,10 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
 
     Args:
         local: n examples taught on the device.
-        factory: the bundle's, which are taken as right.
+        factory: the bundle's examples, whose labels are trusted.
 
     Raises:
-        NotEnough: fewer than two labels.
+        NotEnough: there are fewer than two labels.
 
     >>> x = np.array([[9, 1], [8, 1], [9, 2], [1, 9], [1, 8], [9, 1.5]], np.float32)
     >>> suspicions(Examples(x, ("a", "a", "a", "b", "b", "b"))).order[0]
@@ -103,11 +102,7 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
 
 
 def near_duplicates(embeddings: NDArray[np.float32], labels: Sequence[str]) -> list[Duplicates]:
-    """Group examples of one label that are nearly the same picture; each is in one group at most, led by its first.
-
-    Args:
-        embeddings: (n, D), raw.
-        labels: n names.
+    """Group nearly identical examples of one label, given raw embeddings (n, D); an example is in one group at most.
 
     >>> near_duplicates(np.array([[1, 0], [0, 1], [1, 0.01], [0.7, 0.7]], np.float32), ["a", "b", "a", "b"])[0].rows
     (0, 2)
@@ -149,12 +144,12 @@ def contradictions(embeddings: NDArray[np.float32], labels: Sequence[str]) -> li
 
 
 def nearness(unit_rows: NDArray[np.float32]) -> float:
-    """How far apart, as 1 − cosine, near-duplicates among these pictures (n, D) are at most."""
+    """The largest distance, as 1 − cosine, of near-duplicates among these pictures (n, D)."""
     x = unit_rows[:: -(-len(unit_rows) // _SAMPLE) or 1]
     pairs = (x @ x.T)[np.triu_indices(len(x), 1)]
     return min(CLOSE, ALIKE * float(np.median(1 - pairs))) if len(pairs) else CLOSE
 
 
 def _ascending(values: Floats) -> list[int]:
-    """Rows by value, those not measured left out."""
+    """Row numbers by ascending value, without those that are not measured."""
     return [int(row) for row in np.argsort(values, kind="stable") if not np.isnan(values[row])]

@@ -8,8 +8,8 @@ A zip whose entries are stored, not compressed:
 | learner.db | the database, one state of it, taken while others go on writing |
 | bundle.edge | the adopted bundle |
 
-A backup is written whole or not at all; restored, it is checked as a whole before it becomes a home, by one rename,
-where there was none: what is there already is never touched.
+A backup is written completely or not at all. `restore` checks all of it before it becomes a home, by one rename; an
+existing home or file is never touched.
 
 Source: sqlite.org on the online backup API.
 """
@@ -43,8 +43,8 @@ def backup(home: Home, file: Path) -> BackedUp:
     """Write a home to one file.
 
     Args:
-        home: the home; others may go on writing to it.
-        file: where; an older backup is replaced, a file of another kind never.
+        home: the home; other processes may use it meanwhile.
+        file: the file to write; an older backup is replaced, a file of another kind is refused.
 
     Raises:
         HomeError: the home is damaged, or the disk refuses.
@@ -93,11 +93,11 @@ def restore(file: Path, home: Path) -> None:
     """Create a home from a backup; an existing home is never overwritten.
 
     Args:
-        file: what `backup` wrote.
-        home: the folder; it must not exist, or be empty.
+        file: a file written by `backup`.
+        home: the new home; the folder must be empty or not exist.
 
     Raises:
-        HomeError: there is something already, the file is no backup or is damaged, or the disk refuses.
+        HomeError: the folder is not empty, the file is not a backup or is damaged, or the disk refuses.
     """
     _refuse_to_replace(home, file)
     home = home.absolute()
@@ -132,7 +132,7 @@ def restore(file: Path, home: Path) -> None:
 
 
 def _note_folder(partial: Path, home: Path) -> None:
-    """Note whose the folder is; an empty one that is there already keeps its permissions."""
+    """Mark the folder as ours; an existing empty folder keeps its permissions."""
     there = home.is_dir()
     with open_store(partial) as store, store.transaction():
         store.put(FOLDER, str(int(not there)))
@@ -141,7 +141,7 @@ def _note_folder(partial: Path, home: Path) -> None:
 
 
 def _remove(left: Path) -> None:
-    """Delete a half restored home, unless there is something else in it."""
+    """Delete a partly restored home, unless it contains other files."""
     if left.is_dir() and not any(path.is_dir() or not _OURS.fullmatch(path.name) for path in left.iterdir()):
         shutil.rmtree(left)
 

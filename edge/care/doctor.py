@@ -1,7 +1,7 @@
-"""`doctor`: look at everything that can be wrong on a device, and say for each what to do.
+"""`doctor`: check everything that can be wrong on a device, and say how to fix it.
 
-The computer (`machine`), each runtime in a process of its own (`sandbox`), then the home: database, head, bundle, and
-whether the network gives the workstation's embeddings here.
+It checks the computer (`machine`), each runtime in a separate process (`sandbox`), and the home: database, head,
+bundle, and whether the network gives the workstation's embeddings here.
 """
 
 import os
@@ -26,12 +26,12 @@ from edge.text import plural
 
 
 def examine(home: Path, pictures: Sequence[Path] = (), proof: Path | None = None) -> list[Finding]:
-    """Check this machine and the home, and pictures of the camera here; never raises for what it finds.
+    """Check this machine and the home, and pictures of its camera; problems are returned, not raised.
 
     Args:
-        home: the folder; it need not exist yet.
-        pictures: files or folders of them, to be compared with the bundle's.
-        proof: a bundle to prove here that the home has not adopted.
+        home: the home's folder, which need not exist yet.
+        pictures: picture files or folders to compare with the bundle's photos.
+        proof: a bundle to test without installing it.
 
     Returns:
         One finding per check, in the order in which they depend on each other.
@@ -50,7 +50,7 @@ def examine(home: Path, pictures: Sequence[Path] = (), proof: Path | None = None
 
 
 def _runtimes() -> tuple[list[backbone.Runtime], list[Finding]]:
-    """Try each installed runtime; return those that load, and what was found."""
+    """Try each installed runtime; return those that load, and the findings."""
     findings = []
     loads = []
     for runtime in backbone.RUNTIMES:
@@ -68,7 +68,7 @@ def _runtimes() -> tuple[list[backbone.Runtime], list[Finding]]:
 
 
 def _install(extras: Sequence[str]) -> str:
-    """How one of the runtimes is installed here: by the install.sh that made this environment, else by pip."""
+    """The command that installs a runtime here: install.sh if it made this environment, else pip."""
     own = Path(sys.prefix).parent / "install.sh"
     if own.is_file():
         return " or ".join(("" if os.access(own.parent, os.W_OK) else "sudo ") + f"{own} {extra}" for extra in extras)
@@ -76,7 +76,7 @@ def _install(extras: Sequence[str]) -> str:
 
 
 def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime]) -> list[Finding]:
-    """Check database, bundle, golden pictures and the camera's; what depends on a failed check is left out."""
+    """Check database, bundle, golden pictures and camera pictures, skipping checks that depend on a failed one."""
     findings = []
     check = "home"
     remedy = "restore a copy of the home, or move it away and run edge init again"
@@ -108,7 +108,7 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
 
 
 def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
-    """Compare pictures with those that the home was taught."""
+    """Compare pictures with the home's examples."""
     files, left = find(paths)
     check = DomainCheck(learner)
     unreadable: list[Left] = []
@@ -135,7 +135,7 @@ def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
 
 
 def _proof(path: Path, loads: Sequence[backbone.Runtime]) -> list[Finding]:
-    """Check a bundle that is not adopted, and prove the network that `init` would take."""
+    """Check a bundle that is not installed, and test the model that `init` would choose."""
     remedy = "build or copy it again"
     try:
         opened = archive.read(path)
@@ -148,13 +148,13 @@ def _proof(path: Path, loads: Sequence[backbone.Runtime]) -> list[Finding]:
 
 
 def _model(manifest: Manifest, loads: Sequence[backbone.Runtime]) -> ModelFile:
-    """The network that `init` takes: of the first runtime that loads, at full precision where there is one."""
+    """The model that `init` would choose: for the first runtime that loads, at full precision if available."""
     models = most_precise(manifest.models)
     return next((m for runtime in loads for m in models if m.format == runtime.format), models[0])
 
 
 def _golden(path: Path, model: ModelFile, loads: Sequence[backbone.Runtime]) -> Finding:
-    """Run the golden pictures through one network of a bundle, on the first runtime for it that loads."""
+    """Run the golden pictures through one model of a bundle, on the first of its runtimes that loads."""
     remedy = "run edge init again, with another --runtime"
     runtime = next((r for r in loads if r.format == model.format), None)
     if runtime is None:

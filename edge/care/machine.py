@@ -1,6 +1,6 @@
-"""What is wrong with the computer itself: clock, memory, heat, power, card, camera. Each check gives one `Finding`.
+"""Check the computer itself: clock, memory, heat, power, card, camera. Each check gives one `Finding`.
 
-All is read from where Linux tells it, below `root`; what a machine does not tell is left out.
+Everything is read from Linux's own files below `root`; a check whose file is missing is left out.
 
 Source: proc(5); the kernel's documentation of thermal zones and hwmon; Raspberry Pi's of `vcgencmd get_throttled`: bits
 0–3 are now, 16–19 since the start: too little voltage, capped, throttled, soft temperature limit.
@@ -33,14 +33,14 @@ _LOSES = "ALL LEARNING IS LOST AT THE NEXT REBOOT"
 
 
 def examine(home: Path, root: Path = Path("/")) -> list[Finding]:
-    """Look at the computer, and at where the home lies or shall lie; never raises for what it finds."""
+    """Check the computer and the disk of the home; problems are returned, not raised."""
     found = [_python(root), _clock(home), _memory(root), _heat(root), _power(root)]
     found += [_space(home), storage(home, root), _synced(home), _camera(root)]
     return [finding for finding in found if finding is not None]
 
 
 def storage(home: Path, root: Path = Path("/")) -> Finding:
-    """See whether a reboot loses the home: in memory, on a read-only card's overlay; or it is read-only itself."""
+    """Check whether a reboot would lose the home (in memory, on an overlay), and whether its disk is read-only."""
     kind, point, options = "", "/", [""]
     longest = -1
     folder = _existing(home)
@@ -100,7 +100,7 @@ def _memory(root: Path) -> Finding | None:
 
 
 def temperature(root: Path = Path("/")) -> float | None:
-    """The processor's temperature in °C, which sysfs tells in thousandths; None: it is not told."""
+    """The processor's temperature in °C (sysfs gives thousandths), or None."""
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         kind, text = _read(zone / "type"), _read(zone / "temp")
         if ("cpu" in kind or "soc" in kind or "x86_pkg" in kind) and text.lstrip("-").isdigit():
@@ -122,7 +122,7 @@ def _heat(root: Path) -> Finding | None:
 
 
 def _power(root: Path) -> Finding | None:
-    """What the firmware says of its supply; `vcgencmd` knows more than the kernel."""
+    """The firmware's report about the power supply; `vcgencmd` knows more than the kernel."""
     bits: int | None = None
     program = shutil.which("vcgencmd")
     if program:
@@ -155,7 +155,7 @@ def _space(home: Path) -> Finding:
 
 
 def _synced(home: Path) -> Finding | None:
-    """Write a little where the home lies and sync it, as every change of a home is."""
+    """Write a small file on the home's disk and sync it, as every change of a home is synced."""
     folder = _existing(home)
     if not os.access(folder, os.W_OK):
         if not os.access(home, os.F_OK):  # Path.exists raises where we may not look
@@ -186,7 +186,7 @@ def _synced(home: Path) -> Finding | None:
 
 
 def _camera(root: Path) -> Finding:
-    """See which cameras there are, and whether this user and this Python may use them."""
+    """Find the cameras, and check whether this user and this Python can use them."""
     nodes = {}
     for entry in sorted((root / "sys/class/video4linux").glob("video*")):
         name = _read(entry / "name")

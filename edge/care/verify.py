@@ -1,14 +1,14 @@
-"""`verify`: look at every byte of a home, mend what can be mended, and say what cannot.
+"""`verify`: check every byte of a home, repair what can be repaired, and report the rest.
 
-| looked at | mended | what is left to you |
+| checked | repaired | left to you |
 |---|---|---|
-| database: structure, indexes, references | an index is made anew from its table | a damaged table: restore a backup |
+| database: structure, indexes, references | an index is rebuilt from its table | a damaged table: restore a backup |
 | examples: CRC-32, length, finiteness of each embedding | | forget a damaged one, teach its picture again |
 | heads: CRC-32, shape and values of each generation | a damaged one can never serve; an older one serves | retrain |
 | bundle: the SHA-256 of the file and of each entry | | run init again with a fresh copy |
 | our leftovers of commands that were cut off | deleted | |
 
-Nothing is mended that loses anything: a damaged head is lost already, and what was taught makes it anew.
+No repair loses anything: a damaged head is lost already, and can be trained again from the examples.
 """
 
 import contextlib
@@ -31,14 +31,11 @@ _RETRAIN = "train a new one: edge retrain"
 
 
 def verify(home: Path) -> Verified:
-    """Look through a home and mend it.
-
-    Args:
-        home: the folder.
+    """Check a home and repair it where possible.
 
     Returns:
-        What was found, in the order in which one thing depends on the other, and what was mended. What depends on a
-        thing that is beyond repair is left out.
+        The findings, in order of dependence, and the repairs. Checks that depend on something beyond repair are left
+        out.
 
     Raises:
         HomeMissing: the home does not exist.
@@ -67,7 +64,7 @@ def verify(home: Path) -> Verified:
 
 @contextlib.contextmanager
 def _reported(findings: list[Finding], check: str, remedy: str) -> Iterator[None]:
-    """Turn what is beyond repair into a finding."""
+    """Turn an error that cannot be repaired into a finding."""
     try:
         yield
     except HomeMissing:
@@ -77,7 +74,7 @@ def _reported(findings: list[Finding], check: str, remedy: str) -> Iterator[None
 
 
 def _database(store: Store, findings: list[Finding], mended: list[str]) -> bool:
-    """Look at structure, indexes and references; returns whether it can be read."""
+    """Check structure, indexes and references; returns whether the database can be read."""
     found = store.damages(_SHOWN)
     if found and all(any(word in line for word in _INDEX) for line in found):
         with store.transaction():
@@ -101,7 +98,7 @@ def _bundle(home: Home, findings: list[Finding]) -> None:
 
 
 def _readable(home: Home) -> bool:
-    """Whether the bundle says how long an embedding is."""
+    """Whether the bundle can be read, which gives the length of embeddings."""
     with contextlib.suppress(EdgeError):
         return home.info.dimension > 0
     return False
@@ -122,7 +119,7 @@ def _examples(home: Home, findings: list[Finding]) -> None:
 
 
 def _heads(home: Home, findings: list[Finding], mended: list[str]) -> None:
-    """Look at every generation; one that is damaged is overwritten, and another serves if it did."""
+    """Check every generation; a damaged one is overwritten, and if it was in use, another one takes its place."""
     store = home.store
     with store.snapshot():
         bad = _unsound(home)
@@ -136,10 +133,10 @@ def _heads(home: Home, findings: list[Finding], mended: list[str]) -> None:
 
 
 def _overwrite(home: Home, bad: list[int]) -> list[str]:
-    """Let a whole generation serve and make the damaged ones such as never can; return a line for each.
+    """Switch to an intact generation and overwrite the damaged ones; returns one line for each.
 
     Raises:
-        HomeError: none is whole; nothing is changed.
+        HomeError: no generation is intact; nothing is changed.
     """
     store = home.store
     was, serving = home.wanted(), home.serving().generation
@@ -155,7 +152,7 @@ def _overwrite(home: Home, bad: list[int]) -> list[str]:
 
 
 def _unsound(home: Home) -> list[int]:
-    """The generations that are damaged; the one that should serve also if it has no head."""
+    """The damaged generations, including the current one if it has no head."""
     store = home.store
     numbers, serving = store.generation_numbers(), home.wanted()
     bad = [number for number in numbers if not _sound(home, number)]

@@ -1,2 +1,2 @@
-"""The learner's work: to make a home, teach, answer, correct, measure, and say how it stands.
+"""The work behind the learner's methods: make a home, teach, answer, correct, measure, report.
 May import `retraining`, `audit`, `home`, `network` and everything below them."""

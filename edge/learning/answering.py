@@ -1,4 +1,4 @@
-"""From embeddings to answers, by the head that serves; how the pictures looked is noted in the home, for the drift."""
+"""Turn embeddings into answers with the current head, and note how the pictures looked, for the drift warning."""
 
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -22,7 +22,7 @@ FLUSH = 500  # frames kept in memory before they are noted in the home
 
 
 class Embed(Protocol):
-    """Looks at pictures as a home does: `Learner.embed`."""
+    """Embeds pictures for a home: `Learner.embed`."""
 
     def __call__(
         self, files: Sequence[Picture], known: Collection[str] = ..., look: bool = ..., crops: bool = ...
@@ -30,7 +30,7 @@ class Embed(Protocol):
 
 
 class Answering:
-    """Answers, and remembers the frames that this process classified until they are noted.
+    """Classifies pictures, and remembers how they looked until this is stored in the home.
 
     Args:
         home: the home.
@@ -42,7 +42,7 @@ class Answering:
         self._looks: Looks | None = None
 
     def answer(self, serving: Serving, photo: Photo, explain: bool) -> Answer:
-        """Name a picture that was embedded; with its nearest taught examples, to `explain`."""
+        """Classify an embedded picture; with `explain`, also list the most similar examples."""
         embedding = photo.embedding
         assert embedding is not None
         start = time.perf_counter()
@@ -63,7 +63,7 @@ class Answering:
     def unknown(
         self, serving: Serving, embedding: NDArray[np.float32], column: int, look: Look | None = None
     ) -> bool | None:
-        """Whether a picture, which the head would name by `column`, is unknown; with its look, noted for the drift."""
+        """Whether a picture that the head gives the label of `column` is unknown; its look is noted for the drift."""
         if serving.detector is None:
             return None
         similarity = serving.detector.similarity(embedding)
@@ -79,7 +79,7 @@ class Answering:
         return unknown
 
     def note(self) -> None:
-        """Note the frames in the home; what a full or read-only disk refuses is lost."""
+        """Store the looks of the frames in the home; if the disk is full or read-only, they are lost."""
         if self._seen is None:
             return
         (serving, seen), self._seen = self._seen, None
@@ -89,11 +89,11 @@ class Answering:
 
 
 def guesses(head: Head, probabilities: NDArray[np.float32]) -> tuple[Guess, ...]:
-    """The labels that a head gives most of its probabilities (C,), the likeliest first; `TOP` of them at most."""
+    """The most probable labels, at most `TOP`, given a head's probabilities (C,)."""
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     return tuple(Guess(head.labels[i], float(probabilities[i])) for i in best)
 
 
 def skipped(photo: Photo) -> Skipped:
-    """Say why a picture has no embedding."""
+    """Return the reason why a picture has no embedding."""
     return Skipped(str(photo.path), str(photo.error), photo.error.reason if photo.error else "known")

@@ -1,4 +1,4 @@
-"""Audit the taught examples, and choose among pictures that were not taught yet."""
+"""Audit the examples, and choose the most useful of the pictures that were not taught yet."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The files that `edge export` writes, and what they may be written over: files of their own kind, nothing else.
+"""The files that `edge export` writes. They overwrite only files of their own kind.
 
-A list of labels is UTF-8 text, one label a line, in the order of the model's probabilities: `labelmap.txt` of Frigate,
-`labels.txt` of most examples for TFLite.
+A list of labels is UTF-8 text, one label per line, in the order of the model's probabilities, like `labelmap.txt` of
+Frigate or `labels.txt` of most TFLite examples.
 """
 
 from collections.abc import Sequence
@@ -54,14 +54,10 @@ def export(home: Home, path: Path, labels: Path | None) -> Exported:
 
 
 def check_model(path: Path, kind: str) -> None:
-    """Refuse a path that cannot be written, or holds something else than a model of this kind.
-
-    Args:
-        path: where the model shall be.
-        kind: `onnx` or `tflite`.
+    """Refuse a path that cannot be written, or is a file other than a model of this kind (`onnx` or `tflite`).
 
     Raises:
-        BundleError: it is one.
+        BundleError: the path is refused.
     """
     check_output(path, f"classifier.{kind}")
     if not path.exists():
@@ -72,10 +68,10 @@ def check_model(path: Path, kind: str) -> None:
 
 
 def check_list(path: Path, labels: Sequence[str]) -> None:
-    """Refuse a path that cannot be written, or holds something else than a list with some of these labels.
+    """Refuse a path that cannot be written, or is a file other than a list with some of these labels.
 
     Raises:
-        BundleError: it is one.
+        BundleError: the path is refused.
     """
     if path.suffix.lower() != ".txt":
         raise BundleError(
@@ -91,10 +87,10 @@ def check_list(path: Path, labels: Sequence[str]) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
     Raises:
-        BundleError: the disk refuses; what was there is there still.
+        BundleError: the disk refuses; an older file is unchanged.
     """
     try:
         with replacing(path) as partial:
@@ -106,7 +102,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def as_list(labels: Sequence[str]) -> bytes:
-    """Return the labels as a list, one a line.
+    """Return the labels as text, one per line.
 
     >>> as_list(["cup", "café"]).decode()
     'cup\\ncafé\\n'

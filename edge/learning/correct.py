@@ -169,7 +169,7 @@ def label_number(home: Home, label: str | None) -> int | None:
 
 
 def _two_labels_left(home: Home, done: str) -> None:
-    """Refuse what would leave nothing to tell apart, and say what to teach first."""
+    """Refuse a change that would leave fewer than two labels, and say what to teach first."""
     store = home.store
     left = {e.label for e in store.labelled()} | {name for name in factory_labels(store) if name}
     if len(left) < 2:
@@ -182,27 +182,27 @@ def _two_labels_left(home: Home, done: str) -> None:
 
 
 def _nothing_of(home: Home, label: int) -> bool:
-    """Whether a label has no example, neither here nor in the bundle."""
+    """Whether a label has no example here or in the bundle."""
     store = home.store
     named = store.labels()[label] in factory_labels(store)
     return not named and next(store.walk(label), None) is None
 
 
 def _join(home: Home, gone: int, kept: int) -> int:
-    """Make one label of two; returns how many local examples got another label."""
+    """Merge two labels; returns the number of local examples whose label changed."""
     store = home.store
     join_factory_labels(store, gone, kept)
     return store.join_labels(gone, kept)
 
 
 def _usable(home: Home) -> set[int]:
-    """The generations that may serve; of the history nothing is asked, for the serving one may just be gone."""
+    """The generations that can be used; unlike `history`, this works even if the current one is gone."""
     store = home.store
     return store.kept_heads(home.info.fingerprint)
 
 
 def _refit(home: Home, usable: set[int]) -> tuple[Retrained, tuple[int, ...]]:
-    """Fit a head to what is left; returns it, and which of the generations that were usable no longer are."""
+    """Train a head on the remaining examples; returns it, and the generations that can no longer be used."""
     store = home.store
     from edge.retraining.retrain import refit
 

@@ -1,4 +1,4 @@
-"""Local pictures against the taught ones: do they look like the factory's, and which taught examples are nearest."""
+"""Compare pictures with the examples: do they look like the bundle's photos, and which examples are most similar?"""
 
 from collections import Counter
 from functools import cached_property
@@ -24,11 +24,7 @@ FEW = 0.1  # share of pictures below which a word is an accident, where there ar
 
 
 class Looks:
-    """Says how a picture looks unlike the factory's, in one word; not in one that is usual among those taught here.
-
-    Args:
-        home: the home.
-    """
+    """Says in one word how a picture differs from the bundle's photos, if the examples taught here do not."""
 
     def __init__(self, home: "Home") -> None:
         self._store = home.store
@@ -36,7 +32,7 @@ class Looks:
         self.domain = found.domain if found else None
 
     def complaints(self, statistics: NDArray[np.float32]) -> list[Complaint]:
-        """In which ways a picture differs from the factory's; none where the bundle does not say how these look."""
+        """The ways in which a picture differs from the bundle's photos; none if the bundle does not describe them."""
         return complaints(statistics, self.domain) if self.domain else []
 
     @cached_property
@@ -46,16 +42,16 @@ class Looks:
         return {word for word, count in words.items() if count > FEW * len(taught)}
 
     def word(self, look: Look) -> str:
-        """The first word that fits a picture and is not usual; "" if none does."""
+        """The first word that fits a picture and is not usual here, or ""."""
         return next((c.word for c in self.complaints(look.statistics) if c.word not in self._usual), "")
 
 
 class DomainCheck:
-    """Collects pictures and says, in lines for people, how they differ from those that the home was taught.
+    """Collects pictures and describes, in lines for people, how they differ from the home's examples.
 
     Args:
         home: the home.
-        label: what the pictures are to be taught as; None if that is not known. A new label is no other scene.
+        label: the label under which the pictures are taught, or None. For a new label, another scene is no difference.
     """
 
     def __init__(self, home: "Home", label: str | None = None) -> None:
@@ -67,7 +63,7 @@ class DomainCheck:
         self._unlike = 0
 
     def add(self, photo: "Photo") -> None:
-        """Take one more picture into account, if it was measured."""
+        """Add a picture, if it was measured."""
         if photo.look is None or photo.embedding is None:
             return
         self._complaints.append(self._looks.complaints(photo.look.statistics))
@@ -75,7 +71,7 @@ class DomainCheck:
             self._unlike += self._judge.similarity(photo.embedding) < self._judge.gate.threshold
 
     def lines(self) -> list[str]:
-        """Sum up: a line for each word that fits more than a few of the pictures."""
+        """Return one line for each word that fits more than a few of the pictures."""
         n = len(self._complaints)
         lines = summary(self._complaints, FEW)
         expected = 1 - self._judge.gate.coverage if self._judge else 1.0
@@ -88,7 +84,7 @@ class DomainCheck:
 
 
 def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) -> tuple[Neighbour, ...]:
-    """Find the taught examples nearest to an embedding (D,), by the cosine of the whitened embeddings, best first."""
+    """Find the examples most similar to an embedding (D,), by the cosine of whitened embeddings, best first."""
     store = home.store
     white = home.background.white()
     z = white(embedding[None])[0]

@@ -1,8 +1,8 @@
-"""`init`: make a home of a bundle, or give a home a newer one.
+"""`init`: install a bundle in a new or existing home.
 
-The bundle is verified whole, its golden pictures are run on this very machine, in a process of their own, and only then
-is it copied beside the database and named there, in one transaction with its first head: a power cut leaves the old
-state or the new.
+The bundle is verified completely, and its golden pictures are run on this machine in a separate process. Only then is
+it copied beside the database and named there, in one transaction with its first head, so that a power cut leaves either
+the old state or the new one.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def init(
     step: Step,
     judge: Callable[[Retrained], None] | None = None,
 ) -> Store:
-    """Adopt a bundle and return the home's open database. Args, Raises: as `edge.learner.Learner.init`.
+    """Install a bundle and return the home's open database. Args, Raises: as in `edge.learner.Learner.init`.
 
     Args:
         judge: is given the bundle's first head, compared with the one that serves as `retrain` does, before anything is
@@ -109,7 +109,7 @@ def init(
 
 
 def _choose(manifest: Manifest, path: Path, format: str | None, precision: str | None, needed: bool) -> ModelFile:
-    """Pick the file that an installed runtime runs; where there is no runtime, and none is `needed`, the first one."""
+    """Choose the model that an installed runtime can run; without a runtime, and if none is `needed`, the first one."""
     fitting = [m for m in manifest.models if format in (None, m.format) and precision in (None, m.precision)]
     if not fitting:
         wanted = " ".join(word for word in (format, precision) if word)
@@ -126,10 +126,10 @@ def _choose(manifest: Manifest, path: Path, format: str | None, precision: str |
 
 
 def _prove_here(opened: Bundle, model: ModelFile) -> None:
-    """Run the golden pictures on this machine, once a process.
+    """Run the golden pictures on this machine, once per process.
 
     Raises:
-        RuntimeMissing, BundleError, ParityError: as `find_runtime` and `sandbox.prove`.
+        RuntimeMissing, BundleError, ParityError: as in `find_runtime` and `sandbox.prove`.
     """
     runtime = backbone.find_runtime({model.format})
     once = (runtime.name, model, opened.manifest.files[model.file].sha256, opened.manifest.files["golden.npz"].sha256)
@@ -139,7 +139,7 @@ def _prove_here(opened: Bundle, model: ModelFile) -> None:
 
 
 def _labels_before(home: Home, name: str, manifest: Manifest) -> Sequence[str] | None:
-    """The labels of the bundle adopted so far, if there is one and it can be read, or is this one again."""
+    """The labels of the bundle installed so far, if there is one that can be read or is the same as this one."""
     adopted = home.recall("bundle")
     if adopted == name:
         return manifest.labels
@@ -149,7 +149,7 @@ def _labels_before(home: Home, name: str, manifest: Manifest) -> Sequence[str] |
 
 
 def _name(path: Path) -> str:
-    """The name of a bundle's copy, which tells of its content."""
+    """The name of a bundle's copy, made from its content."""
     try:
         return sha256(path)[:16] + ".edge"
     except OSError as error:
@@ -157,10 +157,10 @@ def _name(path: Path) -> str:
 
 
 def _claim(store: Store, copy: Path) -> None:
-    """Note the bundle's copy as ours, unless a file that is not ours has the name: part of the caller's transaction.
+    """Record the bundle's copy as ours, as part of the caller's transaction.
 
     Raises:
-        HomeError: there is such a file, and it holds something else.
+        HomeError: a file of that name exists, is not ours, and has other contents.
     """
     ours = own_bundles(store)
     theirs = copy.name not in ours and copy.exists()
@@ -178,14 +178,14 @@ def _holds_what_its_name_says(copy: Path) -> bool:
 
 
 def _delete_copy(store: Store, copy: Path) -> None:
-    """Delete the copy of a bundle that could not be adopted."""
+    """Delete the copy of a bundle that could not be installed."""
     with store.transaction():
         if copy.name in own_bundles(store) and store.get("bundle") != copy.name:
             copy.unlink(missing_ok=True)
 
 
 def _copy(opened: Bundle, target: Path) -> None:
-    """Copy the bundle into the home, synced; the very same file, if it lies there already, is left."""
+    """Copy the bundle into the home and sync it, unless the same file is there already."""
     path = opened.path
     try:
         if _holds_what_its_name_says(target):

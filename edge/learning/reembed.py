@@ -1,8 +1,8 @@
-"""A bundle of another backbone in a home that was taught: what was taught is embedded again, from its kept crops.
+"""When a bundle with another backbone is installed, embed the examples again from their stored crops.
 
-A crop is what the former network saw of a picture, as JPEG; the new one is shown all of it, at its own size. That is
-not to the last bit what the picture itself would give, and where the new network would see more of a picture than its
-centre square, the rest is gone.
+A crop is the part of a picture that the former network saw, as JPEG; the new network gets all of it, at its own size.
+The embedding differs slightly from that of the original picture. If the new network would use more of a picture than
+its centre square, the rest is missing.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ Again = dict[int, NDArray[np.float32]]  # by example, its embedding (D,)
 
 
 def check_crops(store: Store, info: BackboneInfo, path: Path) -> None:
-    """Refuse a bundle of another backbone where an example's crop was not kept, saying what has to be taught again.
+    """Refuse a bundle with another backbone if an example has no stored crop, and say what has to be taught again.
 
     Raises:
         HomeError: there are such examples; nothing was changed.
@@ -45,9 +45,9 @@ def embed_crops(
 
     Args:
         store: the database.
-        open_network, info: the backbone that embeds them; it is opened only where there is something to embed.
-        known: what has been embedded already.
-        step: reports progress.
+        open_network, info: the new backbone; it is opened only if there is something to embed.
+        known: the embeddings computed so far.
+        step: called with (done, total).
 
     Raises:
         HomeError: a crop cannot be read.

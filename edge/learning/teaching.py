@@ -1,4 +1,4 @@
-"""Store pictures as examples. A picture is known by the SHA-256 of its file: taught twice, it is stored once."""
+"""Store pictures as examples. A picture is identified by the SHA-256 of its file: taught twice, it is stored once."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence

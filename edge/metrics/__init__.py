@@ -1,2 +1,2 @@
-"""How good a head is, and whether a new one is better: figures with their intervals, and what they left out.
+"""Measures how good a head is and whether a new one is worse: figures with intervals, and what they leave out.
 Pure: imports numpy, the standard library and `head`."""

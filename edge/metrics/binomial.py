@@ -1,10 +1,10 @@
-"""How likely chance alone does so much: the binomial tail, by logarithms, for any number of pictures. Pure."""
+"""The tail of the binomial distribution, computed by logarithms, for any number of pictures. Pure."""
 
 import numpy as np
 
 
 def tail(n: int, least: int, share: float) -> float:
-    """Give the probability that at least so many of n happen where each does with probability `share`.
+    """Return the probability that at least `least` of n events happen, each with probability `share`.
 
     >>> round(tail(3, 3, 0.5), 6), round(tail(4, 2, 0.5), 6), tail(100_000, 60_000, 0.05) < 1e-300
     (0.125, 0.6875, True)

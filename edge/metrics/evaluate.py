@@ -1,7 +1,7 @@
-"""How good a head is, told honestly: accuracy with an interval, confusion, worst examples.
+"""How good a head is: accuracy with an interval, confusion, worst examples.
 
-Given probabilities (N, C), held-out or leave-one-out, and the true names. A row of NaN is *not measured* (the only
-example of its label) and is left out of every figure; which labels have enough for a figure is for `left_out` to say.
+The input is probabilities (N, C), held-out or leave-one-out, and the true labels. A row of NaN is *not measured* (the
+only example of its label) and is left out of every figure; `left_out` decides which labels have enough examples.
 
 Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (the interval);
 Bengio & Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 2004 (why leave-one-out
@@ -27,9 +27,9 @@ class Evaluation:
     """What was measured.
 
     Args:
-        accuracy: the share of measured examples that were right.
+        accuracy: the fraction of measured examples that are classified correctly.
         interval: its 95 % interval.
-        examples: how many were measured.
+        examples: the number of measured examples.
         labels: C names.
         confusion: (C, C) int64, rows are the truth, columns the answer; true names not in labels have no row.
     """
@@ -44,19 +44,19 @@ class Evaluation:
 def evaluate(
     probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str], *, held_out: bool = False
 ) -> Evaluation:
-    """Compare probabilities with the truth.
+    """Compare probabilities with the true labels.
 
-    True names that are not in labels are possible (the head does not know them) and count as wrong.
+    True labels that the head does not know are possible, and count as wrong.
 
     Args:
-        probabilities: (N, C), rows of NaN where not measured.
+        probabilities: (N, C), rows of NaN if not measured.
         truth: N names.
         labels: C names, the columns of probabilities.
-        held_out: the examples had no part in any training. Leave-one-out answers share their training examples and
-            err together, which makes a binomial interval too narrow: each counts as seven tenths of an example there.
+        held_out: whether the examples had no part in any training. Leave-one-out answers share their training examples
+            and their errors, which makes a binomial interval too narrow; there, each counts as 0.7 examples.
 
     Raises:
-        LabelError: the three do not fit together.
+        LabelError: the lengths of the three do not fit.
         NotEnough: no example could be measured.
 
     >>> result = evaluate([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ["a", "b", "b"], ("a", "b"))
@@ -82,10 +82,10 @@ def evaluate(
 
 
 def margins(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
-    """Say how clearly each example was right: probability of its label minus that of the best other one.
+    """Return the margin of each example: the probability of its label minus that of the best other label.
 
     Returns:
-        (N,) in [−1, 1]; negative means wrong, NaN not measured, −1 a name the head does not know.
+        (N,) in [−1, 1]; negative if wrong, NaN if not measured, −1 for a label that the head does not know.
 
     >>> margins([[0.9, 0.1], [0.75, 0.25]], ["a", "b"], ("a", "b"))
     array([ 0.8, -0.5])
@@ -100,7 +100,7 @@ def margins(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str
 
 
 def worst(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str], count: int = 10) -> list[int]:
-    """Name the examples to look at first: those of the lowest margins, the worst first, the unmeasured never.
+    """Return the rows of the measured examples with the lowest margins, worst first.
 
     >>> worst([[0.9, 0.1], [0.75, 0.25]], ["a", "b"], ("a", "b"), count=1)
     [1]
@@ -111,12 +111,12 @@ def worst(probabilities: ArrayLike, truth: Sequence[str], labels: Sequence[str],
 
 
 def wilson(right: int, total: int, worth: float = 1.0) -> tuple[float, float]:
-    """Give the 95 % interval of a share: Wilson's, which is never empty and never leaves [0, 1].
+    """Return Wilson's 95 % interval of a fraction, which is never empty and stays within [0, 1].
 
     Args:
-        right: how many of
-        total: so many were right.
-        worth: how much of an independent example each one is.
+        right: number of correct answers.
+        total: number of answers.
+        worth: the weight of each answer, in independent examples.
 
     >>> tuple(round(end, 3) for end in wilson(10, 10))
     (0.722, 1.0)

@@ -1,6 +1,6 @@
-"""What a generation keeps beside its head, as JSON: how good it is, of how many examples. Read back, believing nothing.
+"""The figures that a generation stores beside its head, as JSON, and how they are read and checked.
 
-Pure. What an older program did not keep is missing; what is there is of the right kind, or all of it is refused.
+Pure. Figures that an older program did not store are missing; if one of the others has a wrong type, all are refused.
 """
 
 import json
@@ -44,10 +44,10 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def read_figures(text: str) -> dict[str, Any]:
-    """Read a generation's figures; an accuracy of NaN, as 0.1.0 kept where nothing was measured, is None.
+    """Read a generation's figures; an accuracy of NaN, which 0.1.0 stored if nothing was measured, becomes None.
 
     Raises:
-        ValueError: it is no JSON object, or one of them is of no kind that is ever written.
+        ValueError: the text is not a JSON object, or a figure has a wrong type.
 
     >>> read_figures('{"loo_accuracy": 0.5, "promoted": true}')
     {'loo_accuracy': 0.5, 'promoted': True}
@@ -74,7 +74,7 @@ def read_ids(text: str) -> list[int | None]:
     """Read a list of label ids; None stands for a forgotten label.
 
     Raises:
-        ValueError: it is no JSON list of such.
+        ValueError: the text is not a JSON list of ids.
     """
     ids = read_json(text)
     if not isinstance(ids, list) or not all(i is None or _count(i) for i in ids):
@@ -83,7 +83,7 @@ def read_ids(text: str) -> list[int | None]:
 
 
 def read_json(text: str | bytes, nan: bool = False) -> Any:
-    """Read JSON of which nothing is known; NaN, which is no JSON, is let pass only if it is asked for.
+    """Read untrusted JSON; NaN, which is not JSON, is accepted only with `nan`.
 
     Raises:
         ValueError: the text is not JSON, is nested too deeply, or contains a number out of range.

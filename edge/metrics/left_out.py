@@ -1,9 +1,8 @@
-"""Judge a head by the examples it was fitted to, each left out in its turn. Pure.
+"""Measure a head by the examples to which it was fitted, each left out in turn. Pure.
 
-Whose examples count: those taught on the device alone, as soon as two labels have enough of them that could be left
-out; until then the factory's as well, except the ones that its backbone was adapted on, which would flatter. A label
-of which too few could be left out (one picture, or one burst, whose pictures all go together) has no part in the
-figure, and is named.
+Only examples taught on the device count, as soon as two labels have enough of them that could be left out. Until then
+the bundle's examples count as well, except those on which its backbone was trained, which would be too good. A label of
+which too few examples could be left out (one picture, or a single burst) has no part in the figure, and is reported.
 """
 
 from collections.abc import Sequence
@@ -22,11 +21,11 @@ SCOPES = {"local": "the examples taught here", "all": "all examples"}
 
 @dataclass(frozen=True)
 class Judged:
-    """A fit with what may honestly be said of it.
+    """A fit with its leave-one-out accuracy.
 
     Args:
         fit: the fit.
-        evaluation: of the examples that count; where there is no figure, of all that could be left out; None: of none.
+        evaluation: on the examples that count or, if there is no figure, on all that could be left out; else None.
         scope: a key of `SCOPES`.
         missing: the labels that have no part in the figure.
         counted: (N,) which examples count in it.
@@ -72,7 +71,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A local example (by its row) that the head, with it left out, would name otherwise, and how surely."""
+    """A local example (by its row) that is misclassified when it is left out, and with which probability."""
 
     row: int
     guess: str
@@ -91,9 +90,9 @@ def judge(
     Args:
         result: the fit.
         local: labels of the examples taught on the device; may be empty.
-        factory: labels of the bundle's; may be empty.
-        countable: (F,) which of the factory's may count in figures.
-        sessions: of the local examples, then of the factory's; () or None where each stands for itself.
+        factory: labels of the bundle's examples; may be empty.
+        countable: (F,) which of the bundle's examples may count in figures.
+        sessions: sessions of the local examples, then of the bundle's; () or None for examples without a session.
     """
     labels, truths = result.head.labels, [*local, *factory]
     column = {label: place for place, label in enumerate(labels)}
@@ -115,7 +114,7 @@ def judge(
 
 
 def mistakes(result: Fit, local: Sequence[str], most: int) -> list[Mistake]:
-    """List the local examples (their labels are `local`) that are named wrongly, the surest mistakes first."""
+    """List the misclassified local examples (their labels are `local`), the most certain mistakes first."""
     columns = {label: i for i, label in enumerate(result.head.labels)}
     found = []
     for row, (label, probabilities) in enumerate(zip(local, result.loo, strict=False)):
@@ -129,7 +128,7 @@ def mistakes(result: Fit, local: Sequence[str], most: int) -> list[Mistake]:
 def _missing(
     place: int, own: NDArray[np.bool_], counting: NDArray[np.bool_], groups: NDArray[np.int64], scope: str
 ) -> Missing:
-    """Why the label of this column has no part in the figure; `own` are its examples, `counting` those in scope."""
+    """The reason why a label has no part in the figure; `own` are its examples, `counting` those in scope."""
     examples = int((own & counting).sum())
     if not examples:
         return Missing(place, 0, "untaught") if scope == "local" else Missing(place, int(own.sum()), "adapted")

@@ -1,4 +1,4 @@
-"""Whether a new head may serve: compared with the serving one on the same pictures, by what neither was taught. Pure.
+"""Decide whether a new head may be used, by comparing it with the current one on the same pictures. Pure.
 
 | pictures | how the serving head answers | how the new one does |
 |---|---|---|
@@ -6,19 +6,19 @@
 | *shared*: taught here, both were fitted to them | leave-one-out, kept since it was made | leave-one-out |
 | *factory*: the bundle's examples | the same | the same |
 
-Each shared picture is judged under the label that the head was taught, so labels turned wrong count against the head
-that learned them, and mended ones for it. What was taught since is no evidence against the serving head: were its
-labels wrong, the new one would be praised for believing them. But the bundle's examples tell of another place, and a
-head that fits this one may be worse there: what the new head wins on pictures taught since, left out, makes up for as
-many of the factory's that it loses. Only labels that both know are compared, with the answers among these; a new label
-makes the task harder, so its own pictures that the new head classifies correctly make up for losses as well.
+Each shared picture is compared with the label that the head was taught, so wrong labels count against the head that
+learned them, and corrected ones for it. Pictures taught since are no evidence against the current head: if their labels
+were wrong, the new head would be rewarded for learning them. But the bundle's photos come from another place, and a
+head that fits this place may be worse there. Therefore gains on pictures taught since, left out, make up for as many
+losses on the bundle's. Only labels that both know are compared, with answers among these. A new label makes the task
+harder, so its own pictures that the new head classifies correctly make up for losses as well.
 
-**The test.** A head is *clearly worse* if it classifies over a point fewer correctly, and a coin would seldom fall so
-often against it (exact sign test, one-sided): under 0.35, or 0.25 where nothing is held out, as left-out answers of
-heads that share their examples err together. A session counts once: as a loss if the new head is right on fewer of its
-pictures. What is held out decides if it is clear, for better or worse; else what is held out and what is shared
-together; else the factory's. A head that is clearly worse stays a candidate. What this stops and lets serve, and what a
-sharper test would add, is measured in docs/trust.md.
+**The test.** A head is *clearly worse* if its accuracy is over a point lower and chance explains this with a
+probability below 0.35 (exact sign test, one-sided), or below 0.25 if no pictures are held out, because the left-out
+answers of heads with common examples have common errors. A session counts once: as a loss if the new head is correct on
+fewer of its pictures. The held-out pictures decide if their result is clear; else they and the shared ones together;
+else the bundle's. A head that is clearly worse is stored as a candidate. docs/trust.md has measurements of this and
+other tests.
 
 Source: Dietterich, "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural
 Computation 1998 (McNemar's test, of which this is the exact, one-sided form).
@@ -44,13 +44,13 @@ class Comparison:
     """Two heads on the same pictures.
 
     Args:
-        examples: how many pictures.
-        right: how many the new head classifies correctly.
-        serving_right: how many the serving one does.
-        gained: pictures, not among these, on which the new head is better, and which make up for as many that it loses.
-        lost, won: groups of pictures on which the new head is right less often, and more often.
-        independent: how many groups of pictures.
-        held_out: whether there are pictures among them that no head was fitted to.
+        examples: number of pictures.
+        right: number that the new head classifies correctly.
+        serving_right: number that the current head classifies correctly.
+        gained: number of other pictures on which the new head is better, which make up for as many losses.
+        lost, won: number of groups of pictures on which the new head is correct less often, and more often.
+        independent: number of groups of pictures.
+        held_out: whether held-out pictures are among them.
     """
 
     examples: int
@@ -84,7 +84,7 @@ class Pairs:
 
     Args:
         new: (n,) whether the new head classifies each picture correctly.
-        serving: (n,) whether the serving one does.
+        serving: (n,) whether the current head does.
         groups: (n,) equal numbers for pictures of one session.
         gained, held_out: as in `Comparison`.
     """
@@ -96,7 +96,7 @@ class Pairs:
     held_out: bool = False
 
     def __add__(self, other: Pairs) -> Pairs:
-        """Both together; sessions of one are different from those of the other."""
+        """Combine two sets of pictures, whose sessions are different."""
         groups = np.append(self.groups, other.groups + self.groups.max(initial=-1) + 1)
         new, serving = np.append(self.new, other.new), np.append(self.serving, other.serving)
         return Pairs(new, serving, groups, self.gained + other.gained, self.held_out or other.held_out)
@@ -125,11 +125,11 @@ def tally(pairs: Pairs) -> Comparison:
 
 
 def refusal(held_out: Pairs | None, shared: Pairs | None, factory: Pairs | None, serving: int) -> str:
-    """Say why the new head must not serve; "" if it may.
+    """Return the reason why the new head must not be used, or "".
 
     Args:
         held_out, shared, factory: answers to these pictures; None if there are none.
-        serving: the serving generation's number.
+        serving: the number of the current generation.
     """
     if held_out is not None:
         found = tally(held_out)

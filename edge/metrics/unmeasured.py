@@ -1,7 +1,7 @@
-"""Labels that have no part in a figure, and why: a figure says what it left out, and what would change that. Pure.
+"""Labels that have no part in a figure, the reason, and what would change it. Pure.
 
-A generation keeps the reason as a word beside its column's number, not as a text with the label's name in it: the name
-may change, and one that is forgotten is to leave no trace.
+A generation stores the reason as a word beside the column's number, not as text with the label's name, because the name
+may change, and a forgotten label must leave no trace.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Missing(NamedTuple):
 
 
 def told(missing: Sequence[Missing], labels: Sequence[str]) -> tuple[Unmeasured, ...]:
-    """Say it under the names that the columns have today.
+    """Return the reasons with today's names of the columns.
 
     >>> told([Missing(1, 20, "session")], ["shut", "open"])[0].reason
     "all 20 pictures of 'open' are from one session; capture another burst later"
@@ -45,7 +45,7 @@ def note(unmeasured: Sequence[Unmeasured], figure: bool) -> str:
 
 
 def reasons(unmeasured: Sequence[Unmeasured]) -> str:
-    """Sum up why, in one line.
+    """Summarise the reasons in one line.
 
     >>> reasons(told([Missing(0, 1, "few"), Missing(1, 0, "untaught"), Missing(2, 0, "untaught")], "abc"))
     "'a' has 1 picture, but 5 are needed; no picture of 'b', 'c' was taught here"
@@ -59,13 +59,13 @@ def reasons(unmeasured: Sequence[Unmeasured]) -> str:
 
 
 def read(stored: Any, labels: Sequence[str]) -> tuple[Unmeasured, ...]:
-    """Read what a generation keeps of it: rows of `Missing`; what an older program did not keep is empty."""
+    """Read the rows of `Missing` that a generation stores; () if an older program did not store them."""
     missing = [Missing(*row) for row in stored or ()]
     return told([m for m in missing if m.column < len(labels)], labels)
 
 
 def is_stored(value: Any) -> bool:
-    """Whether a value read back is what a generation keeps of it."""
+    """Whether a value is of the form that a generation stores."""
     return isinstance(value, list) and all(
         isinstance(row, list)
         and len(row) == 3

@@ -1,2 +1,2 @@
-"""From what was taught to the next head: gather, fit, measure, compare with the one that serves, store.
+"""Makes the next head from the examples: gather, fit, measure, compare with the current one, store.
 May import `home`, `bundle` and everything below them."""

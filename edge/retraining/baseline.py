@@ -1,6 +1,6 @@
-"""Does the network know anything that helps here? The same fitter on 8 × 8 pixels answers.
+"""Does the network help here? Compare it with the same head on 8 × 8 pixels.
 
-A backbone whose head is no more often right than one fitted to thumbnails brings nothing to these pictures.
+If a backbone's head is not more accurate than one fitted to thumbnails, the backbone does not help with these pictures.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ GOOD = 0.97  # accuracy above which nobody needs another backbone
 
 
 def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | None:
-    """The accuracy on thumbnails, left out, of the labels that the figure counts; None where there are none."""
+    """The leave-one-out accuracy on thumbnails, for the labels that are measured; None without thumbnails."""
     taught, thumbs = gathered.basis.taught, gathered.thumbs()
     if any(example.id not in thumbs for example in taught):
         return None
@@ -46,7 +46,7 @@ def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | 
 
 
 def advice(accuracy: float | None, pixels: float | None) -> str:
-    """Say what to do where the network is no better than pixels; "" where it is."""
+    """Say what to do if the network is not better than pixels; "" if it is."""
     if accuracy is None or pixels is None or accuracy > pixels or accuracy >= GOOD:
         return ""
     return (

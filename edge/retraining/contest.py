@@ -1,9 +1,9 @@
-"""A new head against the serving one: gathers from a home the answers that `promote` compares.
+"""Collect the answers of the new and the current head to the same pictures, for `promote` to compare.
 
 A generation stores how each of its examples, left out, was classified: float16, positive where correct,
-negative where not, NaN where not measured; first the local ones by number, then the bundle's. The order needs no
-numbers, because forgetting an example overwrites every generation that was taught it: while a generation can serve, the
-local examples up to its last one are those that it was taught.
+negative if not, NaN if not measured; first the local examples by number, then the bundle's. Their numbers need not be
+stored, because forgetting an example overwrites every generation that was trained on it: as long as a generation can be
+used, it was trained on exactly the local examples up to its last one.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ Floats = NDArray[np.float64]
 
 
 class Contest:
-    """The new head, not stored yet, against the serving one.
+    """The new head, not stored yet, and the current one.
 
     Args:
         home: the home.
         head: the new head.
-        loo: (N, C) its leave-one-out answers to the local examples, then the factory's that have a label.
+        loo: (N, C) its leave-one-out answers to the local examples, then to the bundle's that have a label.
         taught: the local examples, in the same order.
-        factory: the bundle's examples, those without a label today as well.
-        names: the factory's labels; None for a forgotten one.
+        factory: the bundle's examples, including those without a label today.
+        names: the labels of the bundle's examples; None for a forgotten one.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class Contest:
 
     @property
     def serving(self) -> int:
-        """The serving generation; 0 if there is none to compare with."""
+        """The number of the current generation; 0 if there is none to compare with."""
         return self._serving.generation if self._serving else 0
 
     @property
     def own(self) -> bytes:
-        """What the new generation is to keep."""
+        """The answers that the new generation stores."""
         n, every = len(self._taught), self._head.labels
         own = _own(self._loo, self._labels, every, every)
         return np.append(own[:n][self._order], own[n:]).astype("<f2").tobytes()
 
     @property
     def figures(self) -> dict[str, object]:
-        """What the new generation is to keep besides: whose examples `own` is about, its answers to the held-out."""
+        """Further figures that the new generation stores: the bundle of `own`, and its answers to held-out pictures."""
         own = self._asked(self._head, [e for e in self._canaries if e.label in self._head.labels], self._head.labels)
         return {
             "bundle": self._store.meta("bundle"),
@@ -80,7 +80,7 @@ class Contest:
 
     @cached_property
     def held_out(self) -> Pairs | None:
-        """Both on the pictures that no head is fitted to."""
+        """Both heads on the held-out pictures."""
         known = [e for e in self._canaries if e.label in self._common]
         if not known:
             return None
@@ -91,7 +91,7 @@ class Contest:
 
     @cached_property
     def shared(self) -> Pairs | None:
-        """Both on the local examples that both were fitted to, each left out."""
+        """Both heads on the local examples that both were trained on, each left out."""
         if self._kept is None:
             return None
         old, new = self._kept[: len(self._had)], self._new[self._had]
@@ -103,7 +103,7 @@ class Contest:
 
     @cached_property
     def factory(self) -> Pairs | None:
-        """Both on the bundle's examples; what the new head wins on those taught since makes up for what it loses."""
+        """Both heads on the bundle's examples; gains on examples taught since make up for losses."""
         if self._kept is None or self._serving is None:
             return None
         if self._serving.figures.get("bundle") != self._store.meta("bundle"):
@@ -122,23 +122,23 @@ class Contest:
 
     @cached_property
     def _common(self) -> list[str]:
-        """Labels that both know."""
+        """The labels that both heads know."""
         return [label for label in self._head.labels if self._serving and label in self._serving.labels]
 
     @cached_property
     def _new(self) -> Floats:
-        """How the new head names all its examples, if only labels that both know are answers."""
+        """The answers of the new head to all its examples, among the labels that both know."""
         return _own(self._loo, self._labels, self._common, self._head.labels)
 
     @cached_property
     def _had(self) -> NDArray[np.int64]:
-        """Rows of the local examples that the serving head was fitted to, by number."""
+        """Rows of the local examples on which the current head was trained, by number."""
         last = self._serving.last_example if self._serving else 0
         return np.array([row for row in self._order if self._taught[row].id <= last], np.int64)
 
     @cached_property
     def _kept(self) -> Floats | None:
-        """How the serving head named its examples; None where an older program made it, or it does not fit."""
+        """The stored answers of the current head to its examples; None if they are missing or do not fit."""
         if self._serving is None or self._serving.own is None or len(self._serving.own) % 2:
             return None
         kept = np.frombuffer(self._serving.own, "<f2").astype(np.float64)
@@ -158,7 +158,7 @@ class Contest:
         return self._store.labelled(held_out=True)
 
     def _asked(self, head: Head, pictures: "Sequence[LabelledExample]", among: Sequence[str]) -> Floats:
-        """How a head names pictures that it was not fitted to."""
+        """The answers of a head to pictures on which it was not trained."""
         answers = [np.zeros(0)]
         for start in range(0, len(pictures), CHUNK):
             part = pictures[start : start + CHUNK]
@@ -170,7 +170,7 @@ class Contest:
 def _own(
     probabilities: NDArray[np.floating], labels: Sequence[str | None], among: Sequence[str], columns: Sequence[str]
 ) -> Floats:
-    """(n,) 1 where (n, C) name the label if only those `among` are answers, else −1; NaN where not measured."""
+    """(n,) 1 if the best label `among` these is the true one, else −1; NaN if not measured."""
     own = np.full(len(labels), np.nan)
     if among:
         table = np.asarray(probabilities, np.float64)[:, [columns.index(label) for label in among]]

@@ -1,4 +1,4 @@
-"""`retrain`, first step: all that a head is fitted to, as it is in the home now."""
+"""The first step of `retrain`: read everything to which the head is fitted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Basis:
-    """What decides which head is fitted: what is taught up to example `last`, the factory's under today's names."""
+    """What the new head depends on: the examples up to number `last`, and today's labels of the bundle's examples."""
 
     last: int
     taught: "tuple[LabelledExample, ...]"
@@ -29,7 +29,7 @@ class Basis:
 
     @classmethod
     def of(cls, store: "Store", last: int | None = None) -> "Basis":
-        """Read it as it is now, up to example `last`, or to the newest."""
+        """Read the current state, up to example `last` or the newest one."""
         newest = store.last_example() if last is None else last
         taught = tuple(example for example in store.labelled() if example.id <= newest)
         return cls(newest, taught, store.meta("bundle"), tuple(factory_labels(store)))
@@ -40,11 +40,11 @@ class Gathered:
     """The examples themselves.
 
     Args:
-        basis: which ones.
-        bundled: the bundle's, those without a label today as well.
-        names: the label of each of these today; None for a forgotten one.
-        factory: those of them that have a label.
-        store, dimension: where the embeddings of the local ones are, and their length.
+        basis: which examples.
+        bundled: the bundle's examples, including those without a label today.
+        names: their labels today; None for a forgotten one.
+        factory: the bundle's examples that have a label.
+        store, dimension: the database with the embeddings of the local examples, and their length.
     """
 
     basis: Basis
@@ -66,7 +66,7 @@ class Gathered:
 
     @property
     def countable(self) -> NDArray[np.bool_]:
-        """Which of the factory's may count in figures."""
+        """Which of the bundle's examples may count in figures."""
         return self.factory.counts > 0
 
     def thumbs(self) -> Mapping[int, NDArray[np.uint8]]:
@@ -78,7 +78,7 @@ class Gathered:
         return {example.id: example.source for example in self.store.examples(ids)}
 
     def local(self) -> Iterator[Examples]:
-        """Read the local examples in parts that fit in memory, a session whole in one of them."""
+        """Read the local examples in parts that fit in memory, without dividing a session."""
         taught = self.basis.taught
         for part in whole_sessions(self.sessions):
             ids, labels, sessions = zip(*taught[part], strict=True)
@@ -86,7 +86,7 @@ class Gathered:
 
 
 def gather(home: "Home") -> Gathered:
-    """Gather them: inside a snapshot or a transaction of the store, for as long as they are used."""
+    """Read the examples; the store's snapshot or transaction must stay open while they are used."""
     store = home.store
     bundled, names = factory_examples(home.bundle, store)
     return Gathered(Basis.of(store), bundled, names, named_examples(bundled, names), store, home.info.dimension)

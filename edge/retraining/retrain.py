@@ -1,7 +1,7 @@
-"""`retrain`: gather what was taught, fit a head and a gate to it, measure them, compare with what serves, and store.
+"""`retrain`: gather the examples, fit a head and a gate, measure them, compare with the current head, and store.
 
-Head and gate are fitted to the same examples and stored in one row, the next generation. The first three steps read one
-state of the home and compute for as long as they take, while others teach; the last two are one short transaction.
+Head and gate are fitted to the same examples and stored in one row, the next generation. The first three steps use a
+snapshot of the home, so that other processes can teach meanwhile; the last two are one short transaction.
 """
 
 import time
@@ -33,7 +33,7 @@ KEPT = 20  # generations, beside those that are needed yet
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head, judged by its own examples left out, and its gate."""
+    """A head with its leave-one-out accuracy, and its gate."""
 
     judged: Judged
     gate: "Gate | None"
@@ -43,7 +43,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class NewHead:
-    """What the first three steps give: compared with nothing yet, and not stored."""
+    """The result of the first three steps, not compared and not stored yet."""
 
     gathered: Gathered
     fitted: Fitted
@@ -52,16 +52,7 @@ class NewHead:
 
 
 def retrain(home: "Home", known_coverage: float | None = None, force: bool = False) -> Retrained:
-    """Fit a new head to the factory's and the local examples, and let it serve unless it is clearly worse.
-
-    Args:
-        home: the home.
-        known_coverage: from now on, in (0, 1]; 1 calls nothing unknown. None: as before.
-        force: let it serve in any case.
-
-    Raises:
-        NotEnough: there are fewer than two labels.
-    """
+    """As `Learner.retrain`."""
     start, store = time.perf_counter(), home.store
     with store.snapshot():  # others may teach meanwhile; what they teach waits for the next head
         coverage = known_coverage or home.known_coverage()
@@ -76,17 +67,17 @@ def retrain(home: "Home", known_coverage: float | None = None, force: bool = Fal
 
 
 def refit(home: "Home", force: bool = False) -> Retrained:
-    """Do the same inside a transaction of the caller's, where what was taught has just changed."""
+    """Train as `retrain` does, inside a transaction of the caller, who has just changed the examples."""
     measured = fit_anew(home, home.known_coverage())
     return _store(home, measured, _compare(home, measured), force)
 
 
 def fit_anew(home: "Home", coverage: float) -> NewHead:
-    """Gather, fit and measure, storing nothing: inside a snapshot or a transaction of the store.
+    """Gather, fit and measure without storing anything, inside a snapshot or a transaction of the store.
 
     Args:
         home: the home.
-        coverage: the share of known pictures that is not to be called unknown.
+        coverage: the fraction of known pictures that must not be reported as unknown.
 
     Raises:
         NotEnough: there are fewer than two labels.
@@ -120,7 +111,7 @@ def _measure(home: "Home", gathered: Gathered, fitted: Fitted) -> NewHead:
 
 
 def _outdated(store: "Store", basis: Basis) -> bool:
-    """Whether something was forgotten, relabelled or renamed since, or another head knows more."""
+    """Whether something was forgotten, relabelled or renamed meanwhile, or a head with more examples was stored."""
     return Basis.of(store, basis.last) != basis or store.last_fitted() > basis.last
 
 

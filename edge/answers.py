@@ -199,8 +199,7 @@ class Followed(NamedTuple):
     """The result of `follow`: which release is meant for this device, and what was made of it.
 
     `release` is None if none is meant for it. `verdict` is "accepted" or "refused" and `why`, and `new` says whether
-    that was found out just now. `retrained` is the head made of it: None if nothing was tried, or before a head was
-    made.
+    that was found out just now. `bundle` and `generation` serve now, with `loo_accuracy` as in `Retrained`.
     """
 
     url: str
@@ -210,7 +209,8 @@ class Followed(NamedTuple):
     verdict: str | None
     why: str
     bundle: str
-    retrained: "Retrained | None"
+    generation: int
+    loo_accuracy: float | None
 
 
 class Evaluated(NamedTuple):

@@ -123,6 +123,20 @@ CASES = (
     Case("nothing", "edge review {empty}"),
     Case("refused", "edge review {unsure}", code="frames-missing"),
     Case("refused", "edge review {missing}", code="frames-missing"),
+    # a fleet
+    Case("done", "edge contribute {store}"),
+    Case("done", "edge contribute {store} --moments --id new"),
+    Case("nothing", "edge contribute {store}", before=("edge contribute {store}",)),
+    Case("refused", "edge contribute {text}", code="store-url-invalid"),
+    Case("refused", "edge contribute {no store}", code="store-missing"),
+    Case("refused", "edge contribute {store} --key {text}", code="key-invalid"),
+    Case("refused", "edge contribute {store}", before=("new home",), code="home-missing"),
+    Case("done", "edge follow {published}"),
+    Case("nothing", "edge follow {store}"),
+    Case("nothing", "edge follow {published}", before=("edge follow {published}",)),
+    Case("refused", "edge follow ftp://a/b", code="store-url-invalid"),
+    Case("refused", "edge follow https://user:pass/word@127.0.0.1/store", code="store-url-invalid"),
+    Case("refused", "edge follow {store}", before=("new home",), code="home-missing"),
     # the page
     Case("refused", "edge serve {missing}", code="source-unknown"),
     Case("refused", "edge serve --listen 0.0.0.0", code="password-missing"),
@@ -191,6 +205,8 @@ IMPOSSIBLE = {
 # These do one thing whole or not at all, read no pictures, and always have something to do.
 WHOLE = {
     "edge": [
+        "contribute",
+        "follow",
         "status",
         "history",
         "rollback",

@@ -22,11 +22,14 @@ import click
 import pytest
 
 from edge.cli.terminal import shown
+from edge.fleet.remote import open_remote
 from edge.learner import Learner
 from edge.network.backbone import RUNTIMES, open_backbone
 from tests.contract_cases import CASES, IMPOSSIBLE, OUTCOMES, Case
 from tests.edge.cameras import write_film
 from tests.edge.conftest import MODELS, picture, write_bundle, write_pictures
+from tests.edge.fleet.pooled import pooled
+from tests.edge.fleet.published import publish
 
 pytest.importorskip("torch", reason="half of the commands are the workstation's")
 pytestmark = pytest.mark.usefixtures("exported_once")
@@ -59,9 +62,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "mixed" / "damaged.png").write_bytes((root / "mixed" / "coin 0.png").read_bytes()[:700])
     shutil.copytree(root / "class folders", root / "mixed class folders")
     shutil.copy(root / "mixed" / "damaged.png", root / "mixed class folders" / "brick")
-    (root / "empty").mkdir()
     (root / "unsure").mkdir()
     picture("coins", 800).save(root / "unsure" / "uncertain-20261124T100000.000000.png")
+    for empty in ("empty", "store"):
+        (root / empty).mkdir()
     (root / "text").write_text("not what is wanted\n")
     network = open_backbone(MODELS["onnx"].read_bytes(), next(r for r in RUNTIMES if r.format == "onnx"), threads=1)
     photos = write_pictures(root / "photos", dict.fromkeys(["brick", "grass", "gravel"], 10))
@@ -73,6 +77,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Learner.init(root / "home", root / "bundle.edge") as learner:
         learner.teach("coins", [root / "taught" / "coins"], session="tuesday")
         learner.retrain()
+    pooled(root / "bundle.edge", root / "fleet.edge", ["a" * 32])
+    (root / "published").mkdir()
+    publish(open_remote((root / "published").as_uri()), 1, 1, root / "fleet.edge")
     pytest.importorskip("cv2", reason="films need OpenCV")
     write_film(root / "film.avi", ["coins", "brick"] * 3)
     (root / "damaged.avi").write_bytes((root / "film.avi").read_bytes()[:300])
@@ -85,7 +92,7 @@ def workspace(template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(template, tmp_path / ODD))
 
 
-def names(root: Path, template: Path) -> dict[str, Path]:
+def names(root: Path, template: Path) -> dict[str, Path | str]:
     """What a case's {names} stand for."""
     same = ("class folders", "mixed class folders", "folder", "mixed", "empty", "unsure", "text", "missing", "new")
     return {name: root / name for name in same} | {
@@ -99,6 +106,9 @@ def names(root: Path, template: Path) -> dict[str, Path]:
         "onnx": root / "out.onnx",
         "tflite": root / "out.tflite",
         "labels": root / "labels.txt",
+        "store": (root / "store").as_uri(),
+        "published": (root / "published").as_uri(),
+        "no store": (root / "nowhere").as_uri(),
         "missing folder": root / "nowhere" / "out.onnx",
         "backup": root / "home.backup",
         "key": root / "key.pub",

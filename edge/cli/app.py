@@ -29,6 +29,7 @@ MODULES = {  # where each command is
     ),
     **dict.fromkeys(("doctor", "backup", "restore", "verify"), "edge.cli.care"),
     **dict.fromkeys(("serve", "password"), "edge.cli.serve"),
+    **dict.fromkeys(("contribute", "follow"), "edge.cli.fleet"),
 }
 LISTED = 10  # files of which it is said one by one why they were not used
 

@@ -51,31 +51,42 @@ def follow(home: "Home", url: str, network: "Backbone | None", progress: Progres
     found = newest_plan(remote)
     meant = found[1].meant_for(device) if found else None
     _note(home, remote.url, None)
-    bundle = home.bundle.manifest.name
     if meant is None:
-        return Followed(remote.url, device, None, False, None, "", bundle, None)
+        return _answer(home, remote.url, device, None, False, None)
     taken, taught = notes.read(store).taken, store.digest()
     same = taken is not None and (taken.release, taken.sha256) == (meant.number, meant.sha256)
     if home.bundle.path.stem == meant.sha256[:16]:
         if not (same and taken and taken.verdict == "accepted"):  # cut off before it was noted, or installed by hand
-            _note(home, remote.url, Taken(meant.number, meant.sha256, "accepted", "", home.now(), taught))
-        return Followed(remote.url, device, meant.number, False, "accepted", "", bundle, None)
+            taken = Taken(meant.number, meant.sha256, "accepted", "", home.now(), taught)
+            _note(home, remote.url, taken)
+        return _answer(home, remote.url, device, meant, False, taken)
     if same and taken and taken.verdict == "refused" and taken.taught == taught:
-        return Followed(remote.url, device, meant.number, False, "refused", taken.why, bundle, None)
-    head, why = _adopt(home, remote, meant, network, progress)
-    verdict = "refused" if why else "accepted"
-    _note(home, remote.url, Taken(meant.number, meant.sha256, verdict, why, home.now(), taught))
-    return Followed(remote.url, device, meant.number, True, verdict, why, home.bundle.manifest.name, head)
+        return _answer(home, remote.url, device, meant, False, taken)
+    why = _adopt(home, remote, meant, network, progress)
+    taken = Taken(meant.number, meant.sha256, "refused" if why else "accepted", why, home.now(), taught)
+    _note(home, remote.url, taken)
+    return _answer(home, remote.url, device, meant, True, taken)
 
 
-def _adopt(
-    home: "Home", remote: Remote, meant: Release, network: "Backbone | None", progress: Progress | None
-) -> tuple[Retrained | None, str]:
-    """Download a release, prove it, make a head of it; returns that head, and why it was refused or ""."""
-    heads: list[Retrained] = []
+def _answer(home: "Home", url: str, device: str, meant: Release | None, new: bool, taken: Taken | None) -> Followed:
+    serving = home.serving_generation()
+    return Followed(
+        url=url,
+        device=device,
+        release=meant.number if meant else None,
+        new=new,
+        verdict=taken.verdict if taken else None,
+        why=taken.why if taken else "",
+        bundle=home.bundle.manifest.name,
+        generation=home.serving().generation,
+        loo_accuracy=serving.figures.get("loo_accuracy") if serving else None,
+    )
+
+
+def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | None", progress: Progress | None) -> str:
+    """Download a release, prove it, make a head of it; returns why it was refused, or ""."""
 
     def judge(head: Retrained) -> None:
-        heads.append(head)
         if not head.promoted:
             raise _Refused(head)
 
@@ -91,13 +102,13 @@ def _adopt(
             opened.close()
             why = ""
         except _Refused as refused:  # the file stays: it is tried again when more was taught
-            return refused.head, _shortened(refused.head.refusal)
+            return _shortened(refused.head.refusal)
         except (BundleError, HomeError) as error:  # it is none, does not fit this device, or nobody trusted signed it
             if isinstance(error, HomeError) and error.code != "backbone-changed":
                 raise
             why = str(error).replace(str(file), release_name(meant.number))
         file.unlink(missing_ok=True)
-    return (heads[0] if heads else None), _shortened(why)
+    return _shortened(why)
 
 
 def download(remote: Remote, release: Release, file: Path, progress: Progress) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from edge.errors import RuntimeMissing, StoreError
 from edge.files import sync_folder
@@ -183,30 +183,41 @@ def open_remote(url: str) -> Remote:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in SCHEMES or not (parts.netloc or (parts.scheme == "file" and parts.path.startswith("/"))):
-        raise StoreError(
-            "store-url-invalid",
-            f"'{shown}' is not the URL of a store; give s3://BUCKET/FOLDER, gs://…, az://…, https://… or file:///FOLDER",
-        )
+    if (
+        parts.scheme not in SCHEMES
+        or "@" in parts.path
+        or not (parts.netloc or (parts.scheme == "file" and parts.path.startswith("/")))
+    ):
+        raise _no_url(shown)
     try:
         from obstore.exceptions import BaseError
-        from obstore.store import from_url
+        from obstore.store import LocalStore, from_url
     except ImportError as error:
         raise RuntimeMissing(
             "library-missing", "a fleet's store needs obstore; run: pip install 'edge-transfer[fleet]'"
         ) from error
-    folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
+    folder = Path(os.fsdecode(unquote_to_bytes(parts.path))) if parts.scheme == "file" else None
     if folder is not None:
         if parts.netloc not in ("", "localhost") or not folder.is_dir():
             raise StoreError("store-missing", f"{shown}: there is no such folder; create it, or mount its disk")
-        return Remote(shown, from_url(url), folder)
+        return Remote(shown, LocalStore(folder), folder)
     insecure = any(os.environ.get(f"{kind}ALLOW_HTTP", "").lower() in ("1", "true") for kind in ("AWS_", "AZURE_", ""))
     options: ClientConfig = {"connect_timeout": _CONNECT, "timeout": _ANSWER, "allow_http": insecure}
     retries = {"max_retries": _RETRIES, "retry_timeout": _PATIENCE}
     try:
         return Remote(shown, from_url(url, client_options=options, retry_config=retries), None)  # type: ignore[call-overload]
-    except (BaseError, ValueError) as error:
+    except ValueError:
+        raise _no_url(shown) from None
+    except BaseError as error:
         raise _explained(error, shown, "") from None
+
+
+def _no_url(shown: str) -> StoreError:
+    return StoreError(
+        "store-url-invalid",
+        f"'{shown}' is not the URL of a store; give s3://BUCKET/FOLDER, gs://…, az://…, https://… or file:///FOLDER, "
+        "with %40 for @ and %2F for / in a password",
+    )
 
 
 def _shown(url: str) -> str:
@@ -215,7 +226,8 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "?"
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else parts.path
+    place = (parts.netloc + parts.path).rpartition("@")[2]
+    shown = f"{parts.scheme}://{place}" if parts.scheme else place
     return "".join(c for c in shown if c.isprintable())[:200]
 
 

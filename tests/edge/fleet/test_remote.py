@@ -114,6 +114,21 @@ def test_what_is_no_stores_url_is_refused(url: str) -> None:
         open_remote(url)
 
 
+def test_a_password_that_is_not_escaped_is_not_shown() -> None:
+    for url in (f"https://user:a/{SECRET}@127.0.0.1/a", f"s3://user:{SECRET}/x@b/c", f"user:{SECRET}@host"):
+        with refused("store-url-invalid", StoreError, "%40") as caught:
+            open_remote(url)
+        assert SECRET not in str(caught.value)
+
+
+def test_a_folder_of_any_name_is_a_store(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode("100% 🐦\n#?".encode() + b"caf\xe9")
+    folder.mkdir()
+    open_remote(folder.as_uri()).put("a/b", b"x")
+    assert (folder / "a" / "b").read_bytes() == b"x"
+    assert open_remote(folder.as_uri()).names("a/") == ["a/b"]
+
+
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with refused("store-missing", StoreError):
         open_remote((tmp_path / "no").as_uri())

@@ -203,6 +203,10 @@ CODES = {
         "Stop the other programs; the last one to close the home erases them.",
     ),
     # cameras and other sources
+    "broker-missing": Meaning(
+        "Frigate's tracked objects are to be watched, of which Frigate tells only an MQTT broker, and none was given.",
+        "Give the broker that Frigate uses with --mqtt, or watch the camera's frames: frigate://HOST/CAMERA.",
+    ),
     "source-unknown": Meaning(
         "SOURCE is not a camera, address, folder, picture or video file.",
         "Give picamera, /dev/video0, http://…, rtsp://…, or a path.",

@@ -20,7 +20,7 @@ ESCAPES = (
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(r"(\[[0-9a-f:.]+(?:%25[\w.~-]+)?\]|[^\[\]:\\%<>\"^`{|}]+)(?::(\d*))?", re.IGNORECASE)
 _BAD = re.compile(r"[\x00-\x20\x7f\\]|%(?![0-9a-f]{2})", re.IGNORECASE)
-_SCHEMES = r"(?:https?|rtsps?|rtmps?|mqtts?|wss?|ftps?|tcp|udp|srt|mms)"
+_SCHEMES = r"(?:https?|rtsps?|rtmps?|mqtts?|wss?|ftps?|tcp|udp|srt|mms|frigate)"
 _USERS = rf"\b({_SCHEMES}:/++)(?!user:password@)(?:(?!{_SCHEMES}:/){{one}})*@"  # as greedy as it can be
 _QUERIES = rf"\b({_SCHEMES}:/+(?:(?![\s?#]){{one}})*)[?#](?:(?!\s){{one}})*"
 _IN_TEXT = [re.compile(p.format(one="."), re.IGNORECASE | re.DOTALL) for p in (_USERS, _QUERIES)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.answers import Skipped
-from edge.camera import devices, web
+from edge.camera import devices, frigate, web
 from edge.camera.address import Address, looks_like_one, redacted
 from edge.camera.exposure import WarmUp
 from edge.camera.folder import Folder, Journal, Notice, pause
@@ -27,6 +27,7 @@ LONGEST_WAIT = 10.0  # seconds from one try to open a lost source to the next
 FROZEN_SECONDS, FROZEN_FRAMES = 10.0, 10  # from so many equal frames over so long a time on, a picture is called frozen
 WEB = ("http", "https")
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")
+OBJECTS = "use edge watch with --mqtt mqtt://user:password@host, the broker that Frigate uses"
 Event = Frame | Skipped | Notice | None
 Stream = Callable[[float], Iterator[bytes]]  # seconds between frames → frames
 
@@ -72,6 +73,11 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
     if scheme in WEB:
         address = Address.parse(text, WEB)
         return Live(str(address), lambda every: web.pictures(address, every, self_signed, devices.video))
+    if scheme == frigate.SCHEME:
+        place = frigate.Place.parse(text)
+        if place.objects:
+            raise SourceError("broker-missing", f"{place}: Frigate tells of objects by MQTT; {OBJECTS}")
+        return Live(str(place), lambda every: frigate.frames(place, every, self_signed))
     if scheme in STREAMS:
         address = Address.parse(text, STREAMS)
         devices.opencv()

@@ -2,29 +2,27 @@
 
 The kind of an answer is recognised by its bytes, as cameras label JPEG as application/octet-stream, as text, or not at
 all. Errors that can never go away (a wrong password, path or certificate) are distinguished from those that may (no
-answer, "busy"). The connections are made by requests, which is imported only when such an address is opened.
+answer, "busy"). The connections are made by `client`.
 
 Source: RFC 9110 (status codes, redirects); RFC 2046, section 5.1 (multipart).
 """
 
 import contextlib
-import ipaddress
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from edge.camera import mjpeg
+from edge.camera import client, mjpeg
 from edge.camera.address import Address
+from edge.camera.client import TIMEOUT
 from edge.errors import SourceError, SourceRefused
 from edge.picture.kinds import kind as kind_of
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
-TIMEOUT = 10.0  # seconds: to connect, from one byte to the next, and for a whole picture
 REDIRECTS = 5
 _SNIFF = 4096  # bytes by which an answer is known
 _PASSING = {408, 425, 429}  # of the answers 4xx, those that a later try may not get
@@ -46,17 +44,12 @@ def pictures(
         SourceRefused: this address can never work.
         SourceError: the camera does not answer, or the stream breaks off; or requests is missing.
     """
-    try:
-        import requests
-        import urllib3
-    except ImportError as error:
-        raise SourceRefused(
-            "library-missing",
-            f"an http camera needs the package requests, which cannot be loaded ({error}); run: pip install requests",
-        ) from None
-    try:
-        with requests.Session() as session:
-            _prepare(session, address, self_signed)
+    with client.plainly():
+        with client.session(address, self_signed) as session:
+            if address.user is not None:
+                from edge.camera.login import Login
+
+                session.auth = Login(address.user, address.password or "")
             while True:
                 with contextlib.closing(_ask(session, address)) as answer:
                     found = _Answer(answer)
@@ -67,15 +60,6 @@ def pictures(
                         return
                 time.sleep(every)
         yield from other(address.full)
-    # never the library's own words, which repeat the address with all that is in it
-    except requests.exceptions.SSLError as error:
-        raise SourceRefused("certificate-untrusted", _certificate(str(error))) from None
-    except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise SourceError("stream-failed", f"no answer within {TIMEOUT:.0f} s") from None
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
-        raise SourceRefused("address-refused", "the address, or the one it redirects to, is not valid") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise SourceError("stream-failed", _why(error)) from None
 
 
 class _Answer:
@@ -154,25 +138,6 @@ class _Answer:
         return self._answer.raw.read1(mjpeg.CHUNK, decode_content=True) or b""
 
 
-def _prepare(session: "Session", address: Address, self_signed: bool) -> None:
-    from requests.utils import get_environ_proxies
-
-    session.trust_env = False  # no logins from ~/.netrc
-    session.headers.update({"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"})
-    if not _is_near(address.host):
-        session.proxies = get_environ_proxies(address.bare)
-    roots = ssl.get_default_verify_paths()  # the system's, with what its owner added, before those of certifi
-    session.verify = not self_signed and (roots.cafile or roots.capath or True)
-    if self_signed:
-        import urllib3
-
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    if address.user is not None:
-        from edge.camera.login import Login
-
-        session.auth = Login(address.user, address.password or "")
-
-
 def _ask(session: "Session", address: Address) -> "Response":
     """Send the request and follow redirects; user and password go only to the address's own host."""
     url = address.bare
@@ -234,38 +199,3 @@ def _check(answer: "Response", address: Address, own: bool) -> None:
         raise SourceError("stream-failed", f"it answered {known}")
     advice = {403: "this user has no permission", 404: "check the path in the address", 410: "check the path"}
     raise SourceRefused("address-refused", f"it answered {known}: {advice.get(status, 'check the address')}")
-
-
-def _certificate(why: str) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in why:
-        return (
-            "its certificate is not signed by a known authority, as with most cameras; in your own network, use "
-            "--allow-self-signed"
-        )
-    if "WRONG_VERSION_NUMBER" in why or "record layer" in why:
-        return "it does not use https at this address; try http://"
-    return "there is no encryption that both sides support; try http://, or update the camera's software"
-
-
-def _why(error: BaseException) -> str:
-    """Return the system's reason for a failed connection, found in the chain of errors."""
-    seen: list[BaseException] = []
-    queue = [error]
-    while queue:
-        one = queue.pop(0)
-        if one in seen:
-            continue
-        seen.append(one)
-        if isinstance(one, OSError) and one.strerror:
-            return str(one.strerror)
-        more = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-        queue += [next_one for next_one in more if isinstance(next_one, BaseException)]
-    return "the connection was interrupted"
-
-
-def _is_near(host: str) -> bool:
-    """Whether a host is in the local network, which proxies do not reach."""
-    try:
-        return not ipaddress.ip_address(host.partition("%")[0]).is_global
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain"))

@@ -29,9 +29,9 @@ _PATH = click.Path(path_type=Path)
 def watch(source: str, **options: Any) -> int:
     """Classify the frames of SOURCE continuously, until stopped.
 
-    SOURCE is picamera, a device such as /dev/video0, an http://… or rtsp://… address, a video file, or a folder in
-    which new pictures appear. For a camera, a line is printed whenever the answer changes; with --json, for every
-    frame.
+    SOURCE is picamera, a device such as /dev/video0, an http://…, rtsp://… or frigate://… address, a video file, or a
+    folder in which new pictures appear. For a camera, a line is printed whenever the answer changes; with --json, for
+    every frame.
     """
     from edge.watch.service import Asked, Listeners, keep_watching, prepare
     from edge.watch.systemd import Notifier

@@ -76,6 +76,11 @@ WATCHING = (
     click.option(
         "--mqtt", envvar="EDGE_MQTT", metavar="URL", help="Publish to this MQTT broker: mqtt://user:password@host/NAME."
     ),
+    click.option(
+        "--write-back",
+        type=click.Choice(["sub-label", "attribute", "nothing"]),
+        help="Where to write the answers for Frigate's tracked objects.  [default: sub-label]",
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from edge.home.state import Home
 from edge.modelfile.graft import graft
 from edge.modelfile.protobuf import fields
 
+FRIGATES, FRIGATES_SIDE = "labelmap.txt", 224  # custom_classification.py of Frigate 0.18: cv2.resize(…, (224, 224))
 _TFLITE = b"TFL3"  # at byte 4
 _GRAPH = 7  # ModelProto.graph
 
@@ -39,6 +40,13 @@ def export(home: Home, path: Path, labels: Path | None) -> Exported:
     head = serving.head
     check_model(path, kind)
     if labels:
+        if labels.name == FRIGATES and home.info.input_size != FRIGATES_SIDE:
+            raise BundleError(
+                "model-unsuitable",
+                f"{FRIGATES} is read by Frigate, which gives a model {FRIGATES_SIDE} × {FRIGATES_SIDE} pixels, but this "
+                f"network takes {home.info.input_size} × {home.info.input_size}; build the bundle with a backbone of "
+                f"{FRIGATES_SIDE}, or call the list labels.txt",
+            )
         check_list(labels, head.labels)
     data = graft(
         home.bundle.entry(model.file),

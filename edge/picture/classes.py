@@ -11,7 +11,7 @@ from edge.errors import DatasetError
 from edge.files import sha256
 from edge.labels import clean
 from edge.picture.count import Left
-from edge.picture.find import Visited, is_system, kind_of, reason, summary, walk
+from edge.picture.find import Visited, is_guess, is_system, kind_of, reason, summary, walk
 
 _PART = re.compile(r"(?:(train|training)|(val|valid|validation|dev|eval|evaluation)|(test|testing))[-_ ]?\d{0,4}")
 _BOXES = (frozenset({"images", "jpegimages"}), frozenset({"labels", "annotations"}))  # folders of object detection
@@ -52,7 +52,8 @@ def labelled(folder: Path) -> LabelledPictures:
     """List the pictures of a folder that holds one folder per label.
 
     Folders named as parts of a data set (train, val, test …) are taken as such if they hold the class folders: train is
-    taught, val is held out; where there is no val, test is.
+    taught, val is held out; where there is no val, test is. Of a custom classification of Frigate, the class folders
+    in `dataset` are taken; what lies in `train` are guesses that nobody has looked at.
 
     Raises:
         DatasetError: that is not what the folder holds; the message says what is wrong and what to do.
@@ -63,6 +64,10 @@ def labelled(folder: Path) -> LabelledPictures:
             "folder-missing", f"{folder} is not a folder; give one that contains a folder of pictures for each label"
         )
     places, left = _folders(folder)
+    guesses = _guesses_of_frigate(places)
+    if guesses is not None:
+        found = labelled(folder / "dataset")
+        return found._replace(left=(*found.left, *left, *guesses))
     if not places:
         raise DatasetError(
             "no-label-folders",
@@ -115,6 +120,20 @@ def _folders(folder: Path) -> tuple[list[Path], list[Left]]:
         else:
             left.append(Left(path, reason(path) or "beside-labels"))
     return sorted(places, key=lambda path: (path.is_symlink(), path)), left
+
+
+def _guesses_of_frigate(places: Sequence[Path]) -> list[Left] | None:
+    """The pictures that a custom classification of Frigate waits to have named; None: these are not its folders.
+
+    Source: frigate/util/classification.py and frigate/data_processing/real_time/custom_classification.py of Frigate
+    0.18.0: `dataset/CLASS/*.png` and `train/EVENT-TIME-GUESS-SCORE.webp`.
+    """
+    if sorted(place.name for place in places) != ["dataset", "train"]:
+        return None
+    inside = {place.name: _folders(place) for place in places}
+    if not inside["dataset"][0] or {place.name for place in inside["train"][0]} - {"labelled"}:  # which `review` makes
+        return None
+    return [Left(one.path, "frigate-guess") if is_guess(one.path.name) else one for one in inside["train"][1]]
 
 
 def _classes(places: Iterable[Path], left: list[Left], seen: Visited) -> LabelledPictures:

@@ -53,6 +53,11 @@ REASONS = {
     "beside-labels": Reason(
         "photo beside the label folders", "photos beside the label folders", "move each into the folder of its label"
     ),
+    "frigate-guess": Reason(
+        "guess of Frigate's that nobody has named",
+        "guesses of Frigate's that nobody has named",
+        "edge review names them",
+    ),
     "other-part": Reason(
         "in a part of the data set that is not used here", "in a part of the data set that is not used here", ""
     ),

@@ -6,6 +6,7 @@ out, by reason.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from edge.errors import ImageError
 from edge.picture.count import Left, count, line
 from edge.picture.kinds import CALLED, HEAD, Kind, kind
 
+_HOUR = len("uncertain-20261124T16")
+_GUESS = re.compile(r"((?P<object>\d+\.\d+-\w+)|none-none)-\d+\.\d+-.+-[01]\.\d+\.webp|example_\d{3}\.jpg")
 _SYSTEM = frozenset({
     "@eadir", "@tmp", "#recycle", "#snapshot", "__macosx", "lost+found", "$recycle.bin", "recycler", "found.000",
     "system volume information", "thumbnails", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
@@ -77,8 +80,30 @@ def is_system(name: str) -> bool:
 
 
 def saved(folder: Path) -> list[Path]:
-    """List the frames that `watch` saved in a folder, oldest first."""
-    return sorted(path for path in folder.glob("uncertain-*") if path.is_file())
+    """List the frames that `watch` saved in a folder, oldest first, and those that Frigate saved with its guesses."""
+    waiting = (path for path in folder.glob("*") if path.name.startswith("uncertain-") or is_guess(path.name))
+    return sorted(path for path in waiting if path.is_file())
+
+
+def is_guess(name: str) -> bool:
+    """Whether a file is called like those in the folder `train` of a custom classification of Frigate.
+
+    >>> is_guess("1607123955.475377-mxklsc-1607123961.837752-Leo-0.93.webp"), is_guess("example_007.jpg")
+    (True, True)
+    """
+    return _GUESS.fullmatch(name) is not None
+
+
+def burst(name: str) -> str:
+    """Return what the names of frames have in common that show nearly the same: the hour, or Frigate's tracked object.
+
+    >>> burst("uncertain-20261124T160503.123456.jpg"), burst("1607123955.475377-mxklsc-1607123961.8-Leo-1.0.webp")
+    ('uncertain-20261124T16', '1607123955.475377-mxklsc')
+    """
+    found = _GUESS.fullmatch(name)
+    if found is None:
+        return name[:_HOUR]
+    return found["object"] or name
 
 
 def kind_of(path: Path) -> Kind:

@@ -29,7 +29,7 @@ from edge.errors import ImageError
 from edge.picture import metadata
 from edge.picture.kinds import CALLED, HEAD, RAW, Kind, kind
 from edge.picture.metadata import Bare
-from edge.picture.pixels import MAX_DECLARED, decoded
+from edge.picture.pixels import MAX_DECLARED, MAX_LENGTH, decoded
 from edge.picture.region import Region
 
 Pixels = NDArray[np.uint8]
@@ -137,6 +137,16 @@ def preview(data: bytes, name: str, side: int, quality: int = 80) -> bytes:
         file = io.BytesIO()
         upright.save(file, "JPEG", quality=quality)
         return file.getvalue()
+
+
+def whole(data: bytes, name: str) -> Image.Image:
+    """Decode all of a picture's bytes, upright and 8-bit RGB; `name` is only for the error's text.
+
+    Raises:
+        ImageError: as `load`.
+    """
+    with _opened(data, name) as opened:
+        return opened.upright(MAX_LENGTH)
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:

@@ -16,11 +16,10 @@ from edge.home.examples import Example
 from edge.labels import clean
 from edge.learner import Learner
 from edge.picture import preprocess
-from edge.picture.find import saved
+from edge.picture.find import burst, saved
 
 KEYS = "1234567890abcefghijklmoprtvwxyz"  # for labels; d, n, q, s and u are commands
 LABELLED = "labelled"
-HOUR = len("uncertain-20261124T16")
 
 
 class Reviewed(NamedTuple):
@@ -99,7 +98,7 @@ class Review:
         return said
 
     def _teach(self, path: Path, target: Path, label: str, session: str | None) -> tuple[Naming, tuple[str, ...]]:
-        taught = self.learner.teach_each(label, [target], session=session or path.name[:HOUR])
+        taught = self.learner.teach_each(label, [target], session=session or burst(path.name))
         if taught.unreadable:
             raise ImageError("picture-damaged", taught.unreadable[0].reason)
         if taught.examples:

@@ -16,8 +16,10 @@ from typing import NamedTuple, TypeVar
 
 from edge.answers import Skipped
 from edge.camera.folder import Journal, Notice
-from edge.camera.source import Source, open_source
+from edge.camera.frigate import SCHEME, Place
+from edge.camera.source import OBJECTS, Source, open_source
 from edge.errors import EdgeError, SourceError
+from edge.frigate.objects import Objects, WriteBack, Writer
 from edge.labels import RESERVED
 from edge.learner import Learner
 from edge.mqtt.address import identity
@@ -55,6 +57,7 @@ class Listeners:
         hooks: starts programs.
         broker: publishes changes, and does what is asked there.
         keep: saves uncertain frames.
+        writer: writes answers back to Frigate.
     """
 
     tell: Callable[[Sight], None]
@@ -63,6 +66,7 @@ class Listeners:
     hooks: Hooks | None = None
     broker: Control | None = None
     keep: Uncertain | None = None
+    writer: Writer | None = None
     _failing: dict[str, str] = field(default_factory=dict)
 
     def hear(self, sight: Sight) -> None:
@@ -78,6 +82,9 @@ class Listeners:
             failed = error
         if self.broker:
             self._try("not published to the broker", self.broker.tell, sight.seen, sight.labels, sight.frame)
+        if self.writer and sight.frame:
+            seen = sight.seen
+            self._try("not written to Frigate", self.writer.tell, sight.frame, seen.label, seen.probability)
         if self.hooks:
             self._say_all(self._try("--on", self.hooks.run, sight.seen))
         if self.keep and sight.frame:
@@ -132,6 +139,7 @@ class Asked:
         below: frames whose probability is below this are uncertain.
         budget: space for saved frames, in MB.
         mqtt: the broker's address, or None.
+        write_back: where the answers for Frigate's tracked objects are written to; None: to the sub label.
     """
 
     source: str | None
@@ -145,6 +153,7 @@ class Asked:
     below: float
     budget: float
     mqtt: str | None
+    write_back: WriteBack | None = None
 
     def uncertain(self, learner: Learner) -> Uncertain | None:
         """Return the folder of uncertain frames, for the current region.
@@ -202,7 +211,7 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
         return journals[0]
 
     source = asked.source or ""
-    opened = open_source(source, journal, asked.self_signed)
+    opened = _objects(asked, listeners, until) or open_source(source, journal, asked.self_signed)
     listeners.keep = asked.uncertain(learner)
     if asked.save_uncertain is not None:
         learner.put_uncertain(asked.save_uncertain)
@@ -220,6 +229,25 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
 
         listeners.broker = Control(learner, connect)
     return Ready(opened, listeners, rule or Rule.usual(opened.live), tuple(journals))
+
+
+def _objects(asked: Asked, listeners: Listeners, until: ExitStack) -> Source | None:
+    """Return Frigate's tracked objects, if it is these that a user wants to watch, and get ready who writes to them."""
+    place = Place.parse(asked.source) if asked.source and asked.source.lower().startswith(f"{SCHEME}:") else None
+    if place is None or not place.objects:
+        if asked.write_back is not None:
+            raise SourceError(
+                "option-invalid",
+                "--write-back is for Frigate's tracked objects: frigate://HOST/CAMERA/person",
+            )
+        return None
+    if asked.mqtt is None:
+        raise SourceError("broker-missing", f"{place}: Frigate tells of objects by MQTT; {OBJECTS}")
+    if asked.smooth is not None:
+        raise SourceError("option-invalid", "--smooth is for a camera's frames; each tracked object has its own answer")
+    listeners.writer = Writer(place, asked.write_back or "sub-label", asked.self_signed)
+    until.callback(listeners.writer.close)
+    return Objects(place, asked.mqtt, asked.self_signed)
 
 
 def put_region(learner: Learner, text: str | None) -> list[str]:

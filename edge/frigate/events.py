@@ -1,0 +1,234 @@
+"""What Frigate tells a broker of the objects that it tracks: read strictly, and kept until somebody has time for it.
+
+Source: docs/integrations/mqtt.md and `to_dict` in frigate/track/tracked_object.py of Frigate 0.18.0 (commit e3fa701 of
+2026-07-23).
+"""
+
+import json
+import math
+import sys
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from edge.camera.folder import Notice
+from edge.camera.frigate import Place
+from edge.errors import SourceError
+from edge.mqtt.address import PORTS, parsed
+from edge.mqtt.trouble import why
+
+WAITING = 100  # objects whose pictures wait to be answered
+KNOWN = 1000  # objects that are remembered, the newest
+SAME = 0.001  # seconds by which two times of one frame may differ
+
+
+def check(broker: str) -> None:
+    """Look whether a broker's address is one, and whether the library for it is here.
+
+    Raises:
+        SourceError: it is not.
+    """
+    parsed(broker)
+    _paho()
+
+
+class Tracked(NamedTuple):
+    """A tracked object, as a message tells of it.
+
+    Args:
+        event: its id.
+        label: what Frigate takes it for.
+        time: when its best frame was taken, seconds since 1970.
+        box: where it is in that frame: left, top, right, bottom in pixels of the stream that Frigate detects in.
+    """
+
+    event: str
+    label: str
+    time: float
+    box: tuple[float, float, float, float]
+
+
+class Waiting:
+    """The newest picture of each object that nobody has answered yet; filled by the broker's thread.
+
+    Args:
+        place: what is watched.
+
+    >>> waiting = Waiting(Place.parse("frigate://nvr/door/cat"))
+    >>> best = {"frame_time": 7.5, "box": [1, 2, 3, 4]}
+    >>> cat = {"id": "1.2-a", "camera": "door", "label": "cat", "false_positive": False, "snapshot": best}
+    >>> waiting.hear(json.dumps({"type": "new", "after": cat}).encode())
+    >>> waiting.take(0)
+    Tracked(event='1.2-a', label='cat', time=7.5, box=(1.0, 2.0, 3.0, 4.0))
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._changed = threading.Condition()
+        self._objects: OrderedDict[str, Tracked] = OrderedDict()
+        self._taken: OrderedDict[str, float] = OrderedDict()  # the frame's time of the last picture, by object
+        self.dropped = 0
+
+    def hear(self, payload: bytes) -> None:
+        """Take a message of `frigate/events`.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        one = _read(payload, self._place)
+        if one is not None:
+            self.put(one)
+
+    def put(self, one: Tracked) -> None:
+        """Take an object's picture, unless it was taken before."""
+        with self._changed:
+            if self._taken.get(one.event) == one.time:
+                return
+            self._objects[one.event] = one  # in the place of an older picture of it
+            if len(self._objects) > WAITING:
+                self._objects.popitem(last=False)
+                self.dropped += 1
+            self._changed.notify()
+
+    def again(self, one: Tracked) -> None:
+        """Give back what `take` gave, to be taken once more, unless there is a newer picture of it."""
+        with self._changed:
+            self._taken.pop(one.event, None)
+            self._objects.setdefault(one.event, one)
+
+    def take(self, timeout: float) -> Tracked | None:
+        """Wait for a picture, so many seconds at most, and return that of the object that waits longest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._objects, timeout)
+            if not self._objects:
+                return None
+            event, one = self._objects.popitem(last=False)
+            self._taken[event] = one.time
+            while len(self._taken) > KNOWN:
+                self._taken.popitem(last=False)
+            return one
+
+
+class Listener:
+    """A connection to the broker that heals itself.
+
+    Args:
+        broker: its address.
+        waiting: is filled with what is heard.
+    """
+
+    def __init__(self, broker: str, waiting: Waiting) -> None:
+        address, _ = parsed(broker)
+        port = address.port or PORTS[address.scheme]
+        self._place = f"broker {address.host}:{port}"
+        self._waiting = waiting
+        self._news: deque[Notice] = deque(maxlen=50)
+        self._lost = ""  # why nothing comes; "" while something may
+        self._odd = False  # a message that cannot be read was told of
+        self._dropped = 0
+        self._prefix = ""
+        client = _paho()
+        self._client = client.Client(client.CallbackAPIVersion.VERSION2)
+        self._client.connect_timeout = 5.0
+        if address.user is not None:
+            self._client.username_pw_set(address.user, address.password)
+        self._tls = address.scheme == "mqtts"
+        if self._tls:
+            self._client.tls_set()
+        self._client.reconnect_delay_set(1, 30)
+        self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._unreachable
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = self._heard
+        self._client.connect_async(address.host, port, keepalive=30)
+
+    def listen(self, prefix: str) -> None:
+        """Connect, and take what Frigate says under this start of its topics."""
+        self._prefix = prefix
+        self._client.loop_start()
+
+    def news(self) -> Iterator[Notice]:
+        """Yield what people should know since the last asking."""
+        while self._news:
+            yield self._news.popleft()
+        if self._waiting.dropped > self._dropped:
+            self._dropped = self._waiting.dropped
+            yield Notice(f"more than {WAITING} objects wait to be answered; {self._dropped} were dropped so far")
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    # called by the library's thread
+
+    def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            advice = "check the user name and password in --mqtt" if reason.value in (134, 135) else "trying again"
+            self._lose(f"{self._place} refuses: {reason}; {advice}")
+            return
+        client.subscribe([(f"{self._prefix}/events", 1), (f"{self._prefix}/available", 1)])
+        self._find(f"{self._place} is back")
+
+    def _unreachable(self, _client: Any, _data: Any) -> None:
+        self._lose(f"{self._place} {why(sys.exc_info()[1], self._tls)}; waiting for it")
+
+    def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure and not self._lost:
+            self._lose(f"{self._place} is gone; waiting for it")
+
+    def _heard(self, _client: Any, _data: Any, message: Any) -> None:
+        if message.topic == f"{self._prefix}/available":
+            if message.payload == b"online":
+                self._find("Frigate is back")
+            else:
+                self._lose("Frigate is switched off; waiting for it")
+            return
+        try:
+            self._waiting.hear(message.payload)
+        except ValueError as error:
+            if not self._odd:
+                self._news.append(Notice(f"a message of {message.topic} is not as Frigate writes it: {error}; ignored"))
+            self._odd = True
+
+    def _lose(self, text: str) -> None:
+        if text != self._lost:
+            self._lost = text
+            self._news.append(Notice(text, gone=True))
+
+    def _find(self, text: str) -> None:
+        if self._lost:
+            self._lost = ""
+            self._news.append(Notice(text, gone=False))
+
+
+def _read(payload: bytes, place: Place) -> Tracked | None:
+    """Read a message; None if it is about something that is not watched, or has no picture."""
+    try:
+        message = json.loads(payload)
+        now = message["after"]
+        if message["type"] == "end" or now["camera"] != place.camera or now["label"] not in place.objects:
+            return None
+        if now["false_positive"] or (place.zones and not set(place.zones) & set(now["current_zones"])):
+            return None
+        best = now["snapshot"]
+        if best is None:
+            return None
+        left, top, right, bottom = (float(side) for side in best["box"])
+        one = Tracked(str(now["id"]), str(now["label"]), float(best["frame_time"]), (left, top, right, bottom))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__})") from None
+    if not (math.isfinite(sum(one.box) + one.time) and one.time >= 0 and left < right and top < bottom):
+        raise ValueError(f"it has the box {one.box}")
+    return one
+
+
+def _paho() -> Any:
+    try:
+        from paho.mqtt import client
+    except ImportError:
+        raise SourceError(
+            "library-missing", "Frigate's tracked objects need paho-mqtt; run: pip install 'edge-transfer[mqtt]'"
+        ) from None
+    return client

@@ -1,0 +1,204 @@
+"""Frigate's tracked objects as pictures, and the answers written back to them.
+
+Frigate tells a broker of each object that it tracks (`frigate/events`), again whenever it has a better picture of it.
+That picture is fetched and cut to the square around the object, exactly as Frigate's own custom classification cuts it
+(`square`), so that what was taught from Frigate's training pictures fits what is asked. Each object is answered on its
+own; of each, only the newest picture waits.
+
+Source: frigate/util/image.py (`calculate_region`) and
+frigate/data_processing/real_time/custom_classification.py of Frigate 0.18.0 (commit e3fa701 of 2026-07-23).
+"""
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from edge.answers import Skipped
+from edge.camera.folder import Notice, pause
+from edge.camera.frigate import Frigate, Place
+from edge.camera.source import LONGEST_WAIT, Event
+from edge.errors import ImageError, SourceError, SourceRefused
+from edge.frigate.events import KNOWN, SAME, Listener, Tracked, Waiting, check
+from edge.picture.frame import Frame
+from edge.picture.preprocess import whole
+from edge.picture.region import Box
+
+WriteBack = Literal["sub-label", "attribute", "nothing"]
+
+
+@dataclass(frozen=True)
+class ObjectFrame(Frame):
+    """The picture of a tracked object; `event` is Frigate's id of it."""
+
+    event: str = ""
+
+
+class Objects:
+    """The tracked objects of a Frigate camera; a `Source`.
+
+    Args:
+        place: which camera, objects and zones.
+        broker: address of the MQTT broker that Frigate tells.
+        self_signed: take any certificate of Frigate's.
+
+    Raises:
+        SourceError: the broker's address is malformed, or paho-mqtt is missing.
+    """
+
+    live = False  # each picture is answered on its own, as those of a folder are
+
+    def __init__(self, place: Place, broker: str, self_signed: bool = False) -> None:
+        self.name = str(place)
+        self._place = place
+        self._broker = broker
+        check(broker)
+        self._api = Frigate(place.address, self_signed)
+
+    def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
+        """Yield a picture of each object, and of its better ones, until `stop`.
+
+        Raises:
+            SourceRefused: Frigate refuses what was asked of it.
+        """
+        gone, wait = False, 1.0
+        facts: _Facts | None = None
+        waiting = Waiting(self._place)
+        with closing(self._api), closing(Listener(self._broker, waiting)) as listener:
+            while not stop.is_set():
+                yield from listener.news()
+                one = None
+                try:
+                    if facts is None:
+                        facts = _facts(self._api, self._place.camera)
+                        listener.listen(facts.prefix)
+                    event = None
+                    if one := waiting.take(1.0):
+                        event = self._picture(one, facts)
+                except SourceError as error:
+                    if isinstance(error, SourceRefused) and facts is None:  # it never worked
+                        raise
+                    if one:
+                        waiting.again(one)
+                    if not gone:
+                        yield Notice(f"{self.name} does not answer: {error}; waiting for it", gone=True)
+                    gone = True
+                    yield from pause(wait, stop)
+                    wait = min(2 * wait, LONGEST_WAIT)
+                    continue
+                if gone:
+                    yield Notice(f"{self.name} is back", gone=False)
+                gone, wait = False, 1.0
+                yield event
+                if event is not None:
+                    yield from pause(every, stop)
+
+    def _picture(self, one: Tracked, facts: "_Facts") -> Frame | Skipped:
+        name = f"{self._place.camera} {one.label} {one.event}"
+        found = self._api.snapshot(one.event, crop=False)
+        if found and found.time is not None and abs(found.time - one.time) > SAME:
+            found, box = self._api.snapshot(one.event, crop=True), None  # a newer frame, in which the box is another
+        else:
+            box = one.box
+        if found is None:
+            return Skipped(name, f"{name}: Frigate keeps no picture of it; switch on snapshots for this camera")
+        try:
+            data = found.data if box is None else _cut(found.data, name, box, facts.width)
+        except ImageError as error:
+            return Skipped(name, str(error))
+        return ObjectFrame(name, data, found.time or one.time, one.event)
+
+
+class Writer:
+    """Writes answers back to the objects that they are about.
+
+    Args:
+        place: the Frigate.
+        what: where to: the sub label, or the attribute of an attribute model of Frigate's.
+        self_signed: take any certificate.
+    """
+
+    def __init__(self, place: Place, what: WriteBack, self_signed: bool = False) -> None:
+        self._what = what
+        self._api = Frigate(place.address, self_signed)
+        self._written: OrderedDict[str, None] = OrderedDict()  # objects that bear a label of ours
+
+    def tell(self, frame: Frame, label: str | None, probability: float) -> None:
+        """Write the answer for a picture; one that is unknown takes back what an earlier one wrote, and nothing else.
+
+        Args:
+            frame: the picture; only that of a tracked object is written back.
+            label: the answer; None: unknown.
+            probability: of it.
+
+        Raises:
+            SourceError: Frigate does not take it.
+        """
+        if not isinstance(frame, ObjectFrame) or self._what == "nothing":
+            return
+        if label is None and frame.event not in self._written:
+            return
+        if self._what == "attribute":
+            self._api.put_attributes(frame.event, [] if label is None else [label])
+        else:
+            self._api.put_sub_label(frame.event, label, min(round(probability, 4), 1.0))
+        self._written.pop(frame.event, None)
+        if label is not None:
+            self._written[frame.event] = None
+            while len(self._written) > KNOWN:
+                self._written.popitem(last=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._api.close()
+
+
+def square(box: Sequence[float], width: int, height: int) -> Box:
+    """The square around a box that Frigate's own classification looks at, moved into the picture.
+
+    Args:
+        box: left, top, right, bottom, in pixels.
+        width, height: of the picture.
+
+    >>> square((415, 489, 528, 700), 1280, 720)
+    Box(left=366, top=489, right=577, bottom=700)
+    >>> square((0, 10, 40, 20), 100, 30)
+    Box(left=0, top=0, right=40, bottom=30)
+    """
+    left, top, right, bottom = box
+    size = max(1, int(max(right - left, bottom - top)))
+    x = max(0, min(int((left + right) / 2 - size / 2), width - size))
+    y = max(0, min(int((top + bottom) / 2 - size / 2), height - size))
+    return Box(x, y, min(x + size, width), min(y + size, height))
+
+
+class _Facts(NamedTuple):
+    """What Frigate's configuration says: the start of its topics, and the width of what it detects in, or 0."""
+
+    prefix: str
+    width: int
+
+
+def _facts(api: Frigate, camera: str) -> _Facts:
+    config = api.config()
+    if camera not in config["cameras"]:
+        raise api.no_camera(camera)
+    try:
+        width = int(config["cameras"][camera]["detect"]["width"])
+    except (KeyError, TypeError, ValueError):
+        width = 0
+    mqtt = config.get("mqtt")
+    prefix = mqtt.get("topic_prefix") if isinstance(mqtt, dict) else None
+    return _Facts(prefix if isinstance(prefix, str) and prefix else "frigate", width)
+
+
+def _cut(data: bytes, name: str, box: Sequence[float], detected: int) -> bytes:
+    """Cut an object out of a frame; the result is a PNG file, so that it is not compressed a second time."""
+    picture = whole(data, name)
+    scale = picture.width / detected if detected else 1.0
+    packed = io.BytesIO()
+    picture.crop(square([scale * side for side in box], *picture.size)).save(packed, "PNG", compress_level=1)
+    return packed.getvalue()

@@ -19,6 +19,7 @@ ORDER = {  # the folders of each package: each imports only those behind it
         "cli",
         "serve",
         "watch",
+        "frigate",
         "mqtt",
         "care",
         "learner",

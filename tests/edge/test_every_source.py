@@ -21,6 +21,7 @@ from edge.picture.frame import Frame
 
 from .cameras import filming, jpeg, write_film
 from .conftest import picture, write_pictures
+from .frigate_server import frigate
 
 Opened = Callable[[Path, pytest.MonkeyPatch], Iterator[str]]
 
@@ -48,6 +49,12 @@ def snapshot(root: Path, _: pytest.MonkeyPatch) -> Iterator[str]:
         yield server.url("still", "me:secret@")
 
 
+def of_frigate(root: Path, _: pytest.MonkeyPatch) -> Iterator[str]:
+    with frigate() as server:
+        server.frame = picture("brick", 1, side=240)
+        yield server.url("door")
+
+
 def pi_camera(root: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
     """Through rpicam-vid: a program of that name films three pictures again and again."""
     (root / "film.mjpeg").write_bytes(b"".join(jpeg(picture("brick", seed)) for seed in range(3)))
@@ -65,6 +72,7 @@ SOURCES: dict[str, tuple[Opened, bool]] = {  # how one is made, and whether it s
     "film": (film, False),
     "stream": (stream, True),
     "snapshot": (snapshot, True),
+    "frigate": (of_frigate, True),
     "pi camera": (pi_camera, True),
 }
 

@@ -12,7 +12,6 @@ Frigate 0.18.0 (commit e3fa701 of 2026-07-23).
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from http.client import responses
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, unquote
 
@@ -204,6 +203,8 @@ class Frigate:
         status = answer.status_code
         if status < 300:
             return
+        from http.client import responses
+
         known = f"it answered {status} {responses.get(status, '')}".strip()
         if status >= 500 or status in _PASSING:
             raise SourceError("stream-failed", known)

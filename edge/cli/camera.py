@@ -33,7 +33,8 @@ def watch(source: str, **options: Any) -> int:
     folder in which new pictures appear. For a camera, a line is printed whenever the answer changes; with --json, for
     every frame.
     """
-    from edge.watch.service import Asked, Listeners, keep_watching, prepare
+    from edge.watch.asked import Asked
+    from edge.watch.service import Listeners, keep_watching, prepare
     from edge.watch.systemd import Notifier
 
     stop = stopped_by_signals()

@@ -67,7 +67,7 @@ def serve(
             "library-missing", f"{error.name} is not installed; run: pip install 'edge-transfer[web]'"
         ) from None
     from edge.learner import Learner
-    from edge.watch.service import Asked
+    from edge.watch.asked import Asked
 
     home, as_json = app.home(), app.as_json()
     stop = stopped_by_signals()

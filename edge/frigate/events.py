@@ -33,7 +33,7 @@ def check(broker: str) -> None:
     _paho()
 
 
-class Tracked(NamedTuple):
+class TrackedObject(NamedTuple):
     """A tracked object, as a message tells of it.
 
     Args:
@@ -60,13 +60,13 @@ class Waiting:
     >>> cat = {"id": "1.2-a", "camera": "door", "label": "cat", "false_positive": False, "snapshot": best}
     >>> waiting.hear(json.dumps({"type": "new", "after": cat}).encode())
     >>> waiting.take(0)
-    Tracked(event='1.2-a', label='cat', time=7.5, box=(1.0, 2.0, 3.0, 4.0))
+    TrackedObject(event='1.2-a', label='cat', time=7.5, box=(1.0, 2.0, 3.0, 4.0))
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._changed = threading.Condition()
-        self._objects: OrderedDict[str, Tracked] = OrderedDict()
+        self._objects: OrderedDict[str, TrackedObject] = OrderedDict()
         self._taken: OrderedDict[str, float] = OrderedDict()  # the frame's time of the last picture, by object
         self.dropped = 0
 
@@ -80,7 +80,7 @@ class Waiting:
         if one is not None:
             self.put(one)
 
-    def put(self, one: Tracked) -> None:
+    def put(self, one: TrackedObject) -> None:
         """Take an object's picture, unless it was taken before."""
         with self._changed:
             if self._taken.get(one.event) == one.time:
@@ -91,13 +91,13 @@ class Waiting:
                 self.dropped += 1
             self._changed.notify()
 
-    def again(self, one: Tracked) -> None:
+    def again(self, one: TrackedObject) -> None:
         """Give back what `take` gave, to be taken once more, unless there is a newer picture of it."""
         with self._changed:
             self._taken.pop(one.event, None)
             self._objects.setdefault(one.event, one)
 
-    def take(self, timeout: float) -> Tracked | None:
+    def take(self, timeout: float) -> TrackedObject | None:
         """Wait for a picture, so many seconds at most, and return that of the object that waits longest."""
         with self._changed:
             self._changed.wait_for(lambda: self._objects, timeout)
@@ -203,7 +203,7 @@ class Listener:
             self._news.append(Notice(text, gone=False))
 
 
-def _read(payload: bytes, place: Place) -> Tracked | None:
+def _read(payload: bytes, place: Place) -> TrackedObject | None:
     """Read a message; None if it is about something that is not watched, or has no picture."""
     try:
         message = json.loads(payload)
@@ -216,7 +216,7 @@ def _read(payload: bytes, place: Place) -> Tracked | None:
         if best is None:
             return None
         left, top, right, bottom = (float(side) for side in best["box"])
-        one = Tracked(str(now["id"]), str(now["label"]), float(best["frame_time"]), (left, top, right, bottom))
+        one = TrackedObject(str(now["id"]), str(now["label"]), float(best["frame_time"]), (left, top, right, bottom))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
     if not (math.isfinite(sum(one.box) + one.time) and one.time >= 0 and left < right and top < bottom):

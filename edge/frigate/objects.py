@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 
 from edge.answers import Skipped
 from edge.camera.folder import Notice, pause
-from edge.camera.frigate import Frigate, Place
-from edge.camera.source import LONGEST_WAIT, Event
+from edge.camera.frigate import SCHEME, Frigate, Place
+from edge.camera.source import LONGEST_WAIT, OBJECTS, Event
 from edge.errors import ImageError, SourceError, SourceRefused
-from edge.frigate.events import KNOWN, SAME, Listener, Tracked, Waiting, check
+from edge.frigate.events import KNOWN, SAME, Listener, TrackedObject, Waiting, check
 from edge.picture.frame import Frame
 from edge.picture.preprocess import whole
 from edge.picture.region import Box
@@ -96,7 +96,7 @@ class Objects:
                 if event is not None:
                     yield from pause(every, stop)
 
-    def _picture(self, one: Tracked, facts: "_Facts") -> Frame | Skipped:
+    def _picture(self, one: TrackedObject, facts: "_Facts") -> Frame | Skipped:
         name = f"{self._place.camera} {one.label} {one.event}"
         found = self._api.snapshot(one.event, crop=False)
         if found and found.time is not None and abs(found.time - one.time) > SAME:
@@ -154,6 +154,39 @@ class Writer:
     def close(self) -> None:
         """Close the connection."""
         self._api.close()
+
+
+class Tracked(NamedTuple):
+    """What `watch` takes for Frigate's tracked objects: who gives their pictures, and who writes the answers back."""
+
+    objects: Objects
+    writer: Writer
+
+
+def watched(
+    source: str, broker: str | None, smooth: str | None, write_back: WriteBack | None, self_signed: bool
+) -> Tracked | None:
+    """Return what watches Frigate's tracked objects, or None if a source is something else.
+
+    Args:
+        source, broker, smooth, write_back: as the user wrote them; None if they were not given.
+        self_signed: take any certificate of Frigate's.
+
+    Raises:
+        SourceError: an option does not go with it, or the broker's address is missing or malformed.
+    """
+    place = Place.parse(source) if source.lower().startswith(f"{SCHEME}:") else None
+    if place is None or not place.objects:
+        if write_back is not None:
+            raise SourceError(
+                "option-invalid", "--write-back is for Frigate's tracked objects: frigate://HOST/CAMERA/person"
+            )
+        return None
+    if broker is None:
+        raise SourceError("broker-missing", f"{place}: Frigate tells of objects by MQTT; {OBJECTS}")
+    if smooth is not None:
+        raise SourceError("option-invalid", "--smooth is for a camera's frames; each tracked object has its own answer")
+    return Tracked(Objects(place, broker, self_signed), Writer(place, write_back or "sub-label", self_signed))
 
 
 def square(box: Sequence[float], width: int, height: int) -> Box:

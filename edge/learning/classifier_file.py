@@ -43,8 +43,8 @@ def export(home: Home, path: Path, labels: Path | None) -> Exported:
         if labels.name == FRIGATES and home.info.input_size != FRIGATES_SIDE:
             raise BundleError(
                 "model-unsuitable",
-                f"{FRIGATES} is read by Frigate, which gives a model {FRIGATES_SIDE} × {FRIGATES_SIDE} pixels, but this "
-                f"network takes {home.info.input_size} × {home.info.input_size}; build the bundle with a backbone of "
+                f"{FRIGATES} is for Frigate, which gives a model {FRIGATES_SIDE} × {FRIGATES_SIDE} pixels, but this "
+                f"network takes {home.info.input_size} × {home.info.input_size}; choose a backbone of "
                 f"{FRIGATES_SIDE}, or call the list labels.txt",
             )
         check_list(labels, head.labels)

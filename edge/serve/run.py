@@ -22,8 +22,9 @@ from edge.serve.engine import Engine, Shared
 from edge.serve.guard import listens_beyond_loopback
 from edge.serve.live import Live
 from edge.serve.password import Stored
+from edge.watch.asked import Asked
 from edge.watch.loop import Sight
-from edge.watch.service import Asked, Listeners, keep_watching, prepare, put_region
+from edge.watch.service import Listeners, keep_watching, prepare, put_region
 from edge.watch.systemd import Notifier
 
 UNCERTAIN = "uncertain"  # the folder in the home for frames to review, unless another is named

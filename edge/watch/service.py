@@ -16,16 +16,16 @@ from typing import NamedTuple, TypeVar
 
 from edge.answers import Skipped
 from edge.camera.folder import Journal, Notice
-from edge.camera.frigate import SCHEME, Place
-from edge.camera.source import OBJECTS, Source, open_source
+from edge.camera.source import Source, open_source
 from edge.errors import EdgeError, SourceError
-from edge.frigate.objects import Objects, WriteBack, Writer
+from edge.frigate import objects
 from edge.labels import RESERVED
 from edge.learner import Learner
 from edge.mqtt.address import identity
 from edge.mqtt.control import Control
 from edge.mqtt.mqtt import Mqtt
 from edge.picture.region import WHOLE, Region
+from edge.watch.asked import Asked
 from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Sight, watch
 from edge.watch.smooth import Rule
@@ -66,7 +66,7 @@ class Listeners:
     hooks: Hooks | None = None
     broker: Control | None = None
     keep: Uncertain | None = None
-    writer: Writer | None = None
+    writer: objects.Writer | None = None
     _failing: dict[str, str] = field(default_factory=dict)
 
     def hear(self, sight: Sight) -> None:
@@ -124,50 +124,6 @@ class Listeners:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The options of `watch` and `serve`.
-
-    Args:
-        source: as the user wrote it; None if nothing is watched.
-        region: as the user wrote it; None for the stored one.
-        self_signed: accept any certificate of an https camera.
-        every: seconds between frames.
-        smooth: "N/M"; None to choose by the source.
-        hooks: pairs of a label and a command.
-        cool_down: least number of seconds between two starts of a command; None to choose by the source.
-        save_uncertain: folder for uncertain frames, or None.
-        below: frames whose probability is below this are uncertain.
-        budget: space for saved frames, in MB.
-        mqtt: the broker's address, or None.
-        write_back: where the answers for Frigate's tracked objects are written to; None: to the sub label.
-    """
-
-    source: str | None
-    region: str | None
-    self_signed: bool
-    every: float
-    smooth: str | None
-    hooks: tuple[tuple[str, str], ...]
-    cool_down: float | None
-    save_uncertain: Path | None
-    below: float
-    budget: float
-    mqtt: str | None
-    write_back: WriteBack | None = None
-
-    def uncertain(self, learner: Learner) -> Uncertain | None:
-        """Return the folder of uncertain frames, for the current region.
-
-        Raises:
-            SourceError: the folder cannot be written.
-        """
-        if self.save_uncertain is None:
-            return None
-        size = round(1e6 * self.budget)
-        return Uncertain(self.save_uncertain, size, self.below, learner.region, learner.info.fit)
-
-
-@dataclass(frozen=True)
 class Ready:
     """An opened source with its listeners."""
 
@@ -211,7 +167,11 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
         return journals[0]
 
     source = asked.source or ""
-    opened = _objects(asked, listeners, until) or open_source(source, journal, asked.self_signed)
+    tracked = objects.watched(source, asked.mqtt, asked.smooth, asked.write_back, asked.self_signed)
+    if tracked:
+        listeners.writer = tracked.writer
+        until.callback(tracked.writer.close)
+    opened = tracked.objects if tracked else open_source(source, journal, asked.self_signed)
     listeners.keep = asked.uncertain(learner)
     if asked.save_uncertain is not None:
         learner.put_uncertain(asked.save_uncertain)
@@ -229,25 +189,6 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
 
         listeners.broker = Control(learner, connect)
     return Ready(opened, listeners, rule or Rule.usual(opened.live), tuple(journals))
-
-
-def _objects(asked: Asked, listeners: Listeners, until: ExitStack) -> Source | None:
-    """Return Frigate's tracked objects, if it is these that a user wants to watch, and get ready who writes to them."""
-    place = Place.parse(asked.source) if asked.source and asked.source.lower().startswith(f"{SCHEME}:") else None
-    if place is None or not place.objects:
-        if asked.write_back is not None:
-            raise SourceError(
-                "option-invalid",
-                "--write-back is for Frigate's tracked objects: frigate://HOST/CAMERA/person",
-            )
-        return None
-    if asked.mqtt is None:
-        raise SourceError("broker-missing", f"{place}: Frigate tells of objects by MQTT; {OBJECTS}")
-    if asked.smooth is not None:
-        raise SourceError("option-invalid", "--smooth is for a camera's frames; each tracked object has its own answer")
-    listeners.writer = Writer(place, asked.write_back or "sub-label", asked.self_signed)
-    until.callback(listeners.writer.close)
-    return Objects(place, asked.mqtt, asked.self_signed)
 
 
 def put_region(learner: Learner, text: str | None) -> list[str]:

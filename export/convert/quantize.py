@@ -43,8 +43,10 @@ STATIC_SNR = 25.0  # dB; about cosine 0.998 on average
 FLOAT_STARTS = (0, 4, 8)  # convolutions that stay float: none, a block or two, three or four
 MADE, MADE_SEED = 8, 20261129  # pictures beside the user's: photos of one kind leave ranges that others exceed by far
 STATIC_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "PAD", "CONCATENATION", "MAX_POOL_2D")
+ACTIVATIONS = ("Clip", "Relu", "HardSwish")  # of ONNX
 
 Images = NDArray[np.uint8]
+Tensor = int | str  # its number in TFLite, its name in ONNX
 
 
 @dataclass(frozen=True)
@@ -128,20 +130,25 @@ def _measure(model: bytes, method: str, model_format: str, images: Images, refer
     return Quantized(model, method, snr, measure_parity(embeddings, reference).cosine, snr)
 
 
-def _behind(operators: list[tuple[str, list[int], list[int]]]) -> list[int]:
+def _behind(operators: list[tuple[str, list[Tensor], list[Tensor]]]) -> list[int]:
     """Of operators in the order of their running, kind, inputs and outputs each: those that lead to no convolution.
 
     They join the maps into the embedding: a vanishing part of the time, and what 255 steps spoil there nothing mends.
+    An activation right behind a convolution is part of it: TFLite writes the two as one, ONNX Runtime makes them one.
 
     Example:
         >>> _behind([("CONV_2D", [0], [1]), ("MUL", [1, 1], [2]), ("CONV_2D", [1], [3]), ("ADD", [2, 3], [4])])
         [1, 3]
+        >>> _behind([("Conv", ["a"], ["b"]), ("Clip", ["b"], ["c"]), ("Concat", ["c", "c"], ["d"])])
+        [2]
     """
-    leads: set[int] = set()  # tensors that some convolution needs
+    leads: set[Tensor] = set()  # tensors that some convolution needs
+    convolved = {tensor for kind, _, outputs in operators if "CONV" in kind.upper() for tensor in outputs}
     found = []
     for row in reversed(range(len(operators))):
         kind, inputs, outputs = operators[row]
-        if "CONV" in kind or leads.intersection(outputs):
+        is_part = kind in ACTIVATIONS and convolved.issuperset(inputs[:1])
+        if "CONV" in kind.upper() or is_part or leads.intersection(outputs):
             leads.update(inputs)
         else:
             found.append(row)
@@ -236,9 +243,11 @@ def _onnx_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QUInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            # the last mean is cheap and stays float, like the normalisation in front of the first convolution
-            op_types_to_quantize=["Conv", "Add", "Clip", "Relu", "Concat", "MaxPool", "HardSwish"],
-            nodes_to_exclude=_in_front([(node.name, node.op_type) for node in graph.node], floats),
+            op_types_to_quantize=["Conv", "Add", *ACTIVATIONS, "Concat", "MaxPool"],
+            nodes_to_exclude=[
+                *_in_front([(node.name, node.op_type) for node in graph.node], floats),
+                *(graph.node[row].name for row in _behind([_operator(node) for node in graph.node])),
+            ],
             extra_options={
                 "WeightSymmetric": True,  # one zero point for all channels: the kernel knows no other
                 "TensorQuantOverrides": {
@@ -248,7 +257,7 @@ def _onnx_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
                 },
             },
         )
-        return portable(result.read_bytes())
+        return _onnx_weight_only(result.read_bytes())  # of what stayed float: the projection is half of Lite0's file
 
 
 def _steps(weight: NDArray[np.float32], depthwise: bool) -> list[dict[str, Any]]:
@@ -259,6 +268,10 @@ def _steps(weight: NDArray[np.float32], depthwise: bool) -> list[dict[str, Any]]
         return [{"quant_type": QuantType.QInt8, "symmetric": True, "axis": 0}]
     largest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1) / 127, np.finfo(np.float32).tiny)
     return [{"quant_type": QuantType.QUInt8, "axis": 0, "scale": step, "zero_point": 128} for step in largest]
+
+
+def _operator(node: onnx.NodeProto) -> tuple[str, list[Tensor], list[Tensor]]:
+    return node.op_type, list(node.input), list(node.output)
 
 
 def _groups(convolution: onnx.NodeProto) -> int:
@@ -291,6 +304,8 @@ def _tflite_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
         recipe.add_static_config(
             regex=".*", operation_name=qtyping.TFLOperationName(operator), activation_num_bits=8, weight_num_bits=8
         )
+    # what stays float: the projection is half of Lite0's file
+    recipe.add_weight_only_config(regex=".*", operation_name=qtyping.TFLOperationName("FULLY_CONNECTED"), num_bits=8)
     interpreter = Interpreter(model_content=model)
     operators = interpreter._get_ops_details()
     names = [interpreter._get_tensor_details(one["outputs"][0], 0)["name"] for one in operators]

@@ -24,6 +24,7 @@ from export.convert.to_tflite import to_tflite
 from export.network import data_wheel
 from export.network.backbones import BACKBONES, load
 from export.network.embedder import embedder
+from export.network.taps import project, settle
 from export.photos.folders import read_pixels
 
 pytestmark = pytest.mark.converters
@@ -161,6 +162,48 @@ def test_what_is_in_front_of_a_static_form_stays_float(kind: str) -> None:
         layers_of = [one for one in interpreter._get_ops_details() if one["op_name"] == "CONV_2D"]
         integers = [types[int(one["inputs"][1])] is np.int8 for one in layers_of]
     assert integers == [False] * 2 + [True] * 11
+
+
+@pytest.fixture(scope="module")
+def joining() -> nn.Module:
+    """A network whose embedding joins an earlier map with the last one, and projects them."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(3) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6())]
+    network = embedder(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU6(), *layers), taps=(4,))
+    project(network, settle(network, [PHOTOS]), 6)
+    return network
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_what_joins_the_maps_of_a_static_form_stays_float(joining: nn.Module, kind: str) -> None:
+    if kind == "onnx":
+        nodes = onnx.load_from_string(module._onnx_static(to_onnx(joining, 32), PHOTOS[:4])).graph.node
+        of = {output: node for node in nodes for output in node.output}
+        concat = next(node for node in nodes if node.op_type == "Concat")
+        assert not {"DequantizeLinear"} & {of[name].op_type for name in concat.input}
+        assert "QuantizeLinear" not in {node.op_type for node in nodes if concat.output[0] in node.input}
+        assert all(of[node.input[1]].op_type == "DequantizeLinear" for node in nodes if node.op_type == "Conv")
+    else:
+        interpreter = Interpreter(model_content=module._tflite_static(to_tflite(joining, 32), PHOTOS[:4]))
+        types = {one["index"]: one["dtype"] for one in interpreter.get_tensor_details()}
+        operators = interpreter._get_ops_details()
+        concat = next(one for one in operators if one["op_name"] == "CONCATENATION")
+        assert {types[int(tensor)] for tensor in (*concat["inputs"], *concat["outputs"])} == {np.float32}
+        weights = [int(one["inputs"][1]) for one in operators if one["op_name"] == "CONV_2D"]
+        assert {types[tensor] for tensor in weights} == {np.int8}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_the_projection_of_a_static_form_is_stored_in_eight_bits(joining: nn.Module, kind: str) -> None:
+    """It is half of EfficientNet-Lite0's file."""
+    if kind == "onnx":
+        graph = onnx.load_from_string(module._onnx_static(to_onnx(joining, 32), PHOTOS[:4])).graph
+        types = {tensor.data_type for tensor in graph.initializer if list(tensor.dims) in ([6, 24], [24, 6])}
+        assert types == {onnx.TensorProto.INT8}
+    else:
+        interpreter = Interpreter(model_content=module._tflite_static(to_tflite(joining, 32), PHOTOS[:4]))
+        stored = {one["dtype"] for one in interpreter.get_tensor_details() if one["shape"].tolist() == [6, 24]}
+        assert np.int8 in stored
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])

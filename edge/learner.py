@@ -42,6 +42,7 @@ from edge.learning.answering import Answering, skipped
 from edge.network import backbone, photos
 from edge.picture.frame import Picture
 from edge.picture.given import PictureLike, is_one, paths, several
+from edge.system.memory import trim
 
 if TYPE_CHECKING:
     from edge.bundle.signature import Key
@@ -146,6 +147,7 @@ class Learner(Home):
         key = (opened.manifest.files[model.file].sha256, threads)
         if key not in self._backbones:
             runtime = backbone.find_runtime({model.format})
+            self._backbones.clear()  # two would take twice the memory
             self._backbones[key] = backbone.open_backbone(opened.entry(model.file), runtime, threads)
         return self._backbones[key]
 
@@ -345,6 +347,8 @@ class Learner(Home):
     def retrain(self, known_coverage: float | None = None, force: bool = False) -> Retrained:
         """Train a new head on the bundle's and the local examples, and use it unless it is clearly worse.
 
+        The network leaves memory meanwhile, as a fit needs as much for a moment; the next picture loads it again.
+
         Args:
             known_coverage: fraction of known pictures that must not be reported as unknown, in (0, 1]; 1 turns unknown
                 off. It is remembered. None to keep the setting.
@@ -355,6 +359,8 @@ class Learner(Home):
         """
         from edge.retraining.retrain import retrain
 
+        self._backbones.clear()
+        trim()
         return retrain(self, known_coverage, force)
 
     @in_turn

@@ -87,11 +87,10 @@ def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
     """Return an entry's bytes. They are hashed once, as SHA-256 says more than the zip's own CRC-32 of them."""
     file = Opened(path)
     start = _begin(file, name, expected)
-    data = np.empty(expected.size, np.uint8)
-    file.read(start, data)
-    if hashlib.sha256(data.data).hexdigest() != expected.sha256:
+    data = file.bytes(start, expected.size)
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
         raise _not_as_said(path, name)
-    return data.tobytes()
+    return data
 
 
 def found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:

@@ -74,11 +74,35 @@ class Opened:
                 view, offset = view[count:], offset + count
             changed = self._state() != self._was
         except OSError as error:
-            raise BundleError(
-                "file-unreadable", f"{self.path} cannot be read ({error.strerror}); copy it again"
-            ) from error
+            raise self._unreadable(error) from error
         if changed or view:
-            raise BundleError("file-changed", f"{self.path} changed while it was read; try again when it is whole")
+            raise self._changed()
+
+    def bytes(self, offset: int, size: int) -> bytes:
+        """Return some of its bytes, which are in memory once: a network is 20 MB.
+
+        Raises:
+            BundleError: as `read`.
+        """
+        parts = []
+        try:
+            while size:
+                parts.append(os.pread(self._file, size, offset))
+                if not parts[-1]:
+                    break
+                offset, size = offset + len(parts[-1]), size - len(parts[-1])
+            changed = self._state() != self._was
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if changed or size:
+            raise self._changed()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _unreadable(self, error: OSError) -> BundleError:
+        return BundleError("file-unreadable", f"{self.path} cannot be read ({error.strerror}); copy it again")
+
+    def _changed(self) -> BundleError:
+        return BundleError("file-changed", f"{self.path} changed while it was read; try again when it is whole")
 
     def _state(self) -> tuple[int, int]:
         found = os.fstat(self._file)

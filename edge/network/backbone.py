@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import MAX_DIMENSION, MAX_SIDE
 from edge.errors import BundleError, ParityError, RuntimeMissing
+from edge.system.memory import trim
 from edge.system.quiet import quiet
 
 FP32_TOLERANCE = 1e-3  # largest difference over largest value; 1e-5 is usual
@@ -109,6 +110,8 @@ def open_backbone(model: bytes, runtime: Runtime, threads: int | None = None) ->
         opened = _OnnxBackbone(model, runtime, threads)
     else:
         opened = _TfliteBackbone(model, runtime, threads)
+    del model
+    trim()
     return opened
 
 
@@ -221,6 +224,7 @@ class _OnnxBackbone:
         try:
             check_onnx(model)
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session._model_bytes = None  # held for a fallback to other providers, of which there is none
         except BundleError as error:
             raise BundleError(error.code, f"the model is refused: {error}") from None
         except Exception as error:  # onnxruntime raises its own kinds, derived from nothing in common

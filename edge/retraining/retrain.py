@@ -18,7 +18,7 @@ from edge.metrics.promote import Pairs, refusal, tally
 from edge.retraining.baseline import advice, pixel_accuracy
 from edge.retraining.contest import Contest
 from edge.retraining.gather import Basis, Gathered, gather
-from edge.system.memory import give_back
+from edge.system.memory import give_back, trim
 from edge.unknown.fit_gate import fit_gate, why_not
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def fit_anew(home: "Home", coverage: float) -> NewHead:
     """
     give_back()
     gathered = gather(home)
-    return _measure(home, gathered, _fit(gathered, home.background, coverage))
+    measured = _measure(home, gathered, _fit(gathered, home.background, coverage))
+    trim()
+    return measured
 
 
 def _fit(gathered: Gathered, background: "Background", coverage: float) -> Fitted:

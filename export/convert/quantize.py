@@ -218,8 +218,6 @@ def _onnx_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
     from onnxruntime.quantization import quantize_static as quantize_qdq
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from export.convert.portable import portable
-
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._images: Iterator[Images] = iter(calibration)

@@ -1,12 +1,16 @@
 """Memory: a bundle of more photos than a board can hold is adopted and learned from, with the same head as ever."""
 
+import gc
 import importlib.util
+import os
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edge import learner as learner_module
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples
 from edge.bundle.stored import Opened, Stored
@@ -15,8 +19,12 @@ from edge.head import lda, pool
 from edge.head.fit import Examples, fit
 from edge.head.pool import Pool
 from edge.head.stream import fit_chunks
+from edge.learner import Learner
+from edge.network.backbone import Backbone, Runtime
+from edge.retraining import retrain as retrain_module
 from edge.unknown.fit_gate import fit_gate
 from edge.unknown.gate import Background
+from tests.edge.conftest import picture
 from tests.refused import refused
 
 
@@ -115,6 +123,57 @@ def test_a_stored_matrix_is_the_array_it_was_and_says_when_its_file_changed(tmp_
         opened.truncate(100)
     with refused("file-changed", BundleError):
         stored[:]
+
+
+def test_bytes_of_a_file_are_those_of_its_place_and_say_when_it_changed(tmp_path: Path) -> None:
+    file = tmp_path / "numbers"
+    file.write_bytes(bytes(range(100)))
+    opened = Opened(file)
+    assert opened.bytes(10, 5) == bytes(range(10, 15))
+    assert opened.bytes(100, 0) == b""
+    with refused("file-changed", BundleError):
+        opened.bytes(90, 11)  # more than there are
+    file.write_bytes(bytes(100) + b"more")
+    with refused("file-changed", BundleError):
+        opened.bytes(10, 5)
+
+
+def test_one_network_is_in_memory_at_a_time_and_none_during_a_fit(
+    tiny_bundle: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Backbone]] = []
+    real = learner_module.backbone.open_backbone
+
+    def watched(model: bytes, runtime: Runtime, threads: int | None = None) -> Backbone:
+        network = real(model, runtime, threads)
+        opened.append(weakref.ref(network))
+        return network
+
+    def alive() -> int:
+        gc.collect()
+        return sum(network() is not None for network in opened)
+
+    during: list[int] = []
+    fit = retrain_module.fit_anew
+
+    def fitted(*args: Any) -> Any:
+        during.append(alive())
+        return fit(*args)
+
+    monkeypatch.setattr(learner_module.backbone, "open_backbone", watched)
+    monkeypatch.setattr(retrain_module, "fit_anew", fitted)
+    files = sorted((photo_folder / "brick").iterdir())
+    many = max(2, os.cpu_count() or 1)  # as many as make it one thread a picture, where one has all of them
+    with Learner.init(tmp_path / "home", tiny_bundle) as learner:
+        during.clear()
+        learner.classify(files[0])
+        learner.classify((files * many)[:many])
+        assert len(opened) == 2
+        assert alive() == 1
+        learner.teach("wall", [picture("coins", seed) for seed in range(4)])
+        learner.retrain()
+        assert during == [0]
+        assert learner.classify(picture("coins", 9)).label == "wall"
 
 
 def test_a_number_that_is_none_is_found_when_its_row_is_read(tiny_bundle: Path, tmp_path: Path) -> None:

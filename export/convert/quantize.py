@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from export.convert.left_float import ACTIVATIONS, Operator, behind, in_front
 from export.convert.parity import golden_images
 from export.network.quiet import quiet
 
@@ -43,10 +44,8 @@ STATIC_SNR = 25.0  # dB; about cosine 0.998 on average
 FLOAT_STARTS = (0, 4, 8)  # convolutions that stay float: none, a block or two, three or four
 MADE, MADE_SEED = 8, 20261129  # pictures beside the user's: photos of one kind leave ranges that others exceed by far
 STATIC_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "PAD", "CONCATENATION", "MAX_POOL_2D")
-ACTIVATIONS = ("Clip", "Relu", "HardSwish")  # of ONNX
 
 Images = NDArray[np.uint8]
-Tensor = int | str  # its number in TFLite, its name in ONNX
 
 
 @dataclass(frozen=True)
@@ -130,47 +129,6 @@ def _measure(model: bytes, method: str, model_format: str, images: Images, refer
     return Quantized(model, method, snr, measure_parity(embeddings, reference).cosine, snr)
 
 
-def _behind(operators: list[tuple[str, list[Tensor], list[Tensor]]]) -> list[int]:
-    """Of operators in the order of their running, kind, inputs and outputs each: those that lead to no convolution.
-
-    They join the maps into the embedding: a vanishing part of the time, and what 255 steps spoil there nothing mends.
-    An activation right behind a convolution is part of it: TFLite writes the two as one, ONNX Runtime makes them one.
-
-    Example:
-        >>> _behind([("CONV_2D", [0], [1]), ("MUL", [1, 1], [2]), ("CONV_2D", [1], [3]), ("ADD", [2, 3], [4])])
-        [1, 3]
-        >>> _behind([("Conv", ["a"], ["b"]), ("Clip", ["b"], ["c"]), ("Concat", ["c", "c"], ["d"])])
-        [2]
-    """
-    leads: set[Tensor] = set()  # tensors that some convolution needs
-    convolved = {tensor for kind, _, outputs in operators if "CONV" in kind.upper() for tensor in outputs}
-    found = []
-    for row in reversed(range(len(operators))):
-        kind, inputs, outputs = operators[row]
-        is_part = kind in ACTIVATIONS and convolved.issuperset(inputs[:1])
-        if "CONV" in kind.upper() or is_part or leads.intersection(outputs):
-            leads.update(inputs)
-        else:
-            found.append(row)
-    return found[::-1]
-
-
-def _in_front(operators: list[tuple[str, str]], convolutions: int) -> list[str]:
-    """Of operators in the order of their running, name and kind each: the names of those in front of a convolution.
-
-    Args:
-        operators: All of a graph.
-        convolutions: How many convolutions are in front of the one that is meant; at most a sixth of all.
-
-    Example:
-        >>> _in_front([("a", "Add"), ("b", "Conv"), ("c", "Clip"), *[("d", "Conv")] * 5], 4)
-        ['a', 'b', 'c']
-    """
-    places = [place for place, (_, kind) in enumerate(operators) if "CONV" in kind.upper()]
-    end = places[min(convolutions, len(places) // 6)] if places else 0
-    return [name for name, _ in operators[:end]]
-
-
 # --- ONNX ------------------------------------------------------------------------------------------------------------
 
 
@@ -243,8 +201,8 @@ def _onnx_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=["Conv", "Add", *ACTIVATIONS, "Concat", "MaxPool"],
             nodes_to_exclude=[
-                *_in_front([(node.name, node.op_type) for node in graph.node], floats),
-                *(graph.node[row].name for row in _behind([_operator(node) for node in graph.node])),
+                *in_front([(node.name, node.op_type) for node in graph.node], floats),
+                *(graph.node[row].name for row in behind([_operator(node) for node in graph.node])),
             ],
             extra_options={
                 "WeightSymmetric": True,  # one zero point for all channels: the kernel knows no other
@@ -268,7 +226,7 @@ def _steps(weight: NDArray[np.float32], depthwise: bool) -> list[dict[str, Any]]
     return [{"quant_type": QuantType.QUInt8, "axis": 0, "scale": step, "zero_point": 128} for step in largest]
 
 
-def _operator(node: onnx.NodeProto) -> tuple[str, list[Tensor], list[Tensor]]:
+def _operator(node: onnx.NodeProto) -> Operator:
     return node.op_type, list(node.input), list(node.output)
 
 
@@ -308,8 +266,8 @@ def _tflite_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
     operators = interpreter._get_ops_details()
     names = [interpreter._get_tensor_details(one["outputs"][0], 0)["name"] for one in operators]
     kinds = [one["op_name"] for one in operators]
-    ends = _behind([(one["op_name"], one["inputs"].tolist(), one["outputs"].tolist()) for one in operators])
-    float_ones = {*_in_front(list(zip(names, kinds, strict=True)), floats), *(names[row] for row in ends)}
+    ends = behind([(one["op_name"], one["inputs"].tolist(), one["outputs"].tolist()) for one in operators])
+    float_ones = {*in_front(list(zip(names, kinds, strict=True)), floats), *(names[row] for row in ends)}
     for name, kind in zip(names, kinds, strict=True):
         if name in float_ones and kind in STATIC_OPERATORS:
             operation = qtyping.TFLOperationName(kind)

@@ -7,6 +7,7 @@ OLD_PILLOWS := 10.1.0 11.1.0
 PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py tests/edge/test_folders.py
 HOMEASSISTANT := .venv-homeassistant
 TENSORFLOW := .venv-tensorflow
+RELEASE := .venv-release
 WEB := .venv-web
 DOCS := .venv-docs
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture docs dist clean
+.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture docs licences dist clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -89,19 +90,26 @@ docs: $(DOCS)/ready  ## The documentation site, in build/site; a link that leads
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 	@echo "build/site/index.html; with its search: python3 -m http.server --directory build/site"
 
-dist: $(VENV)/ready  ## The wheel and the sdist, in dist; each installed where nothing else is, and tried
+licences: $(VENV)/ready $(DEVICE)/ready  ## docs/licences.md and docs/constraints.txt, from what is installed here
+	@$(BIN)/python docs/dependencies.py licences > build/licences.md && mv build/licences.md docs/licences.md
+	@$(BIN)/python docs/dependencies.py constraints > build/constraints.txt && mv build/constraints.txt docs/constraints.txt
+
+dist: $(RELEASE)/ready $(VENV)/ready  ## The wheel and the sdist, in dist; each installed where nothing else is, and tried
 	@rm -rf dist
 	@mkdir -p build
 	@$(BIN)/python -m build --outdir dist >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
+	@$(RELEASE)/bin/twine check --strict dist/*
 	@for file in dist/*.whl dist/*.tar.gz; do \
 	  rm -rf build/bare && $(PYTHON) -m venv build/bare && build/bare/bin/python -m pip $(PIP) "$$file" || exit 1; \
 	  (cd build/bare && bin/edge --help && bin/edge-export --help && bin/python -m doctest lib/python3*/site-packages/edge/testing.py) \
 	    >build/dist.log || { cat build/dist.log; exit 1; }; \
 	  echo "$$file: edge --help, edge-export --help and a learner with the fake network work from it alone"; \
 	done
+	@$(RELEASE)/bin/cyclonedx-py environment build/bare --pyproject pyproject.toml -o dist/edge-transfer.cdx.json
+	@echo "dist/edge-transfer.cdx.json: what pip installs for it (CycloneDX)"
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) demo build dist
+	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) $(RELEASE) demo build dist
 
 $(VENV)/ready: pyproject.toml
 	@echo "setting up the workstation in $(VENV): torch, torchvision, ONNX, LiteRT (about 2.5 GB, 3 minutes)"
@@ -138,6 +146,12 @@ $(HOMEASSISTANT)/ready:
 	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip $(PIP) uv
 	@build/uv/bin/uv venv --quiet --clear --python 3.13 $(HOMEASSISTANT)
 	@build/uv/bin/uv pip install --quiet --python $(HOMEASSISTANT) homeassistant==2025.4.4 paho-mqtt==2.1.0
+	@touch $@
+
+$(RELEASE)/ready:
+	@echo "setting up twine and cyclonedx-bom in $(RELEASE), which look at what is released (60 MB)"
+	@$(PYTHON) -m venv $(RELEASE)
+	@$(RELEASE)/bin/python -m pip $(PIP) twine cyclonedx-bom
 	@touch $@
 
 build/node-red/ready:

@@ -15,7 +15,7 @@ PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-frigate torture docs licences dist clean
+.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture docs licences dist clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -67,6 +67,10 @@ bench-heads: $(VENV)/ready  ## Every head, ours and the peers', on the same embe
 bench-trust: $(VENV)/ready  ## Does it know what it does not know, see wrong pictures and labels, stop worse heads
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.audit
+
+bench-fleet: $(VENV)/ready  ## A fleet: the gain of joining on real photos; time, memory and bytes of 200 to 100,000 devices
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.fleet_photos
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.fleet
 
 bench-backbones: $(VENV)/ready  ## The backbones: accuracy on photos they never saw, size, speed
 	@$(BIN)/python -m benchmarks.backbones

@@ -377,6 +377,9 @@ CODES = {
     "device-unknown": Meaning(
         "No device of the fleet, or more than one, has an id that begins so.", "Run edge-export fleet status URL."
     ),
+    "release-unknown": Meaning(
+        "The fleet's store holds no such release, or none at all.", "Publish one: edge-export fleet publish URL BUNDLE."
+    ),
     "order-damaged": Meaning("An order to undo a device, in the fleet's store, is damaged.", "Give the order again."),
     "plan-invalid": Meaning(
         "The newest plan of the fleet is damaged, or says something impossible.", "Publish again from the workstation."

@@ -21,7 +21,8 @@ class Case(NamedTuple):
     @property
     def command(self) -> str:
         """The program and its command: "edge teach"."""
-        return " ".join([word for word in self.line.split() if not word.startswith("-")][:2])
+        words = [word for word in self.line.split() if not word.startswith("-")]
+        return " ".join(words[: 3 if words[1] == "fleet" else 2])
 
 
 CASES = (
@@ -148,6 +149,43 @@ CASES = (
     Case("refused", "edge password", code="usage"),
     Case("refused", "edge password {missing}", code="password-invalid"),
     Case("refused", "edge password {text}", before=("new home",), code="home-missing"),
+    # the fleet, on the workstation
+    Case("done", "edge-export fleet merge {whole store} --base {bundle} -o {made}"),
+    Case("partly", "edge-export fleet merge {mixed store} --base {bundle} -o {made}"),
+    Case("refused", "edge-export fleet merge {whole store} -o {made}", code="release-unknown"),
+    Case("refused", "edge-export fleet merge {empty store} --base {bundle} -o {made}", code="too-few-examples"),
+    Case("refused", "edge-export fleet merge {missing} --base {bundle} -o {made}", code="store-url-invalid"),
+    Case("refused", "edge-export fleet merge {whole store} --base {bundle} -o {text}", code="output-exists"),
+    Case(
+        "refused",
+        "edge-export fleet merge {whole store} --base {bundle} -o {made} --labels {text}",
+        code="labels-file-invalid",
+    ),
+    Case("done", "edge-export fleet status {whole store} --base {bundle}"),
+    Case("done", "edge-export fleet status {whole store} --base {bundle} --propose {labels}"),
+    Case("nothing", "edge-export fleet status {empty store} --base {bundle}"),
+    Case("partly", "edge-export fleet status {mixed store} --base {bundle}"),
+    Case("refused", "edge-export fleet status {whole store}", code="release-unknown"),
+    Case("refused", "edge-export fleet status {whole store} --base {bundle} --propose {text}", code="output-exists"),
+    Case("done", "edge-export fleet publish {whole store} {bundle} --percent 10"),
+    Case(
+        "nothing",
+        "edge-export fleet publish {whole store} --percent 10",
+        before=("edge-export fleet publish {whole store} {bundle} --percent 10",),
+    ),
+    Case("refused", "edge-export fleet publish {whole store} --percent 10", code="release-unknown"),
+    Case("refused", "edge-export fleet publish {whole store} {damaged bundle} --percent 10", code="bundle-damaged"),
+    Case("refused", "edge-export fleet publish {whole store} {bundle} --percent 101", code="usage"),
+    Case("done", "edge-export fleet undo {whole store} {device}"),
+    Case(
+        "nothing",
+        "edge-export fleet undo {whole store} {device}",
+        before=("edge-export fleet undo {whole store} {device}",),
+    ),
+    Case("refused", "edge-export fleet undo {whole store} 0000", code="device-unknown"),
+    Case("refused", "edge-export fleet collect -o {new}", code="usage"),
+    Case("refused", "edge-export fleet collect device.invalid -o s3://", code="store-url-invalid"),
+    Case("partly", "edge-export fleet collect device.invalid -o {empty store}"),
     # edge-export
     Case("done", "edge-export backbones"),
     Case("done", "edge-export sample {new}"),
@@ -199,6 +237,8 @@ IMPOSSIBLE = {
     ("edge doctor", "nothing"): "it always looks",
     ("edge doctor", "partly"): "what is wrong is a finding, and the exit code is 1",
     ("edge-export backbones", "refused"): "it takes no argument",
+    ("edge-export fleet collect", "done"): "it needs an ssh server: tests/test_collect.py runs one",
+    ("edge-export fleet collect", "nothing"): "it needs an ssh server: tests/test_collect.py runs one",
     ("edge-export deploy", "done"): "it needs an ssh server: tests/test_deploy.py runs one",
     ("edge-export pretrain", "partly"): "photos that cannot be read are passed over and counted",
 }
@@ -228,5 +268,7 @@ ALWAYS_BUSY = {
     "edge": ["status", "history", "rollback", "forget", "export", "verify", "backup", "restore", "password"],
     "edge-export": ["backbones", "sample", "check", "sign", "card", "deploy", "build", "compare", "adapt", "pretrain"],
 }
+WHOLE["edge-export"] += ["fleet publish", "fleet undo"]
+ALWAYS_BUSY["edge-export"] += ["fleet merge"]
 IMPOSSIBLE |= {(f"{p} {c}", "partly"): "it is done whole or not at all" for p, cs in WHOLE.items() for c in cs}
 IMPOSSIBLE |= {(f"{p} {c}", "nothing"): "it always has something to do" for p, cs in ALWAYS_BUSY.items() for c in cs}

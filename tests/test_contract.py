@@ -30,6 +30,7 @@ from tests.edge.cameras import write_film
 from tests.edge.conftest import MODELS, picture, write_bundle, write_pictures
 from tests.edge.fleet.pooled import pooled
 from tests.edge.fleet.published import publish
+from tests.export.fleet.devices import contribution, device_id, examples, put
 
 pytest.importorskip("torch", reason="half of the commands are the workstation's")
 pytestmark = pytest.mark.usefixtures("exported_once")
@@ -46,8 +47,13 @@ def programs() -> dict[str, click.Group]:
 
 
 def listed(group: click.Group) -> list[str]:
-    """The commands that `--help` lists."""
-    return group.list_commands(click.Context(group))
+    """The commands that `--help` lists, those of a group after its name: `fleet merge`."""
+    context, found = click.Context(group), []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        within = listed(command) if isinstance(command, click.Group) else [""]
+        found += [f"{name} {inner}".strip() for inner in within]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pooled(root / "bundle.edge", root / "fleet.edge", ["a" * 32])
     (root / "published").mkdir()
     publish(open_remote((root / "published").as_uri()), 1, 1, root / "fleet.edge")
+    stores = {name: root / "stores" / name for name in ("whole", "mixed", "empty")}
+    for store in stores.values():
+        store.mkdir(parents=True)
+    for store in (stores["whole"], stores["mixed"]):
+        for number in range(3):
+            put(open_remote(store.as_uri()), number)
+    name, contributed = contribution(4, *examples(4))
+    open_remote(stores["mixed"].as_uri()).put(str(name), contributed[:200])
     pytest.importorskip("cv2", reason="films need OpenCV")
     write_film(root / "film.avi", ["coins", "brick"] * 3)
     (root / "damaged.avi").write_bytes((root / "film.avi").read_bytes()[:300])
@@ -89,6 +103,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(template: Path, tmp_path: Path) -> Path:
     """A copy of the template under a name that no program expects; README's tests have the ordinary ones."""
+    shutil.copytree(template / "stores", tmp_path / "stores")  # a URL holds no name that is not UTF-8
     return Path(shutil.copytree(template, tmp_path / ODD))
 
 
@@ -112,6 +127,10 @@ def names(root: Path, template: Path) -> dict[str, Path | str]:
         "missing folder": root / "nowhere" / "out.onnx",
         "backup": root / "home.backup",
         "key": root / "key.pub",
+        "whole store": (root.parent / "stores" / "whole").as_uri(),
+        "mixed store": (root.parent / "stores" / "mixed").as_uri(),
+        "empty store": (root.parent / "stores" / "empty").as_uri(),
+        "device": device_id(1)[:8],
         "private": root / "key",
         "weights": root / "weights.safetensors",
         "film": template / "film.avi",  # OpenCV cannot open every name
@@ -247,7 +266,7 @@ def sections() -> dict[str, dict[str, bool]]:
     here: list[str] = []
     for line in DOCS.read_text().splitlines():
         if line.startswith("## "):
-            here = re.findall(r"`(edge(?:-export)? \w+)`", line)
+            here = re.findall(r"`(edge(?:-export)?(?: fleet)? \w+)`", line)
             for command in here:
                 found[command] = {}
         elif match := re.match(r"\| `([^`]+)` \|(.*)", line):

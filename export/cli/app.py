@@ -27,6 +27,7 @@ MODULES = {  # the commands that other modules define
     **dict.fromkeys(("build", "check"), "export.cli.bundle"),
     **dict.fromkeys(("sign", "deploy", "card"), "export.cli.delivery"),
     **dict.fromkeys(("adapt", "compare", "pretrain"), "export.cli.learning"),
+    "fleet": "export.cli.fleet",
 }
 
 

@@ -113,7 +113,7 @@ def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
     with ExitStack() as stack:
         remote = stack.enter_context(Remote(host))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        device = _probe(remote)
+        device = look(remote)
         runtimes = check(device, host, formats, path.stat().st_size, offline, tell)
         program = own_wheel.pack(folder)
         stage = f"{_STAGE}/{'offline' if offline else 'online'}"
@@ -130,7 +130,7 @@ def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
             *device.as_root, "bash", f"{stage}/install.sh", *words, hear=lambda line: _pass_on(line, tell)
         )
         if done.code:
-            raise DeployError("device-failed", f"{host}: {_last(done.err, done.out)}")
+            raise DeployError("device-failed", f"{host}: {last_line(done.err, done.out)}")
         result = _exchange(remote, device, f"{stage}/{path.name}", path.name, tell)
         remote.run("rm", "-rf", "--", _STAGE)
     return result
@@ -202,7 +202,13 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
     return runtimes
 
 
-def _probe(remote: Remote) -> Device:
+def look(remote: Remote) -> Device:
+    """Return what a machine is like, and what of this program is there.
+
+    Raises:
+        RemoteError: the connection cannot be made, or broke.
+        DeployError: it has no Python, or gave no answer.
+    """
     find = 'for p in /usr/bin/python3 "$(command -v python3)"; do [ -x "$p" ] && exec "$p" -; done; exit 127'
     done = remote.run("sh", "-c", find, send=Path(probe.__file__).read_bytes())
     if done.code == 127:
@@ -214,7 +220,7 @@ def _probe(remote: Remote) -> Device:
         return Device(**{**told, "python": tuple(told["python"]), "extras": tuple(told["extras"])})
     except (IndexError, ValueError, TypeError, KeyError):
         raise DeployError(
-            "device-failed", f"{remote.host} gave no information about itself: {_last(done.err, done.out)}"
+            "device-failed", f"{remote.host} gave no information about itself: {last_line(done.err, done.out)}"
         ) from None
 
 
@@ -244,7 +250,7 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
         path = f"{device.home}/{name}"
         done = remote.run(*device.as_root, "install", "-o", "edge", "-m", "600", "--", staged, path)
         if done.code:
-            raise DeployError("device-failed", f"{host}: {_last(done.err, done.out)}")
+            raise DeployError("device-failed", f"{host}: {last_line(done.err, done.out)}")
     try:
         done = remote.run(*program, "doctor", "--bundle", path, "--json")
         findings = _findings(host, done.out, done.err)
@@ -257,7 +263,7 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
         tell(next((f.seen for f in findings if f.check == "new golden"), "tested there"))
         done = remote.run(*program, "init", path, "--json")
         if done.code:
-            why = _last(done.err, done.out).removeprefix("error: ")
+            why = last_line(done.err, done.out).removeprefix("error: ")
             raise DeployError(
                 "device-refuses-bundle", f"{host} refuses {name}: {why}; the previous bundle stays in use"
             )
@@ -277,7 +283,7 @@ def _findings(host: str, out: str, err: str) -> list[Finding]:
     except (IndexError, ValueError, TypeError):
         raise DeployError(
             "device-failed",
-            f"{host}: edge doctor gave no answer there ({_last(err, out)}); the previous bundle stays in use",
+            f"{host}: edge doctor gave no answer there ({last_line(err, out)}); the previous bundle stays in use",
         ) from None
 
 
@@ -291,7 +297,7 @@ def _pass_on(line: str, tell: Tell) -> None:
         tell(line)
 
 
-def _last(*said: str) -> str:
-    """The last line of output, for an error's text."""
+def last_line(*said: str) -> str:
+    """Return the last line of output, for an error's text."""
     lines = [line for text in said for line in text.strip().splitlines()[-1:]]
     return (lines or ["no reason was given"])[0].removeprefix("error: ")

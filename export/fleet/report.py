@@ -66,7 +66,7 @@ class Line:
         reasons = [f"uses {one.label!r} as others use {one.looks_like!r}" for one in _different(self.judged)]
         if self.judged and self.judged.suspicious and not reasons:
             harm = self.judged.harm
-            worse = harm is not None and harm.chance < self.judged.chance
+            worse = harm is not None and harm.counts and harm.chance < self.judged.chance
             reasons = ["others are answered better without it" if worse else "uses its labels unlike the others"]
         return "; ".join([*reasons, *["two boxes share its id"] * self.doubled])
 

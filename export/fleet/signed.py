@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.bundle.signature import ssh_keygen
 from edge.errors import FleetError
 
-NAMESPACE = "edge-contribution"
+NAMESPACE = "edge-fleet"
 
 
 class Signers:

@@ -7,8 +7,8 @@ Every device is judged by the answers that its own examples would get had it nev
 - *usage*: labels used differently, by export/pool/usage.py.
 - *harm*: how much better other devices would be answered without this one. For each of some *witnesses* the loss of its
   examples is taken twice, with the witness left out, and with both left out; if the difference is above 0 from witness
-  to witness by more than chance, the device harms. It costs a solve for each pair, so only the most suspicious devices
-  are tried.
+  to witness by more than chance, and large enough to matter, the device harms. It costs a solve for each pair, so only
+  the most suspicious devices are tried.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from export.pool.usage import SURE, Different, Use
 TRIED = 200  # devices whose harm is measured, the most suspicious first
 WITNESSES = 16  # devices that each of them is tried on
 _TOGETHER = 4096  # examples of devices that are judged at a time
+LEAST_HARM = 0.01  # nats per example: less matters to nobody, however sure it is
 _LEAST = 1e-6  # probability: one surely wrong answer must not outweigh a hundred others
 
 Bools = NDArray[np.bool_]
@@ -54,6 +55,11 @@ class Harm:
     loss: float
     points: float
     chance: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is more than chance, and large enough to matter."""
+        return self.chance < SURE and self.loss >= LEAST_HARM
 
 
 @dataclass(frozen=True)
@@ -93,11 +99,12 @@ class Judged:
     @property
     def suspicious(self) -> bool:
         """Whether it uses its labels differently, or harms others, by more than chance."""
-        return bool(self.different) or self.chance < SURE or (self.harm is not None and self.harm.chance < SURE)
+        return bool(self.different) or self.chance < SURE or (self.harm is not None and self.harm.counts)
 
     @property
     def _order(self) -> tuple[bool, float, float, str]:
-        chances = [self.chance, *(one.chance for one in self.different), *([self.harm.chance] if self.harm else [])]
+        harmful = [self.harm.chance] if self.harm and self.harm.counts else []
+        chances = [self.chance, *(one.chance for one in self.different), *harmful]
         return not self.suspicious, min(chances), self.fleet if self.fleet is not None else 1.0, self.device
 
 

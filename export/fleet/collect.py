@@ -1,0 +1,113 @@
+"""Contributions fetched over ssh, for those without storage: one device after another is asked what it was taught.
+
+What comes is put into a store like any other, a folder for example, under the next number of its device, unless the
+store has it already. A device that does not answer is named, and the others go on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import EdgeError, FleetError
+from edge.fleet.contribution import read, renumbered, sha256
+from edge.fleet.names import DEVICES, Named, contributions, newest_of_each
+from edge.fleet.remote import Remote as Store
+from edge.fleet.remote import open_remote
+from export.deploy.push import Device, last_line, look
+from export.deploy.ssh import Remote
+from export.fleet import tell as teller
+
+# bin is a link; only where it leads to does Python see the environment that it belongs to
+_PYTHON = 'exec "$(readlink -f "$1/bin")/python" - "$2"'
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came of one host.
+
+    Args:
+        host: as ssh takes it.
+        device: the device's id; "" where it did not answer.
+        name: of its contribution in the store; "" as well.
+        new: whether the store had it not yet.
+        examples: how many it holds.
+        error: why nothing came; None if something did.
+    """
+
+    host: str
+    device: str = ""
+    name: str = ""
+    new: bool = False
+    examples: int = 0
+    error: EdgeError | None = None
+
+
+def collect(hosts: Sequence[str], output: str, hear: Callable[[Collected], None]) -> list[Collected]:
+    """Fetch contributions and put them into a store.
+
+    Args:
+        hosts: `[USER@]HOST`, as ssh takes it.
+        output: the store's URL, or a folder, which is made if it is not there.
+        hear: called with what came of each.
+
+    Raises:
+        StoreError: the store cannot be opened or refuses; what was put stays there.
+    """
+    if "://" not in output:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        output = Path(output).absolute().as_uri()
+    store = open_remote(output)
+    found = []
+    for host in hosts:
+        try:
+            data = fetch(host)
+        except EdgeError as error:
+            one = Collected(host, error=error)
+        else:
+            one = _put(store, host, data)
+        found.append(one)
+        hear(one)
+    return found
+
+
+def fetch(host: str) -> bytes:
+    """Return what a device was taught, as a contribution.
+
+    Raises:
+        RemoteError: it cannot be reached.
+        FleetError: it has no program or home, or what came is not whole.
+    """
+    with Remote(host) as remote:
+        device: Device = look(remote)
+        if not device.installed:
+            raise FleetError("device-failed", f"{host} has no edge-transfer; run: edge-export deploy BUNDLE {host}")
+        script = Path(teller.__file__).read_bytes()
+        done = remote.run(*device.as_owner, "sh", "-c", _PYTHON, "sh", device.base, device.home, send=script)
+    if done.code:
+        raise FleetError("device-failed", f"{host}: {last_line(done.err, done.out)}")
+    try:
+        return base64.b64decode("".join(done.out.split()), validate=True)
+    except binascii.Error as error:
+        raise FleetError("contribution-damaged", f"{host}: what it sent is damaged ({error}); try again") from None
+
+
+def _put(store: Store, host: str, data: bytes) -> Collected:
+    """Put a contribution under the next number of its device, unless the newest one says the same."""
+    try:
+        told = read(host, data)
+        for _ in told.parts():
+            pass
+    except FleetError as error:
+        return Collected(host, error=error)
+    about = told.about
+    there = newest_of_each(contributions(store.names(f"{DEVICES}{about.device}/"))).get(about.device)
+    if there is not None and sha256(renumbered(data, about, there.sequence)) == there.sha256:
+        return Collected(host, about.device, str(there), False, about.examples)
+    data = renumbered(data, about, (there.sequence if there else 0) + 1)
+    name = Named(about.device, (there.sequence if there else 0) + 1, sha256(data))
+    store.put(str(name), data)
+    return Collected(host, about.device, str(name), True, about.examples)

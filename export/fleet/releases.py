@@ -1,0 +1,131 @@
+"""Releases: which bundle a merge starts from, and which devices shall take which one.
+
+Everything in the store is put once and never changed. A release is put first and the plan that names it after, so that
+whatever is cut off leaves the old plan or the new one; a release that no plan names yet is found again by its bytes and
+used. The newest plan counts: with a larger share it raises a release, with 0 it takes it back, and then the devices
+that had taken it go back to the one before. Devices choose by a hash of their id (edge/fleet/release.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge.bundle import archive
+from edge.errors import FleetError, StoreError
+from edge.fleet.names import DEVICES, RELEASES, Named, plan_name, release_name, release_number
+from edge.fleet.release import MAX_RELEASE, Plan, newest_plan
+from edge.fleet.remote import Remote
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a plan.
+
+    Args:
+        plan: the one that counts now.
+        sequence: its number.
+        changed: whether it was made just now; False: it was the newest already.
+        devices: how many devices in the store are meant to take the release, of how many.
+    """
+
+    plan: Plan
+    sequence: int
+    changed: bool
+    devices: tuple[int, int]
+
+
+@contextlib.contextmanager
+def base(remote: Remote, given: Path | None) -> Iterator[Path]:
+    """Give the path of the bundle to start from: the one that is given, else the newest release, for a while.
+
+    Raises:
+        FleetError: none is given, and the store holds no release.
+        StoreError: the store cannot be read.
+    """
+    if given is not None:
+        yield given
+        return
+    numbers = _numbers(remote)
+    if not numbers:
+        raise FleetError(
+            "release-unknown", f"{remote.url} holds no release yet; give the bundle that the devices run: --base BUNDLE"
+        )
+    with tempfile.TemporaryDirectory(prefix="edge-") as folder:
+        path = Path(folder, f"release-{max(numbers)}.edge")
+        path.write_bytes(remote.get(release_name(max(numbers)), MAX_RELEASE))
+        yield path
+
+
+def publish(remote: Remote, bundle: Path | None, percent: int) -> Published:
+    """Let a share of the devices take a bundle.
+
+    Args:
+        remote: the store.
+        bundle: it; None: the release of the newest plan, whose share is changed.
+        percent: of the devices, 0 to 100; those of a smaller share are among those of a larger one.
+
+    Raises:
+        BundleError: the bundle is damaged; nothing was published.
+        FleetError: there is nothing to change the share of.
+        StoreError: the store cannot be reached or refuses, or somebody else published at the same time.
+    """
+    found = newest_plan(remote)
+    if bundle is None:
+        if found is None:
+            raise FleetError("release-unknown", f"{remote.url} holds no plan yet; give the bundle to publish")
+        plan = replace(found[1], percent=percent)
+    else:
+        plan = _planned(remote, bundle, percent, found[1] if found else None)
+    sequence = found[0] if found else 0
+    changed = found is None or plan != found[1]
+    if changed:
+        sequence += 1
+        try:
+            remote.put(plan_name(sequence), plan.to_json())
+        except StoreError as error:
+            if error.code != "store-name-taken":
+                raise
+            raise StoreError(
+                error.code, f"{remote.url}: somebody else published plan {sequence} just now; look, and try again"
+            ) from None
+    devices = {name.device for entry in remote.names(DEVICES) if (name := Named.parse(entry))}
+    taking = sum((meant := plan.meant_for(device)) is not None and meant.number == plan.release for device in devices)
+    return Published(plan, sequence, changed, (taking, len(devices)))
+
+
+def _planned(remote: Remote, bundle: Path, percent: int, before: Plan | None) -> Plan:
+    """The next plan for a bundle, which is put into the store unless it is there."""
+    opened = archive.read(bundle)
+    opened.verify()
+    data = bundle.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if len(data) > MAX_RELEASE:
+        raise FleetError("limit-exceeded", f"{bundle} has {len(data)} bytes, but a release has at most {MAX_RELEASE}")
+    if before is not None and before.sha256 == digest:
+        return replace(before, percent=percent)
+    number = _put(remote, data)
+    if before is None:
+        return Plan(number, digest, len(data), percent)
+    if before.percent == 100:  # what all devices have is what the others keep
+        return Plan(number, digest, len(data), percent, before.release, before.sha256, before.size)
+    return Plan(number, digest, len(data), percent, before.previous, before.previous_sha256, before.previous_size)
+
+
+def _put(remote: Remote, data: bytes) -> int:
+    """Put a release under the next number, or find the one that has these bytes already."""
+    numbers = _numbers(remote)
+    for number in sorted(numbers, reverse=True):
+        if remote.size(release_name(number)) == len(data) and remote.get(release_name(number), len(data)) == data:
+            return number
+    number = max(numbers, default=0) + 1
+    remote.put(release_name(number), data)
+    return number
+
+
+def _numbers(remote: Remote) -> list[int]:
+    return [number for name in remote.names(RELEASES) if (number := release_number(name)) is not None]

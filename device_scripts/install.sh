@@ -7,7 +7,8 @@
 #   … --purge                      remove those too: /var/lib/edge (~/.local/share/edge), /etc/edge-transfer, the user; what edge
 #                                  did not put there stays
 #
-# EXTRA: `camera` (OpenCV: USB cameras, RTSP, films), `mqtt`, `web` (edge serve), or a runtime, `tflite` (LiteRT), `onnx`, `tflite-runtime`;
+# EXTRA: `camera` (OpenCV: USB cameras, RTSP, films), `mqtt`, `web` (edge serve), `fleet` (edge contribute and follow),
+# or a runtime, `tflite` (LiteRT), `onnx`, `tflite-runtime`;
 # without one, the first of them that runs here. A later run keeps what an earlier one was asked for.
 #
 # Taken from a folder `wheels` beside this script and from nowhere else, without a network; where there is none, from
@@ -21,7 +22,7 @@ set -euo pipefail
 umask 022
 
 ours="# written by install.sh of edge-transfer"
-UNITS="edge-watch.service edge-serve.service edge-retrain.service edge-retrain.timer"
+UNITS="edge-watch.service edge-serve.service edge-retrain.service edge-retrain.timer edge-fleet.service edge-fleet.timer"
 
 main() {
     local action=install
@@ -29,7 +30,7 @@ main() {
     wanted=() runtime=
     while [ $# -gt 0 ]; do
         case $1 in
-        camera | mqtt | web) wanted+=("$1") ;;
+        camera | mqtt | web | fleet) wanted+=("$1") ;;
         tflite | onnx | tflite-runtime) runtime=$1 ;;
         --uninstall | --purge) action=${1#--} ;;
         -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit 0 ;;

@@ -12,7 +12,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", envvar="EDGE_FLEET")
 @click.option("--moments", is_flag=True, help="Send only sums of the examples, which hide single pictures.")
 @click.option("--key", type=_PATH, metavar="FILE", help="Sign with this private key, made by ssh-keygen -t ed25519.")
 @click.option(
@@ -26,7 +26,7 @@ def contribute(url: str, moments: bool, key: Path | None, identity: str | None) 
     """Send what was taught here to the store at URL that a fleet shares.
 
     URL is s3://BUCKET/FOLDER, gs://…, az://…, https://… or file:///FOLDER. Embeddings, labels and times are sent, no
-    pictures. If nothing has changed since the last time, nothing is sent.
+    pictures. If nothing has changed since the last time, nothing is sent. Without URL, $EDGE_FLEET is used.
     """
     result = app.learner().contribute(url, moments=moments, key=key, identity=identity)
     what = f"{plural(result.examples, 'example')} of {plural(len(result.labels), 'label')}"
@@ -39,13 +39,13 @@ def contribute(url: str, moments: bool, key: Path | None, identity: str | None) 
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", envvar="EDGE_FLEET")
 @app.shared
 def follow(url: str) -> None:
     """Take the release at URL that is meant for this device.
 
     It is tested on this machine as edge init does, and a new model is trained. If that is clearly worse for what was
-    taught here, everything stays as it is, and the next contribution says so.
+    taught here, everything stays as it is, and the next contribution says so. Without URL, $EDGE_FLEET is used.
     """
     result = app.learner().follow(url, Progress("downloading"))
     accuracy = f", {percent(result.loo_accuracy)} correct" if result.loo_accuracy is not None else ""

@@ -6,8 +6,8 @@ _COMMAND = re.compile(r"\bedge(?:-export)? [a-z-]+\b|\b--[a-z]")
 
 _OURS = {
     "generation": "version",
-    "from the bundle": "that came with the box",
-    "each left out": "each asked about as if it had not been taught",
+    "from the bundle": "that are built in",
+    "each left out": "each tested as if it had never been taught",
 }
 
 
@@ -17,7 +17,7 @@ def plain(text: str) -> str:
     >>> plain("there is no generation 7; see: edge history")
     'There is no version 7.'
     >>> plain("of 9 pictures from the bundle, each left out, it classifies 4 correctly")
-    'Of 9 pictures that came with the box, each asked about as if it had not been taught, it classifies 4 correctly.'
+    'Of 9 pictures that are built in, each tested as if it had never been taught, it classifies 4 correctly.'
     >>> plain("the picture is too dark (12 % of the usual light): add light or expose longer")
     'The picture is too dark (12 % of the usual light): add light or expose longer.'
     """

@@ -10,7 +10,7 @@ follow((now, changed) => {
   if (!now) return;
   $("logout").hidden = !now.login;
   $("fresh").hidden = !now.home.untrained_examples;
-  $("fresh-text").textContent = `${plural(now.home.untrained_examples, "picture")} new since it learned last.`;
+  $("fresh-text").textContent = `${plural(now.home.untrained_examples, "new picture")} since it last learned.`;
   if (now.home.version === loaded || now.recording) return; // while pictures come in, each would be another home
   loaded = now.home.version;
   figure(now.home);
@@ -24,10 +24,10 @@ function figure(home) {
   const share = home.loo_accuracy;
   const parts = share === null
     ? [el("p", { className: "soft" }, "This cannot be measured yet: at least two labels need five pictures each.")]
-    : [el("b", {}, percent(share)), el("span", { className: "soft" }, `of the pictures are named rightly, asked about ones that it was not taught. With so many pictures, the true figure is likely between ${percent(home.loo_interval[0])} and ${percent(home.loo_interval[1])}.`)];
-  for (const one of home.unmeasured) parts.push(el("p", { className: "soft small" }, `“${one.label}” (${plural(one.examples, "picture")}) has no part in this figure: ${one.reason}.`));
+    : [el("b", {}, percent(share)), el("span", { className: "soft" }, `of pictures are named correctly. Each taught picture was tested as if it had never been taught. With this number of pictures, the true share is probably between ${percent(home.loo_interval[0])} and ${percent(home.loo_interval[1])}.`)];
+  for (const one of home.unmeasured) parts.push(el("p", { className: "soft small" }, `Not counted yet: ${one.reason}.`));
   if (home.candidate !== null) {
-    parts.push(el("div", { className: "note warn stack" }, el("p", {}, `Version ${home.candidate} is kept aside because it was clearly worse; version ${home.generation} goes on answering. See below, under Earlier versions, why.`)));
+    parts.push(el("div", { className: "note warn stack" }, el("p", {}, `Version ${home.candidate} is kept aside because it was clearly worse; version ${home.generation} goes on answering. The list of versions says why.`)));
   }
   $("figure").replaceChildren(...parts);
 }
@@ -75,7 +75,7 @@ async function fill(body, one) {
       grid.append(el("li", {}, press));
     }
     more.hidden = found.count <= found.examples.length;
-    if (!one.local) grid.replaceWith(el("p", { className: "soft small" }, "These came with the box; no pictures of them are kept here."));
+    if (!one.local) grid.replaceWith(el("p", { className: "soft small" }, "These examples were built in. The device keeps no pictures of them."));
   }
   function choose() {
     const mine = [...picked].filter(([, label]) => label === one.label);
@@ -107,7 +107,7 @@ async function move(seen, from) {
 }
 
 async function forget(seen) {
-  const sure = await dialog(`Forget ${plural(seen.length, "picture")}?`, [el("p", {}, "The box will answer as if it had never seen them. That cannot be undone.")], [["Forget", true, "bad"], ["Cancel", null]]);
+  const sure = await dialog(`Forget ${plural(seen.length, "picture")}?`, [el("p", {}, "The device will answer as if it had never seen them. This cannot be undone.")], [["Forget", true, "bad"], ["Cancel", null]]);
   if (!sure) return;
   const done = await trying(() => post("examples/forget", { examples: seen }));
   picked.clear();
@@ -121,7 +121,7 @@ async function rename(old) {
   if (!name || name === old) return;
   let done = await trying(() => post("labels/rename", { old, new: name, merge: false }));
   if (done?.exists) {
-    const merge = await dialog(`Make one label of “${old}” and “${done.new}”?`, [el("p", {}, `There is a label “${done.new}” already. All pictures of “${old}” would become pictures of “${done.new}”. That cannot be undone.`)], [["Make one of both", true, "main"], ["Cancel", null]]);
+    const merge = await dialog(`Make one label of “${old}” and “${done.new}”?`, [el("p", {}, `There is a label “${done.new}” already. All pictures of “${old}” would become pictures of “${done.new}”. This cannot be undone.`)], [["Make one of both", true, "main"], ["Cancel", null]]);
     if (!merge) return;
     done = await trying(() => post("labels/rename", { old, new: done.new, merge: true }));
   }
@@ -130,7 +130,7 @@ async function rename(old) {
 }
 
 async function forgetLabel(one) {
-  const sure = await dialog(`Forget “${one.label}”?`, [el("p", {}, `The label and ${one.local + one.factory ? `its pictures (${taughtWords(one)})` : "its name"} go for good. That cannot be undone.`)], [["Forget it all", true, "bad"], ["Cancel", null]]);
+  const sure = await dialog(`Forget “${one.label}”?`, [el("p", {}, `The label and ${one.local + one.factory ? `its pictures (${taughtWords(one)})` : "its name"} go for good. This cannot be undone.`)], [["Forget it all", true, "bad"], ["Cancel", null]]);
   if (!sure) return;
   const done = await trying(() => post("labels/forget", { label: one.label, count: one.local + one.held_out }));
   if (done) toast(`“${one.label}” is forgotten.`);
@@ -143,7 +143,7 @@ async function findings() {
   const found = await trying(() => get("findings"));
   if (!found) return;
   const few = !found.confusion || !found.confusion.flat().some(Boolean);
-  $("confusion-text").textContent = few ? found.note || "This can be shown when more was taught." : "Each row is what the pictures are, each column what they were taken for when asked without having been taught them. Tap a number to see its pictures.";
+  $("confusion-text").textContent = few ? found.note || "This is shown once more has been taught." : "Each row shows one label, and under which names its pictures were recognised when they were tested. Green is correct, red is wrong. Tap a number to see its pictures.";
   $("confusion").replaceChildren(...(few ? [] : [confusion(found)]));
   $("curve").replaceChildren(...curve(found));
 }
@@ -153,7 +153,7 @@ function confusion(found) {
   const rows = found.labels.map((truth, row) => el("tr", {}, el("th", { scope: "row", title: truth }, truth), ...found.labels.map((guess, column) => {
     const count = found.confusion[row][column];
     return el("td", {}, el("button", { type: "button", className: !count ? "zero" : row === column ? "right" : "wrong", disabled: !count,
-      "aria-label": row === column ? `${truth} taken rightly: ${count}` : `${truth} taken for ${guess}: ${count}`,
+      "aria-label": row === column ? `${truth}, correct: ${count}` : `${truth} mistaken for ${guess}: ${count}`,
       onclick: () => cell(found, truth, guess, count) }, String(count)));
   })));
   return el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
@@ -168,16 +168,16 @@ async function cell(found, truth, guess, count) {
     const doubted = new Set(wrong.map((one) => one.example));
     ids = all.examples.filter((one) => !doubted.has(one.id)).map((one) => one.id);
   } else ids = wrong.filter((one) => one.guess === guess).map((one) => one.example);
-  const title = truth === guess ? `“${truth}”, named rightly` : `“${truth}”, taken for “${guess}”`;
+  const title = truth === guess ? `“${truth}”, named correctly` : `“${truth}” mistaken for “${guess}”`;
   const rest = count - ids.length;
   dialog(title, [
     el("ul", { className: "grid" }, ...ids.map((id) => el("li", {}, tile(`examples/${id}.jpg`, `Picture ${id}`, { onclick: () => enlarge(`examples/${id}.jpg`, title) })))),
-    rest > 0 ? el("p", { className: "soft small" }, `${rest} of them came with the box or ${ids.length ? "are older" : "are not kept here"}; no picture of ${rest === 1 ? "it" : "them"} is shown.`) : null,
+    rest > 0 ? el("p", { className: "soft small" }, `${ids.length ? `${rest} more` : rest === 1 ? "It" : "They"} cannot be shown here.`) : null,
   ].filter(Boolean), [["Close", null]]);
 }
 
 function curve(found) {
-  if (!found.curve) return [el("p", { className: "soft" }, "This can be told when every label has enough pictures that were taught here.")];
+  if (!found.curve) return [el("p", { className: "soft" }, "This is shown once every label has at least 8 pictures that were taught here, on different occasions.")];
   const { sizes, accuracy, low, high } = found.curve, W = 480, H = 240, L = 54, B = 40;
   const least = Math.max(0, Math.floor(10 * Math.min(...low)) / 10), most = Math.max(...sizes);
   const x = (size) => L + (W - L - 12) * size / most, y = (share) => 10 + (H - B - 10) * (1 - (share - least) / (1 - least));
@@ -189,7 +189,7 @@ function curve(found) {
     return made;
   };
   const last = sizes.length - 1;
-  const drawing = shape("svg", { viewBox: `0 0 ${W} ${H}`, class: "curve", role: "img", "aria-label": `With ${Math.round(sizes[last])} pictures of each label, ${percent(accuracy[last])} are named rightly.` });
+  const drawing = shape("svg", { viewBox: `0 0 ${W} ${H}`, class: "curve", role: "img", "aria-label": `With ${Math.round(sizes[last])} pictures of each label, ${percent(accuracy[last])} are named correctly.` });
   for (const share of [least, (1 + least) / 2, 1]) {
     drawing.append(shape("line", { class: "axis", x1: L, x2: W - 12, y1: y(share), y2: y(share) }), shape("text", { x: L - 6, y: y(share) + 4, "text-anchor": "end" }, percent(share)));
   }
@@ -198,8 +198,8 @@ function curve(found) {
   sizes.forEach((size, place) => drawing.append(shape("circle", { cx: x(size), cy: y(accuracy[place]), r: 3.5 })));
   drawing.append(shape("text", { x: (W + L) / 2, y: H - 6, "text-anchor": "middle" }, "pictures of each label"), shape("text", { x: x(sizes[0]), y: H - B + 16, "text-anchor": "middle" }, String(Math.round(sizes[0]))), shape("text", { x: x(most), y: H - B + 16, "text-anchor": "end" }, String(Math.round(most))));
   const words = (found.advice ?? []).slice(0, 3).map((one) => el("p", { className: "small" }, one.label === null
-    ? `Twice as many pictures of every label would bring about ${percent(Math.max(0, one.gain), 1)} more.`
-    : `${plural(one.more, "more picture")} of “${one.label}” would bring about ${percent(one.gain, 1)} more.`));
+    ? `Twice as many pictures of every label would get about ${(100 * Math.max(0, one.gain)).toFixed(1)} more of 100 pictures right.`
+    : `${plural(one.more, "more picture")} of “${one.label}” would get about ${(100 * one.gain).toFixed(1)} more of 100 pictures right.`));
   return [drawing, ...words];
 }
 
@@ -210,11 +210,12 @@ async function history() {
   if (!found) return;
   const serving = found.find((one) => one.serving).generation;
   $("history").replaceChildren(...found.map((one) => {
-    const share = one.loo_accuracy === null ? "not measurable yet" : `${percent(one.loo_accuracy)} right`;
+    const share = one.loo_accuracy === null ? "not measurable yet" : `${percent(one.loo_accuracy)} correct`;
     const about = el("div", {}, el("strong", {}, `Version ${one.generation}`), el("div", { className: "soft small" }, `${when(one.created)}, ${plural(one.local_examples, "picture")} taught here, ${share}`),
-      one.promoted ? null : el("div", { className: "small" }, `Kept aside: ${one.refusal}`));
+      one.promoted ? null : el("div", { className: "small" }, `Kept aside: ${one.refusal}`),
+      one.usable ? null : el("div", { className: "soft small" }, "Deleted, because it had learned something that was forgotten."));
     const end = one.serving ? el("span", { className: "pill" }, "answers now")
-      : !one.usable ? el("span", { className: "soft small" }, "gone: it knew something that was forgotten")
+      : !one.usable ? ""
         : el("button", { type: "button", onclick: () => back(one.generation, serving) }, one.generation < serving ? "Go back to it" : "Use it");
     return el("li", { className: one.serving ? "serving" : "" }, about, end);
   }));

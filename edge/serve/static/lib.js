@@ -16,7 +16,7 @@ export function el(name, about = {}, ...children) {
   return made;
 }
 
-export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 /** When something was, as people say it. */
@@ -170,15 +170,15 @@ function lost(is) {
 export function taughtWords(one) {
   const here = one.local + one.held_out, parts = [];
   if (here) parts.push(`${here} taught here`);
-  if (one.factory) parts.push(here ? `+ ${one.factory}` : `${one.factory} built in`);
-  return parts.join(" ") || "nothing yet";
+  if (one.factory) parts.push(`${one.factory} built in`);
+  return parts.join(", ") || "nothing yet";
 }
 
 /** The new version in words for people, as elements. */
 export function madeWords(made) {
   const share = (figures) => figures.loo_accuracy === null
     ? el("span", { className: "soft" }, "not measurable yet")
-    : el("span", {}, el("b", {}, percent(figures.loo_accuracy)), el("span", { className: "soft small" }, `between ${Math.round(100 * figures.loo_interval[0])} and ${percent(figures.loo_interval[1])}`));
+    : el("span", {}, el("b", {}, percent(figures.loo_accuracy)), el("span", { className: "soft small" }, `probably ${Math.round(100 * figures.loo_interval[0])} to ${percent(figures.loo_interval[1])}`));
   const found = [];
   if (made.promoted) {
     found.push(el("p", { className: "note good" }, `Done: it has learned from ${plural(made.local_examples, "picture")} taught here. Version ${made.generation} answers from now on.`));
@@ -188,7 +188,7 @@ export function madeWords(made) {
   found.push(el("div", { className: "versus" },
     el("div", {}, el("span", { className: "soft small" }, `before (version ${made.before.generation})`), share(made.before)),
     el("div", {}, el("span", { className: "soft small" }, `now (version ${made.generation})`), share(made))));
-  found.push(el("p", { className: "soft small" }, "How many of 100 pictures it names rightly, asked about pictures that it was not taught."));
+  found.push(el("p", { className: "soft small" }, "The share of pictures that it names correctly. Each one was tested as if it had never been taught."));
   for (const line of [made.note, made.advice, made.unknown_note]) if (line) found.push(el("p", { className: "soft small" }, line));
   return found;
 }

@@ -1,8 +1,8 @@
-// Photos from the phone or by drag and drop: two on their way at a time, each with its progress and what is said of it.
+// Photos from the phone or by drag and drop: four on their way at a time, each with its progress and what is said of it.
 
 import { $, el, follow, post, refresh, state, toast, trying } from "./lib.js";
 
-const AT_ONCE = 2;
+const AT_ONCE = 4;
 const waiting = [];
 let running = 0, chosen = "";
 const select = $("photo-label"), extra = [];
@@ -42,7 +42,7 @@ function add(files) {
     image.src = address;
     image.addEventListener("error", () => image.replaceWith(el("span", { className: "blank" })));
     image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-    const bar = el("progress", { max: "1", value: "0", "aria-label": `Progress of ${file.name}` }), said = el("div", { className: "small" }, "waits");
+    const bar = el("progress", { max: "1", value: "0", "aria-label": `Progress of ${file.name}` }), said = el("div", { className: "small" }, "waiting");
     $("files").prepend(el("li", {}, image, el("div", {}, el("div", {}, `${file.name} → ${chosen}`), bar, said)));
     waiting.push({ file, bar, said, label: chosen });
   }
@@ -57,13 +57,13 @@ function next() {
 }
 
 function send(one) {
-  one.said.textContent = "on its way";
+  one.said.textContent = "uploading";
   return new Promise((resolve) => {
     const request = new XMLHttpRequest(); // fetch does not tell how far an upload is
     request.open("POST", `photo?${new URLSearchParams({ label: one.label, name: one.file.name })}`);
     request.setRequestHeader("Content-Type", one.file.type.startsWith("image/") ? one.file.type : "image/unknown");
     request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) one.bar.value = event.loaded / event.total; });
-    request.upload.addEventListener("load", () => { one.bar.value = 1; one.said.textContent = "is looked at"; });
+    request.upload.addEventListener("load", () => { one.bar.value = 1; one.said.textContent = "being checked"; });
     request.addEventListener("loadend", () => { answered(one, request); resolve(); });
     request.responseType = "json";
     request.send(one.file);
@@ -76,13 +76,13 @@ function answered(one, request) {
   if (request.status === 401) { location.href = "login"; return; }
   if (request.status !== 200) {
     one.said.className = "small note bad";
-    one.said.replaceChildren(got?.error ?? "It did not arrive. ", request.status === 0 || request.status === 503 ? el("button", { type: "button", onclick: () => { one.said.className = "small"; one.said.textContent = "waits"; waiting.push(one); next(); } }, "Try again") : "");
+    one.said.replaceChildren(got?.error ?? "It did not arrive. ", request.status === 0 || request.status === 503 ? el("button", { type: "button", onclick: () => { one.said.className = "small"; one.said.textContent = "waiting"; waiting.push(one); next(); } }, "Try again") : "");
   } else if (got.stored) {
     taught(one, got);
   } else if (got.upload) {
     one.said.className = "small note warn";
     one.said.replaceChildren(el("p", {}, ...got.said), el("div", { className: "row" },
-      el("button", { type: "button", onclick: () => decide(one, got.upload, true) }, "Teach it all the same"),
+      el("button", { type: "button", onclick: () => decide(one, got.upload, true) }, "Teach it anyway"),
       el("button", { type: "button", onclick: () => decide(one, got.upload, false) }, "Leave it out")));
   } else {
     one.said.className = "small note";

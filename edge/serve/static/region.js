@@ -72,7 +72,7 @@ async function put(region) {
   state().home.region = done.region; // what the next change is compared with
   await refresh();
   take();
-  toast(done.others ? `${plural(done.others, "picture")} taught before on another part of the picture: teach a few new ones.` : "That part is looked at from now on.");
+  toast(done.others ? `${plural(done.others, "picture")} showed another part. Teach a few new ones of each label.` : "Only this part is used from now on.");
 }
 $("region-save").addEventListener("click", () => {
   if (!drawn) { toast("First draw a rectangle on the picture, or write the four numbers."); return; }

@@ -38,7 +38,7 @@ const picture = (frame) => `waiting/${frame.file}`;
 
 function guessWords(frame) {
   if (!frame.readable) return "This picture cannot be read.";
-  if (!frame.top.length) return "It is being looked at …";
+  if (!frame.top.length) return "Being looked at …";
   const most = frame.top.slice(0, 3).map((guess) => `${guess.label} ${percent(guess.probability)}`).join(", ");
   return frame.unknown ? `Unlike everything taught. Nearest: ${most}` : `Perhaps ${most}`;
 }
@@ -158,7 +158,7 @@ if (location.hash === "#findings") findings();
 
 async function findings() {
   $("look").disabled = true;
-  $("findings-text").textContent = "The taught pictures are being compared; on a small board this takes some seconds.";
+  $("findings-text").textContent = "The taught pictures are being compared. With many pictures on a small board, this can take a minute.";
   const found = await trying(() => get("findings"));
   $("look").disabled = false;
   if (!found) return;
@@ -177,11 +177,11 @@ async function findings() {
   for (const one of found.repeated ?? []) {
     const [first, ...others] = one.examples;
     if (hidden.has(`r${first}`)) continue;
-    cards.push(card(first, [`${plural(one.examples.length, "picture")} of “${one.labels[0]}” are nearly the same. They make the figures look better than they are.`],
+    cards.push(card(first, [`${plural(one.examples.length, "picture")} of “${one.labels[0]}” are nearly the same. Such copies make the result look better than it is.`],
       [["Keep one of them", () => forget(others.map((id) => ({ id, label: one.labels[0] })))], ["Keep all", () => hidden.add(`r${first}`)]], others[0]));
   }
   for (const one of found.thin ?? []) {
-    cards.push(el("div", { className: "note" }, `“${one.label}” has ${plural(one.examples, "picture")}${one.independent < one.examples ? `, from ${plural(one.independent, "occasion")}` : ""}. Too few to say how well it is recognised: teach at least five, on different occasions.`));
+    cards.push(el("div", { className: "note" }, `“${one.label}” has only ${plural(one.examples, "picture")}${one.independent < one.examples ? `, from ${plural(one.independent, "occasion")}` : ""}. That is too few to say how well it is recognised. Teach at least five, on different occasions.`));
   }
   const some = cards.slice(0, SHOWN), rest = cards.slice(SHOWN);
   const more = el("button", { type: "button", onclick: () => more.replaceWith(...rest) }, `Show ${rest.length} more`);

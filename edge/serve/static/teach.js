@@ -1,4 +1,4 @@
-// Teach: hold a label to record it, see what came of it, and let the box learn.
+// Teach: hold a label to record it, see what came of it, and let the device learn.
 
 import { $, el, follow, plural, post, Refused, refresh, retrain, state, taughtWords, toast, trying } from "./lib.js";
 import { frameNumber } from "./view.js";
@@ -107,10 +107,10 @@ function told(mine, now) {
 function show(result) {
   const count = result.examples.length, lines = [];
   lines.push(el("p", {}, el("strong", {}, count ? `${plural(count, "new picture")} of “${result.label}”.` : `No new picture of “${result.label}”.`),
-    result.alike ? ` ${plural(result.alike, "picture")} nearly the same as another skipped.` : "",
+    result.alike ? ` ${plural(result.alike, "picture")} nearly the same as another, skipped.` : "",
     result.blank ? ` ${plural(result.blank, "picture")} showed nothing but one colour and ${result.blank === 1 ? "was" : "were"} not taken: is the lens covered?` : ""));
   for (const line of result.complaints) lines.push(el("p", { className: "small" }, line));
-  if (count && count < 5 && state().camera.live) lines.push(el("p", { className: "small" }, "That is few. Hold longer, and move the thing or the light meanwhile."));
+  if (count && count < 5 && state().camera.live) lines.push(el("p", { className: "small" }, "These are few. Hold longer, and move the thing or the light."));
   if (count) {
     const seen = result.examples.map((id) => ({ id, label: result.label }));
     lines.push(el("div", { className: "row" }, el("button", { type: "button", onclick: () => undo(seen) }, "Undo")));
@@ -156,7 +156,7 @@ follow((now) => {
   draw();
   $("by-camera").classList.toggle("without", now.camera.state === "none");
   $("how").textContent = now.camera.state === "none"
-    ? "No camera is watched, so labels cannot be held. Add photos below."
+    ? "There is no camera, so labels cannot be held. Add photos below."
     : now.camera.live ? "Move the thing a little, or let it move. Pictures that are nearly the same are skipped. A short tap takes one picture."
       : "A tap teaches the newest picture; while a label is held, each picture that arrives is taught.";
   for (const button of $("labels").children) button.disabled = now.camera.state === "none" || !now.frame;
@@ -166,6 +166,6 @@ follow((now) => {
   if (other) $("look").hidden = false, $("look").textContent = `Somebody is recording “${now.recording.label}”: ${plural(now.recording.examples.length, "picture")} so far.`;
   const fresh = now.home.untrained_examples;
   $("learn-now").hidden = !fresh || Boolean(now.recording);
-  $("learn-text").textContent = `${plural(fresh, "picture")} ${fresh === 1 ? "is" : "are"} new. The answers change when the box has learned from ${fresh === 1 ? "it" : "them"}, which takes a moment.`;
+  $("learn-text").textContent = `${plural(fresh, "picture")} ${fresh === 1 ? "is" : "are"} new. The answers change once the device has learned from ${fresh === 1 ? "it" : "them"}. That takes a moment.`;
 });
 addEventListener("pagehide", () => { if (recording) end(recording.button); });

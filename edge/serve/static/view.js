@@ -69,7 +69,7 @@ export const placeAgain = place;
 addEventListener("resize", place);
 
 const WORDS = {
-  gone: (camera) => camera.text || "The camera is gone. It is waited for.",
+  gone: (camera) => `The camera does not answer. ${camera.text}`,
   frozen: (camera) => camera.text,
   unreadable: (camera) => camera.text,
 };
@@ -87,7 +87,7 @@ follow((now) => {
   region = now.home.region ? now.home.region.split(",").map(Number) : null;
   if ($("picture").hidden) {
     $("empty").textContent =
-      camera.state === "none" ? "No camera is watched. On the device, start it with a camera to see its picture here; photos can be taught without one."
+      camera.state === "none" ? "There is no camera. Start edge serve with a camera to see its picture here. You can teach photos without one."
         : camera.state === "ended" ? "The film has ended."
           : camera.live ? "Waiting for the camera …" : "Waiting for the first picture …";
   }

@@ -9,6 +9,7 @@ let shown = -1;
 follow((now, changed) => {
   if (!now) return;
   const seen = now.answer, name = $("name");
+  $("answer-title").textContent = ["gone", "frozen", "ended"].includes(now.camera.state) ? "What the camera showed last" : "What the camera shows";
   $("why").disabled = !seen;
   if (!seen) {
     put(name, "…", true);
@@ -18,7 +19,7 @@ follow((now, changed) => {
     const settled = seen.settled;
     const unknown = settled === "unknown" || (settled === null && seen.unknown);
     put(name, settled === null ? "Looking …" : unknown ? "Unknown" : settled, settled === null || unknown);
-    $("how-sure").textContent = unknown ? "This looks like nothing that it was taught."
+    $("how-sure").textContent = unknown ? "It looks like nothing that was taught."
       : settled === null ? "The last pictures do not agree yet."
         : seen.label === settled ? `${percent(seen.probability)}. ${sure(seen.probability)}` : "The newest picture may show something else.";
     bars(seen.top.slice(0, 4));
@@ -26,7 +27,7 @@ follow((now, changed) => {
   const drift = now.home.drift;
   $("drift").hidden = !(drift && drift.drifted);
   if (!$("drift").hidden) {
-    $("drift").textContent = `The pictures of late look unlike the taught ones${drift.look ? ` (most are ${drift.look})` : ""}. If the camera was moved or the light has changed, teach a few new pictures of every label.`;
+    $("drift").textContent = `Recent pictures look unlike the taught ones${drift.look ? ` (most are ${drift.look})` : ""}. If the camera was moved or the light has changed, teach a few new pictures of every label.`;
   }
   if (now.change !== shown || changed) {
     shown = now.change;
@@ -66,7 +67,7 @@ $("why").addEventListener("click", async () => {
     const alike = one.similarity > 0.8 ? "very alike" : one.similarity > 0.5 ? "alike" : "a little alike";
     return el("li", {}, one.example === null
       ? el("div", { className: "tile" }, el("span", { className: "none" }, "built in, no picture here"), el("span", { className: "cap" }, one.label))
-      : tile(`examples/${one.example}.jpg`, `${one.label}, ${alike}`, { onclick: () => enlarge(`examples/${one.example}.jpg`, `${one.label}: ${alike}`) }, el("span", { className: "cap" }, `${one.label}: ${alike}`)));
+      : tile(`examples/${one.example}.jpg`, `${one.label}, ${alike}`, { onclick: () => enlarge(`examples/${one.example}.jpg`, `${one.label}: ${alike}`) }, el("span", { className: "cap" }, one.label)));
   });
   dialog(`Why ${name}?`, [
     el("p", { className: "soft" }, why.unknown ? "These taught pictures come nearest, but none is near enough." : "These taught pictures are nearest to what the camera shows now."),

@@ -1,6 +1,7 @@
 """Who may: strange hosts, origins, forms and browsers without the cookie are refused, each by its own status."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,25 @@ def test_a_cookie_outlives_a_restart(home: Path) -> None:
         assert again.get("now").status_code == 401
         again.session.cookies = cookies
         assert again.get("now").status_code == 200
+
+
+def test_with_a_certificate_the_page_speaks_https_and_its_cookie_stays_there(home: Path, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes a certificate, is not installed")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=box"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+    put(home, PASSWORD)
+    with serving(home, "--tls-cert", cert, "--tls-key", key) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        server.session.verify = str(cert)
+        let_in = server.post("login", {"password": PASSWORD})
+        assert let_in.status_code == 200
+        assert "secure" in let_in.headers["Set-Cookie"].lower()
+        assert server.get("now").status_code == 200
+        with pytest.raises(requests.exceptions.ConnectionError):
+            requests.get(server.url.replace("https:", "http:") + "healthz", timeout=30)
 
 
 def test_guessing_is_slowed_down(home: Path) -> None:

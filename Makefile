@@ -15,7 +15,7 @@ PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-web test-arm test-vm check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture docs licences dist clean
+.PHONY: demo test test-fast test-clients test-web test-arm test-vm test-container addon check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture docs licences dist clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -50,6 +50,17 @@ test-arm: $(VENV)/ready build/surfaces.edge  ## The device half on emulated aarc
 
 test-vm: $(VENV)/ready build/surfaces.edge  ## From install.sh to a camera service in an emulated machine of 512 MB
 	@EDGE_SURFACES=build $(BIN)/python -m tests.arm.vm
+
+test-container: $(VENV)/ready build/surfaces.edge addon  ## The container and the Home Assistant add-on: built and run by podman
+	@EDGE_CONTAINER=1 EDGE_SURFACES=build $(BIN)/python -m pytest tests/test_container.py
+
+addon:  ## The Home Assistant add-on, in build/addon: one folder with all that its image is built from
+	@rm -rf build/addon && mkdir -p build/addon/edge_transfer
+	@cp -r pyproject.toml README.md LICENSE edge export device_scripts build/addon/edge_transfer
+	@cp -r device_scripts/homeassistant/config.yaml device_scripts/homeassistant/translations device_scripts/homeassistant/DOCS.md build/addon/edge_transfer
+	@cat device_scripts/Dockerfile device_scripts/homeassistant/Dockerfile.end >build/addon/edge_transfer/Dockerfile
+	@find build/addon -name __pycache__ -prune -exec rm -rf {} +
+	@echo "build/addon/edge_transfer: copy it into the folder addons of Home Assistant (docs/integrations.md)"
 
 check: $(VENV)/ready  ## Format, lint, strict types, doctests
 	@$(BIN)/ruff format --check .
@@ -142,13 +153,15 @@ $(WEB)/ready: pyproject.toml
 	@$(WEB)/bin/python -m pip $(PIP) --editable '.[onnx,web]' pytest hypothesis playwright axe-playwright-python
 	@touch $@
 
-# Home Assistant 2025.4 needs Python 3.13, which uv finds here or brings; pip takes half an hour for the same.
+# Home Assistant 2025.4 needs Python 3.13, which uv finds here or brings; pip takes half an hour for the same. pyenv's
+# stand-in for a Python that is not the chosen one does not run, so its own folder is looked into.
+PYTHON313 := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) 3.13)
 $(HOMEASSISTANT)/ready:
 	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { test "$$(id -u)" = 0 && apt-get install -qq -y --no-install-recommends mosquitto >/dev/null; } \
 	  || { echo "no mosquitto here; run: sudo apt install mosquitto"; exit 1; }
 	@echo "setting up $(HOMEASSISTANT): Home Assistant 2025.4 with its MQTT integration, to show it our messages (400 MB)"
 	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip $(PIP) uv
-	@build/uv/bin/uv venv --quiet --clear --python 3.13 $(HOMEASSISTANT)
+	@build/uv/bin/uv venv --quiet --clear --python $(PYTHON313) $(HOMEASSISTANT)
 	@build/uv/bin/uv pip install --quiet --python $(HOMEASSISTANT) homeassistant==2025.4.4 paho-mqtt==2.1.0
 	@touch $@
 

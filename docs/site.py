@@ -16,17 +16,20 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
+SHOTS = ROOT / "build" / "page"  # pictures of the page, where its browser tests ran: make test-web
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made here."""
     files.append(File.generated(config, "index.md", content=readme()))
     files.append(File.generated(config, "commands.md", content="\n".join(commands())))
+    for shot in SHOTS.glob("*-desktop-light.png"):
+        files.append(File.generated(config, f"page/{shot.name}", abs_src_path=str(shot)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Turn links to files of the project that are no pages into their paths, as these are not on the site."""
+    """Show the page's pictures, and turn links to files of the project that are no pages into their paths."""
 
     def plain(link: re.Match[str]) -> str:
         text, path = link.groups()
@@ -34,6 +37,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             raise PluginError(f"{page.file.src_uri}: there is no ../{path}")
         return f"{text} (`{path}`)" if text.strip("`") != path else f"`{path}`"
 
+    def pictures(names: re.Match[str]) -> str:
+        shots = [SHOTS / f"{name}-desktop-light.png" for name in names[1].split()]
+        return "\n\n".join(
+            f"![the page {shot.stem.split('-')[0]}](page/{shot.name})" for shot in shots if shot.exists()
+        )
+
+    markdown = re.sub("<!-- the page: ([a-z ]+) -->", pictures, markdown)
     return re.sub(r"\[([^]]+)\]\(\.\./([^)#]+)\)", plain, markdown)
 
 

@@ -28,6 +28,11 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on.")
 @click.option("--host", "names", multiple=True, metavar="NAME", help="A name that a proxy has for this machine.")
+@click.option(
+    "--only-from",
+    metavar="ADDRESS",
+    help="Accept requests from this proxy alone, without a password: it checks who the user is.",
+)
 @click.option("--tls-cert", type=_PATH, metavar="FILE", help="Certificate (PEM), to serve https.")
 @click.option("--tls-key", type=_PATH, metavar="FILE", help="Private key (PEM) of the certificate.")
 @watching
@@ -37,6 +42,7 @@ def serve(
     host: str,
     port: int,
     names: tuple[str, ...],
+    only_from: str | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     **options: Any,
@@ -55,6 +61,10 @@ def serve(
         ipaddress.ip_address(host)
     except ValueError:
         raise click.UsageError(f"--listen {host} is not an address; write 127.0.0.1, 0.0.0.0 or ::") from None
+    try:
+        only_from = only_from and str(ipaddress.ip_address(only_from))
+    except ValueError:
+        raise click.UsageError(f"--only-from {only_from} is not an address; write one such as 172.30.32.2") from None
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together: give both or none")
     try:
@@ -79,7 +89,7 @@ def serve(
         lambda: Learner(home, warn=complain),
         home,
         Asked(source=source, **options),
-        ListenAddress(host, port, names, tls_cert, tls_key),
+        ListenAddress(host, port, names, tls_cert, tls_key, only_from),
         Notifier(os.environ),
         stop,
         told,

@@ -159,7 +159,13 @@ async def _http(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": "There is nothing at this address.", "stale": False}, status)
 
 
-def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_password: bool = False) -> Starlette:
+def build(
+    desk: Desk,
+    stored: Stored,
+    hosts: Collection[str] = (),
+    needs_password: bool = False,
+    only_from: str | None = None,
+) -> Starlette:
     """Make the application.
 
     Args:
@@ -167,6 +173,7 @@ def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_passwor
         stored: the password.
         hosts: further names under which we are reached.
         needs_password: whether nobody may come in while none is set.
+        only_from: the address of the proxy that alone may connect and checks who its users are; None: anybody may.
     """
     pages = [Route(path, page) for path in PAGES]
     app = Starlette(
@@ -186,7 +193,7 @@ def build(desk: Desk, stored: Stored, hosts: Collection[str] = (), needs_passwor
             *review.ROUTES,
             *learn.ROUTES,
         ],
-        middleware=[Middleware(Guard, stored=stored, hosts=hosts, needs_password=needs_password)],
+        middleware=[Middleware(Guard, stored=stored, hosts=hosts, needs_password=needs_password, only_from=only_from)],
         exception_handlers={
             EdgeError: failed,
             ClientDisconnect: failed,

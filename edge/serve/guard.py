@@ -2,6 +2,7 @@
 
 | what is checked | refused with | against |
 |---|---|---|
+| the other end is the one proxy that may connect, where one was named | 403 | everybody who goes round the proxy |
 | the Host header names this machine | 421 | a strange site whose name was made to point here (DNS rebinding) |
 | a write comes from one of our own pages, by its Origin | 403 | a strange page that posts here (CSRF) |
 | a write is JSON or a picture, by its Content-Type | 415 | a strange page's plain form |
@@ -49,10 +50,19 @@ class Guard:
         stored: the password.
         hosts: names, beside this machine's own, under which a proxy reaches us.
         needs_password: whether nobody may come in while no password is set.
+        only_from: the address of a proxy that knows its users, as Home Assistant's ingress does: nobody else may
+            connect, and from there no password is asked for and any host is ours.
     """
 
-    def __init__(self, app: ASGIApp, stored: Stored, hosts: Collection[str] = (), needs_password: bool = False) -> None:
-        self._app, self._stored, self._needs = app, stored, needs_password
+    def __init__(
+        self,
+        app: ASGIApp,
+        stored: Stored,
+        hosts: Collection[str] = (),
+        needs_password: bool = False,
+        only_from: str | None = None,
+    ) -> None:
+        self._app, self._stored, self._needs, self._only_from = app, stored, needs_password, only_from
         self._named = frozenset(host.lower() for host in hosts)
         own = socket.gethostname().lower()
         self._hosts = self._named | {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
@@ -71,7 +81,9 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
-        if len(headers.getlist("host")) != 1 or not self._ours(host):
+        if self._only_from is not None and not self._may_connect(scope):
+            return _error(403, f"only {self._only_from} may connect, as edge serve was started with --only-from")
+        if len(headers.getlist("host")) != 1 or not (self._only_from is not None or self._ours(host)):
             return _error(
                 421, "this address does not belong to this device; start edge serve with --host NAME to allow it"
             )
@@ -81,6 +93,8 @@ class Guard:
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != "application/json" and not kind.startswith("image/"):
                 return _error(415, "send JSON or a picture")
+        if self._only_from is not None:
+            return None
         if any(path == one or (one.endswith("/") and path.startswith(one)) for one in OPEN):
             return None
         try:
@@ -95,6 +109,11 @@ class Guard:
         if path in PAGES and scope["method"] in ("GET", "HEAD"):
             return RedirectResponse("login", 303)
         return _error(401, "log in first")
+
+    def _may_connect(self, scope: Scope) -> bool:
+        """Whether a request comes from the proxy; this machine itself may ask whether all is well."""
+        address = (scope.get("client") or ("",))[0]
+        return address == self._only_from or (scope["path"] == "/healthz" and address in ("127.0.0.1", "::1"))
 
     def _ours(self, host: str) -> bool:
         """Whether a Host header names this machine: by an address, which no strange site can be, or a known name."""

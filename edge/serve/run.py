@@ -45,6 +45,7 @@ class ListenAddress:
         port: 0 takes any that is free.
         names: names that a proxy, or the network, has for this machine.
         cert, key: files for TLS; None: none.
+        only_from: the address of the proxy that alone may connect and checks who its users are; None: anybody may.
     """
 
     host: str
@@ -52,6 +53,7 @@ class ListenAddress:
     names: tuple[str, ...] = ()
     cert: Path | None = None
     key: Path | None = None
+    only_from: str | None = None
 
 
 def serve(
@@ -81,7 +83,7 @@ def serve(
         EdgeError: the home or the source cannot be used.
     """
     stored = Stored(home)
-    beyond = listens_beyond_loopback([address.host])
+    beyond = listens_beyond_loopback([address.host]) and address.only_from is None
     if beyond and stored.get() is None:
         raise ServeError(
             "password-missing",
@@ -95,7 +97,7 @@ def serve(
         engine, live = Engine(stop), Live()
         thread = _Thread(open_learner, asked, engine, live, notifier, tell, say)
         desk = thread.desk = Desk(engine, live, home, asked.save_uncertain or home / UNCERTAIN, thread.region_changed)
-        app = build(desk, stored, address.names, needs_password=beyond)
+        app = build(desk, stored, address.names, needs_password=beyond, only_from=address.only_from)
         app.state.thread, app.state.say = thread, say
         server = _Server(_config(app, address))
         thread.ended = lambda: setattr(server, "should_exit", True)

@@ -13,15 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from homeassistant import auth, bootstrap, loader
-from homeassistant.config_entries import ConfigEntries
-from homeassistant.core import HomeAssistant
-from homeassistant.helpers import device_registry, entity_registry
-from homeassistant.setup import async_setup_component
 
-
-async def started(port: int, folder: str) -> HomeAssistant:
+async def started(port: int, folder: str) -> Any:
     """Home Assistant with MQTT set up as a user does it, by its own dialogue."""
+    from homeassistant import auth, bootstrap, loader
+    from homeassistant.config_entries import ConfigEntries
+    from homeassistant.core import HomeAssistant
+    from homeassistant.setup import async_setup_component
+
     await asyncio.to_thread(Path(folder, "configuration.yaml").touch)
     hass = HomeAssistant(folder)
     loader.async_setup(hass)
@@ -43,8 +42,10 @@ async def started(port: int, folder: str) -> HomeAssistant:
     return hass
 
 
-async def do(hass: HomeAssistant, asked: dict[str, Any]) -> Any:
+async def do(hass: Any, asked: dict[str, Any]) -> Any:
     """Do one line."""
+    from homeassistant.helpers import device_registry, entity_registry
+
     if asked["do"] == "states":
         return {s.entity_id: {"state": s.state, **s.attributes} for s in hass.states.async_all()}
     if asked["do"] == "devices":
@@ -81,4 +82,5 @@ async def main() -> None:
     await hass.async_stop(force=True)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -196,3 +196,32 @@ def test_the_stored_password_is_read_again_after_a_change(tmp_path: Path) -> Non
     second = stored.get()
     assert second is not None
     assert not second.fits(PASSWORD)
+
+
+def test_only_the_proxy_that_was_named_may_connect_and_it_needs_no_password(home: Path) -> None:
+    put(home, PASSWORD)
+    ingress = {
+        "Host": "homeassistant.local:8123",
+        "Origin": "http://homeassistant.local:8123",
+        "X-Ingress-Path": "/api/x",
+    }
+    with serving(home, "--listen", "0.0.0.0", "--only-from", "127.0.0.1") as server:
+        for path in ("", "teach", "review", "learn", "now"):
+            assert server.get(path, headers=ingress).status_code == 200, path
+        assert server.post("logout", headers=ingress).status_code == 200
+        assert server.post("logout", headers={**ingress, "Origin": "http://evil.example"}).status_code == 403
+        assert server.session.post(server.url + "logout", data=b"a=b", headers=ingress).status_code == 415
+    with serving(home, "--listen", "0.0.0.0", "--only-from", "127.0.0.9") as server:
+        for path in (*PAGES, "now", "static/style.css", "frame"):
+            refused = server.get(path, headers=ingress)
+            assert (refused.status_code, "127.0.0.9" in refused.text) == (403, True), path
+        for path in WRITES:
+            assert server.post(path, headers=ingress).status_code == 403, path
+        assert server.get("healthz").status_code == 200, "the container's own check"
+
+
+def test_what_only_from_names_must_be_an_address(home: Path) -> None:
+    words = ["serve", "--only-from", "supervisor"]
+    done = subprocess.run([sys.executable, "-m", "edge", "--home", home, *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "172.30.32.2" in done.stderr

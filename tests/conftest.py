@@ -50,12 +50,21 @@ def surfaces() -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported_once() -> Iterator[None]:
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of exported networks, which all workers of this run share (`tests/once.py`)."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported_once(exports: Path) -> Iterator[None]:
     """Let `adapt`, `compare` and `build` export each network for real, but once."""
     from export.bundle import build
     from export.convert import frozen
 
-    to_onnx, to_tflite = once(build.to_onnx), once(build.to_tflite)
+    to_onnx, to_tflite = once(build.to_onnx, exports), once(build.to_tflite, exports)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frozen, "to_onnx", to_onnx)
         patch.setattr(build, "to_onnx", to_onnx)

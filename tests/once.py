@@ -1,7 +1,9 @@
-"""Real exports, each made once per worker: many tests export the same few networks to measure something else."""
+"""Real exports, each made once per run: many tests export the same few networks to measure something else."""
 
+import fcntl
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,15 +12,23 @@ if TYPE_CHECKING:
 Export = Callable[["nn.Module", int], bytes]
 
 
-def once(export: Export) -> Export:
-    """Wrap an export so that it gives the same network at the same size the bytes that it gave before."""
-    made: dict[str, bytes] = {}
+def once(export: Export, folder: Path) -> Export:
+    """Wrap an export so that it gives the same network at the same size the bytes that it gave before.
+
+    Args:
+        export: The export.
+        folder: Where the bytes are kept; workers that share it wait for each other's exports.
+    """
 
     def remembered(network: "nn.Module", size: int) -> bytes:
-        key = f"{fingerprint(network)} {size}"
-        if key not in made:
-            made[key] = export(network, size)
-        return made[key]
+        with (folder / f"{export.__name__}-{fingerprint(network)}-{size}").open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            made = file.read()
+            if not made:
+                made = export(network, size)
+                file.write(made)
+            return made
 
     return remembered
 

@@ -116,11 +116,12 @@ def tiny() -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def tiny_files(tiny: nn.Module) -> dict[str, bytes]:
+def tiny_files(tiny: nn.Module, exports: Path) -> dict[str, bytes]:
     from export.convert.to_onnx import to_onnx
     from export.convert.to_tflite import to_tflite
+    from tests.once import once
 
-    return {"onnx": to_onnx(tiny, 32), "tflite": to_tflite(tiny, 32)}
+    return {"onnx": once(to_onnx, exports)(tiny, 32), "tflite": once(to_tflite, exports)(tiny, 32)}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ VENV := .venv
 DEVICE := .venv-device
 # The oldest Pillow that pyproject.toml allows, and that of Debian 13, which a Pi's own camera library brings.
 OLD_PILLOWS := 10.1.0 11.1.0
-PICTURES := tests/edge/test_find.py tests/edge/test_preprocess.py tests/edge/test_metadata.py tests/edge/test_folders.py
+PICTURES := tests/edge/picture/test_find.py tests/edge/picture/test_preprocess.py tests/edge/picture/test_metadata.py tests/edge/picture/test_folders.py
 HOMEASSISTANT := .venv-homeassistant
 TENSORFLOW := .venv-tensorflow
 RELEASE := .venv-release
@@ -43,7 +43,7 @@ test-web: $(WEB)/ready build/surfaces.edge  ## The page in Chromium: mouse, touc
 	@EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
-	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/test_clients.py
+	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/convert/test_clients.py
 
 test-arm: $(VENV)/ready build/surfaces.edge  ## The device half on emulated aarch64 Debian: each runtime, each processor of a Pi
 	@EDGE_SURFACES=build $(BIN)/python -m tests.arm

@@ -135,6 +135,12 @@ def test_a_folder_holds_about_ten_files_and_a_file_is_about_one_job() -> None:
     assert not {folder: count for folder, count in folders.items() if count > MOST_FILES}
 
 
+@pytest.mark.parametrize("half", ["edge", "export"])
+def test_the_folders_of_tests_are_those_of_what_they_test(half: str) -> None:
+    folders = {path.parent.name for path in (ROOT / "tests" / half).glob("*/test_*.py")}
+    assert {"network", "bundle"} <= folders <= set(ORDER[half])
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
 def test_the_pages_about_the_house_name_every_folder_and_no_file_that_is_gone(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -1,2 +1,2 @@
-"""The one file that the workstation ships and the device runs: its layout, its manifest, who signed it.
+"""The bundle, the file that the workstation makes and the device runs: its layout, manifest and signature.
 May import `unknown`, `metrics` and `head`."""

@@ -1,7 +1,7 @@
-"""The home's database as a file: open it, make changes whole, look after it, and tell SQLite's errors in one line.
+"""The home's database as a file: open it, make transactions, check it, and report SQLite's errors in one line.
 
-A write-ahead log, synced at each commit (`synchronous=FULL`), makes a power cut lose at most what was never
-acknowledged; `secure_delete` overwrites what is forgotten. SQLite notices when a card's damage breaks the structure.
+A write-ahead log, synced at each commit (`synchronous=FULL`), ensures that a power cut loses only changes that were not
+acknowledged. `secure_delete` overwrites forgotten data. SQLite notices damage to the file's structure.
 
 Source: sqlite.org on WAL, `PRAGMA synchronous` and `PRAGMA secure_delete`.
 """
@@ -43,7 +43,7 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the write-ahead log is folded in by the last to leave."""
+        """Close the file; the last process to close it folds in the write-ahead log."""
         self._db.close()
 
     @contextlib.contextmanager
@@ -72,7 +72,7 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read one state of the home inside it, whatever others write meanwhile; nobody waits for it."""
+        """Read one state of the home inside it, while other processes may write; no process waits for it."""
         with explained(self.path):
             self._db.execute("BEGIN")
             try:
@@ -90,7 +90,7 @@ class Database:
         """Return a meta value that every home has.
 
         Raises:
-            HomeError: it is missing; the database is damaged.
+            HomeError: the value is missing, so the database is damaged.
         """
         value = self.get(key)
         if value is None:
@@ -104,35 +104,35 @@ class Database:
         self._db.execute(_PUT, (key, value))
 
     def note(self, key: str, value: str) -> None:
-        """Set a meta value that may be lost: no card is worn by it, and nobody waits for it."""
+        """Set a meta value that may be lost, without syncing, which would wear the card, and without waiting."""
         self._attempt(_PUT, key, value)
 
     def version(self) -> int:
-        """Return a number that is another one after every change, by this or another process."""
+        """Return a number that changes with every change, by this or another process."""
         row = self._one("PRAGMA data_version")
         assert row is not None
         return int(row[0]) << 32 | self._db.total_changes
 
     def damage(self) -> str:
-        """Look through the whole file; return the first damage found, or ""."""
+        """Check the whole file; return the first damage found, or ""."""
         found = self.damages(1, "quick_check")
         return found[0] if found else ""
 
     def damages(self, most: int, check: str = "integrity_check") -> list[str]:
-        """Look through the whole file and, unless `check` is "quick_check", its indexes; return the damage found."""
+        """Check the whole file and, unless `check` is "quick_check", its indexes; return the damage found."""
         found = [" ".join(str(row[0]).split()) for row in self._all(f"PRAGMA {check}({most})")]
         return [] if found == ["ok"] else found
 
     def rebuild_indexes(self) -> None:
-        """Make every index anew from its table, inside a transaction."""
+        """Rebuild every index from its table, inside a transaction."""
         with explained(self.path):
             self._db.execute("REINDEX")
 
     def copy_to(self, path: Path) -> None:
-        """Write one state of the database to a new file while others go on writing.
+        """Copy one state of the database to a new file, while other processes may write.
 
         Raises:
-            HomeError: it cannot be read, or the disk refuses.
+            HomeError: the database cannot be read, or the disk refuses.
         """
         path.touch(mode=0o600)
         with explained(self.path):
@@ -143,10 +143,10 @@ class Database:
                 copy.close()
 
     def scrub(self) -> None:
-        """Fold the write-ahead log into the file and cut it to nothing: what was forgotten is in neither.
+        """Fold the write-ahead log into the file and empty it, so that forgotten data is in neither.
 
         Raises:
-            HomeError: the disk refuses, or others read for longer than we wait; the last to close the home does it.
+            HomeError: the disk refuses, or another process reads for too long; the last to close the home does it.
         """
         try:
             with explained(self.path):
@@ -173,10 +173,10 @@ class Database:
             return self._db.execute(sql, values).fetchall()
 
     def _typed(self, row: tuple[Any, ...], *kinds: Any) -> tuple[Any, ...]:
-        """Return a row whose values are of these types; the card may have made others of them.
+        """Return a row after checking the types of its values, which damage may have changed.
 
         Raises:
-            HomeError: one is not.
+            HomeError: a value has another type.
         """
         for value, kind in zip(row, kinds, strict=True):
             if not isinstance(value, kind):
@@ -185,7 +185,7 @@ class Database:
         return row
 
     def _attempt(self, sql: str, *values: object) -> None:
-        """Make a change that may be lost: not synced, so that it wears no card, and never waited for.
+        """Make a change that may be lost: it is not synced, and it does not wait for other processes.
 
         If the disk refuses it, or another process holds the lock, no error is raised.
         """
@@ -199,7 +199,7 @@ class Database:
 
 
 def missing(home: Path) -> HomeMissing:
-    """The error that says how to make a home where there is none."""
+    """The error for a missing home, with the command that creates it."""
     return HomeMissing(
         "home-missing", f"there is no home at {home}; to create it, run: edge --home {home} init NAME.edge"
     )
@@ -214,7 +214,7 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
 
     Raises:
         HomeMissing: the home does not exist and `create` is False.
-        HomeBusy, HomeError: it cannot be opened, is damaged, or was written by a newer program.
+        HomeBusy, HomeError: the database cannot be opened, is damaged, or was written by a newer program.
     """
     path = home / FILE
     made = False
@@ -274,7 +274,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line each, with the next action."""
+    """Turn SQLite's errors into one line each that says what to do."""
     busy = f"{path} has been locked by another process for {WAIT:.0f} s; try again"
     try:
         yield

@@ -30,7 +30,7 @@ class Example(NamedTuple):
 
 
 class LabelledExample(NamedTuple):
-    """What a head is fitted to: the example of this id was named so, in this session."""
+    """An example as input of a head: its id, label and session."""
 
     id: int
     label: str
@@ -39,7 +39,7 @@ class LabelledExample(NamedTuple):
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture about to be stored."""
+    """A picture to be stored."""
 
     label: str
     embedding: NDArray[np.float32]  # (D,)
@@ -55,7 +55,7 @@ class Examples(Labels):
     def add_example(
         self, item: Embedded, backbone: str, session: str | None, created: str, held_out: bool = False
     ) -> int:
-        """Store one example, unless its picture is known already, and return the id of the one that is there."""
+        """Store one example, unless its picture is stored already, and return its id."""
         label = self.add_label(item.label)
         blob = _to_blob(item.embedding)
         self._db.execute(
@@ -134,7 +134,7 @@ class Examples(Labels):
         return Counter(dict(self._typed(row, str, int) for row in rows))
 
     def walk(self, label: int | None = None) -> Iterator[Example]:
-        """Go through the examples, all or one label's, oldest first, a few in memory at a time."""
+        """Yield the examples, all or those of one label, oldest first, with a few in memory at a time."""
         page = "SELECT id FROM examples WHERE id > ?1 AND (?2 IS NULL OR label = ?2) ORDER BY id LIMIT 500"
         last = 0
         while ids := [int(row[0]) for row in self._all(page, last, label)]:
@@ -142,14 +142,14 @@ class Examples(Labels):
             last = ids[-1]
 
     def foreign(self, backbone: str, cropless: bool = False) -> list[int]:
-        """Return the examples that were taught on another backbone: all, or those whose crop was not kept."""
+        """Return the examples that were taught on another backbone: all, or those without a stored crop."""
         rows = self._all(
             "SELECT id FROM examples WHERE backbone != ?1 AND (crop IS NULL OR NOT ?2) ORDER BY id", backbone, cropless
         )
         return [int(row[0]) for row in rows]
 
     def put_embedding(self, example: int, embedding: NDArray[np.float32], backbone: str) -> None:
-        """Give an example the embedding of another backbone."""
+        """Replace the embedding of an example by that of another backbone."""
         blob = _to_blob(embedding)
         self._db.execute(
             "UPDATE examples SET embedding = ?, backbone = ?, crc = ? WHERE id = ?",
@@ -157,7 +157,7 @@ class Examples(Labels):
         )
 
     def labelled(self, held_out: bool = False) -> list[LabelledExample]:
-        """List what heads are fitted to, or never are, in an order that depends on what was taught and not on when."""
+        """List the examples for training, or those held out, in an order that depends only on the examples."""
         rows = self._all(
             "SELECT examples.id, labels.name, session FROM examples JOIN labels ON labels.id = examples.label"
             " WHERE held_out = ? ORDER BY session, labels.name, image",
@@ -171,7 +171,7 @@ class Examples(Labels):
         """Return these examples' embeddings (N, D), in this order.
 
         Raises:
-            HomeError: one is not there, or is not what was written; the database is damaged.
+            HomeError: an embedding is missing or damaged.
         """
         result = np.empty((len(ids), dimension), np.float32)
         with explained(self.path):
@@ -195,7 +195,7 @@ class Examples(Labels):
         return result
 
     def damaged_examples(self, dimension: int) -> list[int]:
-        """Look at every embedding; return the numbers of the examples whose embedding is not what was written."""
+        """Check every embedding; return the numbers of the examples whose embedding is damaged."""
         with explained(self.path):
             rows = self._db.execute("SELECT id, embedding, crc FROM examples ORDER BY id")
             return [int(i) for i, blob, crc in rows if not _whole(blob, crc, dimension)]
@@ -208,7 +208,7 @@ class Examples(Labels):
         return {int(i): np.frombuffer(blob, np.uint8).reshape(8, 8, 3) for i, blob in rows}
 
     def looks(self, most: int) -> list[NDArray[np.float32]]:
-        """Return the statistics (5,) of the newest examples that were measured; `most` of them."""
+        """Return the statistics (5,) of the newest measured examples, at most `most`."""
         size = 4 * len(STATISTICS)
         rows = self._all(
             "SELECT look FROM examples WHERE typeof(look) = 'blob' AND length(look) = ? ORDER BY id DESC LIMIT ?",
@@ -219,12 +219,12 @@ class Examples(Labels):
         return [statistics for statistics in found if np.isfinite(statistics).all()]
 
     def crop(self, example: int) -> bytes | None:
-        """Return what the network saw of an example, as JPEG, if it was kept."""
+        """Return the stored crop of an example as JPEG, or None."""
         row = self._one("SELECT crop FROM examples WHERE id = ?", example)
         return None if row is None else self._typed(row, bytes | None)[0]
 
     def taught(self, images: Sequence[str]) -> set[str]:
-        """Return which of these pictures, known by their SHA-256, are examples here."""
+        """Return which of these pictures (SHA-256) are examples here."""
         rows = self._all(
             "SELECT image FROM examples WHERE image IN (SELECT value FROM json_each(?))", json.dumps(images)
         )
@@ -254,7 +254,7 @@ class Examples(Labels):
         return int(row[0])
 
     def count_after(self, generation: int) -> int:
-        """Return how many examples were taught, or got another label, since a generation was made."""
+        """Return how many examples were taught or relabelled since a generation was trained."""
         row = self._one(
             "SELECT count(*) FROM examples WHERE held_out = 0"
             " AND (id > (SELECT last_example FROM heads WHERE generation = ?1) OR relabelled_after >= ?1)",
@@ -264,13 +264,13 @@ class Examples(Labels):
         return int(row[0])
 
     def remove_examples(self, ids: Sequence[int]) -> None:
-        """Delete examples, and overwrite every head that may have learned from one of them."""
+        """Delete examples, and overwrite every head that may have been trained on one of them."""
         taught = "SELECT min(id) FROM examples WHERE NOT held_out AND id IN (SELECT value FROM json_each(?))"
         self._db.execute(f"UPDATE heads SET {FORGET} WHERE last_example >= ({taught})", (json.dumps(ids),))
         self._db.executemany("DELETE FROM examples WHERE id = ?", [(i,) for i in ids])
 
     def relabel_examples(self, ids: Sequence[int], name: str) -> None:
-        """Give examples another label."""
+        """Change the label of examples."""
         label = self.add_label(name)
         self._db.executemany(
             "UPDATE examples SET label = ?1, " + RELABELLED + " WHERE id = ?2 AND label != ?1",
@@ -290,7 +290,7 @@ def _size(value: object) -> str:
 
 
 def _whole(blob: object, crc: int | None, dimension: int) -> bool:
-    """Whether an embedding is what was written; of one that an older program wrote, as far as can be told."""
+    """Whether an embedding is undamaged, as far as this can be checked for one of an older program."""
     if not isinstance(blob, bytes) or len(blob) != 4 * dimension or (crc is not None and crc32(blob) != crc):
         return False
     return bool(np.isfinite(np.frombuffer(blob, "<f4")).all())

@@ -15,9 +15,9 @@ _HEAD = "generation, created, method, backbone, labels, head, figures, last_exam
 
 @dataclass(frozen=True)
 class Generation:
-    """One numbered head. `head` is None once it was scrubbed because it had learned from something forgotten.
+    """One numbered head. `head` is None once it was overwritten because it was trained on something forgotten.
 
-    `gate` is None if there were too few examples, it was turned off or overwritten, or the home is older than gates.
+    `gate` is None if there were too few examples, it was turned off or overwritten, or an older program made the head.
     """
 
     generation: int
@@ -34,7 +34,7 @@ class Generation:
 
     @property
     def promoted(self) -> bool:
-        """Whether it was let serve; a candidate was not."""
+        """Whether the head was accepted for use; a candidate was not."""
         return bool(self.figures.get("promoted", True))
 
 
@@ -42,7 +42,7 @@ class Heads(Labels):
     """The generations of an open home."""
 
     def last_fitted(self) -> int:
-        """Return the newest example that there was when one of the heads that are left was fitted."""
+        """Return the newest example on which any of the remaining heads was trained."""
         row = self._one("SELECT coalesce(max(last_example), 0) FROM heads WHERE head IS NOT NULL")
         assert row is not None
         return int(self._typed(row, int)[0])
@@ -63,9 +63,9 @@ class Heads(Labels):
 
         Args:
             head, gate, own: bytes.
-            labels: of its columns.
-            method, backbone, figures, created: stored beside it.
-            last_example: the newest one that there was when it was fitted.
+            labels: the labels of the head's columns.
+            method, backbone, figures, created: stored beside the head.
+            last_example: the newest example when the head was trained.
         """
         ids = [self.add_label(name) for name in labels]
         cursor = self._db.execute(
@@ -98,7 +98,7 @@ class Heads(Labels):
         return self._generation(row, self.labels())
 
     def generation_numbers(self) -> list[int]:
-        """Return the number of every generation, oldest first, reading none of them."""
+        """Return the number of every generation, oldest first, without reading the heads."""
         return [int(row[0]) for row in self._all("SELECT generation FROM heads ORDER BY generation")]
 
     def has_head(self, generation: int) -> bool:
@@ -107,12 +107,12 @@ class Heads(Labels):
         return row is not None and bool(row[0])
 
     def kept_heads(self, backbone: str) -> set[int]:
-        """Return the generations of a backbone whose heads were not overwritten, reading none of them."""
+        """Return the generations of a backbone whose heads were not overwritten, without reading the heads."""
         rows = self._all("SELECT generation FROM heads WHERE head IS NOT NULL AND backbone = ?", backbone)
         return {int(row[0]) for row in rows}
 
     def overwrite_head(self, generation: int) -> None:
-        """Make a generation one that can never serve."""
+        """Overwrite a head, so that its generation can never be used."""
         self._db.execute(f"UPDATE heads SET {FORGET} WHERE generation = ?", (generation,))
 
     def generations(self) -> list[Generation]:
@@ -120,7 +120,7 @@ class Heads(Labels):
         return list(self.each_generation())
 
     def each_generation(self) -> Iterator[Generation]:
-        """Give every generation, oldest first; one of them is in memory at a time."""
+        """Yield every generation, oldest first, with one in memory at a time."""
         names = self.labels()
         for number in self.generation_numbers():
             row = self._one(f"SELECT {_HEAD} FROM heads WHERE generation = ?", number)
@@ -128,12 +128,12 @@ class Heads(Labels):
                 yield self._generation(row, names)
 
     def keep_generations(self, numbers: Collection[int]) -> None:
-        """Drop every generation but these."""
+        """Delete every other generation."""
         kept = json.dumps(sorted(numbers))
         self._db.execute("DELETE FROM heads WHERE generation NOT IN (SELECT value FROM json_each(?))", (kept,))
 
     def _generation(self, row: tuple[Any, ...], names: Mapping[int, str]) -> Generation:
-        """Make a generation of its row; of one that is damaged, only what it is for sure."""
+        """Make a generation from its row; if the row is damaged, use only the values that are certain."""
         try:
             self._typed(row, int, str, str, str, str, bytes | None, str, int, bytes | None, bytes | None, int | None)
             number, created, method, backbone, labels, head, figures, last, gate, own, crc = row

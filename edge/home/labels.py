@@ -1,4 +1,4 @@
-"""The rows of labels: those taught here, those that a bundle brought, and what they are called today."""
+"""The tables of labels: those taught here, those of bundles, and their names today."""
 
 from collections.abc import Mapping
 from shlex import quote
@@ -27,14 +27,14 @@ class Labels(Database):
         return None if row is None else int(row[0])
 
     def add_label(self, name: str) -> int:
-        """Return a label's id, which is new if the label is."""
+        """Return the id of a label, adding the label if it is new."""
         self._db.execute("INSERT INTO labels(name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
         found = self.label_id(name)
         assert found is not None
         return found
 
     def rename_label(self, old: str, new: str) -> None:
-        """Give a label another name; every example and head follows, as they hold its id."""
+        """Rename a label, also for every example and head, because they refer to its id."""
         if self.label_id(new) is not None:
             raise LabelError(
                 "label-taken",
@@ -44,18 +44,14 @@ class Labels(Database):
         self._db.execute("UPDATE labels SET name = ? WHERE name = ?", (new, old))
 
     def join_labels(self, gone: int, kept: int) -> int:
-        """Make one label of two; what was learned of the first as such is overwritten. Returns how many examples moved.
-
-        Args:
-            gone, kept: ids; the first has no row afterwards.
-        """
+        """Merge label `gone` into `kept` (ids), and overwrite heads with the former; returns how many examples moved."""
         moved = self._db.execute("UPDATE examples SET label = ?2, " + RELABELLED + " WHERE label = ?1", (gone, kept))
         self._db.execute("UPDATE factory SET label = ?2 WHERE label = ?1", (gone, kept))
         self.remove_label(self.labels()[gone])
         return moved.rowcount
 
     def remove_empty_labels(self) -> None:
-        """Remove the labels that nothing has: no example, no bundle's label, and no head that could serve."""
+        """Remove the labels without an example, a label of a bundle, or a head that could be used."""
         self._db.execute(
             "DELETE FROM labels WHERE id NOT IN (SELECT label FROM examples)"
             " AND id NOT IN (SELECT label FROM factory WHERE label IS NOT NULL)"
@@ -63,16 +59,16 @@ class Labels(Database):
         )
 
     def in_a_head(self, label: int) -> bool:
-        """Whether a head that could serve has a column for a label."""
+        """Whether a head that could be used has a column for a label."""
         return self._one(f"SELECT 1 WHERE ? IN ({_COLUMNS})", label) is not None
 
     def factory(self) -> dict[str, int | None]:
-        """Return each label that a bundle ever brought, by its name there, and its id here; None: it was forgotten."""
+        """Return the labels of all bundles so far, by their names there, with their ids here; None if forgotten."""
         rows = self._all("SELECT name, label FROM factory")
         return dict(self._typed(row, str, int | None) for row in rows)
 
     def put_factory(self, labels: Mapping[str, int | None]) -> None:
-        """Set what labels of bundles are here, by their names there."""
+        """Set the ids here of labels of bundles, by their names there."""
         self._db.executemany("INSERT OR REPLACE INTO factory VALUES (?, ?)", labels.items())
 
     def remove_label(self, name: str) -> None:
@@ -83,7 +79,7 @@ class Labels(Database):
         self._db.execute("DELETE FROM labels WHERE id = ?", (label,))
 
     def stray_references(self) -> list[str]:
-        """Return a line for each thing that names a label that there is not."""
+        """Return one line for each reference to a label that does not exist."""
         rows = self._all("PRAGMA foreign_key_check")
         found = [f"row {row} of {table} names no {parent}" for table, row, parent, _ in rows[:10]]
         try:

@@ -1,4 +1,4 @@
-"""What commands that were cut off left in a home's folder."""
+"""Leftovers of interrupted commands in a home's folder."""
 
 from edge.files import abandoned
 from edge.home.ours import JOURNAL, own_bundles, put_own_bundles
@@ -6,10 +6,10 @@ from edge.home.state import Home
 
 
 def delete_leftovers(home: Home) -> list[str]:
-    """Delete our bundles that do not serve, and what our commands that were cut off left; return a line for each.
+    """Delete our unused bundles and the leftovers of our interrupted commands; returns one line for each.
 
     Raises:
-        HomeError, BundleError: the home cannot be written, or its bundle not be read.
+        HomeError, BundleError: the home cannot be written, or its bundle cannot be read.
     """
     with home.store.transaction():  # nobody adopts a bundle meanwhile
         adopted = home.bundle.path  # which can be read: where it cannot, what looks left over may be it

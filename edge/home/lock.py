@@ -1,9 +1,9 @@
-"""Queue for a home: writers write in the order in which they came.
+"""A queue for a home: processes write in the order in which they asked.
 
-SQLite's lock keeps writers apart but has no queue: all waiting processes try again and again, and the newest tries most
-often. On a card whose every commit takes a tenth of a second, a few busy programs then keep another out for longer than
-it is willing to wait. The kernel's file locks are given in the order in which they were asked for, and are freed when
-their owner dies. This is about fairness alone; that two never write at once, SQLite sees to.
+SQLite's lock has no queue: all waiting processes try again and again, and the newest tries most often. On a card on
+which a commit takes a tenth of a second, a few busy programs then keep another out until it gives up. The kernel grants
+file locks in the order in which they were requested, and frees them when their owner ends. This queue is only for
+fairness; SQLite itself ensures that two processes never write at once.
 
 Source: flock(2).
 """
@@ -21,11 +21,11 @@ def turn(path: Path, seconds: float) -> Iterator[None]:
     """Run the block when all earlier ones have finished.
 
     Args:
-        path: of the lock file, which is created if necessary. If that is not possible, nobody waits.
+        path: the lock file, which is created if necessary. If that is not possible, there is no queue.
         seconds: longest wait.
 
     Raises:
-        TimeoutError: somebody earlier took longer.
+        TimeoutError: an earlier process took longer.
 
     >>> import tempfile
     >>> with turn(Path(tempfile.mkdtemp()) / "lock", 1.0):

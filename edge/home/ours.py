@@ -1,7 +1,7 @@
-"""Which files in a home's folder are the home's own: no other file there is ever changed or deleted, whatever its name.
+"""Which files in a home's folder are the home's own: other files there are never changed or deleted.
 
-A home may lie in a folder that holds other things. A bundle is ours if the database says that it was copied there; the
-other files have names that no other program gives. What another program left half written is not ours either.
+A home may be in a folder with other files. A bundle is ours if the database says that it was copied there; our other
+files have names that no other program uses. Partly written files of other programs are not ours either.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ def own_bundles(store: Database) -> list[str]:
 
 
 def put_own_bundles(store: Database, names: Iterable[str]) -> None:
-    """Note the bundles that are copied into a home; part of the caller's transaction."""
+    """Record the bundles that are copied into a home, as part of the caller's transaction."""
     store.put(_BUNDLES, " ".join(sorted(set(names))))
 
 
 def close_to_others(store: Database) -> None:
-    """Take away what others may do with a home's own files: they hold what was taught. A read-only disk stays."""
+    """Remove other users' permissions for a home's own files, unless the disk is read-only."""
     home, name = store.path.parent, store.path.name
     files = [store.path, home / f"{name}-wal", home / f"{name}-shm"]
     with contextlib.suppress(EdgeError, OSError):  # the damage is told by who needs what is damaged

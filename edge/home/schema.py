@@ -1,13 +1,13 @@
-"""The schema of a home's database, and how an older one becomes it.
+"""The schema of a home's database, and the migrations from older ones.
 
-| table | holds |
+| table | contains |
 |---|---|
 | labels | id, name: the only place where a label is a number |
 | examples | a label with an embedding (float32, little-endian), its backbone, the picture's SHA-256, 8×8 thumbnail and
   look (edge/unknown/domain.py), the newest generation there was when it got another label |
 | heads | every generation: the head's bytes and its gate's, its columns' label ids, figures, the last example seen,
   what it gave its examples' labels, the CRC-32 of them |
-| factory | each label that a bundle ever brought, by its name there, and its id here; NULL: it was forgotten |
+| factory | the labels of all bundles so far, by their names there, with their ids here; NULL: it was forgotten |
 | meta | the adopted bundle, its labels' ids, the serving generation, the recent frames' ranks |
 
 `PRAGMA user_version` numbers the schema.
@@ -74,7 +74,7 @@ def check(db: sqlite3.Connection, path: Path) -> int:
     """Return a database's schema version.
 
     Raises:
-        HomeError: a newer program wrote it.
+        HomeError: a newer program wrote the database.
     """
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(_MIGRATIONS):
@@ -87,10 +87,10 @@ def check(db: sqlite3.Connection, path: Path) -> int:
 
 
 def migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
-    """Bring a database of this version up to date, in one transaction; `crc32` must be known to it.
+    """Bring a database of this version up to date, in one transaction; the function `crc32` must be registered.
 
     Raises:
-        HomeError: a newer program was faster, or another program made this database; it is left as it is.
+        HomeError: a newer or another program made this database; it is not changed.
     """
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     version = check(db, path)  # another process may have made them since
@@ -114,7 +114,7 @@ def migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
 
 
 def crc32(*parts: bytes | str | None) -> int:
-    """Return the CRC-32 of the parts one after another; of a NULL nothing."""
+    """Return the CRC-32 of the parts one after another, ignoring NULL."""
     crc = 0
     for part in parts:
         crc = zlib.crc32(part.encode() if isinstance(part, str) else part or b"", crc)

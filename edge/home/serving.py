@@ -1,7 +1,7 @@
-"""Which head serves: the generation that should, or, where it is damaged, another one that is whole.
+"""The head in use: that of the current generation or, if it is damaged, of another intact one.
 
-A stored generation is read believing nothing: head and gate carry their own shapes, the row beside them names the
-columns, and all three must agree.
+A stored generation is checked when it is read: head and gate contain their own shapes, the row names the columns, and
+all three must agree.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from edge.unknown.gate import Background, Detector, Gate
 
 @dataclass(frozen=True)
 class Serving:
-    """The head in use, with the names that its labels have today, and what judges whether a picture is unknown."""
+    """The head in use with today's names of its labels, and the gate that recognises unknown pictures."""
 
     generation: int
     head: Head
@@ -26,10 +26,10 @@ class Serving:
 
 
 def load_whole(store: Store, info: BackboneInfo, background: Background, wanted: int) -> Serving:
-    """Load a generation; if it is damaged, the newest older one that is whole and once served, or else a newer one.
+    """Load a generation; if it is damaged, load the newest older intact one that was in use, or else a newer one.
 
     Raises:
-        HomeError: none is whole.
+        HomeError: no generation is intact.
     """
     try:
         return load(store, info, background, wanted)
@@ -55,12 +55,12 @@ def load(store: Store, info: BackboneInfo, background: Background, number: int) 
 
 
 def drop_old(store: Store, fingerprint: str, serving: int, most: int) -> None:
-    """Keep the newest generations, the one that serves, and the one that `rollback` would let serve instead.
+    """Keep the newest generations, the current one, and the one to which `rollback` would go back.
 
     Args:
         store: the database, in a transaction.
-        fingerprint: of the backbone here.
-        serving: the number of the one that serves.
+        fingerprint: the fingerprint of the backbone.
+        serving: the number of the current generation.
         most: how many of the newest are kept.
     """
     numbers = store.generation_numbers()
@@ -77,7 +77,7 @@ def drop_old(store: Store, fingerprint: str, serving: int, most: int) -> None:
 
 
 class Unpacked(NamedTuple):
-    """A head, its columns in the order of today's names, and its gate in the same order."""
+    """A head and its gate, both with the columns in the order of today's names."""
 
     head: Head
     gate: Gate | None
@@ -88,11 +88,11 @@ def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
 
     Args:
         stored: the generation.
-        dimension: of the backbone's embeddings; None: of another backbone, it is not known.
+        dimension: length of the backbone's embeddings; None for a generation of another backbone.
 
     Raises:
-        HomeError: it was overwritten, is damaged, or its parts do not fit each other.
-        BundleError, LabelError: its bytes are no head, or no gate.
+        HomeError: the head was overwritten or is damaged, or the parts do not fit each other.
+        BundleError, LabelError: the bytes are not a head or a gate.
     """
     if stored.damaged:
         raise HomeError("head-damaged", f"generation {stored.generation} is damaged; run: edge retrain")

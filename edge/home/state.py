@@ -1,6 +1,6 @@
-"""A home: an adopted bundle and everything taught since, in one folder; what is open of it, and the head that serves.
+"""An open home: its folder, database, bundle and current head.
 
-State and no verbs: what is done with a home are the methods of `Learner`.
+It has state and no verbs, which are the methods of `Learner`.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def unheard(line: str) -> None:
 
 
 def in_turn(verb: Callable[Concatenate[_H, _P], _R]) -> Callable[Concatenate[_H, _P], _R]:
-    """Let one thread at a time use the home: its database and its network are one each."""
+    """Let one thread at a time use the home, because it has one database connection and one network."""
 
     @functools.wraps(verb)
     def call(home: _H, /, *args: _P.args, **options: _P.kwargs) -> _R:
@@ -53,10 +53,10 @@ def in_turn(verb: Callable[Concatenate[_H, _P], _R]) -> Callable[Concatenate[_H,
 
 
 def open_adopted(home: Path) -> Store:
-    """Open the database of a home that has adopted a bundle.
+    """Open the database of a home with an installed bundle.
 
     Raises:
-        HomeMissing, HomeBusy, HomeError: as `open_store`; or init was cut off before it adopted a bundle.
+        HomeMissing, HomeBusy, HomeError: as in `open_store`, or `init` was interrupted before it installed a bundle.
     """
     store = open_store(home)
     if store.get("serving") is None:
@@ -72,13 +72,13 @@ class Home:
 
     Args:
         home: the folder.
-        clock: tells the time for what is stored.
-        warn: called with one line if the current head is damaged and an older one is used instead, or if what was
-            forgotten cannot be scrubbed yet.
-        store: its database, where it is open already.
+        clock: returns the time that is stored with examples and generations.
+        warn: called with one line if the current head is damaged and an older one is used instead, or if forgotten
+            data cannot be erased yet.
+        store: its database, if it is open already.
 
     Raises:
-        HomeMissing, HomeBusy, HomeError: as `open_adopted`.
+        HomeMissing, HomeBusy, HomeError: as in `open_adopted`.
     """
 
     def __init__(
@@ -102,14 +102,14 @@ class Home:
         self.close()
 
     def close(self) -> None:
-        """Close the database, when no other thread uses it any more."""
+        """Close the database once no other thread uses it."""
         with self.lock:
             self.closed = True
             self.store.close()
 
     @property
     def bundle(self) -> archive.Bundle:
-        """The adopted bundle, opened; opened anew when another process has adopted another."""
+        """The installed bundle, opened again if another process has installed another one."""
         path = self.home / self._bundle_name()
         if self._bundle is None or self._bundle.path != path:
             self._bundle = archive.read(path)
@@ -117,7 +117,7 @@ class Home:
 
     @property
     def background(self) -> Background:
-        """What generic pictures' embeddings are like, as far as the bundle says."""
+        """The statistics of generic photos in the bundle, if there are any."""
         opened = self.bundle
         if self._background is None or self._background[0] is not opened:
             self._background = opened, opened.background() or Background.none(self.info.dimension)
@@ -125,12 +125,12 @@ class Home:
 
     @property
     def info(self) -> BackboneInfo:
-        """The adopted backbone."""
+        """The backbone of the installed bundle."""
         return self.bundle.manifest.backbone
 
     @property
     def model(self) -> ModelFile:
-        """Which of the bundle's files runs here."""
+        """The model of the bundle that runs here."""
         wanted = (self.store.meta("format"), self.store.meta("precision"))
         for model in self.bundle.manifest.models:
             if (model.format, model.precision) == wanted:
@@ -142,13 +142,13 @@ class Home:
 
     @property
     def region(self) -> Region | None:
-        """The part of each picture that is looked at; None: the whole."""
+        """The part of each picture that is used; None for the whole."""
         kept = self.store.get("region")
         return Region.parse(kept) if kept else None
 
     @in_turn
     def put_region(self, region: Region | None) -> int:
-        """Look at this part of each picture from now on; returns how many examples were taught on another."""
+        """Use this part of each picture from now on; returns how many examples were taught on another part."""
         with self.store.transaction():
             changed = region != self.region
             self.store.put("region", "" if region is None else str(region))
@@ -156,24 +156,24 @@ class Home:
 
     @property
     def uncertain(self) -> Path | None:
-        """Where `watch` saved frames of unsure answers last; None: nowhere yet."""
+        """The last folder of uncertain frames, or None."""
         kept = self.store.get("uncertain")
         return restored(kept) if kept and "\0" not in kept else None  # it only says where to look for more
 
     @in_turn
     def put_uncertain(self, folder: Path) -> None:
-        """Remember where frames of unsure answers are saved, so that `audit` finds them."""
+        """Remember the folder of uncertain frames, so that `audit` finds it."""
         with self.store.transaction():
             self.store.put("uncertain", stored(str(folder.absolute())))
 
     @in_turn
     def serving(self) -> Serving:
-        """The head in use; read again only after the home has changed, by us or another process.
+        """Return the head in use, reading it again only after the home has changed.
 
-        If it is damaged, the one that `load_whole` falls back to is used, and `warn` is called.
+        If it is damaged, `load_whole` chooses another one, and `warn` is called.
 
         Raises:
-            HomeError: none is whole.
+            HomeError: no generation is intact.
         """
         version = self.store.version()
         if self._serving is None or self._serving[0] != version:
@@ -194,7 +194,7 @@ class Home:
         """The fraction of known pictures that must be accepted, as last given to `retrain`.
 
         Raises:
-            HomeError: what is kept of it is no such share.
+            HomeError: the stored value is damaged.
         """
         kept = self.store.get("known_coverage")
         with contextlib.suppress(ValueError):
@@ -208,13 +208,13 @@ class Home:
         )
 
     def wanted(self) -> int:
-        """The number of the generation that should serve; 0, which there never is, where it cannot be read."""
+        """The number of the current generation; 0 (which never exists) if it cannot be read."""
         kept = self.store.meta("serving")
         return int(kept) if kept.isascii() and kept.isdecimal() and len(kept) < 19 else 0
 
     @in_turn
     def serving_generation(self) -> Generation | None:
-        """The generation in use; None if its head was overwritten, or its backbone is another one."""
+        """The generation in use; None if its head was overwritten or belongs to another backbone."""
         if self.store.get("serving") is None or not self.store.has_head(self.wanted()):
             return None
         try:
@@ -225,37 +225,37 @@ class Home:
 
     @property
     def keeps_crops(self) -> bool:
-        """Whether a small JPEG of what the network sees of each taught picture is kept."""
+        """Whether a small JPEG of each taught picture is stored."""
         return self.store.get("keep_crops") == "1"
 
     @in_turn
     def labels(self) -> list[str]:
-        """List the labels known here, by name: those that the serving head answers with, and those taught since."""
+        """List the labels by name: those of the current head, and those taught since."""
         return sorted({*self.serving().head.labels, *self.store.labels().values()})
 
     @in_turn
     def version(self) -> int:
-        """Return a number that is another one after every change, by this or another process."""
+        """Return a number that changes with every change, by this or another process."""
         return self.store.version()
 
     @in_turn
     def adopted(self) -> tuple[str | None, ...]:
-        """Which network runs here: another process may have adopted another bundle."""
+        """Identify the installed network, because another process may install another bundle."""
         return tuple(self.store.get(key) for key in ("bundle", "format", "precision"))
 
     @in_turn
     def recall(self, key: str) -> str | None:
-        """Return what `remember` kept under a key; None: nothing yet."""
+        """Return the value that `remember` stored under a key, or None."""
         return self.store.get(key)
 
     @in_turn
     def remember(self, key: str, value: str) -> None:
-        """Keep a value under a key, for this and other processes."""
+        """Store a value under a key, for this and other processes."""
         with self.store.transaction():
             self.store.put(key, value)
 
     def now(self) -> str:
-        """The time, as it is stored: ISO 8601, to the second."""
+        """The time as it is stored: ISO 8601, to the second."""
         return self.clock().isoformat(timespec="seconds")
 
     def _bundle_name(self) -> str:

@@ -1,8 +1,8 @@
-"""The rows of the home's database: what was taught, every head made of it, and what is remembered beside them.
+"""The rows of the home's database: examples, labels, heads, and settings.
 
-`schema` says which tables there are, `database` opens the file and makes changes whole. SQLite does not look at types
-when it reads, and a damaged card changes bytes: every row that leaves `labels`, `examples` and `heads`, of which a
-store is made, has been looked at there, and a CRC-32 tells when an embedding or a head is not what was written.
+`schema` defines the tables, `database` opens the file and makes transactions. SQLite does not check types when it
+reads, and a damaged card changes bytes. So `labels`, `examples` and `heads`, which together make a store, check every
+row that they read, and a CRC-32 shows whether an embedding or a head is damaged.
 """
 
 from pathlib import Path

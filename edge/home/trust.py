@@ -1,11 +1,10 @@
-"""The keys that a home trusts: once one is pinned, only bundles that one of them signed are adopted, and none that was
-signed before the newest one adopted so far.
+"""The keys that a home trusts: if there are any, only bundles signed with one of them are accepted, and none that was
+signed before the newest one installed so far.
 
-The pins and the time of that newest signature lie in the home's database, and change in its transactions. The clock of
-the device is never asked: a Pi has none. Without a pin, bundles are adopted as they come.
+The keys and the time of that newest signature are in the home's database, and change in its transactions. The clock of
+the device is not used, because a Pi has none. Without a trusted key, all bundles are accepted.
 
-Source: RAUC and Mender, which take signed updates only, and no older ones; signing an older bundle anew is how to go
-back on purpose.
+Source: RAUC and Mender, which accept only signed updates, and no older ones. To go back, sign the older bundle again.
 """
 
 import contextlib
@@ -27,25 +26,25 @@ _KEYS, _NEWEST = "trusted_keys", "newest_signed"  # in the table meta
 
 @dataclass(frozen=True)
 class Pins:
-    """What a home trusts.
+    """The trusted keys of a home.
 
     Args:
-        keys: of those whose bundles are adopted; none: of anybody.
-        newest: when the newest bundle adopted so far was signed, ISO 8601; None: none of them was.
+        keys: the trusted keys; if there are none, all bundles are accepted.
+        newest: when the newest bundle installed so far was signed, ISO 8601; None if none was signed.
     """
 
     keys: tuple[Key, ...] = ()
     newest: str | None = None
 
     def plus(self, key: Key | None) -> "Pins":
-        """Trust one key more."""
+        """Add a key."""
         return self if key is None or key in self.keys else replace(self, keys=(*self.keys, key))
 
     def minus(self, word: str) -> "Pins":
-        """Trust one key less: by its fingerprint, its comment or its line. The last one takes the time along.
+        """Remove a key, given by its fingerprint, comment or line. With the last key, the time is removed as well.
 
         Raises:
-            SignatureError: no such key is pinned, or several have that comment.
+            SignatureError: no such key is trusted, or several have that comment.
         """
         found = [key for key in self.keys if word in (key.fingerprint, key.comment, str(key))]
         if len(found) != 1:
@@ -57,11 +56,11 @@ class Pins:
         return Pins(left, self.newest if left else None)
 
     def check(self, bundle: Bundle) -> Key | None:
-        """Refuse a bundle that this home must not adopt; returns the key that signed it, or None where none is pinned.
+        """Refuse a bundle that this home must not accept; returns the key that signed it, or None without trusted keys.
 
         Raises:
-            RuntimeMissing: a key is pinned, and ssh-keygen, which checks signatures, is not here.
-            SignatureError: the bundle is not signed, by another key, was changed since, or is older.
+            RuntimeMissing: a key is trusted, and ssh-keygen, which checks signatures, is not installed.
+            SignatureError: the bundle is not signed, is signed with another key, was changed since, or is too old.
         """
         if not self.keys:
             return None
@@ -83,7 +82,7 @@ class Pins:
         return key
 
     def told(self, bundle: Bundle) -> Trusted:
-        """Return these keys, and what is known of the adopted bundle's signature."""
+        """Return these keys, and the signature of the installed bundle."""
         signer, problem = None, ""
         try:
             signer = self.check(bundle)
@@ -98,11 +97,11 @@ class Pins:
         )
 
     def adopted(self, bundle: Bundle) -> "Pins":
-        """Note that a bundle, which passed `check`, was adopted."""
+        """Record that a bundle, which passed `check`, was installed."""
         return replace(self, newest=bundle.manifest.signed) if self.keys else self
 
     def counting(self, bundle: Bundle) -> "Pins":
-        """Note the bundle that was adopted before there was a pin, if it would have passed."""
+        """Record the bundle that was installed before there was a trusted key, if it would have passed `check`."""
         if self.newest is None:
             with contextlib.suppress(SignatureError):
                 if self.check(bundle):
@@ -114,10 +113,10 @@ _SIGN = "to sign it, run: edge-export sign BUNDLE --key KEY"
 
 
 def pins(store: Store) -> Pins:
-    """Read what a home trusts.
+    """Read the trusted keys.
 
     Raises:
-        HomeError: that is damaged; it is never taken for no pin.
+        HomeError: the stored keys are damaged; this is never treated as having none.
     """
     kept, newest = store.get(_KEYS), store.get(_NEWEST) or None
     try:
@@ -133,7 +132,7 @@ def pins(store: Store) -> Pins:
 
 
 def pins_of(home: Path) -> Pins:
-    """Read what a home trusts that may not be there yet."""
+    """Read the trusted keys of a home that may not exist yet."""
     if not (home / FILE).exists():
         return Pins()
     with open_store(home) as store:
@@ -141,6 +140,6 @@ def pins_of(home: Path) -> Pins:
 
 
 def put_pins(store: Store, pins: Pins) -> None:
-    """Keep what a home trusts; part of the caller's transaction."""
+    """Store the trusted keys, as part of the caller's transaction."""
     store.put(_KEYS, json.dumps([str(key) for key in pins.keys]))
     store.put(_NEWEST, pins.newest or "")

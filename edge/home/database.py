@@ -48,7 +48,8 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the changes inside it one: all of them are kept, or, after an error, none; one inside another joins it.
+        """Make the changes inside it one transaction: all are kept or, after an error, none. Nested ones join the
+        outer.
 
         Raises:
             HomeBusy, HomeError: the database cannot be written; the message says why.

@@ -89,7 +89,7 @@ class Examples(Labels):
         images: Sequence[str] | None = None,
         held_out: bool | None = None,
     ) -> list[Example]:
-        """List examples, oldest first: all, or those that fit everything that is given.
+        """List examples, oldest first: all, or those that match every given argument.
 
         Args:
             ids: their numbers.

@@ -44,7 +44,7 @@ class Labels(Database):
         self._db.execute("UPDATE labels SET name = ? WHERE name = ?", (new, old))
 
     def join_labels(self, gone: int, kept: int) -> int:
-        """Merge label `gone` into `kept` (ids), and overwrite heads with the former; returns how many examples moved."""
+        """Merge label `gone` into `kept` (ids) and overwrite heads with `gone`; returns how many examples moved."""
         moved = self._db.execute("UPDATE examples SET label = ?2, " + RELABELLED + " WHERE label = ?1", (gone, kept))
         self._db.execute("UPDATE factory SET label = ?2 WHERE label = ?1", (gone, kept))
         self.remove_label(self.labels()[gone])

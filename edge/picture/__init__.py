@@ -1,2 +1,2 @@
-"""Picture files: found, read, decoded and cut as the network sees them.
+"""Picture files: found, read, decoded and cropped for the network.
 May import `system`."""

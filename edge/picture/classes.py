@@ -1,4 +1,4 @@
-"""Class folders: pictures in folders that are named by their labels, as parts of a data set or not."""
+"""Pictures in folders that are named after their labels, perhaps in the parts (train, val, test) of a data set."""
 
 import contextlib
 import os
@@ -18,15 +18,15 @@ _BOXES = (frozenset({"images", "jpegimages"}), frozenset({"labels", "annotations
 
 
 class LabelledPictures(NamedTuple):
-    """The pictures of a folder of class folders.
+    """The pictures of a folder with one subfolder per label.
 
     Args:
         labels: C names, sorted.
-        files: N files, by label, those to teach first.
-        names: N labels, one a file.
-        held: N times whether the file lies in the validation part.
-        parts: names of the folders that are taught, and of those held out; "" where the folder has no parts.
-        left: what was left out.
+        files: N files, by label, with those to teach first.
+        names: N labels, one per file.
+        held: N bools, whether the file is in the validation part.
+        parts: names of the parts that are taught and held out; "" if the folder has no parts.
+        left: the files that were left out.
     """
 
     labels: tuple[str, ...]
@@ -38,25 +38,25 @@ class LabelledPictures(NamedTuple):
 
     @property
     def layout(self) -> str:
-        """What is made of the folder's parts, in words; "" where it has none."""
+        """How the folder's parts are used, in words; "" if it has none."""
         does = ("is taught", "is held out")
         return ", ".join(f"{part} {verb}" for part, verb in zip(self.parts, does, strict=True) if part)
 
     @property
     def contradictions(self) -> tuple[Left, ...]:
-        """The pictures that lie in the folders of two labels: none of them is among `files`."""
+        """The pictures that are in the folders of two labels; none of them is among `files`."""
         return tuple(one for one in self.left if one.reason == "contradicts")
 
 
 def labelled(folder: Path) -> LabelledPictures:
-    """List the pictures of a folder that holds one folder per label.
+    """List the pictures of a folder with one subfolder per label.
 
-    Folders named as parts of a data set (train, val, test …) are taken as such if they hold the class folders: train is
-    taught, val is held out; where there is no val, test is. Of a custom classification of Frigate, the class folders
-    in `dataset` are taken; what lies in `train` are guesses that nobody has looked at.
+    Subfolders named like parts of a data set (train, val, test …) are used as parts if they contain the label folders:
+    train is taught, and val, or test if there is no val, is held out. In a custom classification of Frigate, the label
+    folders in `dataset` are used; `train` contains guesses that nobody has checked.
 
     Raises:
-        DatasetError: that is not what the folder holds; the message says what is wrong and what to do.
+        DatasetError: the folder is not of this form; the message says what is wrong and what to do.
         LabelError: the name of a folder is not a valid label.
     """
     if not folder.is_dir():
@@ -82,15 +82,15 @@ def labelled(folder: Path) -> LabelledPictures:
 
 
 def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collection[str]) -> None:
-    """Refuse to teach as one label the pictures of a folder that holds the folders of several.
+    """Refuse to teach one label from a folder that contains the folders of several labels.
 
     Args:
         folder, files: the folder, and the pictures below it.
-        label: what they are to be taught as.
-        known: the labels there are.
+        label: the label to teach.
+        known: the known labels.
 
     Raises:
-        DatasetError: its folders look like labels: two or more with no picture beside them, or one is a known label.
+        DatasetError: the subfolders look like labels: two or more without a picture beside them, or a known label.
     """
     inside = sorted({file.relative_to(folder).parts[0] for file in files if file.parent != folder})
     named = any(name != label and name in known for name in inside)
@@ -105,7 +105,7 @@ def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collec
 
 
 def _folders(folder: Path) -> tuple[list[Path], list[Left]]:
-    """The visible folders in a folder, own ones first, and what lies beside them."""
+    """The visible subfolders of a folder, linked ones last, and the files beside them."""
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
@@ -161,7 +161,7 @@ def _classes(places: Iterable[Path], left: list[Left], seen: Visited) -> Labelle
 
 
 def _agreeing(found: LabelledPictures) -> LabelledPictures:
-    """Leave out pictures of the same bytes that lie in the folders of different labels: nobody knows which is true."""
+    """Leave out identical pictures in the folders of different labels, because the true label is not known."""
     rows = list(zip(found.files, found.names, found.held, strict=True))
     sizes: dict[int, list[tuple[Path, str]]] = {}
     for file, name, _ in rows:
@@ -193,7 +193,7 @@ def _agreeing(found: LabelledPictures) -> LabelledPictures:
 
 
 def _contradictions(alike: Sequence[tuple[Path, str]]) -> Iterator[tuple[Path, str, Path, str]]:
-    """Of files of one size: each that is the same as one of another label, with that one."""
+    """The files among those of one size that are identical to a file of another label, with that file."""
     same: dict[str, list[tuple[Path, str]]] = {}
     for file, name in alike:
         with contextlib.suppress(OSError):
@@ -208,7 +208,7 @@ def _contradictions(alike: Sequence[tuple[Path, str]]) -> Iterator[tuple[Path, s
 
 
 def _parts(places: Sequence[Path]) -> dict[str, list[Path]]:
-    """The folders by part, if all of them are parts that hold class folders: "train", "val", "test"."""
+    """The folders by part ("train", "val", "test"), if all of them are parts with label folders."""
     parts: dict[str, list[Path]] = {}
     if len(places) == 1 and not _folders(places[0])[0]:
         return {}  # a label of that name: of locomotives, say
@@ -222,7 +222,7 @@ def _parts(places: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> LabelledPictures:
-    """Take train as what is taught, and val, else test, as what is held out."""
+    """Use train for teaching, and val, else test, as held out."""
     seen = Visited(folder)
     read: dict[str, LabelledPictures] = {}
     for part, places in parts.items():
@@ -278,7 +278,7 @@ def _refuse_boxes(folder: Path, places: Sequence[Path]) -> None:
 
 
 def _refuse_wrapping(folder: Path, places: Sequence[Path], left: Sequence[Left]) -> None:
-    """Refuse a folder that holds nothing but the folder that is meant, as many zip archives do."""
+    """Refuse a folder that contains only the intended folder, as many zip archives do."""
     inner, wrapped = folder, list(places)
     while len(wrapped) == 1 and not any(one.reason == "beside-labels" for one in left):
         inner = wrapped[0]

@@ -1,6 +1,6 @@
-"""How many files of a folder were seen and read, and why the others were left out: nothing vanishes in silence.
+"""Count the files of a folder that were read, and those that were left out, by reason.
 
-Every command that is given folders ends with this count: a line for people, `"files": {…}` for programs.
+Every command that reads folders ends with this count: a line for people, `"files": {…}` for programs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ class Left(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why files are left out: `one` and `many` follow their count; `partly` if a picture was lost by it."""
+    """A reason why files are left out: `one` or `many` follows their count; `partly` if a picture was lost."""
 
     one: str
     many: str
@@ -76,7 +76,7 @@ REASONS = {
 
 
 def count(read: int, left: Iterable[Left]) -> Files:
-    """Count files: those read, and those left out by reason, the most frequent first.
+    """Count the files that were read and those left out, by reason, the most frequent first.
 
     >>> count(1, [Left(Path("a.heic"), "heic"), Left(Path("b.txt"), "text"), Left(Path("c.heic"), "heic")])[:2]
     (4, 1)
@@ -90,7 +90,7 @@ def count(read: int, left: Iterable[Left]) -> Files:
 
 
 def together(parts: Iterable[Files]) -> Files:
-    """Add counts up."""
+    """Add counts."""
     groups: dict[str, LeftOut] = {}
     read = 0
     for part in parts:
@@ -102,7 +102,7 @@ def together(parts: Iterable[Files]) -> Files:
 
 
 def line(files: Files) -> str:
-    """Say it in one line.
+    """Return the counts in one line.
 
     >>> print(line(count(2, [Left(Path("a.heic"), "heic"), Left(Path("b.txt"), "text")])))
     4 files: 2 read, 2 left out: 1 .heic (convert them, or: pip install 'edge-transfer[heic]'), 1 text file
@@ -129,5 +129,5 @@ def _files(read: int, groups: Iterable[LeftOut]) -> Files:
 
 
 def left_of(skipped: Sequence[Skipped]) -> list[Left]:
-    """Return pictures that were skipped as files that are counted."""
+    """Convert skipped pictures into files that can be counted."""
     return [Left(Path(one.image), one.kind) for one in skipped]

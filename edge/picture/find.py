@@ -1,8 +1,7 @@
-"""The pictures in folders: known by their content, in folders of any depth, through links; the rest with its reason.
+"""Find the pictures in folders by their content, in subfolders of any depth and through links; report other files.
 
-Owns the walk that all commands share; `classes` makes labels of its folders. A file is taken if it
-is a picture, or is called like one: what cannot be read of these is told by whatever reads them. All others are left
-out, by reason.
+Owns the search that all commands share; `classes` turns folders into labels. A file is included if it is a picture, or
+has the name of one; if it cannot be read, whatever reads it reports that. All other files are left out, by reason.
 """
 
 import os
@@ -32,12 +31,12 @@ class Found(NamedTuple):
 
 
 def find(paths: Sequence[Path]) -> Found:
-    """List the picture files of some paths, sorted within each: a file is itself, a folder all that lies below it.
+    """List picture files: those given, and those in given folders and their subfolders, sorted within each.
 
-    A linked folder is followed, unless it holds the folder that was named; each folder is looked at once.
+    Linked folders are followed, unless they contain the given folder; each folder is searched once.
 
     Raises:
-        ImageError: a path does not exist, or a folder holds no picture.
+        ImageError: a path does not exist, or a folder contains no picture.
     """
     files: list[Path] = []
     left: list[Left] = []
@@ -56,7 +55,7 @@ def find(paths: Sequence[Path]) -> Found:
 
 
 def reason(path: Path) -> str:
-    """Say why a file in a folder is no picture for us; "" if it is one or is called like one."""
+    """Return the reason to leave a file out; "" if it is a picture or has the name of one."""
     if is_system(path.name):
         return "system"
     try:
@@ -75,7 +74,7 @@ def reason(path: Path) -> str:
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is hidden, or an operating system's or a disk station's own."""
+    """Whether a file or folder is hidden, or belongs to an operating system or a NAS."""
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
 
 
@@ -112,7 +111,7 @@ def kind_of(path: Path) -> Kind:
 
 
 class Visited:
-    """The folders that one walk has looked at, and those around its start, by device and number."""
+    """The folders that one search has visited, and those around its start, by device and inode."""
 
     def __init__(self, start: Path) -> None:
         self.folders: set[tuple[int, int]] = set()
@@ -120,7 +119,7 @@ class Visited:
 
 
 def walk(folder: Path, seen: Visited) -> Found:
-    """Walk one folder: its own folders first, then those that are linked, so that a link takes nothing from them."""
+    """Search one folder: its own subfolders first, then linked ones, so that files keep their own paths."""
     files: list[Path] = []
     left: list[Left] = []
     own, linked = [folder], list[Path]()

@@ -1,4 +1,4 @@
-"""A picture before it is decoded: a file, or what a camera gave."""
+"""A picture before it is decoded: a file, or a frame of a camera."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture that a camera gave: the bytes of a picture file, with a name instead of a path.
+    """A frame of a camera: the bytes of a picture file, with a name instead of a path.
 
     >>> str(Frame("garage 12:00:03", b"", 0.0))
     'garage 12:00:03'

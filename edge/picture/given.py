@@ -1,7 +1,7 @@
-"""Whatever a program calls a picture → a path or a `Frame`, the two things that the pipeline reads.
+"""Turn a picture of a user's program into a path or a `Frame`, the two kinds that the pipeline reads.
 
-An array or a Pillow image becomes the bytes of a PPM file, as a camera's raw frames do. So it takes the same road as a
-file: the same limits, the same cut and resize, and a SHA-256 by which it is known when it is taught a second time.
+An array or a Pillow image becomes the bytes of a PPM file, like the raw frames of a camera. So it is treated like a
+file: with the same limits, crop and resize, and a SHA-256 by which it is recognised if it is taught again.
 """
 
 from collections.abc import Iterable
@@ -21,11 +21,11 @@ PictureLike = str | Path | Frame | NDArray[np.uint8] | Image.Image
 
 
 class Held(Frame):
-    """A picture that a program holds in memory; its bytes are made when they are asked for, which is where they raise.
+    """A picture in memory, whose bytes are made when they are needed; errors are raised then.
 
     Args:
-        name: what messages call it.
-        picture: an array or a Pillow image; anything else is refused by `data`.
+        name: its name in messages.
+        picture: an array or a Pillow image; `data` refuses anything else.
     """
 
     def __init__(self, name: str, picture: object) -> None:
@@ -38,7 +38,7 @@ class Held(Frame):
         """The bytes of a picture file.
 
         Raises:
-            ImageError: this is not a picture; the message says what was given and what is expected.
+            ImageError: the object is not a picture; the message says what was given and what is expected.
         """
         picture: Any = vars(self)["_picture"]
         if isinstance(picture, Image.Image):
@@ -54,12 +54,12 @@ class Held(Frame):
 
 
 def is_one(given: PictureLike | Iterable[PictureLike]) -> bool:
-    """Whether it is one picture, and not several."""
+    """Whether this is one picture and not several."""
     return isinstance(given, str | Path | Frame | np.ndarray | Image.Image | bytes) or not isinstance(given, Iterable)
 
 
 def several(given: PictureLike | Iterable[PictureLike]) -> list[Picture]:
-    """Turn one picture, or several, into what the pipeline reads."""
+    """Convert one or several pictures for the pipeline."""
     if is_one(given):
         return [take(given)]
     assert isinstance(given, Iterable)
@@ -72,11 +72,11 @@ def paths(given: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def take(given: object, place: str = "") -> Picture:
-    """Turn a picture into what the pipeline reads; what is no picture raises when its bytes are read.
+    """Convert a picture for the pipeline; if it is not a picture, the error is raised when its bytes are read.
 
     Args:
         given: a `PictureLike`.
-        place: which of several it is, for its name.
+        place: its number among several, for its name.
     """
     if isinstance(given, str | Path):
         return Path(given).expanduser()
@@ -87,10 +87,10 @@ def take(given: object, place: str = "") -> Picture:
 
 
 def frame(given: PictureLike, name: str, seconds: float) -> Frame:
-    """Turn a picture into a camera's frame of that name and time, in seconds since 1970.
+    """Convert a picture into a camera frame with a name and a time, in seconds since 1970.
 
     Raises:
-        ImageError: this is not a picture, or the file cannot be read.
+        ImageError: the object is not a picture, or the file cannot be read.
     """
     taken = take(given)
     return Frame(name, taken.data if isinstance(taken, Frame) else read(taken), seconds)

@@ -1,9 +1,9 @@
-"""What a file is, told by its first bytes: pictures of every format, and what turns up in folders of pictures.
+"""Recognise a file by its first bytes: pictures of every format, and other files found in folders of pictures.
 
-A file's name is not asked: phones, browsers and scripts give pictures any ending or none. Each kind that is not a
-picture that can be read here has a sentence that says what to do.
+The file name is ignored, because phones, browsers and scripts give pictures any suffix or none. For each kind that
+cannot be read here, there is a sentence that says what to do.
 
-Source: the signatures that the formats' own specifications give, as file(1) lists them.
+Source: the signatures in the specifications of the formats, as file(1) lists them.
 """
 
 from typing import NamedTuple
@@ -21,10 +21,10 @@ class Kind(NamedTuple):
     """One kind of file.
 
     Args:
-        reason: the group in which it is counted where it is left out; a kind of `edge.picture.count.REASONS`.
-        words: what the file is, after "is".
-        format: Pillow's name of the format, for pictures that may be opened; else "".
-        advice: what to do to get the picture.
+        reason: a key of `edge.picture.count.REASONS`, under which such files are counted if they are left out.
+        words: a description of the file, to follow "is".
+        format: Pillow's name of the format if it may be opened, else "".
+        advice: how to get a picture that can be read.
     """
 
     reason: str
@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is a picture, of a format that can be read here or not."""
+        """Whether this is a picture, even if its format cannot be read here."""
         return bool(self.format) or self.reason in ("raw", "format")
 
 
@@ -128,10 +128,7 @@ _DIB = (12, 16, 40, 52, 56, 64, 108, 124)  # lengths of a BMP's second header
 
 
 def kind(head: bytes) -> Kind:
-    """Tell what a file is.
-
-    Args:
-        head: its first `HEAD` bytes, or all of them.
+    """Return the kind of a file, given its first `HEAD` bytes.
 
     >>> kind(b"<!DOCTYPE html><html>").words
     'a web page (HTML)'
@@ -163,7 +160,7 @@ def kind(head: bytes) -> Kind:
 
 
 def _by_brand(head: bytes) -> Kind:
-    """ISO base media: the brands after `ftyp` tell pictures and films apart."""
+    """ISO base media: the brands after `ftyp` distinguish pictures and videos."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
     if head[8:12] == b"crx ":
@@ -178,7 +175,7 @@ def _by_brand(head: bytes) -> Kind:
 
 
 def _text(head: bytes) -> Kind | None:
-    """Text of any encoding in use, and what kinds of it are mistaken for pictures."""
+    """Text in any common encoding, and the kinds of text that are mistaken for pictures."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return _TEXT
     if b"\0" in head:

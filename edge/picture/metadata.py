@@ -1,7 +1,7 @@
-"""A picture's bytes without its metadata, and the two values of it that decide what is seen: orientation and bits.
+"""Remove the metadata from a picture, and return the two values that matter: orientation and bits.
 
-Decoders stumble over an odd EXIF value, a cut XMP packet or a broken colour profile, of photos that are sound: here
-they never see any. Whatever does not fit its format is passed on as it is, for the decoder to judge.
+Decoders fail on an unusual EXIF value, an incomplete XMP packet or a broken colour profile of good photos; here they
+never see these. A file that does not fit its format is passed on unchanged, for the decoder to judge.
 
 Sources: JPEG, ITU-T T.81 annex B; EXIF 2.32; PNG, W3C 2003; WebP container, RFC 9649; TIFF 6.0 and BigTIFF; HEIF, ISO
 23008-12.
@@ -29,10 +29,10 @@ class Bare(NamedTuple):
     """A picture without metadata.
 
     Args:
-        data: the file's bytes, without.
-        orientation: how to turn the pixels upright, 1–8 as EXIF numbers it; 1: they are.
-        bits: significant bits of each value, where the file says so; else 0.
-        thumbnail: the picture is a raw picture's thumbnail.
+        data: the file's bytes without metadata.
+        orientation: how to turn the pixels upright, 1–8 as in EXIF; 1 if they are upright.
+        bits: significant bits of each value if the file contains this, else 0.
+        thumbnail: whether the picture is the thumbnail of a raw file.
     """
 
     data: bytes
@@ -42,12 +42,7 @@ class Bare(NamedTuple):
 
 
 def bare(data: bytes, format: str) -> Bare:
-    """Take the metadata off a picture.
-
-    Args:
-        data: the file's bytes.
-        format: Pillow's name of the format.
-    """
+    """Remove the metadata from a picture file of this format (Pillow's name)."""
     reader = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "TIFF": _tiff, "AVIF": _boxes, "HEIF": _boxes}.get(format)
     try:
         return reader(data) if reader else Bare(data)
@@ -56,7 +51,7 @@ def bare(data: bytes, format: str) -> Bare:
 
 
 def orientation(exif: bytes) -> int:
-    """Read the orientation from EXIF data, whatever else is in it; 0 if there is none.
+    """Read the orientation from EXIF data, ignoring everything else; 0 if there is none.
 
     >>> orientation(b"Exif\\0\\0MM\\0*\\0\\0\\0\\x08\\0\\1\\x01\\x12\\0\\3\\0\\0\\0\\1\\0\\6\\0\\0\\0\\0\\0\\0")
     6
@@ -127,7 +122,7 @@ def _png(data: bytes) -> Bare:
 
 
 def _raw_profile(part: bytes) -> int:
-    """ImageMagick's way to keep EXIF in a PNG: hexadecimal after three lines, packed."""
+    """EXIF in a PNG as ImageMagick stores it: compressed hexadecimal after three lines."""
     try:
         text = zlib.decompressobj().decompress(part.partition(b"\0")[2][1:], 64 * _MOST)
         return orientation(bytes.fromhex("".join(text.decode("ascii").split("\n")[3:])[: 64 * _MOST]))
@@ -171,7 +166,7 @@ def _tiff(data: bytes) -> Bare:
 
 
 def _boxes(data: bytes) -> Bare:
-    """HEIF turns pictures by a property of its own, so EXIF decides nothing: name that item so that nobody reads it."""
+    """HEIF has a property of its own for orientation, so rename the EXIF item, so that no decoder reads it."""
     return Bare(re.sub(rb"(infe[\2\3]...(?:....|......))Exif", rb"\1none", data, flags=re.DOTALL))
 
 
@@ -179,7 +174,7 @@ def _boxes(data: bytes) -> Bare:
 
 
 def _form(data: bytes) -> tuple[bool, str]:
-    """Whether it is BigTIFF, and `struct`'s sign for the order of bytes."""
+    """Whether the file is BigTIFF, and `struct`'s sign for its byte order."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:
         raise struct.error("no order of bytes")
@@ -187,7 +182,7 @@ def _form(data: bytes) -> tuple[bool, str]:
 
 
 def _directory(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The entries of the first directory, each with its tag; raises `struct.error` where there is none."""
+    """The entries of the first directory, each with its tag; raises `struct.error` if there is none."""
     big, order = _form(data)
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, min(start, len(data)))
@@ -200,7 +195,7 @@ def _directory(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _short(order: bytes, entry: bytes) -> int:
-    """The value of an entry, if it is one whole number; else 0."""
+    """The value of an entry if it is a single integer, else 0."""
     sign = "<" if order == b"II" else ">"
     (kind,) = struct.unpack_from(sign + "H", entry, 2)
     form = {1: "B", 3: "H", 4: "I"}.get(kind)

@@ -1,4 +1,4 @@
-"""An opened picture of any kind as 8-bit RGB, upright, in no more memory than a board of 512 MB can spare."""
+"""Decode a picture of any kind to upright 8-bit RGB, in the memory that a board of 512 MB can spare."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _large = threading.Lock()
 
 
 def decoded(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image.Image:
-    """Decode to 8-bit RGB as the photographer saw it, refusing what would take too much memory."""
+    """Decode to upright 8-bit RGB; a picture that would take too much memory is refused."""
     declared = image.width * image.height
     if declared > MAX_DECLARED or max(image.size) > MAX_LENGTH:
         raise ImageError(
@@ -73,7 +73,7 @@ def decoded(image: Image.Image, bare: Bare, name: str, short_side: int) -> Image
 
 
 def _cost(image: Image.Image, declared: int, turned: bool) -> int:
-    """Bytes that decoding takes at its peak: the decoder's, the picture's, those of one turned, and of one in RGB."""
+    """The peak memory of decoding in bytes: the decoder, the picture, a turned copy, and a copy in RGB."""
     pixels = image.width * image.height
     each = _BYTES.get(image.mode, 4) * (1 + turned) + 4 * (image.mode != "RGB") + _OVERHEAD.get(image.format or "", 0)
     held: int = _PROGRESSIVE * len(image.getbands()) * declared if image.info.get("progressive") else 0
@@ -81,7 +81,7 @@ def _cost(image: Image.Image, declared: int, turned: bool) -> int:
 
 
 def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert a picture to a mode a few rows at a time, so that nothing between is ever there as a whole."""
+    """Convert a picture to a mode a few rows at a time, so that no intermediate picture is complete in memory."""
     result = Image.new(mode, image.size)
     for top, strip in _strips(image):
         result.paste(convert(strip), (0, top))
@@ -95,16 +95,16 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _bits(image: Image.Image, told: int) -> int:
-    """How many bits the values of a grey picture have, of the 16 or more that they are stored in.
+    """The number of significant bits in the values of a grey picture that is stored with 16 bits or more.
 
-    Cameras of 10, 12 or 14 bits store their values as they are: by the largest one, where the file does not say.
+    Cameras with 10, 12 or 14 bits store their values unchanged; unless the file says so, the largest value decides.
     """
     most = max(0, *(int(np.asarray(strip).max()) for _, strip in _strips(image)))
     return next((bits for bits in (told, *_DEPTHS) if bits and most >> bits == 0), 32)
 
 
 def _upper_bits(strip: Image.Image, bits: int) -> Image.Image:
-    """Deep grey: keep the upper 8 bits, where convert() would clip."""
+    """Keep the upper 8 bits of deep grey values, which convert() would clip."""
     return Image.fromarray(np.clip((np.asarray(strip).astype(np.int64) << 8) >> bits, 0, 255).astype(np.uint8))
 
 

@@ -1,14 +1,14 @@
-"""Image file → uint8 pixels (H, W, 3): the one implementation, used on the device and for training alike.
+"""Image file → uint8 pixels (H, W, 3): the only implementation, used on the device and for training.
 
-Steps: read the file (bounded), decode the first frame (JPEG at the smallest scale that is large enough), turn it
-upright by its EXIF orientation, make it 8-bit RGB, then make it a square in one antialiased bilinear pass, in one of
-three ways that a bundle names (its `fit`):
+The steps: read the file (with a size limit), decode the first frame (JPEG at the smallest scale that is large enough),
+turn it upright by its EXIF orientation, convert it to 8-bit RGB, then make it square in one antialiased bilinear pass,
+in one of three ways (the bundle's `fit`):
 
-- `crop`: the centre square is cut out; its side is `size / short_side` of the short side (224 and 256: the usual 7/8).
-- `pad`: all of the picture, as large as fits, with bars of an even colour at its sides.
-- `stretch`: all of the picture, its width and height each resized.
+- `crop`: the centre square, whose side is `size / short_side` of the short side (224 and 256: the usual 7/8).
+- `pad`: the whole picture, as large as fits, with bars of a uniform colour at its sides.
+- `stretch`: the whole picture, with width and height resized separately.
 
-Everything that a file can do wrong ends as an `ImageError` that names the file: pictures come from cameras that lose
+Every problem with a file becomes an `ImageError` that names the file, because pictures come from cameras that lose
 power, from the web, and from strangers.
 """
 
@@ -51,24 +51,24 @@ def load(path: Path | str, size: int = 224, short_side: int = 256, fit: str = "c
 
     Args:
         path: the file.
-        size: side of the square returned, in pixels.
-        short_side: what the picture's short side would be resized to before the centre square is cut; ≥ `size`.
+        size: side of the returned square, in pixels.
+        short_side: length to which the short side is resized before the centre square is cropped; ≥ `size`.
         fit: `crop`, `pad` or `stretch`, see above.
 
     Returns:
         uint8 (size, size, 3), RGB, 0–255.
 
     Raises:
-        ImageError: the file is missing, no picture, damaged, or too large; the message names it.
+        ImageError: the file is missing, not a picture, damaged, or too large; the message names it.
     """
     return decode(read(path), str(path), size, short_side, fit=fit)
 
 
 def read(path: Path | str) -> bytes:
-    """Read a picture file's bytes; refuses what is not a regular file (a pipe would block) or is over `MAX_BYTES`.
+    """Read a picture file's bytes; refuses files that are not regular (a pipe would block) or larger than `MAX_BYTES`.
 
     Raises:
-        ImageError: it cannot be read; the message names it.
+        ImageError: the file cannot be read; the message names it.
     """
     path = Path(path)
     try:
@@ -102,7 +102,7 @@ def decode(
 ) -> Pixels:
     """Decode a picture's bytes as network input; `name` is only for the error's text.
 
-    The upright picture is cut to `region` first, if there is one. Args, Returns, Raises: as `load`.
+    The upright picture is cropped to `region` first, if there is one. Args, Returns, Raises: as in `load`.
 
     >>> import io
     >>> from PIL import Image
@@ -123,13 +123,13 @@ def preview(data: bytes, name: str, side: int, quality: int = 80) -> bytes:
     """Return a whole picture, upright, as a small JPEG for people to look at.
 
     Args:
-        data: of any file that `decode` reads.
-        name: for the error's text.
-        side: its longer side is at most this, in pixels.
-        quality: of the JPEG, 1 to 95.
+        data: the bytes of any file that `decode` reads.
+        name: the name in error messages.
+        side: the longest side allowed, in pixels.
+        quality: quality of the JPEG, 1 to 95.
 
     Raises:
-        ImageError: as `decode`.
+        ImageError: as in `decode`.
     """
     with _opened(data, name) as image:
         upright = image.upright(side)
@@ -150,10 +150,10 @@ def whole(data: bytes, name: str) -> Image.Image:
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:
-    """Turn a picture that Pillow has opened into 8-bit RGB as the photographer saw it; `name` is for the error's text.
+    """Convert a picture opened by Pillow to upright 8-bit RGB; `name` is used in error messages.
 
     Raises:
-        ImageError: it is damaged, too large, or of a kind that has no range of its own.
+        ImageError: the picture is damaged, too large, or has values without a defined range.
     """
     with _explained(name):
         return decoded(image.copy(), Bare(b""), name, max(image.size))
@@ -161,7 +161,7 @@ def upright(image: Image.Image, name: str) -> Image.Image:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A picture whose header was read."""
+    """A picture whose header has been read."""
 
     image: Image.Image
     bare: Bare
@@ -173,7 +173,7 @@ class _Opened:
 
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[_Opened]:
-    """Open a picture, and turn all that may go wrong inside into an `ImageError` that names it."""
+    """Open a picture, and turn every error inside into an `ImageError` that names it."""
     what = kind(data[:HEAD])
     with _explained(name):
         bare = metadata.bare(data, what.format)
@@ -183,7 +183,7 @@ def _opened(data: bytes, name: str) -> Iterator[_Opened]:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Turn whatever decoding raises into one line."""
+    """Describe an error of decoding in one line."""
     try:
         yield
     except ImageError:
@@ -208,11 +208,11 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def square(image: Image.Image, size: int, short_side: int, fit: str = "crop") -> Pixels:
-    """Make an upright RGB picture the square that a network sees: the last step of `load`.
+    """Make an upright RGB picture of any size square for a network: the last step of `load`.
 
     Args:
-        image: RGB, any size.
-        size, short_side, fit: as `load`.
+        image: the picture.
+        size, short_side, fit: as in `load`.
 
     Returns:
         uint8 (size, size, 3).
@@ -233,7 +233,7 @@ def square(image: Image.Image, size: int, short_side: int, fit: str = "crop") ->
 
 
 def jpeg(pixels: Pixels) -> bytes:
-    """Pack network input as a JPEG of `CROP_BYTES` at most: as good as fits, from quality 90 down.
+    """Pack network input as a JPEG of at most `CROP_BYTES`, with the best quality that fits, from 90 down.
 
     >>> len(jpeg(np.zeros((224, 224, 3), np.uint8))) < 2000
     True
@@ -249,14 +249,14 @@ def jpeg(pixels: Pixels) -> bytes:
 
 
 class _NotHere(Exception):
-    """The file is something that cannot be opened here."""
+    """The file cannot be opened here."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
 
 
 def _open(bare: Bare, what: Kind) -> Image.Image:
-    """Open a picture from memory by its own plugin; a JPEG without the 10 ms in which Pillow imports all the others."""
+    """Open a picture from memory with its own plugin, without the 10 ms that Pillow takes to import all the others."""
     if bare.thumbnail:
         raise _NotHere(RAW)
     file = io.BytesIO(bare.data)
@@ -283,7 +283,7 @@ def _open(bare: Bare, what: Kind) -> Image.Image:
 
 
 def _reason(what: Kind, name: str) -> str:
-    """The group in which a file is counted that is not a picture for us."""
+    """The reason under which a file that cannot be opened is counted."""
     if what.reason in ("heic", "avif", "jpeg-2000", "raw", "format", "empty", "damaged"):
         return what.reason
     return "misnamed" if Path(name).suffix.lower() in CALLED else what.reason

@@ -1,7 +1,7 @@
-"""The part of a camera's picture that is looked at, as fractions of it: the garage door, not the garden. Pure.
+"""The part of a camera's picture that is used, as fractions of it: the garage door, not the garden. Pure.
 
-A home keeps one region, and every picture that it is shown is cut to it before anything else: what `capture` and
-`teach` learn from is what `watch` and `classify` see.
+A home stores one region, and every picture is cropped to it first, so that `watch` and `classify` see the same part as
+`capture` and `teach`.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Region:
     height: float
 
     def __post_init__(self) -> None:
-        """Keep millionths, in which it is written: what is kept and what was given are then the same."""
+        """Round to millionths, as in the written form, so that a stored region equals the given one."""
         for name, number in vars(self).items():
             object.__setattr__(self, name, round(number, DECIMALS) + 0.0)  # + 0.0: -0.0 is written as 0
 
@@ -48,7 +48,7 @@ class Region:
         """Read "left,top,width,height".
 
         Raises:
-            SourceError: these are not four fractions, or they reach beyond the picture.
+            SourceError: the text is not four fractions, or the region reaches beyond the picture.
         """
         try:
             left, top, width, height = (float(part) for part in text.split(","))

@@ -1,7 +1,7 @@
-"""Which frames are nearly the same picture: a fixed camera gives thousands of them, and one is enough.
+"""Recognise frames that are nearly identical: a fixed camera gives thousands of them, and one is enough.
 
 Two frames are alike if their thumbnails of 16 × 16 pixels differ by less than `DIFFERENCE` levels on average. Sensor
-noise averages out in a thumbnail; something that moves, comes or goes does not.
+noise disappears in a thumbnail; something that moves, comes or goes does not.
 """
 
 from collections import deque
@@ -21,9 +21,9 @@ class Alike:
     """Remembers the frames that were new.
 
     Args:
-        region: the part of them that counts; None: the whole.
-        memory: how many are remembered, the latest ones.
-        fit: how they are made square, as the network sees them: `edge.picture.preprocess`.
+        region: the part of the frames that is compared; None for the whole.
+        memory: the number of recent frames to remember.
+        fit: how frames are made square, as in `edge.picture.preprocess`.
     """
 
     def __init__(self, region: Region | None, memory: int, fit: str = "crop") -> None:
@@ -31,10 +31,10 @@ class Alike:
         self._seen: deque[NDArray[np.int16]] = deque(maxlen=memory)
 
     def new(self, frame: Frame) -> bool:
-        """Whether a frame is like none of those remembered; it is remembered if so.
+        """Whether a frame differs from all remembered ones; if so, it is remembered.
 
         Raises:
-            ImageError: it cannot be decoded.
+            ImageError: the frame cannot be decoded.
         """
         thumbnail = preprocess.decode(frame.data, frame.name, SIDE, SIDE, self._region, self._fit).astype(np.int16)
         if any(np.abs(thumbnail - other).mean() < DIFFERENCE for other in self._seen):

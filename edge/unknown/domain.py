@@ -1,4 +1,4 @@
-"""The domain: what the pictures of a bundle look like, and in which way local pictures differ.
+"""The domain: how the pictures of a bundle look, and how local pictures differ from them.
 
 Five numbers a picture, of its green channel g (which a camera samples best), and an 8 × 8 thumbnail::
 
@@ -9,7 +9,7 @@ Five numbers a picture, of its green channel g (which a camera samples best), an
                 photograph, −12 where only slopes are left
     noise       standard deviation of the grain, grey levels, from the 25th percentile of the diagonal details |d₀|
 
-A picture is named when it lies beyond nearly all of the domain's own pictures and beyond a margin that people see.
+A picture is reported if it lies beyond nearly all of the domain's own pictures and beyond a margin that people notice.
 
 Source: Mallat, "A theory for multiresolution signal decomposition", PAMI 1989; Donoho & Johnstone, "Ideal spatial
 adaptation by wavelet shrinkage", Biometrika 1994 (noise from the finest diagonal details; a lower quantile than their
@@ -49,19 +49,19 @@ class Look:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a set of pictures looks like: quantiles (5, 3) float32 of the statistics at 2, 50 and 98 %."""
+    """The look of a set of pictures: quantiles (5, 3) float32 of the statistics at 2, 50 and 98 %."""
 
     quantiles: NDArray[np.float32]
 
     @classmethod
     def of(cls, statistics: NDArray[np.float32]) -> Domain:
-        """Take the quantiles of pictures' statistics (N, 5)."""
+        """Compute the quantiles of pictures' statistics (N, 5)."""
         return cls(np.quantile(statistics, QUANTILES, axis=0).T.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """A word for what is wrong with a picture, the number behind it, and what to do."""
+    """A flaw of a picture in one word, the measured value, and what to do."""
 
     word: str
     number: str
@@ -98,9 +98,9 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def complaints(statistics: NDArray[np.float32], domain: Domain) -> list[Complaint]:
-    """Say in which ways one picture differs from the domain's; nothing if it does not.
+    """List the ways in which one picture differs from the domain.
 
-    A dark or blurred picture has little contrast as well: what one word explains gets no second.
+    A dark or blurred picture also has little contrast; a flaw that another one explains is not listed.
     """
     brightness, burnt, contrast, sharpness, noise = (float(value) for value in statistics)
     low, usual, high = (dict(zip(STATISTICS, column, strict=True)) for column in domain.quantiles.T.tolist())
@@ -126,11 +126,11 @@ def complaints(statistics: NDArray[np.float32], domain: Domain) -> list[Complain
 
 
 def summary(pictures: Sequence[Sequence[Complaint]], few: float = 0.0) -> list[str]:
-    """Sum up the complaints of some pictures in lines, the most frequent word first.
+    """Summarise the complaints about some pictures in lines, the most frequent word first.
 
     Args:
-        pictures: the complaints of each.
-        few: share of the pictures up to which a word is left out.
+        pictures: the complaints about each.
+        few: fraction of the pictures up to which a word is left out.
     """
     counts = Counter(complaint.word for found in pictures for complaint in found)
     lines = []

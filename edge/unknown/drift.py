@@ -1,12 +1,12 @@
-"""Drift: how the frames classified lately sit against the taught ones. Pure.
+"""Drift: how the frames classified recently compare with the examples. Pure.
 
-What is kept of a frame is how its embedding and its pixels compare: the share of its label's taught pictures that were
-less similar to what was taught, in whole per cent, or −1 if it was called unknown; and the word for its look (too dark,
-blurred …), or "". The last `WINDOW` of them lie in one value of the home, written once a process.
+Two values are stored of a frame: the percentage of its label's examples that, left out, were less similar to the others
+than the frame is, or −1 if it was unknown; and the word for its look (too dark, blurred …), or "". The last `WINDOW`
+of them are in one value of the home, written once per process.
 
-An alarm takes many frames that are unknown, or one word that most of them have. How similar the known ones are raises
-none: the pictures of a label are often of one scene, and another part of that scene, which is always classified
-correctly, is less similar than all that was taught (measured: docs/trust.md).
+An alarm needs many unknown frames, or one word that applies to most frames. The similarity of known frames raises no
+alarm: the examples of a label often show one scene, and another part of that scene, which is classified correctly, is
+less similar than all of them (measured: docs/trust.md).
 """
 
 import json
@@ -32,7 +32,7 @@ class FrameNote(NamedTuple):
 
 
 def note(stored: str | None, generation: int, seen: list[FrameNote], expected: float) -> str:
-    """Add frames to what is stored; those judged by another generation are dropped.
+    """Add frames to the stored ones; frames of another generation are dropped.
 
     >>> note(None, 3, [FrameNote(50, ""), FrameNote(-1, "too dark")], 0.05)
     '{"generation": 3, "expected": 0.05, "ranks": [50, -1], "looks": ["", "too dark"]}'
@@ -42,7 +42,7 @@ def note(stored: str | None, generation: int, seen: list[FrameNote], expected: f
 
 
 def drift_of(stored: str | None, generation: int) -> Drift | None:
-    """Sum up what is stored; None if it is of another generation or too little.
+    """Summarise the stored frames; None if they are of another generation or too few.
 
     >>> drift_of(note(None, 3, [FrameNote(50, "")] * 30, 0.05), 3)
     Drift(frames=30, unknown=0.0, expected=0.05, typical=0.5, drifted=False, look='')
@@ -66,7 +66,7 @@ class _Kept(NamedTuple):
 
 
 def _read(stored: str | None, generation: int) -> _Kept:
-    """What is kept of a generation; nothing where it is of another, or damaged: it is written unsynced."""
+    """The stored frames of a generation; none if they are of another one or damaged, as they are not synced."""
     try:
         found = read_json(stored or "{}")
         ranks, expected = found["ranks"], float(found["expected"])

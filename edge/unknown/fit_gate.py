@@ -1,7 +1,7 @@
-"""Fit the gate: prototypes of what was taught, and the threshold that keeps the share of it that the user wants.
+"""Fit the gate: prototypes of the examples, and the threshold that accepts the wanted fraction of known pictures.
 
-The threshold is set so that the share `coverage` of taught pictures would be kept, each judged by prototypes that were
-not taught it, nor the rest of its session.
+The threshold is set so that the fraction `coverage` of the examples would be accepted, each compared with prototypes
+computed without it and the rest of its session.
 
 **Few examples.** A mean of n − 1 examples is noisier than one of n, and a cosine with it lower: with ρ the mean cosine
 of two examples of a label, cos(x, mean of n) is proportional to √(n / (1 + (n − 1) ρ)), so that left-out cosines are
@@ -10,9 +10,9 @@ order statistics weighted as the quantile's place is likely, which strays less t
 same share kept it lets in fewer unknown ones. Where not even two examples lie below it, it is the one-sided prediction
 bound of a normal variable, mean − t σ √(1 + 1/n), with the n that they are worth.
 
-**Bursts.** Frames of one scene taught as if each stood for itself leave each other out in vain: their similarities are
-near 1, and their quantile is a threshold that no other day's picture reaches. Where
-their median is above `BURST`, the threshold is therefore at most `ALIKE`.
+**Bursts.** If frames of one scene were taught without a session, leaving one out has no effect: their similarities are
+near 1, and their quantile is a threshold that no picture of another day reaches. If their median is above `BURST`, the
+threshold is therefore at most `ALIKE`.
 
 Sources: Harrell & Davis, "A new distribution-free quantile estimator", Biometrika 1982; Abramowitz & Stegun 26.7.5
 (Student's t from the normal quantile).
@@ -43,7 +43,7 @@ Read = Callable[[], Iterable[Examples]]
 
 
 class Chunk(NamedTuple):
-    """Some examples, whether they were taught here (0) or in the factory (1), and their places among all."""
+    """Some examples, whether they are local (0) or the bundle's (1), and their places among all."""
 
     examples: Examples
     origin: int
@@ -58,18 +58,18 @@ def fit_gate(
     counted: NDArray[np.bool_],
     coverage: float = COVERAGE,
 ) -> Gate | None:
-    """Fit a gate to the examples that a head was fitted to.
+    """Fit a gate to the examples of a head.
 
     Args:
-        read: gives the local examples in chunks, the same ones each time it is called.
+        read: returns the local examples in chunks, the same ones each time it is called.
         factory: the bundle's own examples.
-        labels: the head's, in its order.
-        background: generic pictures' statistics.
-        counted: (n,) which of all examples, local, then factory, the threshold is set by.
-        coverage: the share of known pictures to keep, in (0, 1).
+        labels: the head's labels, in its order.
+        background: the statistics of generic photos.
+        counted: (n,) which of all examples, local, then factory, determine the threshold.
+        coverage: the fraction of known pictures to accept, in (0, 1).
 
     Returns:
-        The gate, or None where fewer than `FEWEST` examples could be left out.
+        The gate, or None if fewer than `FEWEST` examples could be left out.
     """
     white, column = background.white(), {label: i for i, label in enumerate(labels)}
     sums, counts = np.zeros((2 * len(labels), len(background.mean))), np.zeros(2 * len(labels))
@@ -106,13 +106,13 @@ def fit_gate(
 
 
 def lower_bound(scores: Floats, coverage: float, means: int = 1) -> float:
-    """Give the value that the next score of n like these exceeds with probability `coverage`.
+    """Return the value that the next score, similar to these, exceeds with probability `coverage`.
 
     Args:
-        scores: (n,) of examples, each left out.
-        coverage: in (0, 1).
-        means: how many means the examples were left out of. What is left out moves the rest the other way, so that n
-            scores are worth n − means: two examples of a label have one and the same.
+        scores: (n,) scores of examples, each left out.
+        coverage: a probability in (0, 1).
+        means: the number of means from which the examples were left out. Leaving one out moves the mean the other way,
+            so n scores are worth n − means: two examples of a label have the same score.
 
     >>> round(lower_bound(np.arange(100.0), 0.95), 2)
     4.5
@@ -131,7 +131,7 @@ def lower_bound(scores: Floats, coverage: float, means: int = 1) -> float:
 
 
 def why_not(gate: Gate | None, labels: tuple[str, ...], coverage: float) -> str:
-    """Say why no picture is called unknown, or not all that could be; "" if all can."""
+    """Say why pictures are not, or not reliably, reported as unknown; "" if they are."""
     if coverage >= 1:
         return "turned off; to turn it on, run: edge retrain --known-coverage 0.95"
     if gate is None:
@@ -152,7 +152,7 @@ def _quantile(scores: Floats, share: float) -> float:
 
 
 def _both(read: Read, factory: Examples | None) -> Iterator[Chunk]:
-    """The local examples in chunks, then the factory's, no burst in two of them."""
+    """Yield the local examples in chunks, then the bundle's, without dividing a burst."""
     first = 0
     for part in read():
         yield Chunk(part, 0, np.arange(first, first + len(part)))

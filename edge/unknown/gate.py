@@ -1,16 +1,14 @@
 """The gate: is a picture like anything taught here, or unknown?
 
-With u an embedding of length one, m and Σ the mean and covariance of generic pictures' embeddings (the *background*;
-Σ within the kinds of things they show, where these are known)
-and t = tr Σ / D::
+With u an embedding of length one, m and Σ the mean and covariance of generic photos' embeddings (the *background*; Σ
+within the kinds of things that they show, if these are known), and t = tr Σ / D::
 
     z = unit(W (u − m))               W = (Σ + s t I)^−½, s = 1: directions in which everything varies count little
     similarity = max_p z · z̄_p        z̄_p the unit mean of the z of one label from one origin (factory, or here)
 
-A picture is unknown when its similarity is below a threshold, which edge/unknown/fit_gate.py sets by the taught
-pictures.
+A picture is unknown if its similarity is below a threshold, which edge/unknown/fit_gate.py sets from the examples.
 
-Σ is kept as its largest eigenvectors and one value for all the rest, so that judging costs R × D multiplications.
+Σ is stored as its largest eigenvectors and one value for all the rest, so that a picture costs R × D multiplications.
 
 Source: Hariharan, Malik, Ramanan, "Discriminative decorrelation for clustering and classification", ECCV 2012.
 """

@@ -59,6 +59,8 @@ def follow(home: "Home", url: str, network: "Backbone | None", progress: Progres
         if not (same and taken and taken.verdict == "accepted"):  # cut off before it was noted, or installed by hand
             taken = Taken(meant.number, meant.sha256, "accepted", "", home.now(), taught)
             _note(home, remote.url, taken)
+        with contextlib.suppress(HomeError), _alone(home.home, None):  # one that was cut off may have left its file
+            pass
         return _answer(home, remote.url, device, meant, False, taken)
     if same and taken and taken.verdict == "refused" and taken.taught == taught:
         return _answer(home, remote.url, device, meant, False, taken)
@@ -91,7 +93,7 @@ def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | No
             raise _Refused(head)
 
     file = home.home / f"release-{meant.sha256[:16]}.part"
-    with _alone(file):
+    with _alone(home.home, file):
         download(remote, meant, file, progress or (lambda _done, _total: None))
         format, precision = _as_before(home, file)
         try:
@@ -170,16 +172,16 @@ def _copied(remote: Remote, name: str, release: Release, file: Path, progress: P
 
 
 @contextlib.contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Let no other `follow` of this home download meanwhile, and delete what older ones left."""
+def _alone(folder: Path, file: Path | None) -> Iterator[None]:
+    """Let no other `follow` of this home download meanwhile, and delete what older ones left, but for one file."""
     try:
-        lock = locked(file.parent / "follow.lock")
+        lock = locked(folder / "follow.lock")
     except OSError as error:
-        raise HomeError("home-unwritable", f"{file.parent} cannot be written ({error.strerror})") from error
+        raise HomeError("home-unwritable", f"{folder} cannot be written ({error.strerror})") from error
     if lock is None:
-        raise HomeBusy("home-busy", f"another edge follow is running in {file.parent}; wait until it is done")
+        raise HomeBusy("home-busy", f"another edge follow is running in {folder}; wait until it is done")
     try:
-        for other in file.parent.glob("release-*.part"):
+        for other in folder.glob("release-*.part"):
             if other != file and RELEASE.fullmatch(other.name):
                 other.unlink(missing_ok=True)
         yield

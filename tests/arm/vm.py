@@ -21,7 +21,7 @@ from tests.arm.emulator import BOOKWORM, ROOT, Machine, why_not
 FLOWERS = ROOT.parent / "shared" / "data" / "flowers5"
 EACH = 40
 GOAL = 110.0  # MB, of any process
-PLATFORMS = [f"--platform=manylinux_2_{n}_aarch64" for n in (17, 26, 27, 28, 31, 34, 35, 36)]
+PLATFORMS = [f"--platform=manylinux_2_{n}_aarch64" for n in (17, 24, 26, 27, 28, 31, 34, 35, 36)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _kit(folder: Path, bundle: Path) -> Path:
     own = pack(wheels)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--only-binary=:all:"]
     there = ["--implementation=cp", "--python-version=3.11", *PLATFORMS, "--dest", str(wheels)]
-    done = subprocess.run([*pip, *there, f"{own}[tflite,web]", "pip"], capture_output=True, text=True)
+    done = subprocess.run([*pip, *there, f"{own}[fleet,tflite,web]", "pip"], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     shutil.copy(device_scripts() / "install.sh", folder)

@@ -37,7 +37,7 @@ def main() -> None:
 def first() -> None:
     """Install, teach, retrain, classify, watch, stop, retrain as the timer does."""
     labels = taught()
-    step("install.sh", "bash", str(KIT / "install.sh"), "web")
+    step("install.sh", "bash", str(KIT / "install.sh"), "web", "fleet")
     step("install.sh again", "bash", str(KIT / "install.sh"))
     KIT.chmod(0o755)
     as_user = ("runuser", "-u", "edge", "--", EDGE, "--home", str(HOME))
@@ -71,8 +71,9 @@ def first() -> None:
     step("the timer's service again", "systemctl", "start", "edge-retrain.service")
     history = json.loads(said(*as_user, "history", "--json"))
     tell("it made no other", len(history) == before + 1, f"{len(history)} generations")
+    fleet(as_user)
     step("enable", "systemctl", "enable", "edge-watch.service", "edge-retrain.timer")
-    for unit in ("edge-watch.service", "edge-serve.service", "edge-retrain.service"):
+    for unit in ("edge-watch.service", "edge-serve.service", "edge-retrain.service", "edge-fleet.service"):
         step(f"security of {unit}", "sh", "-c", f"systemd-analyze security --no-pager {unit} | tail -n 1")
 
 
@@ -86,6 +87,57 @@ def again() -> None:
     waits = properties("edge-retrain.timer", "ActiveState", "NextElapseUSecRealtime")
     tell("the timer waits", waits["ActiveState"] == "active", str(waits))
     stopped()
+
+
+PUBLISH = """
+import dataclasses, hashlib, pathlib, sys
+import numpy as np
+from edge.bundle import archive
+from edge.fleet.names import plan_name, release_name
+from edge.fleet.release import Plan
+from edge.fleet.remote import open_remote
+from edge.head.moments import fixed
+source, url = sys.argv[1:]
+opened = archive.read(source)
+found = opened.examples()
+n = len(found.labels)
+examples = dataclasses.replace(
+    found,
+    embeddings=fixed(found.embeddings).astype(np.float32),
+    devices=np.zeros(n, np.int32),
+    images=np.random.default_rng(0).integers(1, 256, (n, 32)).astype(np.uint8),
+)
+models = {model.file: opened.entry(model.file) for model in opened.manifest.models}
+manifest = dataclasses.replace(opened.manifest, name="of a fleet", devices=("b" * 32,))
+made = archive.write(
+    pathlib.Path(url.removeprefix("file://"), "made.edge"), manifest, models, opened.golden(), examples,
+    opened.background(), opened.domain(),
+)
+data = made.path.read_bytes()
+remote = open_remote(url)
+remote.put(release_name(1), data)
+remote.put(plan_name(1), Plan(1, hashlib.sha256(data).hexdigest(), len(data), 100).to_json())
+"""
+
+
+def fleet(as_user: Sequence[str]) -> None:
+    """Contribute to a folder and follow a release in it, by command and as the timer does."""
+    store = HOME / "fleet"
+    store.mkdir()
+    shutil.chown(store, "edge", "edge")
+    url = store.as_uri()
+    step("contribute", *as_user, "contribute", url)
+    sent = json.loads(said(*as_user, "contribute", url, "--json"))
+    tell("nothing new is not sent", (sent["sequence"], sent["sent"]) == (1, False), str(sent))
+    python = str(Path(EDGE).with_name("python"))
+    step("publish", "runuser", "-u", "edge", "--", python, "-c", PUBLISH, str(KIT / "surfaces.edge"), url)
+    step("follow", *as_user, "follow", url)
+    now = json.loads(said(*as_user, "follow", url, "--json"))
+    tell("the release is in use", (now["release"], now["verdict"], now["new"]) == (1, "accepted", False), str(now))
+    Path("/etc/edge-transfer/fleet.conf").write_text(f"EDGE_FLEET={url}\n")
+    step("the fleet's service", "systemctl", "start", "edge-fleet.service")
+    sent = json.loads(said(*as_user, "contribute", url, "--json"))
+    tell("it told what became of the release", (sent["sequence"], sent["sent"]) == (2, False), str(sent))
 
 
 def page(as_user: Sequence[str], label: str) -> None:

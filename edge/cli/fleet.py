@@ -23,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 )
 @app.shared
 def contribute(url: str, moments: bool, key: Path | None, identity: str | None) -> None:
-    """Send what was taught here to the store at URL that a fleet shares.
+    """Send the examples taught here to the fleet's store at URL.
 
     URL is s3://BUCKET/FOLDER, gs://…, az://…, https://… or file:///FOLDER. Embeddings, labels and times are sent, no
     pictures. If nothing has changed since the last time, nothing is sent. Without URL, $EDGE_FLEET is used.

@@ -246,30 +246,32 @@ Options:
   -h, --help   Show this message and exit.
 
 Commands:
-  audit     Find problems in the examples, and suggest what to teach next.
-  backup    Save the whole home, including the bundle, to one FILE.
-  capture   Teach LABEL from a short burst of frames from SOURCE.
-  classify  Print the most likely label of each of PICTURES.
-  doctor    Check this machine and the home, and say how to fix problems.
-  evaluate  Measure accuracy on the labelled pictures in FOLDER.
-  examples  List the examples taught on this device, or only those of LABEL.
-  export    Export the whole classifier to one .onnx or .tflite FILE.
-  forget    Delete EXAMPLES, and train again without them.
-  history   List all generations with their accuracy, oldest first.
-  init      Install BUNDLE in the home, after checking it on this machine.
-  password  Set the password of the page that edge serve shows.
-  relabel   Change the label of EXAMPLES to LABEL, which may be new.
-  rename    Rename label OLD to NEW everywhere, in all generations.
-  restore   Create a home from a backup FILE.
-  retrain   Train on all examples, and use the result from now on.
-  review    Label the frames that edge watch saved, then retrain.
-  rollback  Go back to an earlier GENERATION.
-  serve     Watch SOURCE, and serve a page to teach and review in a browser.
-  status    Show the installed bundle, the labels and the current accuracy.
-  teach     Store PICTURES as examples of LABEL, which may be new.
-  trust     List the trusted public keys, or add KEY to them.
-  verify    Check the whole home for damage, and repair it where possible.
-  watch     Classify the frames of SOURCE continuously, until stopped.
+  audit       Find problems in the examples, and suggest what to teach next.
+  backup      Save the whole home, including the bundle, to one FILE.
+  capture     Teach LABEL from a short burst of frames from SOURCE.
+  classify    Print the most likely label of each of PICTURES.
+  contribute  Send the examples taught here to the fleet's store at URL.
+  doctor      Check this machine and the home, and say how to fix problems.
+  evaluate    Measure accuracy on the labelled pictures in FOLDER.
+  examples    List the examples taught on this device, or only those of...
+  export      Export the whole classifier to one .onnx or .tflite FILE.
+  follow      Take the release at URL that is meant for this device.
+  forget      Delete EXAMPLES, and train again without them.
+  history     List all generations with their accuracy, oldest first.
+  init        Install BUNDLE in the home, after checking it on this machine.
+  password    Set the password of the page that edge serve shows.
+  relabel     Change the label of EXAMPLES to LABEL, which may be new.
+  rename      Rename label OLD to NEW everywhere, in all generations.
+  restore     Create a home from a backup FILE.
+  retrain     Train on all examples, and use the result from now on.
+  review      Label the frames that edge watch saved, then retrain.
+  rollback    Go back to an earlier GENERATION.
+  serve       Watch SOURCE, and serve a page to teach and review in a...
+  status      Show the installed bundle, the labels and the current...
+  teach       Store PICTURES as examples of LABEL, which may be new.
+  trust       List the trusted public keys, or add KEY to them.
+  verify      Check the whole home for damage, and repair it where possible.
+  watch       Classify the frames of SOURCE continuously, until stopped.
 """
 
 

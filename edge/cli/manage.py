@@ -18,7 +18,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("label", required=False)
 @app.shared
 def examples(label: str | None) -> None:
-    """List the examples taught on this device, or only those of LABEL.
+    """List the examples taught here, or only those of LABEL.
 
     Each has a number, which edge relabel and edge forget accept.
     """
@@ -96,7 +96,7 @@ def rename(old: str, new: str, merge: bool) -> None:
 @click.command()
 @app.shared
 def status() -> None:
-    """Show the installed bundle, the labels and the current accuracy."""
+    """Show the installed bundle, the labels and the accuracy."""
     result = app.learner().status()
     app.answer(result, lambda: wording.status(result))
 

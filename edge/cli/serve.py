@@ -47,7 +47,7 @@ def serve(
     tls_key: Path | None,
     **options: Any,
 ) -> None:
-    """Watch SOURCE, and serve a page to teach and review in a browser.
+    """Watch SOURCE, and serve a web page to teach and review.
 
     SOURCE is as for edge watch; without it, the page has no live picture. Uncertain frames are saved in the home
     for edge review, unless --save-uncertain names a folder. This needs: pip install 'edge-transfer[web]'.

@@ -253,7 +253,7 @@ Commands:
   contribute  Send the examples taught here to the fleet's store at URL.
   doctor      Check this machine and the home, and say how to fix problems.
   evaluate    Measure accuracy on the labelled pictures in FOLDER.
-  examples    List the examples taught on this device, or only those of...
+  examples    List the examples taught here, or only those of LABEL.
   export      Export the whole classifier to one .onnx or .tflite FILE.
   follow      Take the release at URL that is meant for this device.
   forget      Delete EXAMPLES, and train again without them.
@@ -266,8 +266,8 @@ Commands:
   retrain     Train on all examples, and use the result from now on.
   review      Label the frames that edge watch saved, then retrain.
   rollback    Go back to an earlier GENERATION.
-  serve       Watch SOURCE, and serve a page to teach and review in a...
-  status      Show the installed bundle, the labels and the current...
+  serve       Watch SOURCE, and serve a web page to teach and review.
+  status      Show the installed bundle, the labels and the accuracy.
   teach       Store PICTURES as examples of LABEL, which may be new.
   trust       List the trusted public keys, or add KEY to them.
   verify      Check the whole home for damage, and repair it where possible.

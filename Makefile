@@ -8,6 +8,7 @@ PICTURES := tests/edge/picture/test_find.py tests/edge/picture/test_preprocess.p
 HOMEASSISTANT := .venv-homeassistant
 TENSORFLOW := .venv-tensorflow
 RELEASE := .venv-release
+FUZZ := .venv-fuzz
 WEB := .venv-web
 DOCS := .venv-docs
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-web test-arm test-vm test-container addon check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture docs licences dist clean
+.PHONY: demo test test-fast test-clients test-web test-arm test-vm test-container addon check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture fuzz docs licences dist clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -92,6 +93,9 @@ bench-frigate: $(VENV)/ready $(TENSORFLOW)/ready  ## From a folder of photos to 
 torture: $(VENV)/ready  ## Kill it, fail it, crowd it at every moment; one table, nothing may be lost
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.torture
 
+fuzz: $(FUZZ)/ready  ## Everything that reads what others wrote, by coverage-guided fuzzing: two minutes each
+	@$(FUZZ)/bin/python -m tests.fuzz
+
 build/surfaces.edge: $(VENV)/ready $(shell find edge export -name "*.py")
 	@echo "building a bundle of the sample photographs for the tests (1 minute)"
 	@rm -rf build/sample
@@ -124,7 +128,7 @@ dist: $(RELEASE)/ready $(VENV)/ready  ## The wheel and the sdist, in dist; each 
 	@echo "dist/edge-transfer.cdx.json: what pip installs for it (CycloneDX)"
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) $(RELEASE) demo build dist
+	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) $(RELEASE) $(FUZZ) demo build dist
 
 $(VENV)/ready: pyproject.toml
 	@echo "setting up the workstation in $(VENV): torch, torchvision, ONNX, LiteRT (about 2.5 GB, 3 minutes)"
@@ -169,6 +173,12 @@ $(RELEASE)/ready:
 	@echo "setting up twine and cyclonedx-bom in $(RELEASE), which look at what is released (60 MB)"
 	@$(PYTHON) -m venv $(RELEASE)
 	@$(RELEASE)/bin/python -m pip $(PIP) twine cyclonedx-bom
+	@touch $@
+
+$(FUZZ)/ready: pyproject.toml
+	@echo "setting up atheris in $(FUZZ) (130 MB)"
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip $(PIP) --editable . atheris
 	@touch $@
 
 build/node-red/ready:

@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from edge.bundle.stored import Opened, Window
 from edge.errors import BundleError
 
 MAX_ENTRY = 256_000_000  # bytes
+# what numpy may raise besides, as it reads a header as Python reads a literal
+_HEADER = (SyntaxError, TokenError, RuntimeError, MemoryError)
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
 _END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
 
@@ -189,7 +192,7 @@ class Arrays:
             offset = _after_header(self._file, info) + header
         except BundleError:
             raise
-        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, SyntaxError, RuntimeError) as error:
+        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, *_HEADER) as error:
             raise BundleError(
                 "bundle-damaged", f"{self._name}: {key} cannot be read ({error}); build the bundle again"
             ) from error

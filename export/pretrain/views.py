@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class Pictures:
                 with np.load(path, allow_pickle=False) as file:
                     images = file["images"]
                     labels = file["labels"].astype(np.int64) if "labels" in file else None
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, SyntaxError, TokenError) as error:
             raise DatasetError(
                 "arrays-invalid",
                 f"{path} is neither a folder of label folders nor an .npz with 'images', nor an .npy ({error})",

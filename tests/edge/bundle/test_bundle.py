@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +209,17 @@ def test_an_array_that_declares_more_than_it_holds_costs_no_memory(tiny_bundle: 
     huge = _with_entry(tmp_path / "b.edge", tiny_bundle, "examples.npz", file.getvalue())
     with refused("bundle-invalid", BundleError, "0 bytes", "shape"):
         bundle.read(huge).verify()
+
+
+@pytest.mark.parametrize("text", ["{'descr': '<f2', 'shape': (1,", "{", "'", "(" * 500, "1L\n", "  x\n y", "\x00", ""])
+def test_the_header_of_an_array_that_is_no_literal_is_refused(tiny_bundle: Path, tmp_path: Path, text: str) -> None:
+    """Found by fuzzing: numpy tries such a header again as one of Python 2, and may raise tokenize.TokenError then."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode())
+    broken = _with_entry(tmp_path / "b.edge", tiny_bundle, "examples.npz", file.getvalue())
+    with refused("bundle-damaged", BundleError, "embeddings"):
+        bundle.read(broken).verify()
 
 
 def _with_entry(path: Path, source: Path, name: str, data: bytes) -> Path:

@@ -195,6 +195,23 @@ class Contributed(NamedTuple):
     bytes: int
 
 
+class FleetState(NamedTuple):
+    """What this device last did in its fleet; None where it never did.
+
+    `contributed` is when the store had contribution `sequence`. `release` is the newest one that was tried here,
+    `tried` is when, and `verdict` and `why` are as in `Followed`.
+    """
+
+    url: str
+    device: str | None
+    sequence: int | None
+    contributed: str | None
+    release: int | None
+    tried: str | None
+    verdict: str | None
+    why: str
+
+
 class Followed(NamedTuple):
     """The result of `follow`: which release is meant for this device, and what was made of it.
 

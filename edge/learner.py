@@ -21,6 +21,7 @@ from edge.answers import (
     Contributed,
     Evaluated,
     Exported,
+    FleetState,
     Followed,
     Forgotten,
     HistoryEntry,
@@ -542,6 +543,13 @@ class Learner(Home):
         from edge.fleet.contribute import contribute
 
         return contribute(self, url, moments=moments, key=Path(key) if key else None, identity=identity)
+
+    @in_turn
+    def fleet(self) -> FleetState | None:
+        """What this device last did in its fleet; None where it is in none. No store is asked."""
+        from edge.fleet.notes import state
+
+        return state(self)
 
     @in_turn
     def follow(self, url: str, progress: Callable[[int, int], None] | None = None) -> Followed:

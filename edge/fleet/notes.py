@@ -8,12 +8,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge.answers import FleetState
 from edge.errors import EdgeError, HomeError
 from edge.fleet.header import VERDICTS, Checks, canonical, checked, text, whole
 from edge.fleet.names import MAX_NUMBER, MAX_SEQUENCE
+from edge.home.factory import DEVICE
 from edge.metrics.figures import read_json
 
 if TYPE_CHECKING:
+    from edge.home.state import Home
     from edge.home.store import Store
 
 KEPT = 16  # contributions that are remembered
@@ -92,6 +95,30 @@ def read(store: "Store") -> Notes:
             f"{store.path} is damaged (what it contributed cannot be read: {error}); restore a backup, or contribute "
             "under a new id: edge contribute URL --id new",
         ) from error
+
+
+def state(home: "Home") -> FleetState | None:
+    """Return what a home last did in its fleet; None where it is in none.
+
+    Raises:
+        HomeError: what is remembered is damaged.
+    """
+    store = home.store
+    noted = read(store)
+    if not noted.url:
+        return None
+    sent = next((one for one in reversed(noted.sent) if one.when), None)
+    taken = noted.taken
+    return FleetState(
+        url=noted.url,
+        device=store.get(DEVICE),
+        sequence=sent.sequence if sent else None,
+        contributed=sent.when if sent else None,
+        release=taken.release if taken else None,
+        tried=taken.when if taken else None,
+        verdict=taken.verdict if taken else None,
+        why=taken.why if taken else "",
+    )
 
 
 def put(store: "Store", notes: Notes) -> None:

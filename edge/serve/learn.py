@@ -217,6 +217,28 @@ async def take_away(request: Request) -> Response:
     return FileResponse(path, filename=name, media_type="application/octet-stream", background=gone)
 
 
+async def fleet(request: Request) -> Response:
+    """Say what this device last did in its fleet; `url` is missing where it is in none."""
+    found = await desk(request).engine.do(lambda learner: learner.fleet())
+    if found is None:
+        return answer({"url": os.environ.get("EDGE_FLEET") and "$EDGE_FLEET"})
+    return answer({**to_json(found), "why": plain(found.why) if found.why else ""})
+
+
+async def take_part(request: Request) -> Response:
+    """Contribute or follow, beside the learner's own thread: a slow network holds up no picture."""
+    what, here = request.url.path.rpartition("/")[2], desk(request)
+
+    def act() -> Any:
+        with Learner(here.home) as learner:
+            noted = learner.fleet()
+            url = os.environ.get("EDGE_FLEET") or (noted.url if noted else "")
+            return to_json(learner.contribute(url) if what == "contribute" else learner.follow(url))
+
+    found = await asyncio.to_thread(act)
+    return answer({**found, "why": plain(found["why"])} if found.get("why") else found)
+
+
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
@@ -248,4 +270,7 @@ ROUTES = [
     Route("/rollback", rollback, methods=["POST"]),
     Route("/findings", findings),
     Route("/backup", take_away),
+    Route("/fleet", fleet),
+    Route("/fleet/contribute", take_part, methods=["POST"]),
+    Route("/fleet/follow", take_part, methods=["POST"]),
 ]

@@ -227,4 +227,30 @@ async function back(generation, serving) {
   refresh();
 }
 
+// ---- the fleet ---------------------------------------------------------------------------------------------------
+
+async function fleet() {
+  const found = await trying(() => get("fleet"));
+  if (!found?.url) return;
+  const sent = found.contributed ? `Sent ${when(found.contributed)}.` : "Nothing was sent yet.";
+  const serves = !found.release ? "" : found.verdict === "accepted" ? ` Uses release ${found.release}.` : ` Release ${found.release} was refused: ${found.why}`;
+  $("fleet-text").textContent = sent + serves;
+  $("fleet").hidden = false;
+}
+
+async function takePart(button, what, said) {
+  button.disabled = true;
+  const done = await trying(() => post(`fleet/${what}`));
+  button.disabled = false;
+  if (done) toast(said(done));
+  await fleet();
+  refresh();
+}
+
+$("contribute").addEventListener("click", (event) => takePart(event.currentTarget, "contribute", (done) => done.sent
+  ? `Sent: what ${plural(done.examples, "picture")} taught. The pictures themselves stay here.` : "Nothing new: it was sent before."));
+$("take").addEventListener("click", (event) => takePart(event.currentTarget, "follow", (done) => done.release === null
+  ? "There is nothing for this device." : done.verdict === "refused" ? `Release ${done.release} was refused: ${done.why}` : done.new ? `Release ${done.release} is in use now.` : `Release ${done.release} is in use already.`));
+fleet();
+
 $("logout").addEventListener("click", async () => { await trying(() => post("logout")); location.href = "login"; });

@@ -1,6 +1,6 @@
 """What the changing part of a network is fed: pixels, or the feature maps of what is frozen in front of it.
 
-Both are asked alike: `prepare` before an epoch, `drawn` for inputs to train on, `seen` for inputs as the device will
+Both are asked alike: `prepare` before an epoch, `mixed` for inputs to train on, `seen` for inputs as the device will
 have them; `views` is how many epochs have inputs of their own to prepare. Photos are numbered as in the material.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.adapt.processes import Processes
-from export.adapt.strategies import last_stage
+from export.adapt.strategies import last_stages
 from export.compare.material import BATCH, Material, fast_inference
 from export.network.embedder import Activations
 from export.photos.augment import Augment
@@ -32,20 +32,25 @@ class Pixels:
 
     Args:
         material: The photos.
-        augment: How training pictures are drawn.
+        augment: How training pictures are drawn, and
+        size: of how many pixels per side.
         device: Where the network is, as torch names it.
     """
 
-    def __init__(self, material: Material, augment: Augment, device: str) -> None:
+    def __init__(self, material: Material, augment: Augment, size: int, device: str) -> None:
         self.material, self.views = material, 1
-        self._augment, self._device = augment, device
+        self._augment, self._size, self._device = augment, size, device
 
     def prepare(self, epoch: int) -> None:
         """There is nothing to prepare."""
 
+    def mixed(self, one: NDArray[np.intp], other: NDArray[np.intp], share: float, epoch: int) -> torch.Tensor:
+        """Inputs to train on in this epoch: so much of one photo's, the rest of another's."""
+        return self.drawn(other, epoch).lerp(self.drawn(one, epoch), share)
+
     def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
-        """Inputs to train on in this epoch."""
-        drawn = self._augment(self.material.squares[photos], photos, epoch, self.material.size)
+        """Pictures drawn of photos for this epoch."""
+        drawn = self._augment(self.material.squares[photos], photos, epoch, self._size)
         return drawn.to(self._device)
 
     def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
@@ -56,38 +61,40 @@ class Pixels:
 
 
 class Maps:
-    """For the last stage: what the frozen part makes of the pixels is computed once, of several views a photo.
+    """For the last stages: what the frozen part makes of the pixels is computed once, of several views a photo.
 
     A view is computed when its first epoch begins, always whole and in the photos' order, so that it is the same after
     a kill; each process computes a part.
 
     Args:
         pixels: What the whole network would be fed.
-        held: bool (N,), photos held out, of which no view is drawn.
+        taught: bool (N,), photos to train on; of others no view is drawn.
         embedder: The network.
         processes: The processes.
     """
 
-    def __init__(self, pixels: Pixels, held: NDArray[np.bool_], embedder: nn.Module, processes: Processes) -> None:
+    def __init__(self, pixels: Pixels, taught: NDArray[np.bool_], embedder: nn.Module, processes: Processes) -> None:
         self.views = VIEWS
-        self._pixels, self._held, self._embedder, self._processes = pixels, held, embedder, processes
-        self._stop = last_stage(embedder.get_submodule("trunk"), pixels.material.size)
+        self._pixels, self._taught, self._embedder, self._processes = pixels, taught, embedder, processes
+        self._stop = last_stages(embedder.get_submodule("trunk"), pixels.material.size)
         self._views: dict[int, Activations] = {}
 
     def prepare(self, epoch: int) -> None:
         """Compute what this epoch needs."""
         if -1 not in self._views:
-            self._views[-1] = self._compute(self._pixels.seen, np.arange(len(self._held)))
+            self._views[-1] = self._compute(self._pixels.seen, np.arange(len(self._taught)))
         view = epoch % self.views
         if view not in self._views:
-            trained_on = np.flatnonzero(~self._held)
-            self._views[view] = self._compute(lambda rows: self._pixels.drawn(rows, view), trained_on)
+            photos = np.flatnonzero(self._taught)
+            self._views[view] = self._compute(lambda rows: self._pixels.drawn(rows, view), photos)
             maps = self._views[view].maps
             self.views = max(1, min(VIEWS, VIEWS_BYTES // (maps.element_size() * maps.nelement())))
 
-    def drawn(self, photos: NDArray[np.intp], epoch: int) -> Activations:
-        """Inputs to train on in this epoch."""
-        return self._take(self._views[epoch % self.views], photos)
+    def mixed(self, one: NDArray[np.intp], other: NDArray[np.intp], share: float, epoch: int) -> Activations:
+        """Inputs to train on in this epoch: so much of one photo's, the rest of another's."""
+        (maps, statistics), (others, their) = (self._take(self._views[epoch % self.views], p) for p in (one, other))
+        joined = tuple(theirs.lerp(ours, share) for ours, theirs in zip(statistics, their, strict=True))
+        return Activations(others.lerp(maps, share), joined)
 
     def seen(self, photos: NDArray[np.intp]) -> Activations:
         """Inputs as the device will have them."""
@@ -110,7 +117,7 @@ class Maps:
             with torch.inference_mode(), fast_inference(processes.device):
                 seen = front.through(front.begin(inputs(rows)), stop=self._stop)  # type: ignore[operator]
                 part = _each(seen, lambda tensor: tensor.half().cpu())
-            whole = whole or _each(part, lambda tensor: _room(len(self._held), tensor))
+            whole = whole or _each(part, lambda tensor: _room(len(self._taught), tensor))
             for kept, new in zip((whole.maps, *whole.statistics), (part.maps, *part.statistics), strict=True):
                 kept[rows] = new
         assert whole is not None  # there are photos

@@ -1,9 +1,10 @@
 """What each strategy came to, and which one is kept.
 
-One that changes more must classify significantly more validation photos correctly, at 1 %
-(`export.compare.material.clearly_better`), and be surer of the truth. One that trains nothing is judged by the photos
-that are not held out, each named with itself and its group left out: they are more, so smaller gains can be told from
-luck, and what is held out stays untouched. It must be surer of their labels by three standard errors (`clearly_surer`).
+All are judged by the photos that are not held out, each classified with itself and its group left out: they are many,
+so small gains can be told from luck, and what is held out stays untouched. One that trains nothing must be surer of
+their labels by three standard errors (`clearly_surer`). One that trains answers each by a network that was not taught
+it (export/adapt/halves.py). It must classify significantly more of them correctly, at 1 % (`clearly_better`), and be
+surer of the truth, both of these photos' and of the held-out ones'.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from export.bundle.adapted import Adaptation
 from export.compare.baselines import Baselines
 from export.compare.material import Material, Measured, clearly_better, clearly_surer
 
-CHANCE = 0.01  # of keeping what is no better: three strategies have a dozen measurements each to try their luck
+CHANCE = 0.01  # of keeping what is no better
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Outcome:
 
     Args:
         strategy: It.
-        measured: On the held-out photos; None if there was no time for it.
+        measured: The device's head, asked about each photo with that photo left out; None if there was no time for it.
         seconds: It took.
         bytes: Of the network's parameters that it changed, as float32.
-        curve: Its measurements on the way.
+        curves: Measurements on the way, of the training on each half of the photos.
         note: How it ended, in words.
     """
 
@@ -41,7 +42,7 @@ class Outcome:
     measured: Measured | None
     seconds: float
     bytes: int
-    curve: tuple[Point, ...]
+    curves: tuple[tuple[Point, ...], ...]
     note: str
 
 
@@ -104,14 +105,10 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
         if len(measured) == 1:
             return "head", "there was no time for another" if outcomes[1:] else "no other strategy was chosen"
         return "head", "no other strategy was significantly better"
-    if not best.strategy.trains:
-        one, other = (o.measured.right[~o.measured.held] for o in (best, head))  # type: ignore[union-attr]
-        return best.strategy.name, (
-            f"of the {len(one)} photos not held out, each named by a head that was not taught it, {one.sum()} are "
-            f"right instead of {other.sum()}, and more surely; of the {total} held out {gain:+d}"
-        )
+    one, other = (o.measured.right[~o.measured.held] for o in (best, head))  # type: ignore[union-attr]
     return best.strategy.name, (
-        f"it classifies {gain} more of the {total} validation photos correctly than the last layer alone"
+        f"of the {len(one)} photos for training, each classified without having been taught it, {one.sum()} are "
+        f"correct instead of {other.sum()}, and more certainly; of the {total} validation photos {gain:+d}"
     )
 
 
@@ -120,11 +117,13 @@ def beats(dear: Outcome, cheap: Outcome) -> bool:
     if dear.measured is None or cheap.measured is None:
         return False
     one, other = dear.measured, cheap.measured
+    fair = ~one.held
     if not dear.strategy.trains:
-        groups = np.unique(one.groups[~one.held], return_inverse=True)[1]
-        ours, theirs = (np.bincount(groups, m.surprise[~m.held]).astype(np.float64) for m in (one, other))
+        groups = np.unique(one.groups[fair], return_inverse=True)[1]
+        ours, theirs = (np.bincount(groups, m.surprise[fair]).astype(np.float64) for m in (one, other))
         return clearly_surer(ours, theirs)
-    return clearly_better(one.right[one.held], other.right[one.held], CHANCE) and one.loss < other.loss
+    surer = one.surprise[fair].mean() < other.surprise[fair].mean() and one.loss < other.loss
+    return surer and clearly_better(one.right[fair], other.right[fair], CHANCE)
 
 
 def _right(outcome: Outcome) -> int:

@@ -61,13 +61,14 @@ def report(result: Adapted) -> str:
         plots.bars(_bars(result)),
         _table(result),
     ]
-    lines = [_line(outcome) for outcome in result.outcomes if len(outcome.curve) > 1]
+    lines = [line for outcome in result.outcomes for line in _lines(outcome)]
     if lines:
         parts += [
             "<h2>While it learned</h2>",
             plots.curves(lines),
-            '<p class="quiet">Before the first pass the network is as it was. What is kept of each is where the '
-            "held-out photos were named most surely, which need not be the last point or the highest.</p>",
+            '<p class="quiet">The network is trained twice, on one half of the photos each, and the mean of the two is '
+            "used. Before the first pass it is as it was. What is kept of each is where the validation photos were "
+            "classified most surely, which need not be the last point or the highest.</p>",
         ]
     parts += [
         "<h2>What is taken for what</h2>",
@@ -118,12 +119,14 @@ def _table(result: Adapted) -> str:
 def _caveat(result: Adapted) -> str:
     if not any(outcome.measured is not None and outcome.strategy.trains for outcome in result.outcomes):
         return ""
-    return " The photos held out were never trained on, but they decided what to keep: expect a bit less on new ones."
+    return " The validation photos decided how long to train: expect slightly less on new photos."
 
 
-def _line(outcome: Outcome) -> plots.Line:
-    curve = outcome.curve
-    return plots.Line(outcome.strategy.name, [point.epoch for point in curve], [point.accuracy for point in curve])
+def _lines(outcome: Outcome) -> list[plots.Line]:
+    return [
+        plots.Line(f"half {half}", [point.epoch for point in curve], [point.accuracy for point in curve])
+        for half, curve in enumerate(outcome.curves, 1)
+    ]
 
 
 def _warnings(result: Adapted) -> list[str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import edge
 from edge.errors import BundleError
 from edge.files import replacing
-from export.adapt import checkpoint
 from export.adapt.processes import Processes
 from export.adapt.strategies import Strategy
 from export.bundle import adapted
@@ -90,14 +89,9 @@ class Unfinished:
                     partial.write_text(run)
         processes.barrier()
 
-    def checkpoint(self, strategy: Strategy) -> Path:
-        """The file that keeps where a strategy's training stands."""
-        return self._folder / f"{strategy.name}.pt"
-
-    def spent(self, strategy: Strategy) -> float:
-        """Seconds that earlier starts spent on a strategy."""
-        state = checkpoint.load(self.checkpoint(strategy))
-        return float(state["progress"]["seconds"]) if state else 0.0
+    def checkpoint(self, strategy: Strategy, half: int) -> Path:
+        """The file that keeps where the training on a half of the photos stands."""
+        return self._folder / f"{strategy.name}-{half}.pt"
 
     def remove(self) -> None:
         """Throw the checkpoints away: the run is finished."""

@@ -2,14 +2,13 @@
 
 In order: decode the photos; hold some of each class out; embed all with the pretrained network and fit the device's
 head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each measured
-in the same way, as the device does: its head, fitted to the embeddings of all photos, asked about each one held out as
-if that had not been taught.
-Which one is kept, export/adapt/outcome.py says.
+in the same way, as the device does: the network is exported, and the device's head, fitted to the embeddings of all
+photos, is asked about each one as if that had not been taught. Which one is kept, export/adapt/outcome.py says.
 
 `taps` trains nothing. `auto` does not try it on fewer than `ENOUGH` photos of a label: ten from one place are named by
-the place as well. The strategies that train have each a share of the time left and begin with the embedding that was
-better, with or without taps. The kept network is exported and measured once more as the device runs it: the figure that
-is promised. A run that was killed goes on where it was when the same command is given again.
+the place as well. The strategy that trains has the time left, does so twice (export/adapt/halves.py), and begins with
+the embedding that was better, with or without taps. A run that was killed goes on where it was when the same command is
+given again.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from numpy.typing import NDArray
 import edge
 from edge.errors import BundleError, DatasetError
 from edge.files import replacing
-from edge.head.linear import Head
 from edge.metrics.evaluate import evaluate
 from edge.text import percent
 from export.adapt import strategies
+from export.adapt.halves import mean_of, put_together, split_in_halves
 from export.adapt.outcome import Adapted, Outcome, beats, choose
 from export.adapt.processes import Processes
 from export.adapt.resume import Unfinished, check_output
@@ -45,8 +44,6 @@ from export.compare.material import (
     ENOUGH,
     Material,
     Measured,
-    embed_rows,
-    fast_inference,
     fit_head,
     measure,
     read_material,
@@ -61,14 +58,17 @@ from export.photos.augment import Augment
 from export.photos.bursts import Bursts, find_bursts
 from export.photos.cut_off import cut_off, warning
 from export.photos.folders import find_photos
-from export.photos.split import split_groups
+from export.photos.split import lone_labels, split_groups
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 HOLD_OUT = 0.2
-RESERVE = 1.3  # of what the first embedding took: kept back for the last one and the report
+SHRUNK = 5 / 7  # side of the pictures to train on, beside those that the device sees: a pass takes half the time
+STRIDE = 32  # pixels by which networks shrink a picture
+ANSWERING = 3.5  # times what the first embedding took: two networks and their mean embed all photos
+RESERVE = 0.3  # of what the first embedding took: kept back for the report
 TAPPING = 2.5  # times what the first embedding took: for settling the taps, and embedding with them
 NO_TIME = "there was no time left for it"
 
@@ -119,10 +119,10 @@ class _Work:
     material: Material
     held: NDArray[np.bool_]
     before: Measured = field(init=False)
-    head: Head = field(init=False)
+    embeddings: NDArray[np.float32] = field(init=False)
     bursts: Bursts = field(init=False)
     unfinished: Unfinished = field(init=False)
-    states: dict[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # what each strategy came to
+    state: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what was trained, by name
 
 
 def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[[], float] = time.monotonic) -> Adapted:
@@ -139,7 +139,6 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
         BundleError: The weights do not fit, or the output folder cannot be used.
     """
     began = clock()
-    wanted = list(STRATEGIES.values()) if plan.strategy == "auto" else [strategies.find(plan.strategy)]
     check_output(plan.output)
     loaded = backbones.load(plan.backbone, plan.weights, plan.progress)
     loaded = replace(loaded, backbone=replace(loaded.backbone, size=plan.size or loaded.backbone.size))
@@ -149,15 +148,7 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
         raise BundleError(
             "strategy-unsuitable", f"the embedding of {plan.backbone} {reason}; choose another --strategy"
         )
-    if len(blocks(loaded.trunk)) == 1 and STRATEGIES["last-stage"] in wanted:
-        if plan.strategy != "auto":
-            raise BundleError(
-                "strategy-unsuitable",
-                f"the parts of {plan.backbone} do not follow one another, so that none of them is the last "
-                "stage; take another --strategy",
-            )
-        wanted.remove(STRATEGIES["last-stage"])
-        listener.said(f"last-stage: not tried, because the parts of {plan.backbone} are not in sequence")
+    wanted = _wanted(plan, listener, in_sequence=len(blocks(loaded.trunk)) > 1)
     listener.doing("reading photos")
     photos = find_photos(plan.photos)
     size = loaded.backbone.size
@@ -172,7 +163,7 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
     work = _Work(plan, listener, processes, clock, loaded, material, held)
     before = clock()
     pretrained = _embed(work, loaded.embedder)
-    work.before, work.head = measure(pretrained, material, held), fit_head(pretrained, material, held)
+    work.before, work.embeddings = measure(pretrained, material, held), pretrained
     ungrouped = plan.group_by is None and not material.held.any()
     work.bursts = Bursts()
     if ungrouped:
@@ -199,26 +190,37 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
     work.unfinished = Unfinished(
         plan.output, (network, *material.hashes, plan.seed, plan.group_by, plan.flip), processes
     )
-    training = [strategy for strategy in wanted if strategy.trains]
-    earlier = {strategy.name: work.unfinished.spent(strategy) for strategy in training}
-    for strategy in training:
-        left = 60 * plan.minutes - reserve - sum(earlier.values()) - (clock() - began)
-        share = strategy.share if plan.strategy == "auto" else 1.0
-        seconds = processes.first_says(share * left + earlier[strategy.name])
-        outcomes.append(_try(work, strategy, seconds))
+    if wanted[-1].trains:
+        left = 60 * plan.minutes - reserve - ANSWERING * embedding - (clock() - began)
+        outcomes.append(_train(work, wanted[-1], processes.first_says(left)))
     kept, why = choose(outcomes, forced=plan.strategy != "auto")
 
     final = work.before
     if STRATEGIES[kept].trains:
-        work.loaded.embedder.get_submodule("trunk").load_state_dict(work.states[kept], strict=False)
-        final = measure(_embed(work, work.loaded.embedder), material, held, trained=True)
-        outcomes = [replace(one, measured=final) if one.strategy.name == kept else one for one in outcomes]
+        work.loaded.embedder.get_submodule("trunk").load_state_dict(work.state, strict=False)
+        final = outcomes[-1].measured or final
     result = _result(work, outcomes, kept, why, final, baselines, clock() - began)
     if processes.is_first:
         _write(result, work.loaded.embedder)
         work.unfinished.remove()
     processes.barrier()
     return result
+
+
+def _wanted(plan: Plan, listener: Listener, in_sequence: bool) -> list[Strategy]:
+    """The strategies to try, the one that trains last; `full` is for networks whose parts are not in sequence."""
+    if plan.strategy != "auto":
+        strategy = strategies.find(plan.strategy)
+        if strategy.name == "last-stages" and not in_sequence:
+            raise BundleError(
+                "strategy-unsuitable",
+                f"the parts of {plan.backbone} do not follow one another, so that none of them are the last "
+                "stages; choose another --strategy",
+            )
+        return [strategy]
+    if not in_sequence:
+        listener.said(f"last-stages: not tried, because the parts of {plan.backbone} are not in sequence")
+    return [STRATEGIES[name] for name in ("head", "taps", "last-stages" if in_sequence else "full")]
 
 
 def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
@@ -262,33 +264,69 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
     work.listener.said(f"taps: {_figure(measured)}")
     if work.plan.strategy == "taps" or beats(outcome, head):
         work.loaded = replace(work.loaded, backbone=replace(row, taps=taps, embedding=features), embedder=network)
-        work.before, work.head = measured, fit_head(embeddings, material, work.held)
+        work.before, work.embeddings = measured, embeddings
     return outcome
 
 
-def _try(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
-    """Train by one strategy within some seconds, over all runs, and measure what it came to."""
-    material = work.material
+def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
+    """Train by one strategy, on each half of the photos, within some seconds, and measure what it came to.
+
+    Args:
+        work: Photos, network and time.
+        strategy: One that trains.
+        seconds: For both trainings, measurements included, over all runs.
+    """
+    material, held, name = work.material, work.held, strategy.name
     trunk = copy.deepcopy(work.loaded.embedder.get_submodule("trunk"))
-    size = 4 * sum(parameter.numel() for parameter in strategies.unfreeze(trunk, strategy, material.size).values())
-    path = work.unfinished.checkpoint(strategy)
-    note = NO_TIME
-    if seconds > 1 or path.exists():
-        work.listener.doing(f"{strategy.name}: training {strategy.summary}")
-        augment = Augment(work.plan.seed, flip=work.plan.flip)
-        step = work.listener.step
+    bytes_changed = 4 * sum(p.numel() for p in strategies.unfreeze(trunk, strategy, material.size).values())
+    lone = lone_labels(material.targets[~held], material.groups[~held], material.labels)
+    if lone:
+        note = f"of label {lone[0]!r} there is one photo, or group, to train on, and each of two halves needs one"
+        return _untrained(work, strategy, bytes_changed, note)
+    row = work.loaded.backbone
+    size = material.size if row.fixed else max(STRIDE, STRIDE * round(SHRUNK * material.size / STRIDE))
+    augment = Augment(work.plan.seed, flip=work.plan.flip)
+    halves = split_in_halves(material, held, work.plan.seed)
+    found: list[Trained] = []
+    for part, half in enumerate(halves, 1):
+        path = work.unfinished.checkpoint(strategy, part)
+        mine = seconds - found[0].seconds if found else seconds / 2
+        if mine <= 1 and not path.exists():
+            return _untrained(work, strategy, bytes_changed, NO_TIME)
+        work.listener.doing(f"{name}: training {strategy.summary} on half of the photos, {part} of 2")
         task = Task(
-            material, work.held, work.before, work.head, augment, seconds, path, work.processes, step, work.clock
-        )
+            material, half, held, work.before, fit_head(work.embeddings, material, ~half), augment, size, mine, path,
+            work.processes, work.listener.step, work.clock,
+        )  # fmt: skip
         trained = train(work.loaded.embedder, strategy, task)
-        if len(trained.curve) > 1:
-            work.states[strategy.name] = trained.state
-            measured = _measure(work, trained)
-            work.listener.said(f"{strategy.name}: {_figure(measured)}, {trained.seconds:.0f} s")
-            return Outcome(strategy, measured, trained.seconds, size, trained.curve, _note(trained))
-        note = f"two passes over the photos take longer than the {seconds:.0f} s available"
+        if len(trained.curve) < 2:
+            note = f"two passes over half of the photos take longer than the {mine:.0f} s available"
+            return _untrained(work, strategy, bytes_changed, note)
+        found.append(trained)
+
+    work.state = mean_of([trained.state for trained in found])
+    first, second = halves
+    answers = [
+        (held, _answers(work, work.state, ~held)),
+        (second, _answers(work, found[0].state, first)),
+        (first, _answers(work, found[1].state, second)),
+    ]
+    measured, took = put_together(answers), sum(trained.seconds for trained in found)
+    work.listener.said(f"{name}: {_figure(measured)}, {took:.0f} s")
+    note = "; ".join(_note(trained) for trained in found)
+    return Outcome(strategy, measured, took, bytes_changed, tuple(trained.curve for trained in found), note)
+
+
+def _untrained(work: _Work, strategy: Strategy, bytes_changed: int, note: str) -> Outcome:
     work.listener.said(f"{strategy.name}: {note}")
-    return Outcome(strategy, None, 0.0, size, (), note)
+    return Outcome(strategy, None, 0.0, bytes_changed, (), note)
+
+
+def _answers(work: _Work, state: Mapping[str, torch.Tensor], trained_on: NDArray[np.bool_]) -> Measured:
+    """What the device's head makes of a trained network's embeddings."""
+    network = copy.deepcopy(work.loaded.embedder)
+    network.get_submodule("trunk").load_state_dict(state, strict=False)
+    return measure(_embed(work, network), work.material, work.held, trained_on)
 
 
 def _embed(work: _Work, embedder: nn.Module) -> NDArray[np.float32]:
@@ -297,25 +335,9 @@ def _embed(work: _Work, embedder: nn.Module) -> NDArray[np.float32]:
     return embed_pixels(freeze(embedder, work.material.size), work.material.centres, work.listener.step)
 
 
-def _measure(work: _Work, trained: Trained) -> Measured:
-    """Measure what was kept of a training."""
-    import torch
-
-    material, device = work.material, work.processes.device
-    network = copy.deepcopy(work.loaded.embedder).to(device)
-    network.get_submodule("trunk").load_state_dict(trained.state, strict=False)
-    with fast_inference(device):
-        every = np.arange(len(work.held))
-        embeddings = embed_rows(network, lambda rows: torch.from_numpy(material.centres[rows]).to(device), every)
-    return measure(embeddings, material, work.held, trained=True)
-
-
 def _note(trained: Trained) -> str:
-    mixed = (
-        "" if trained.mix == 1 else f", mixed {100 * trained.mix:.0f} : {100 - 100 * trained.mix:.0f} with pretrained"
-    )
     best = min(trained.curve, key=lambda point: point.loss)
-    return f"{trained.epochs} of {trained.planned or '?'} passes, {trained.ended}; best after {best.epoch}{mixed}"
+    return f"{trained.epochs} of {trained.planned or '?'} passes, {trained.ended}; best after {best.epoch}"
 
 
 def _figure(measured: Measured) -> str:
@@ -350,7 +372,7 @@ def _result(
                 "seconds": round(outcome.seconds, 1),
                 "bytes_changed": outcome.bytes,
                 "note": outcome.note,
-                "curve": [asdict(point) for point in outcome.curve[1:]],
+                "curves": [[asdict(point) for point in curve[1:]] for curve in outcome.curves],
             }
             for outcome in outcomes
         ],

@@ -1,4 +1,4 @@
-"""One strategy's training: epochs within a time, measured on held-out photos, resumed where it was killed.
+"""One network's training: epochs within a time, measured on held-out photos, resumed where it was killed.
 
 The loss is that of the device's own head. With u = x/‖x‖ an embedding of length one, and W, b, T the head that was
 fitted to the frozen embeddings (LP-FT, Kumar et al. 2022: a head that is right from the start does not distort
@@ -9,15 +9,16 @@ features)::
 Network and W/T, b/T then learn together by Adam under a warm-up of one epoch and a cosine to zero. Adam moves every
 number by about the rate, whatever its size; where norms were folded into weights, channels differ in size a
 hundredfold, and the small ones would be wiped out. So its step is multiplied by the size s of what it moves (root mean
-square over the channel), as if w/s were learned, p₀ being the pretrained value and λ L2-SP's pull back to it::
+square over the channel), as if w/s were learned::
 
-    p ← p + s·Adam(∇p)        p ← p + λ·(rate/largest rate)·(p₀ − p)
+    p ← p + s·Adam(∇p)
 
-Each measurement fits the device's head anew to the embeddings of the training photos, and asks it about the held-out
-ones. The parameters p of the smallest held-out loss are kept; training ends early when it has not fallen for long. At
-the end, mixtures p₀ + a·(p − p₀) with the pretrained ones are measured in the same way, and the best of all is kept: it
-has what was learned and forgets less (WiSE-FT, Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
-The number of epochs is settled after the first one, by what it took; everything else depends on the seed alone.
+Inputs and targets are mixed with others of the batch, λx + (1 − λ)x' (mixup, Zhang et al., ICLR 2018), which delays the
+moment at which the photos are known by heart. λ ~ Beta(α, α), one for each batch, is rarely far from 1 for small α.
+
+Each measurement fits the device's head anew to the embeddings of all photos, and asks it about the held-out ones. The
+parameters p of the smallest held-out loss are kept. The number of epochs is settled after the first one, by what it
+took; everything else depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from numpy.typing import NDArray
 from export.adapt import checkpoint
 from export.adapt.feed import Maps, Pixels
 from export.adapt.processes import Processes
-from export.adapt.strategies import Strategy, last_stage, unfreeze
+from export.adapt.strategies import Strategy, last_stages, unfreeze
 from export.compare.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 from export.network.embedder import Activations
 from export.photos.augment import Augment
@@ -49,13 +50,11 @@ if TYPE_CHECKING:
 
 HEAD_RATE = 5e-3  # of W/T and b/T, in units of their size, as all rates
 SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, below which it is not taken for smaller
-L2_SP = 1e-3
-SMOOTHING = 0.05  # of the targets
-MEASUREMENTS = 12  # at most so many a strategy
-PATIENCE = 4  # of them without a smaller loss, in the second half: at first, at large rates, it often grows
+SMOOTHING = 0.1  # of the targets
+MIXUP = 0.2  # α of the beta distribution that inputs are mixed by
+MEASUREMENTS = 4  # at most so many a network: each takes half as long as a pass
 NO_TIME = "its time was over"
-MIXES = (0.25, 0.5, 0.75)  # shares a of what was learned
-LADDER = (2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30)  # epochs: few values, so that the clock seldom tells two runs apart
+LADDER = (2, 3, 4, 6, 8, 10, 12)  # epochs: few values, so that the clock seldom tells two runs apart
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ class Trained:
         curve: Its measurements, the first before any training.
         epochs: How many were run, of
         planned: so many.
-        mix: The share of what was learned that is in `state`; the rest is as pretrained.
         seconds: It took, over all runs.
         ended: Why it ended, in words.
     """
@@ -86,7 +84,6 @@ class Trained:
     curve: tuple[Point, ...]
     epochs: int
     planned: int
-    mix: float
     seconds: float
     ended: str
 
@@ -97,11 +94,13 @@ class Task:
 
     Args:
         material: The photos.
-        held: bool (N,), those held out.
+        taught: bool (N,), those to train on.
+        held: bool (N,), those held out, which choose where training ends.
         before: What the device's head scores on the embeddings before any training.
-        head: The device's head fitted to those of the photos not held out: where the last layer begins.
-        augment: How training pictures are drawn.
-        seconds: For this strategy, measurements included, over all runs.
+        head: The device's head fitted to those of the photos to train on: where the last layer begins.
+        augment: How training pictures are drawn, and
+        size: of how many pixels per side.
+        seconds: For this network, measurements included, over all runs.
         checkpoint: File that keeps where it stands.
         processes: The processes.
         step: Told how many batches of how many are done.
@@ -109,10 +108,12 @@ class Task:
     """
 
     material: Material
+    taught: NDArray[np.bool_]
     held: NDArray[np.bool_]
     before: Measured
     head: Head
     augment: Augment
+    size: int
     seconds: float
     checkpoint: Path
     processes: Processes
@@ -132,8 +133,6 @@ def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
     run.resume()
     while not run.progress.ended:
         run.epoch()
-    if run.progress.ended != NO_TIME and not run.progress.mixed:
-        run.mix()
     return run.result()
 
 
@@ -146,8 +145,6 @@ class _Progress:
     seconds: float = 0.0
     ended: str = ""
     best: int = 0  # of the curve
-    mixed: bool = False
-    mix: float = 1.0
     curve: list[Point] = field(default_factory=list)
 
 
@@ -158,18 +155,17 @@ class _Run:
         import torch
 
         self.strategy, self.task = strategy, task
-        self.rows = np.flatnonzero(~task.held)
+        self.rows = np.flatnonzero(task.taught)
         self.steps = max(1, round(len(self.rows) / BATCH))
         trunk = embedder.get_submodule("trunk")
         self.changing = unfreeze(trunk, strategy, task.material.size)
-        self.start = _copies(self.changing)
-        self.best = self.start
-        pixels = Pixels(task.material, task.augment, task.processes.device)
+        self.best = _copies(self.changing)
+        pixels = Pixels(task.material, task.augment, task.size, task.processes.device)
         self.feed: Pixels | Maps = pixels
         body = embedder
-        if strategy.name == "last-stage":
-            self.feed = Maps(pixels, task.held, embedder, task.processes)
-            body = _rest(embedder, last_stage(trunk, task.material.size))
+        if strategy.name == "last-stages":
+            self.feed = Maps(pixels, task.taught, embedder, task.processes)
+            body = _rest(embedder, last_stages(trunk, task.material.size))
         self.network = _with_head(body, task.head).to(task.processes.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
         groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
@@ -179,7 +175,8 @@ class _Run:
         self.largest = [group["lr"] for group in self.optimizer.param_groups]
         self.wrapped = task.processes.wrap(self.network)
         counts = np.bincount(task.material.targets[self.rows], minlength=len(task.material.labels))
-        self.balance = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
+        weights = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
+        self.targets = np.diag(weights)[task.material.targets]  # (N, C): each label weighs the same
         self.progress = _Progress(curve=[Point(0, math.nan, task.before.accuracy, task.before.loss)])
         self.counted = task.clock()  # up to here all time is in the progress
 
@@ -211,7 +208,7 @@ class _Run:
         if not progress.planned:
             self._plan(*(processes.first_says(s) for s in (prepared - began, trained - prepared, now - trained)))
         if progress.epoch >= progress.planned:
-            progress.ended = progress.ended or "all epochs were run"
+            progress.ended = "all passes were made"
         self._save()
 
     def resume(self) -> None:
@@ -234,28 +231,10 @@ class _Run:
         """What there is now."""
         p = self.progress
         best = {name: tensor.detach().cpu() for name, tensor in self.best.items()}
-        return Trained(best, tuple(p.curve), p.epoch, p.planned, p.mix, p.seconds, p.ended)
-
-    def mix(self) -> None:
-        """Measure mixtures of what was learned, best or else last, with the pretrained parameters; keep the best."""
-        import torch
-
-        p = self.progress
-        learned = self.best if p.best else _copies(self.changing)
-        least = p.curve[p.best].loss
-        for share in MIXES:
-            with torch.no_grad():
-                for name, parameter in self.changing.items():
-                    parameter.copy_(torch.lerp(self.start[name], learned[name], share))
-            loss = self._measured(p.epoch, math.nan).loss
-            if loss < least:
-                least, p.mix, self.best = loss, share, _copies(self.changing)
-        p.mixed = True
-        p.seconds = self.task.processes.first_says(p.seconds + self.task.clock() - self.counted)
-        self._save()
+        return Trained(best, tuple(p.curve), p.epoch, p.planned, p.seconds, p.ended)
 
     def _step(self, batch: NDArray[np.intp], step: int) -> float:
-        """One step on this process's rows of a batch; returns the whole batch's loss."""
+        """One step on this process's rows of a batch, mixed with others; returns the whole batch's loss."""
         import torch
         from torch.nn import functional
 
@@ -263,13 +242,16 @@ class _Run:
         factor = self._factor(self.progress.epoch + step / self.steps)
         for group, largest in zip(self.optimizer.param_groups, self.largest, strict=True):
             group["lr"] = factor * largest
-        mine = batch[self.task.processes.share(len(batch))]
-        targets = torch.from_numpy(self.task.material.targets[mine].astype(np.int64)).to(device)
-        weights = torch.from_numpy(self.balance[self.task.material.targets[mine]]).to(device)
+        random = np.random.default_rng([self.task.augment.seed, self.progress.epoch, step])
+        share = random.beta(MIXUP, MIXUP)
+        share = max(share, 1 - share)
+        mine = self.task.processes.share(len(batch))
+        one, other = batch[mine], random.permutation(batch)[mine]  # the same for any number of processes
         with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
-            logits = self.wrapped(self.feed.drawn(mine, self.progress.epoch))
+            logits = self.wrapped(self.feed.mixed(one, other, share, self.progress.epoch))
+        targets = torch.from_numpy(share * self.targets[one] + (1 - share) * self.targets[other]).to(device)
         losses = functional.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=SMOOTHING)
-        loss = (losses * weights).sum() / float(self.balance[self.task.material.targets[batch]].sum())
+        loss = losses.sum() / float(self.targets[batch].sum())
         self.optimizer.zero_grad(set_to_none=True)
         # gradients are averaged over the processes, not summed
         (loss * self.task.processes.world).backward()  # type: ignore[no-untyped-call]
@@ -278,8 +260,6 @@ class _Run:
         with torch.no_grad():
             for parameter, old, scale in zip(self.learning, before, self.scales, strict=True):
                 parameter.sub_(old).mul_(scale).add_(old)
-            for name, parameter in self.changing.items():
-                parameter.lerp_(self.start[name], L2_SP * factor)
         return float(self.task.processes.sum(loss.detach()))
 
     def _factor(self, passed: float) -> float:
@@ -290,7 +270,7 @@ class _Run:
 
     def _plan(self, preparing: float, training: float, measuring: float) -> None:
         """Settle the number of epochs by what the first took, in seconds: it prepared two views, others prepare one."""
-        left = 0.95 * self.task.seconds - preparing - training - (1 + len(MIXES)) * measuring
+        left = 0.95 * self.task.seconds - preparing - training - measuring
         fitting = [LADDER[0]]
         for epochs in (e for e in LADDER if e <= self.strategy.epochs):
             views, measurements = min(epochs, self.feed.views), min(epochs, MEASUREMENTS)
@@ -311,8 +291,6 @@ class _Run:
         if p.curve[-1].loss < p.curve[p.best].loss:
             p.best = len(p.curve) - 1
             self.best = _copies(self.changing)
-        elif len(p.curve) - 1 - p.best >= PATIENCE and 2 * p.epoch >= p.planned > 0:
-            p.ended = "the held-out photos were named no better any more"
 
     def _measured(self, epoch: int, training_loss: float) -> Point:
         """Fit the device's head to the embeddings as they are now, and ask it about the photos held out."""
@@ -320,7 +298,7 @@ class _Run:
         with fast_inference(task.processes.device):
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.feed.seen, every)
-        found = measure(embeddings, task.material, task.held, trained=True)
+        found = measure(embeddings, task.material, task.held, task.taught)
         accuracy, loss = task.processes.first_says(found.accuracy), task.processes.first_says(found.loss)
         return Point(epoch, training_loss, accuracy, loss)
 

@@ -31,8 +31,8 @@ _PATH = click.Path(path_type=Path)
 @app.option(
     "--strategy",
     default="auto",
-    type=click.Choice(["auto", "head", "taps", "norm-bias", "last-stage", "full"]),
-    help="How much of the network to train; auto tries every strategy and keeps the best.",
+    type=click.Choice(["auto", "head", "taps", "last-stages", "full"]),
+    help="How much of the network to train; auto tries all but full and keeps the best.",
 )
 @app.option(
     "--minutes", default=20.0, type=click.FloatRange(0, min_open=True), help="Time limit for the whole run, in minutes."

@@ -83,8 +83,8 @@ class Material:
 class Measured:
     """The answers of the device's head to each photo, with that photo and its group left out.
 
-    If the network was trained on the photos that are not held out, these are used to train the head but have no part in
-    choices, as on the device, and only the answers to the held-out photos are fair.
+    Photos that the network was trained on are used to train the head but have no part in choices, as on the device, and
+    the answers to them are not fair.
 
     Args:
         labels: C names, in the order of the columns.
@@ -189,7 +189,10 @@ def embed_rows(body: torch.nn.Module, inputs: Inputs, rows: NDArray[np.intp]) ->
 
 
 def measure(
-    embeddings: NDArray[np.float32], material: Material, held: NDArray[np.bool_], trained: bool = False
+    embeddings: NDArray[np.float32],
+    material: Material,
+    held: NDArray[np.bool_],
+    trained_on: NDArray[np.bool_] | tuple[()] = (),
 ) -> Measured:
     """Fit the device's head to all photos, and classify each one as if it had not been taught.
 
@@ -197,10 +200,10 @@ def measure(
         embeddings: (N, D).
         material: The photos.
         held: bool (N,), the photos held out.
-        trained: Whether the network was trained on the others; if so, they have no part in choices.
+        trained_on: bool (N,), the photos that the network was trained on, which have no part in choices; () for none.
     """
     names = np.array(material.names)
-    fitted = fit.fit(fit.Examples(embeddings, material.names, _sessions(material.groups), ~held if trained else ()))
+    fitted = fit.fit(fit.Examples(embeddings, material.names, _sessions(material.groups), trained_on))
     own = np.searchsorted(fitted.head.labels, names)
     sure = np.nan_to_num(fitted.loo[np.arange(len(own)), own].astype(np.float64))  # NaN: the only one of its class
     right = (fitted.loo.argmax(axis=1) == own) & (sure > 0)

@@ -19,7 +19,7 @@ from export.photos.folders import find_photos
 from export.photos.split import group_photos, split_groups
 from tests.export.adapting import RATE, SIZE, tiny_trunk
 
-STRATEGIES = ("full", "last-stage")
+STRATEGIES = ("full", "last-stages")
 
 
 def main(photos: Path, folder: Path) -> None:
@@ -32,10 +32,10 @@ def main(photos: Path, folder: Path) -> None:
             network = embedder(tiny_trunk())  # type: ignore[arg-type]
             frozen = embed_rows(network, lambda some: torch.from_numpy(material.centres[some]), rows)
             task = Task(
-                material, held, measure(frozen, material, held), fit_head(frozen, material, held), Augment(0), 1e9,
-                folder / f"{strategy}.checkpoint", processes, lambda *_: None, clock=lambda: 0.0,
+                material, ~held, held, measure(frozen, material, held), fit_head(frozen, material, held), Augment(0),
+                SIZE, 1e9, folder / f"{strategy}.checkpoint", processes, lambda *_: None, clock=lambda: 0.0,
             )  # fmt: skip
-            trained = train(network, replace(strategies.find(strategy), rate=RATE), task)
+            trained = train(network, replace(strategies.find(strategy), rate=RATE / 3), task)
             if processes.is_first:
                 found = {"state": dict(trained.state), "world": processes.world, "epochs": trained.epochs}
                 torch.save(found, folder / f"{strategy}.pt")

@@ -15,7 +15,7 @@ from edge.errors import BundleError
 from export.adapt.processes import join_processes
 from export.adapt.run import Plan as AdaptPlan
 from export.adapt.run import adapt
-from export.adapt.strategies import last_stage
+from export.adapt.strategies import last_stages
 from export.bundle.build import build
 from export.bundle.plan import Plan
 from export.convert.frozen import freeze
@@ -97,14 +97,14 @@ def test_a_network_that_is_one_part_after_the_other_is_a_row_of_blocks(name: str
         for block in blocks(trunk):
             maps = block(maps)
         torch.testing.assert_close(maps, trunk(picture))
-    assert 0 < last_stage(trunk, SIZE) < count or count == 1
+    assert 0 < last_stages(trunk, SIZE) < count or count == 1
 
 
-def test_a_network_whose_parts_branch_has_no_last_stage_to_adapt(
+def test_a_network_whose_parts_branch_has_no_last_stages_to_adapt(
     photo_folder: Callable[..., Path], tmp_path: Path, listener: Any
 ) -> None:
     plan = AdaptPlan(
-        photo_folder(cup=8, plate=8), tmp_path / "a", CREATED, "timm:mambaout_femto", "random", strategy="last-stage"
+        photo_folder(cup=8, plate=8), tmp_path / "a", CREATED, "timm:mambaout_femto", "random", strategy="last-stages"
     )
     with join_processes() as alone, refused("strategy-unsuitable", BundleError, "timm:mambaout_femto", "--strategy"):
         adapt(plan, listener, alone)

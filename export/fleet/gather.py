@@ -20,7 +20,7 @@ import numpy as np
 from edge.bundle.manifest import BackboneInfo
 from edge.errors import FleetError
 from edge.fleet.contribution import MAX_BYTES, Contribution, Part, read, sha256
-from edge.fleet.header import About
+from edge.fleet.header import About, Serves
 from edge.fleet.names import DEVICES, SIGNATURE, Named, newest_of_each, twice
 from edge.fleet.remote import Remote
 from edge.head.moments import GRID
@@ -69,6 +69,15 @@ class Rules:
     signers: Signers | None = None
 
 
+class Told(NamedTuple):
+    """What is kept of a contribution's header: a hundred thousand of them must fit in memory."""
+
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    taught: str
+    serves: Serves
+
+
 class Contributions:
     """The newest contributions of a store, each read when it is asked for.
 
@@ -93,12 +102,13 @@ class Contributions:
             device: listed[name]._replace(signed=f"{name}{SIGNATURE}" in signatures) for device, name in newest.items()
         }
         self.refused: dict[str, Refused] = {}
-        self.abouts: dict[str, About] = {}  # headers of those that were read
+        self.told: dict[str, Told] = {}  # of those that were read and count
+        self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}  # each set of labels once
 
     @property
     def signed(self) -> int:
         """How many of those that count have a signature beside them."""
-        return sum(self.listed[device].signed for device in self.abouts)
+        return sum(self.listed[device].signed for device in self.told)
 
     def devices(self, names: Sequence[str] | None = None) -> Iterator[Device]:
         """Go through the devices that count, in the order of their names, or through some in theirs.
@@ -157,7 +167,9 @@ class Contributions:
         contribution = read(str(name), data)
         self._check(name, contribution.about)
         found = counted(contribution, self._rules)
-        self.abouts[device] = contribution.about
+        about = contribution.about
+        labels = self._labels.setdefault(about.labels, about.labels)
+        self.told[device] = Told(labels, about.counts, about.taught, about.serves)
         return found
 
     def _check(self, name: Named, about: About) -> None:

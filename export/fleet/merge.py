@@ -163,7 +163,7 @@ def _written(
     base: Bundle, output: Path, pool: Pool, sample: list[Device], contributions: Contributions, told: Accuracy | None
 ) -> Bundle:
     examples, labels = shipped_examples(pool, sample)
-    times = [base.manifest.created, *(contributions.abouts[device.name].taught for device in sample)]
+    times = [base.manifest.created, *(contributions.told[device.name].taught for device in sample)]
     newest = max((time for text in times if (time := moment(text))), default=_NEVER)
     manifest = Manifest(
         name=output.stem,

@@ -145,7 +145,7 @@ def _lines(contributions: Contributions, judged: Sequence[Judged]) -> tuple[Line
     place = {one.device: number for number, one in enumerate(judged)}
     lines = []
     for device, listed in contributions.listed.items():
-        about, number = contributions.abouts.get(device), place.get(device)
+        about, number = contributions.told.get(device), place.get(device)
         order = contributions.undone.get(device)
         lines.append(
             Line(

@@ -9,10 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from edge.bundle.signature import FLEET as NAMESPACE
 from edge.bundle.signature import ssh_keygen
 from edge.errors import FleetError
-
-NAMESPACE = "edge-fleet"
 
 
 class Signers:

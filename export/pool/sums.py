@@ -46,7 +46,9 @@ class Sums:
     def __init__(self, features: int) -> None:
         self.counts: dict[str, int] = {}
         self._sums: dict[str, Totals] = {}  # of each label (D,), in units of 2⁻¹⁷
-        self._gram = np.zeros((features, features), np.int64)  # in units of 2⁻³⁴
+        self._total = np.zeros((features, features), np.int64)  # in units of 2⁻³⁴, but for those that wait
+        self._waiting = np.empty((0, features))  # examples whose products are summed when there are enough of them
+        self._waits = 0
 
     @property
     def examples(self) -> int:
@@ -56,7 +58,15 @@ class Sums:
     @property
     def features(self) -> int:
         """D, how many numbers an embedding has."""
-        return len(self._gram)
+        return len(self._total)
+
+    @property
+    def _gram(self) -> Totals:
+        """(D, D) the sum of all products, in units of 2⁻³⁴."""
+        rows, self._waits = self._waiting[: self._waits], 0
+        if len(rows):
+            self._total += (rows.T @ rows).astype(np.int64)
+        return self._total
 
     def add(self, rows: Whole, labels: Sequence[str]) -> None:
         """Add examples (N, D), in units of 2⁻¹⁷, with their N labels.
@@ -66,15 +76,18 @@ class Sums:
             LabelError: there are not as many labels as examples.
         """
         self._check(rows, labels)
-        names = np.array(labels, np.object_)
+        if not len(self._waiting):
+            self._waiting = np.empty((CHUNK, self.features))
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
-            exact = part.astype(np.float64)
-            self._gram += (exact.T @ exact).astype(np.int64)
-            some = names[start : start + CHUNK]
-            for label in sorted(set(some.tolist())):
-                own = part[some == label]
-                self._put(label, len(own), own.sum(axis=0, dtype=np.int64))
+            if self._waits + len(part) > CHUNK:
+                _ = self._gram
+            self._waiting[self._waits : self._waits + len(part)] = part
+            self._waits += len(part)
+        names = np.array(labels, np.object_)
+        for label in sorted(set(labels)):
+            own = rows[names == label]
+            self._put(label, len(own), own.sum(axis=0, dtype=np.int64))
 
     def _check(self, rows: Whole, labels: Sequence[str]) -> None:
         if rows.ndim != 2 or rows.shape[1] != self.features:
@@ -121,7 +134,7 @@ class Sums:
             )
         found = Sums(self.features)
         found.counts, found._sums = dict(self.counts), dict(self._sums)
-        found._gram = self._gram + sign * other._gram
+        found._total = self._gram + sign * other._gram
         for label, count in other.counts.items():
             found._put(label, sign * count, sign * other._sums[label])
         return found

@@ -11,12 +11,13 @@ taught, taken by that device's own camera:
 The head of the contributions is compared, byte by byte, with the head of the same photos pooled on one machine. Last,
 one device has its labels exchanged: is it the first that `status` names, and is the figure back once it is undone?
 
-    python -m benchmarks.fleet_photos        tables, and docs/fleet_gain.png
+    python -m benchmarks.fleet_photos [SET...]        the table, and docs/fleet_gain.png
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -225,8 +226,11 @@ def chart(table: dict[str, list[tuple[float, float, float]]]) -> None:
 
 def main() -> None:
     """Print the tables, and draw the chart."""
-    table, rows = {}, []
-    for name in SETS:
+    table: dict[str, list[tuple[float, float, float]]] = {}
+    print(f"{DEVICES} devices of {PHOTOS} photos each; tested on {TESTS} photos of each device's own camera")
+    print("| set | labels | alone | fleet without it | fleet with it | gain | devices that gain | head = pooled on one")
+    print("machine | the bad teacher | figure: before → with it → undone |")
+    for name in sys.argv[1:] or SETS:
         if not (SHARED / "data" / name).is_dir():
             print(f"{name} is not beside the project: skipped")
             continue
@@ -237,15 +241,12 @@ def main() -> None:
         first, before, bad, after = bad_teacher(found, info)
         gaining = sum(one[1] > one[0] for one in results)
         same, found_first = "equal" if equal else "DIFFERENT", "first" if first else "NOT FIRST"
-        rows.append(
+        print(
             f"| {name} | {len(set(found[0].truth))} | {alone:.1f} | {fleet:.1f} | {joined:.1f} | {fleet - alone:+.1f} "
             f"| {gaining} of {len(results)} | {same} | {found_first} | "
-            f"{100 * before:.1f} → {100 * bad:.1f} → {100 * after:.1f} |"
+            f"{100 * before:.1f} → {100 * bad:.1f} → {100 * after:.1f} |",
+            flush=True,
         )
-    print(f"{DEVICES} devices of {PHOTOS} photos each; tested on {TESTS} photos of each device's own camera")
-    print("| set | labels | alone | fleet without it | fleet with it | gain | devices that gain | head = pooled on one")
-    print("machine | the bad teacher | figure: before → with it → undone |")
-    print("\n".join(rows))
     chart(table)
 
 

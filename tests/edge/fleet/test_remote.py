@@ -4,7 +4,6 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,8 @@ pytest.importorskip("obstore")
 
 from edge.errors import StoreError
 from edge.fleet.remote import Remote, open_remote
+from tests.edge.fleet.conftest import SECRET, use_s3
 from tests.refused import refused
-
-SECRET = "do-not-tell-me"
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The address of an S3 server on loopback, with the bucket "fleet"."""
-    server = pytest.importorskip("moto.server")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    running.start()
-    host, port = running.get_host_and_port()
-    import boto3
-
-    client = boto3.client(
-        "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1",
-        aws_access_key_id="key", aws_secret_access_key=SECRET,
-    )  # fmt: skip
-    client.create_bucket(Bucket="fleet")
-    yield f"http://{host}:{port}"
-    running.stop()
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -43,17 +23,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
         return tmp_path.as_uri()
     use_s3(request.getfixturevalue("s3"), monkeypatch)
     return f"s3://fleet/{tmp_path.name}"
-
-
-def use_s3(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AWS_ENDPOINT": address,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-    }.items():
-        monkeypatch.setenv(name, value)
 
 
 def test_what_is_put_can_be_read_whole_in_parts_and_in_lists(url: str) -> None:

@@ -22,7 +22,7 @@ from edge.head.moments import GRID, fixed
 from export.pool.sums import Sums, Whole
 
 ALL = 1 << 24  # numbers up to which every example is kept: 13,000 examples of 1,280
-SAMPLE = 1 << 23  # numbers of the sample where there are more
+SAMPLE = 1 << 22  # numbers of the sample where there are more
 
 
 @dataclass(frozen=True)

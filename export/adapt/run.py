@@ -313,7 +313,9 @@ def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     ]
     measured, took = put_together(answers), sum(trained.seconds for trained in found)
     work.listener.said(f"{name}: {_figure(measured)}, {took:.0f} s")
+    fair = measured.right[~held]
     note = "; ".join(_note(trained) for trained in found)
+    note += f"; {fair.sum()} of {len(fair)} training photos correct, by the network that was not trained on them"
     return Outcome(strategy, measured, took, bytes_changed, tuple(trained.curve for trained in found), note)
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -115,10 +116,18 @@ def test_no_module_imports_itself_through_others(package: str) -> None:
 
 @pytest.mark.parametrize("package", ORDER)
 def test_every_folder_stands_in_the_order_and_says_what_it_owns(package: str) -> None:
+    uses: dict[str, set[str]] = defaultdict(set)
+    for module, names in graph(package).items():
+        uses[folder(module)] |= {folder(name) for name in names} - {folder(module), TOP}
     for init in (ROOT / package).rglob("*/__init__.py"):
         assert init.parent.name in ORDER[package], init
         tree = ast.parse(init.read_text())
-        assert (ast.get_docstring(tree) or "").count(".") >= 2, init
+        owns_and_imports = re.split(r"(?<=\.)\s+", (ast.get_docstring(tree) or "").split("\n\n")[0])
+        assert len(owns_and_imports) == 2, f"{init}: open with two sentences, on what it owns and what it may import"
+        assert owns_and_imports[1].startswith("May import "), init
+        named = set(re.findall(r"`(\w+)`", owns_and_imports[1]))
+        missing = uses[init.parent.name] - named
+        assert not missing or "everything" in owns_and_imports[1], f"{init} does not name {missing}"
         rest = {node.name for node in tree.body[1:] if isinstance(node, ast.FunctionDef)}
         assert len(tree.body) == 1 or rest == {"main"}, f"{init}: imports make every module of the folder heavy"
     for name, file in (EDGE | EXPORT).items():

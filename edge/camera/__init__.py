@@ -1,2 +1,2 @@
 """Sources of frames: cameras, streams, video files and folders.
-May import `picture` and `system`; knows nothing of networks and homes."""
+May import `picture`, `metrics` and `system`; knows nothing of networks and homes."""

@@ -1,2 +1,2 @@
-"""The fleet: what this device was taught goes to a store that many devices share, and a bundle made of all comes back.
-May import `learning`, `retraining` and what is below them."""
+"""The device's half of a fleet: sends what was taught here to a shared store, and installs releases from it.
+May import `learning` and everything below it."""

@@ -1,2 +1,2 @@
-"""Frigate's tracked objects as pictures, and the answers written back to them. May import the camera, and what tells a
-broker. Its HTTP API is in `edge.camera.frigate`."""
+"""Frigate's tracked objects as pictures, and the answers written back to them; `edge.camera.frigate` owns the HTTP API.
+May import `mqtt`, `camera` and `picture`."""

@@ -1,2 +1,2 @@
 """The mathematics of the last layer: from labelled embeddings to a head, every choice made by leave-one-out.
-Pure: imports numpy and the standard library."""
+May import numpy and the standard library."""

@@ -1,2 +1,2 @@
-"""A home: the folder and the database with a bundle and everything taught since. All SQL is in this folder.
+"""A home: the folder and the database with a bundle and everything taught since; no other folder contains SQL.
 May import `network`, `bundle` and everything below them."""

@@ -1,2 +1,2 @@
-"""Measures how good a head is and whether a new one is worse: figures with intervals, and what they leave out.
-Pure: imports numpy, the standard library and `head`."""
+"""Measures how good a head is and whether a new one is worse, with intervals and with what was left out.
+May import `head`, numpy and the standard library."""

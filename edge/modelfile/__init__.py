@@ -1,2 +1,2 @@
-"""The files of networks, read and written byte by byte: checked before a runtime sees them, and grafted with a head.
-Pure: imports numpy and the standard library."""
+"""Reads and writes model files byte by byte: checks them before a runtime loads them, and appends a head.
+May import numpy and the standard library."""

@@ -1,5 +1,6 @@
-"""The MQTT broker: what is published there, how Home Assistant finds it, and what may be asked through it.
+"""The connection to an MQTT broker: what is published, how Home Assistant finds it, and the commands that it may send.
+May import `care`, the learner and everything below it.
 
-The library calls us from a thread of its own. It only notes what arrived; the learner's thread does it, between two
-frames.
+paho-mqtt calls our code from its own thread, which only stores each message; the learner's thread handles it between
+two frames.
 """

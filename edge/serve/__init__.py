@@ -1,5 +1,6 @@
-"""`edge serve`: teach, watch and review in a browser. It needs the extra `web`, and no other command imports it.
+"""`edge serve`: teach, watch and review in a browser; needs the extra `web`.
+May import `watch`, `care`, the learner and everything below it.
 
-`run` starts everything; `engine` is the one thread that owns the home and the network; `live` is what all viewers see;
-`guard` decides who may; `app` lists the addresses, and `teach`, `review` and `learn` answer them.
+`run` starts everything; `engine` is the one thread that owns the home and the network; `live` holds what all viewers
+see; `guard` decides who may come in; `app` lists the addresses, and `teach`, `review` and `learn` answer them.
 """

@@ -1,2 +1,2 @@
-"""What the operating system needs to be told: native libraries' chatter, memory given back, names of any bytes.
-Imports the standard library alone."""
+"""Deals with the operating system: silences native libraries, returns freed memory, reads names that are not UTF-8.
+May import the standard library."""

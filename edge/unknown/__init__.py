@@ -1,2 +1,2 @@
-"""Decides whether a picture is like anything taught here, and whether the pictures here resemble those of the bundle.
-Pure: imports numpy, the standard library, `metrics` and `head`."""
+"""Decides whether a picture resembles anything taught here, and whether pictures here resemble those of the bundle.
+May import `metrics`, `head`, numpy and the standard library."""

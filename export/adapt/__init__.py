@@ -1,2 +1,2 @@
-"""Training a network on a folder of photos, and the report of it.
+"""Trains a network on a folder of photos, and reports how it went.
 May import `compare`, `bundle`, `convert`, `network` and `photos`."""

@@ -1,2 +1,2 @@
-"""From PyTorch to the files that devices run, each proved to answer alike.
+"""Converts PyTorch networks to the files that devices run, and proves that each gives the same answers.
 May import `network` and `photos`."""

@@ -1,4 +1,5 @@
-"""The workstation's half of a fleet: the contributions in a store become one bundle, which is released step by step.
+"""The workstation's half of a fleet: merges the contributions in a store into one bundle, and releases it step by step.
+May import `edge`, `deploy` and `pool`.
 
-What a device writes and reads stands in edge/fleet, the mathematics in export/pool; docs/fleet.md is the manual.
+The device's half is edge/fleet, the mathematics export/pool; docs/fleet.md is the manual.
 """

@@ -1,6 +1,6 @@
-"""The addresses of the page: its files, what every page asks for, logging in, and the routes of the other modules.
+"""The web application: routes of the pages, their static files, the live state, logging in, and the other modules.
 
-All addresses within the pages are relative, so that they work below the path of a proxy, such as Home Assistant's.
+Links within the pages are relative, so they also work under a proxy's path, such as Home Assistant's.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ from edge.serve.password import Stored, Tries
 from edge.serve.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
-HOLD = 2.0  # seconds for which a viewer waits for the next frame, before it is told that there is none yet
+HOLD = 2.0  # seconds that a viewer waits for the next frame before it gets an empty answer
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 NAMES = {"/": "watch", "/teach": "teach", "/review": "review", "/learn": "learn"}
 
 
 async def page(request: Request) -> Response:
-    """Give one of the pages: what it shows, within what all of them have around it."""
+    """Serve one of the pages: its own part inside the frame that all pages share."""
     name = NAMES.get(request.url.path, "watch")
     shell = (STATIC / "page.html").read_text("utf-8").replace("{{title}}", name.capitalize()).replace("{{name}}", name)
     link = f'<a href="{"./" if name == "watch" else name}"'
@@ -45,12 +45,12 @@ async def page(request: Request) -> Response:
 
 
 async def login_page(request: Request) -> Response:
-    """Give the page that asks for the password."""
+    """Serve the page that asks for the password."""
     return _given(request, (STATIC / "login.html").read_bytes(), "html")
 
 
 async def static(request: Request) -> Response:
-    """Give a style sheet, a script, or the picture in the browser's tab."""
+    """Serve a style sheet, a script or the browser tab's icon."""
     path = STATIC / request.path_params["name"]
     if path.parent != STATIC or path.suffix not in (".css", ".js", ".svg") or not path.is_file():
         raise HTTPException(404)
@@ -66,14 +66,14 @@ def _given(request: Request, data: bytes, kind: str) -> Response:
 
 
 async def now(request: Request) -> Response:
-    """How everything stands."""
+    """Return the current state of the camera and the home."""
     here = desk(request)
     state = here.now(look=request.query_params.get("look") == "1")
     return answer({**state, "login": request.app.state.stored.get() is not None})
 
 
 async def frame(request: Request) -> Response:
-    """Give the frame after the one that the viewer has; 204: there is none yet."""
+    """Serve the first frame newer than the viewer's; 204 if there is none yet."""
     live, given = desk(request).live, request.query_params.get("after", "0")
     after = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else 0
     shown = await live.after(after, HOLD)
@@ -85,7 +85,7 @@ async def frame(request: Request) -> Response:
 
 
 async def why(request: Request) -> Response:
-    """Classify the newest frame, and name the taught pictures nearest to it, as `edge classify --explain` does."""
+    """Classify the newest frame and list the taught pictures nearest to it, as `edge classify --explain` does."""
     here = desk(request)
 
     def look(learner: Learner) -> Any:
@@ -99,12 +99,12 @@ async def why(request: Request) -> Response:
 
 
 async def changes(request: Request) -> Response:
-    """List what was settled on lately, newest first."""
+    """List the latest changes of the answer, newest first."""
     return answer([{"number": one.number, **one.seen} for one in list(desk(request).live.changes)])
 
 
 async def change(request: Request) -> Response:
-    """Give the picture of one of them."""
+    """Serve the picture of one change."""
     number = request.path_params["number"]
     for one in list(desk(request).live.changes):
         if one.number == number:
@@ -113,14 +113,14 @@ async def change(request: Request) -> Response:
 
 
 async def healthz(request: Request) -> Response:
-    """Say that the server and the learner's thread are well."""
+    """Report that the server and the learner's thread are running."""
     thread = request.app.state.thread
     well = thread is None or thread.is_alive()
     return answer({"ok": well, "version": edge.__version__}, 200 if well else 503)
 
 
 async def login(request: Request) -> Response:
-    """Take the password; at most one is tried at a time, and not too many."""
+    """Check the password, one attempt at a time and with a limit on their number."""
     state, asked = request.app.state, await body(request)
     given, address = field(asked, "password", str), request.client.host if request.client else ""
     password = state.stored.get()
@@ -147,7 +147,7 @@ async def login(request: Request) -> Response:
 
 
 async def logout(request: Request) -> Response:
-    """Let the browser forget its cookie."""
+    """Delete the browser's cookie."""
     response, password = answer({"ok": True}), request.app.state.stored.get()
     if password is not None:
         response.delete_cookie(password.cookie_name, httponly=True, samesite="strict")
@@ -169,11 +169,11 @@ def build(
     """Make the application.
 
     Args:
-        desk: what the pages share.
-        stored: the password.
-        hosts: further names under which we are reached.
-        needs_password: whether nobody may come in while none is set.
-        only_from: the address of the proxy that alone may connect and checks who its users are; None: anybody may.
+        desk: the state shared by the pages.
+        stored: the stored password.
+        hosts: additional host names that browsers may use for this server.
+        needs_password: whether to refuse everybody until a password is set.
+        only_from: the address of a proxy that authenticates its users; all other clients are refused. None allows any.
     """
     pages = [Route(path, page) for path in PAGES]
     app = Starlette(

@@ -1,4 +1,4 @@
-"""What a request holds, looked at before it is used, and how answers and errors go back."""
+"""Validates requests before they are used, and turns answers and errors into responses."""
 
 import json
 from typing import Any, TypeVar
@@ -16,15 +16,15 @@ MOST = 256_000  # bytes of a JSON body
 
 
 class BadRequest(EdgeError, ValueError):
-    """A request that none of our pages would send."""
+    """A malformed request, which none of our pages would send."""
 
 
 class TooLarge(EdgeError, ValueError):
-    """A photo that is larger than what is taken, or than what the card has room for."""
+    """A photo that is larger than the limit or than the free space on the disk."""
 
 
 def desk(request: Request) -> Desk:
-    """The shared state."""
+    """Return the state shared by the pages."""
     found: Desk = request.app.state.desk
     return found
 
@@ -33,7 +33,7 @@ async def body(request: Request) -> dict[str, Any]:
     """Read a request's JSON object.
 
     Raises:
-        BadRequest: it is none, or larger than `MOST`.
+        BadRequest: the body is not a JSON object, or is larger than `MOST`.
     """
     data = bytearray()
     async for chunk in request.stream():
@@ -53,7 +53,7 @@ def field(asked: dict[str, Any], name: str, kind: type[T]) -> T:
     """Return a field of a request.
 
     Raises:
-        BadRequest: it is missing or of another type.
+        BadRequest: the field is missing or has another type.
 
     >>> field({"label": "cup"}, "label", str)
     'cup'
@@ -65,10 +65,10 @@ def field(asked: dict[str, Any], name: str, kind: type[T]) -> T:
 
 
 def examples(asked: dict[str, Any]) -> dict[int, str]:
-    """Return the examples that a request names, each with the label that its page showed.
+    """Return the ids of the examples in a request, each with the label that the page showed.
 
     Raises:
-        BadRequest: they are not given so.
+        BadRequest: the examples are missing or malformed.
 
     >>> examples({"examples": [{"id": 3, "label": "cup"}]})
     {3: 'cup'}
@@ -85,7 +85,7 @@ def answer(value: Any, status: int = 200) -> Response:
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    """Turn an error into an answer that says it in plain words."""
+    """Turn an error into a response in plain words."""
     status, again = 422, {}
     if isinstance(error, Stale):
         status = 409

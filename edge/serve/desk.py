@@ -1,7 +1,7 @@
-"""What the pages share on the server: the engine, the live view, the recording under way, and the home at a glance.
+"""The state shared by the pages: the engine, the live view, the current recording, and a summary of the home.
 
-`turn` runs in the learner's thread, between jobs and frames; what it prepares is read by the event loop as one
-reference, so no request for the state waits for the learner.
+`turn` runs in the learner's thread, between jobs and frames. It replaces the summary in one assignment, so the event
+loop can read it without waiting for the learner.
 """
 
 import secrets
@@ -28,23 +28,23 @@ from edge.unknown import domain
 from edge.unknown.domain import Look
 from edge.watch.capture import Burst, Captured
 
-ALONE = 3.0  # seconds without a word from the phone after which a recording stops by itself
+ALONE = 3.0  # seconds without a request from the phone after which a recording stops
 MOST = 200  # examples of one recording
-RECOUNT = 2.0  # seconds from one count of the frames to review to the next
+RECOUNT = 2.0  # seconds between two counts of the frames to review
 
 
 class Stale(EdgeError):
-    """What the page showed is no longer so: somebody else was faster."""
+    """What the page showed is out of date, because somebody else has changed it."""
 
 
 class Desk:
-    """The shared state.
+    """The state shared by the pages.
 
     Args:
-        engine: the learner's queue.
-        live: the newest frame.
-        home: the folder of all state.
-        uncertain: where frames for review are saved; the folder need not exist.
+        engine: the queue of jobs for the learner.
+        live: the newest frame and its answer.
+        home: the home's folder.
+        uncertain: the folder of frames saved for review; it need not exist.
         region_changed: called after the region was changed.
     """
 
@@ -61,9 +61,9 @@ class Desk:
         engine.settle = self.refresh
         self.at_a_glance: dict[str, Any] = {}
         self.recording: Recording | None = None
-        self.recorded: OrderedDict[str, Captured] = OrderedDict()  # the last ones, by session
+        self.recorded: OrderedDict[str, Captured] = OrderedDict()  # the latest results, by session
         self.idle: list[Callable[[Learner], None]] = []  # called in each turn
-        self._run = secrets.token_hex(4)  # a page that outlived a restart sees another version
+        self._run = secrets.token_hex(4)  # lets a page notice that the server was restarted
         self._version = -1
         self._counted = 0.0
         self._look = ""
@@ -71,7 +71,7 @@ class Desk:
         self._looks: tuple[int, Looks] | None = None
 
     def turn(self, learner: Learner, event: Event = None) -> None:
-        """Do what is due between two jobs or frames, in the learner's thread."""
+        """Do the work that is due between two jobs or frames; runs in the learner's thread."""
         recording = self.recording
         if recording is not None:
             if isinstance(event, Frame):
@@ -85,7 +85,7 @@ class Desk:
         self.refresh(learner)
 
     def refresh(self, learner: Learner) -> None:
-        """Bring the home at a glance up to date, if the home has changed."""
+        """Update the summary of the home if the home has changed."""
         version, now = learner.version(), time.monotonic()
         if version == self._version and now - self._counted < RECOUNT:
             return
@@ -98,7 +98,7 @@ class Desk:
         self._version, self._counted = version, now
 
     def now(self, look: bool) -> dict[str, Any]:
-        """What a page asks for every second: the camera, its answer, the recording, and the home at a glance."""
+        """Return what pages request each second: the camera, its answer, the recording, and the home's summary."""
         live, shown, recording = self.live, self.live.shown, self.recording
         if look:
             self._look_asked = time.monotonic()
@@ -118,10 +118,10 @@ class Desk:
         }
 
     def start(self, learner: Learner, label: str, frame: int | None) -> dict[str, Any]:
-        """Begin to record; the frame on the screen is the first one.
+        """Start recording, with the frame on the screen as the first one.
 
         Raises:
-            Stale: another recording is under way, or the picture has changed, where it is no film.
+            Stale: another recording is running, or the picture of a folder has changed since the page showed it.
             LabelError: the name is not a valid label.
         """
         label = clean(label)
@@ -141,7 +141,7 @@ class Desk:
         return recording.told()
 
     def keep_on(self, session: str) -> dict[str, Any]:
-        """Note that the recording person is still there; a recording that has ended says so."""
+        """Keep the recording running; the answer says if it has ended."""
         recording = self.recording
         if recording is not None and recording.burst.session == session:
             recording.heard = time.monotonic()
@@ -149,7 +149,7 @@ class Desk:
         return self.told(session)
 
     def finish(self, session: str) -> dict[str, Any]:
-        """End a recording; one that has ended already returns the same again. In the learner's thread."""
+        """End a recording, in the learner's thread; ending it twice returns the same result."""
         recording = self.recording
         if recording is not None and recording.burst.session == session:
             self.recorded[session] = recording.burst.result()
@@ -159,17 +159,17 @@ class Desk:
         return self.told(session)
 
     def told(self, session: str) -> dict[str, Any]:
-        """What a recording that has ended gave.
+        """Return the result of a recording that has ended.
 
         Raises:
-            Stale: it is not known.
+            Stale: there is no such recording.
         """
         if session not in self.recorded:
             raise Stale("page-outdated", "this recording is not known here; the device was restarted meanwhile")
         return told(self.recorded[session], running=False)
 
     def _judge_light(self, learner: Learner, frame: Frame) -> None:
-        """Say that the picture is too dark, blurred, … while somebody is about to teach."""
+        """Check for pictures that are too dark, blurred and so on while somebody is about to teach."""
         if time.monotonic() - self._look_asked > LOOKING:
             return
         try:
@@ -178,7 +178,7 @@ class Desk:
             self._look = ""
 
     def looks(self, learner: Learner) -> Looks:
-        """What pictures usually look like here."""
+        """Return what pictures here usually look like."""
         generation = learner.serving().generation
         if self._looks is None or self._looks[0] != generation:
             self._looks = generation, Looks(learner)
@@ -186,32 +186,32 @@ class Desk:
 
 
 class Recording:
-    """A burst under way, and when whoever records was heard last."""
+    """A running burst, and the time of the last request from the page that records it."""
 
     def __init__(self, burst: Burst) -> None:
         self.burst = burst
         self.heard = time.monotonic()
 
     def over(self, now: float) -> bool:
-        """Whether the phone has vanished, or there are enough."""
+        """Whether the phone has gone silent, or there are enough examples."""
         return now - self.heard > ALONE or len(self.burst.taught) >= MOST
 
     def told(self) -> dict[str, Any]:
-        """How it stands."""
+        """Return the recording's state as JSON."""
         return told(self.burst.result(), running=True)
 
 
 def told(captured: Captured, running: bool) -> dict[str, Any]:
-    """The JSON of a recording: that of `edge capture`, its complaints in plain words, and whether it goes on."""
+    """Return a recording as the JSON of `edge capture`, with complaints in plain words and whether it is running."""
     about: dict[str, Any] = to_json(captured)
     return {**about, "complaints": [plain(line) for line in captured.complaints], "running": running}
 
 
 def complaints(looks: Looks, learner: Learner, frame: Frame) -> list[str]:
-    """Say how a picture looks unlike those that the network knows: too dark, blurred …; in plain words.
+    """Return in plain words how a picture differs from those that the network knows, such as too dark or blurred.
 
     Raises:
-        ImageError: it cannot be decoded.
+        ImageError: the picture cannot be decoded.
     """
     info = learner.info
     pixels = preprocess.decode(frame.data, frame.name, info.input_size, info.short_side, learner.region, info.fit)
@@ -219,7 +219,7 @@ def complaints(looks: Looks, learner: Learner, frame: Frame) -> list[str]:
 
 
 def complaints_of(looks: Looks, photo: Photo) -> list[str]:
-    """As `complaints`, of a picture that was embedded with its look."""
+    """Return the same for a picture that has been embedded with its statistics."""
     return _said(looks, photo.look) if photo.look is not None else []
 
 

@@ -1,8 +1,8 @@
-"""The one thread that owns the home and the network: it answers the camera's frames, and between them does jobs.
+"""The one thread that owns the home and the network: it classifies the camera's frames and runs jobs between them.
 
-Requests arrive in other threads. Each is a job, a function of the learner; jobs are done in the order in which they
-came, so SQLite and the runtime are never used by two at once. The camera is read by a thread of its own, which hands
-over one frame at a time: during a long job a camera's frames are dropped, and the live picture goes on.
+Requests arrive in other threads. Each becomes a job, a function of the learner. Jobs run in the order in which they
+arrive, so SQLite and the runtime are never used by two threads at once. A separate thread reads the camera and hands
+over one frame at a time: during a long job, frames are dropped for the learner, but the live picture continues.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from edge.learner import Learner
 from edge.picture.frame import Frame
 
 T = TypeVar("T")
-WAITING = 200  # jobs; more requests than that are refused
-TURN = 0.5  # seconds without a job or a frame after which the listeners get their turn
+WAITING = 200  # jobs; further requests are refused
+TURN = 0.5  # seconds without a job or a frame before the listeners get their turn
 
 
 class Busy(EdgeError):
@@ -41,10 +41,10 @@ class _Job:
 
 
 class Engine:
-    """The queue of jobs, and the loop that does them.
+    """The queue of jobs and the loop that runs them.
 
     Args:
-        stop: set to end; jobs that still wait are answered with `Ended`.
+        stop: set it to end the loop; waiting jobs then raise `Ended`.
     """
 
     def __init__(self, stop: threading.Event) -> None:
@@ -54,12 +54,12 @@ class Engine:
         self._jobs = 0  # changed by the event loop alone
 
     async def do(self, act: Callable[[Learner], T]) -> T:
-        """Let the learner's thread call a function, and return what it returns.
+        """Run a function in the learner's thread, and return its result.
 
         Raises:
-            Busy: too many jobs wait.
+            Busy: too many jobs are waiting.
             Ended: the server is stopping.
-            Exception: what the function raised.
+            Exception: any error that the function raises.
         """
         if self._jobs >= WAITING:
             raise Busy("server-busy", "too many requests are waiting; try again in a moment")
@@ -75,7 +75,7 @@ class Engine:
             self._jobs -= 1
 
     def next(self, learner: Learner, seconds: float = TURN) -> Any:
-        """Do the next job, or return what else was put into the queue; None after so many seconds without either."""
+        """Run the next job, or return the next event from the queue; None if neither comes within the timeout."""
         try:
             item = self._queue.get(timeout=seconds)
         except queue.Empty:
@@ -86,11 +86,11 @@ class Engine:
         return None
 
     def put(self, item: Any) -> None:
-        """Put an event into the queue; `next` returns it."""
+        """Put an event into the queue, for `next` to return."""
         self._queue.put(item)
 
     def refuse(self) -> None:
-        """Answer the jobs that wait with `Ended`."""
+        """Let all waiting jobs raise `Ended`."""
         while True:
             try:
                 item = self._queue.get_nowait()
@@ -100,11 +100,11 @@ class Engine:
                 _answer(item, error=Ended("server-stopping", "the server is stopping"))
 
     def _work(self, job: _Job, learner: Learner) -> None:
-        if job.answer.cancelled():  # whoever asked has gone, and nothing was promised
+        if job.answer.cancelled():  # the client has disconnected
             return
         try:
             result = job.act(learner)
-            self.settle(learner)  # so that whoever asks after the answer sees what was done
+            self.settle(learner)  # so that the client's next request sees the result
         except Exception as error:
             _answer(job, error=error)
         else:
@@ -125,7 +125,7 @@ def _answer(job: _Job, result: Any = None, error: Exception | None = None) -> No
 
 
 class _End:
-    """The source ended, perhaps by an error."""
+    """The source ended, perhaps with an error."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -136,10 +136,10 @@ class Shared:
 
     Args:
         source: the camera or folder.
-        engine: its queue.
-        learner: for the jobs.
-        show: is handed each frame and notice in the reading thread, before it is answered.
-        turn: is called in the learner's thread after each job, and with each event before it is answered.
+        engine: the engine whose queue the frames go through.
+        learner: the learner that jobs are run with.
+        show: called in the reading thread with each frame and notice, before it is classified.
+        turn: called in the learner's thread after each job, and with each event before it is handled.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Shared:
         self._done = threading.Event()
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:
-        """As `Source.frames`; it also does the engine's jobs, in the thread that reads this."""
+        """Yield frames as `Source.frames` does, and run the engine's jobs in the calling thread."""
         reader = threading.Thread(target=self._read, args=(every, stop), name="camera", daemon=True)
         reader.start()
         while not stop.is_set():
@@ -179,7 +179,7 @@ class Shared:
                 self._show(event)
                 self._done.clear()
                 self._engine.put(event)
-                while not self._done.wait(TURN):  # a folder's frames are answered one by one, as its journal wants
+                while not self._done.wait(TURN):  # a folder's frames are answered one by one, as its journal requires
                     if stop.is_set():
                         return
         except Exception as raised:

@@ -1,15 +1,15 @@
-"""Who may: each request passes here before anything else is done with it.
+"""Access control: every request is checked here first.
 
-| what is checked | refused with | against |
+| check | refused with | protects against |
 |---|---|---|
-| the other end is the one proxy that may connect, where one was named | 403 | everybody who goes round the proxy |
-| the Host header names this machine | 421 | a strange site whose name was made to point here (DNS rebinding) |
-| a write comes from one of our own pages, by its Origin | 403 | a strange page that posts here (CSRF) |
-| a write is JSON or a picture, by its Content-Type | 415 | a strange page's plain form |
-| the cookie is valid, where a password is set | 401, or the login page | everybody else |
+| the client is the configured proxy, if there is one | 403 | clients that bypass the proxy |
+| the Host header names this machine | 421 | a foreign site whose name resolves to this machine (DNS rebinding) |
+| the Origin of a write is one of our own pages | 403 | a foreign page that posts here (CSRF) |
+| the Content-Type of a write is JSON or a picture | 415 | a plain form on a foreign page |
+| the cookie is valid, if a password is set | 401, or the login page | everybody else |
 
-Every answer carries a Content-Security-Policy that allows our own files alone: no inline script or style, no frame of
-another site, nothing from outside.
+Every response has a Content-Security-Policy that allows our own files only: no inline scripts or styles, no framing by
+another site, nothing from other servers.
 """
 
 import ipaddress
@@ -37,21 +37,21 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-OPEN = ("/login", "/static/", "/healthz")  # without a cookie
+OPEN = ("/login", "/static/", "/healthz")  # paths that need no cookie
 PAGES = ("/", "/teach", "/review", "/learn")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class Guard:
-    """ASGI middleware that lets through what may pass.
+    """ASGI middleware that passes permitted requests on and refuses the others.
 
     Args:
-        app: what is guarded.
-        stored: the password.
-        hosts: names, beside this machine's own, under which a proxy reaches us.
-        needs_password: whether nobody may come in while no password is set.
-        only_from: the address of a proxy that knows its users, as Home Assistant's ingress does: nobody else may
-            connect, and from there no password is asked for and any host is ours.
+        app: the application to protect.
+        stored: the stored password.
+        hosts: host names that a proxy uses for this server, in addition to the machine's own.
+        needs_password: whether to refuse everybody until a password is set.
+        only_from: the address of a proxy that authenticates its users, such as Home Assistant's ingress. Only it may
+            connect; its requests need no password and may have any Host header.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class Guard:
         return _error(401, "log in first")
 
     def _may_connect(self, scope: Scope) -> bool:
-        """Whether a request comes from the proxy; this machine itself may ask whether all is well."""
+        """Whether the client may connect: the proxy may, and this machine may request the health check."""
         address = (scope.get("client") or ("",))[0]
         return address == self._only_from or (scope["path"] == "/healthz" and address in ("127.0.0.1", "::1"))
 
     def _ours(self, host: str) -> bool:
-        """Whether a Host header names this machine: by an address, which no strange site can be, or a known name."""
+        """Whether a Host header names this machine: a known name, or an IP address, which DNS rebinding cannot forge."""
         name = _name(host)
         if name is None:
             return False
@@ -137,7 +137,7 @@ class Guard:
 
 
 def _name(netloc: str) -> str | None:
-    """The host of `host:port` in lower case; None if it is none."""
+    """Return the host of `host:port` in lower case; None if it is malformed."""
     try:
         parts = urlsplit(f"//{netloc}")
         _ = parts.port

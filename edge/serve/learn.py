@@ -1,4 +1,4 @@
-"""Answers for the Learn page: the examples, the figures, the generations, and a backup to take away."""
+"""Answers for the Learn page: the examples, the accuracy, the generations, and a backup to download."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ NOT_ENOUGH = "Nothing was taught here yet."
 
 
 async def listed(request: Request) -> Response:
-    """List examples, newest first: all or one label's, those before a number, or those of given numbers."""
+    """List examples, newest first: all, those of one label, those before an id, or those with given ids."""
     asked = request.query_params
     label, before, wanted = asked.get("label"), _number(asked.get("before")), asked.get("ids", "")
     ids = [_number(part) for part in wanted.split(",")] if wanted else []
@@ -51,7 +51,7 @@ async def listed(request: Request) -> Response:
 
 
 async def thumbnail(request: Request) -> Response:
-    """Show what the network saw of an example."""
+    """Serve an example's picture as the network saw it."""
     number = request.path_params["number"]
 
     def look(learner: Learner) -> bytes | None:
@@ -64,7 +64,7 @@ async def thumbnail(request: Request) -> Response:
 
 
 async def move(request: Request) -> Response:
-    """Give examples another label."""
+    """Change the label of examples."""
     asked, here = await body(request), desk(request)
     seen, label = examples(asked), field(asked, "label", str)
 
@@ -83,7 +83,7 @@ async def forget_examples(request: Request) -> Response:
 
 
 async def forget_label(request: Request) -> Response:
-    """Forget a label with all of its examples, if there are as many as the page showed."""
+    """Forget a label and all of its examples, if their number is still what the page showed."""
     asked, here = await body(request), desk(request)
     label, count = field(asked, "label", str), field(asked, "count", int)
 
@@ -96,7 +96,7 @@ async def forget_label(request: Request) -> Response:
 
 
 async def rename(request: Request) -> Response:
-    """Rename a label, or make one of two."""
+    """Rename a label, or merge it into another."""
     asked, here = await body(request), desk(request)
     old, new, merge = field(asked, "old", str), field(asked, "new", str), field(asked, "merge", bool)
 
@@ -113,7 +113,7 @@ async def rename(request: Request) -> Response:
 
 
 async def retrain(request: Request) -> Response:
-    """Fit a new head; the answer is that of `edge retrain`, and what served before is told beside it."""
+    """Fit a new head; the answer is that of `edge retrain`, plus the generation that was in use before."""
     force, here = field(await body(request), "force", bool), desk(request)
 
     def act(learner: Learner) -> Any:
@@ -134,7 +134,7 @@ async def history(request: Request) -> Response:
 
 
 async def rollback(request: Request) -> Response:
-    """Let an earlier generation serve, if the one that the page showed still does."""
+    """Go back to an earlier generation, unless the current one has changed since the page was loaded."""
     asked, here = await body(request), desk(request)
     generation, serving = field(asked, "generation", int), field(asked, "serving", int)
 
@@ -148,10 +148,10 @@ async def rollback(request: Request) -> Response:
 
 
 async def findings(request: Request) -> Response:
-    """Look through the examples, as `edge audit` does; looked at once for each state of the home.
+    """Find problems in the examples, as `edge audit` does; the result is kept until the home changes.
 
-    The examples are read in the learner's thread. The rest, which takes seconds where there are thousands, is done
-    beside it, by one thread at a time: the camera's pictures are answered meanwhile.
+    The examples are read in the learner's thread. The rest takes seconds for thousands of examples, so it runs in
+    another thread, one at a time, while the camera's frames continue to be classified.
     """
     here, state = desk(request), request.app.state
 
@@ -172,7 +172,7 @@ async def findings(request: Request) -> Response:
 
 
 async def _beside(work: Callable[[], T]) -> T:
-    """Let a thread of its own do some work; when the server stops, nobody waits for it."""
+    """Run some work in a daemon thread; a server that stops does not wait for it."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
@@ -218,7 +218,7 @@ async def take_away(request: Request) -> Response:
 
 
 async def fleet(request: Request) -> Response:
-    """Say what this device last did in its fleet; `url` is missing where it is in none."""
+    """Return what this device last did in its fleet; without `url` if it belongs to none."""
     found = await desk(request).engine.do(lambda learner: learner.fleet())
     if found is None:
         return answer({"url": os.environ.get("EDGE_FLEET") and "$EDGE_FLEET"})
@@ -226,7 +226,7 @@ async def fleet(request: Request) -> Response:
 
 
 async def take_part(request: Request) -> Response:
-    """Contribute or follow, beside the learner's own thread: a slow network holds up no picture."""
+    """Contribute or follow in another thread, so that a slow network does not hold up the camera."""
     what, here = request.url.path.rpartition("/")[2], desk(request)
 
     def act() -> Any:
@@ -244,7 +244,7 @@ def _remove(path: Path) -> None:
 
 
 def tidy(home: Path) -> None:
-    """Delete what a server that was killed has left: downloads, and photos that did not arrive."""
+    """Delete the leftovers of a server that was killed: downloads and incomplete uploads."""
     for path in (*home.glob("download-*.backup"), *(home / FOLDER).glob("*")):
         if path.is_file() and os.access(path, os.W_OK):
             path.unlink(missing_ok=True)

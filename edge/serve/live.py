@@ -1,8 +1,8 @@
-"""What all viewers see: the newest frame, its answer, how the camera is, and what changed lately.
+"""What all viewers see: the newest frame, its answer, the state of the camera, and the latest changes.
 
-The camera's thread puts frames in, the learner's thread answers, and the server's event loop hands them out; each holds
-the lock for no longer than it takes to copy a reference. A viewer asks for the frame after the one that it has, when it
-has drawn that one: so a slow phone gets fewer frames and holds up nobody.
+The camera's thread stores frames, the learner's thread stores answers, and the server's event loop reads both; each
+holds the lock only to copy a reference. A viewer requests the next frame after it has drawn the last one, so a slow
+phone gets fewer frames and holds up nobody else.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from edge.picture.frame import Frame
 from edge.watch.loop import Sight
 
 SIDE = 640  # pixels of a frame that is encoded for viewers
-PAUSE = 0.2  # seconds from one encoding to the next, at least
-PASSED = 400_000  # bytes up to which a camera's own JPEG is passed on as it is
-CHANGES = 24  # of which a thumbnail is kept
+PAUSE = 0.2  # least number of seconds between two encodings
+PASSED = 400_000  # bytes up to which a camera's own JPEG is passed on unchanged
+CHANGES = 24  # changes whose thumbnail is kept
 THUMB = 200  # pixels
-LOOKING = 5.0  # seconds for which somebody who asked counts as looking
+LOOKING = 5.0  # seconds after a request for which a viewer counts as watching
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A frame with its number, which grows by one with each."""
+    """A frame and its number, which increases by one per frame."""
 
     number: int
     frame: Frame
@@ -37,7 +37,7 @@ class Shown:
 
 @dataclass
 class Change:
-    """What was settled on, when, and a small JPEG of it."""
+    """A change of the answer: the label, the time, and a small JPEG."""
 
     number: int
     seen: Any
@@ -45,11 +45,11 @@ class Change:
 
 
 class Live:
-    """The newest of everything.
+    """The newest frame, its answer and the latest changes.
 
     Args:
-        name: of the source, as people call it; "" if there is none.
-        continuous: whether it is a camera or stream, and not a folder or film.
+        name: display name of the source; "" if there is no source.
+        continuous: whether the source is a camera or stream, not a folder or video file.
     """
 
     def __init__(self, name: str = "", continuous: bool = False) -> None:
@@ -65,7 +65,7 @@ class Live:
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
     def show(self, event: Frame | Notice | Skipped) -> None:
-        """Take a frame, or what is told of the camera."""
+        """Store a frame, or a notice about the camera."""
         with self._lock:
             if isinstance(event, Frame):
                 number = self.shown.number + 1 if self.shown else 1
@@ -83,7 +83,7 @@ class Live:
             loop.call_soon_threadsafe(_wake, future)
 
     def answer(self, sight: Sight) -> None:
-        """Take an answer; a change is remembered with its thumbnail."""
+        """Store an answer; a change is kept with its thumbnail."""
         self.seen = to_json(sight.seen)
         if sight.seen.changed and sight.frame is not None:
             try:
@@ -95,7 +95,7 @@ class Live:
                 self.changes.appendleft(Change(number, self.seen, picture))
 
     async def after(self, number: int, seconds: float) -> Shown | None:
-        """Wait for a frame with another number than this; None: none came in time."""
+        """Wait for a frame with a number other than this; None if none comes in time."""
         loop = asyncio.get_running_loop()
         with self._lock:
             if self.shown is not None and self.shown.number != number:
@@ -112,10 +112,10 @@ class Live:
         return self.shown
 
     def picture(self, shown: Shown) -> bytes:
-        """A frame as JPEG for viewers: the camera's own where it made one, else encoded, once for all of them.
+        """Return a frame as JPEG: the camera's own, or one that is encoded once for all viewers.
 
         Raises:
-            ImageError: it cannot be decoded.
+            ImageError: the frame cannot be decoded.
         """
         data = shown.frame.data
         if data.startswith(b"\xff\xd8\xff") and len(data) <= PASSED:

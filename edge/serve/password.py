@@ -1,7 +1,7 @@
-"""The password of the page: a file in the home that holds its scrypt hash, and the cookies that follow from it.
+"""The password of the page: a file in the home with its scrypt hash, and the cookies derived from it.
 
-A cookie is `EXPIRES.NONCE.SEAL`, where the seal is an HMAC of the rest under a key that follows from the hash: it
-outlives a restart, nothing is stored for it, and a new password makes all older cookies invalid.
+A cookie is `EXPIRES.NONCE.SEAL`. The seal is an HMAC of the rest with a key derived from the hash, so cookies stay
+valid after a restart, no sessions are stored, and a new password invalidates all older cookies.
 
 Source: RFC 7914 (scrypt); the parameters are those of OWASP's password storage cheat sheet for 16 MB.
 """
@@ -20,7 +20,7 @@ from edge.files import replacing
 FILE = "password.json"
 LEAST = 8  # characters
 MOST = 1000
-DAYS = 30  # for which a browser stays logged in
+DAYS = 30  # that a browser stays logged in
 _N, _R, _P = 2**14, 8, 5
 
 
@@ -36,21 +36,22 @@ class Password:
     hash: bytes
 
     def fits(self, given: str) -> bool:
-        """Whether this is the password. It takes 16 MB and some 0.1 to 1 s, so that guessing is slow."""
+        """Whether this is the password; takes 16 MB and 0.1 to 1 s, so that guessing is slow."""
+
         return len(given) <= MOST and hmac.compare_digest(_scrypt(given, self.salt), self.hash)
 
     @property
     def cookie_name(self) -> str:
-        """The cookie's name: boxes that are reached through one host name, such as localhost, do not share it."""
+        """Name of the cookie; it differs per device, because several may be reached as localhost."""
         return f"edge_{self.salt.hex()[:8]}"
 
     def cookie(self, now: float) -> str:
-        """Make a cookie that is valid from now on for `DAYS`."""
+        """Make a cookie that is valid for `DAYS` from now."""
         told = f"{int(now) + 86_400 * DAYS}.{secrets.token_hex(8)}"
         return f"{told}.{self._seal(told)}"
 
     def valid(self, cookie: str, now: float) -> bool:
-        """Whether a cookie was made here with this password, and has not expired."""
+        """Whether a cookie was made by this device with this password, and has not expired."""
         told, _, seal = cookie.rpartition(".")
         expires = told.partition(".")[0]
         fits = hmac.compare_digest(self._seal(told).encode(), seal.encode("utf-8", "replace"))
@@ -62,10 +63,10 @@ class Password:
 
 
 def put(home: Path, password: str) -> Path:
-    """Store a password's hash in a home, readable by its owner alone; returns the file.
+    """Store a password's hash in a home, readable only by its owner; returns the file.
 
     Raises:
-        PasswordError: it is too short or too long.
+        PasswordError: the password is too short or too long.
         HomeError: the home cannot be written.
     """
     if not LEAST <= len(password) <= MOST:
@@ -87,7 +88,7 @@ class Stored:
     """The password of a home, read again when its file has changed.
 
     Args:
-        home: the folder.
+        home: the home's folder.
     """
 
     def __init__(self, home: Path) -> None:
@@ -96,10 +97,10 @@ class Stored:
         self._password: Password | None = None
 
     def get(self) -> Password | None:
-        """The password; None if none was set.
+        """Return the stored password; None if none was set.
 
         Raises:
-            HomeError: its file is damaged. Nobody gets in then.
+            HomeError: the file is damaged; nobody can log in until it is replaced.
         """
         try:
             about = self._path.stat()
@@ -116,7 +117,7 @@ class Stored:
 
 
 class Tries:
-    """Slows down guessing: so many wrong passwords in `SECONDS`, from one address and from all, and no more.
+    """Slows down guessing: limits the wrong passwords per `SECONDS`, from one address and in total.
 
     >>> tries = Tries()
     >>> for second in range(5):
@@ -131,14 +132,14 @@ class Tries:
         self._failed: list[tuple[float, str]] = []
 
     def wait(self, address: str, now: float) -> float:
-        """How many seconds to wait before the next try is heard; 0: it may come now."""
+        """Return how many seconds to wait before the next attempt; 0 if it may come now."""
         self._failed = [(at, who) for at, who in self._failed if now - at < self.SECONDS]
         own = [at for at, who in self._failed if who == address]
         due = [times[-most] for times, most in ((own, self.EACH), (self._all(), self.ALL)) if len(times) >= most]
         return max((self.SECONDS - (now - at) for at in due), default=0.0)
 
     def failed(self, address: str, now: float) -> None:
-        """Take note of a wrong password."""
+        """Record a wrong password."""
         self._failed.append((now, address))
 
     def _all(self) -> list[float]:

@@ -1,7 +1,7 @@
-"""Answers for the Review page: the frames that watching kept because it was unsure, named one by one or many at once.
+"""Answers for the Review page: labels the frames that were saved as uncertain, one at a time or many at once.
 
-The network looks at the waiting frames one by one while nothing else is to be done, as long as somebody has the page
-open; those that are nearly the same are shown as one.
+While the page is open and the learner's thread is idle, the network embeds the waiting frames one by one. Frames that
+are nearly identical are shown as one group.
 """
 
 import itertools
@@ -30,42 +30,42 @@ from edge.serve.desk import Stale
 from edge.serve.words import plain
 from edge.watch.review import Naming, Review, take_back
 
-MOST = 300  # frames listed, the newest
-OPEN = 10.0  # seconds for which a page that asked counts as open
-USELESS = "useless"  # the folder of frames that were put away
-KEPT = 100  # of these
-STEPS = 50  # that can be undone
+MOST = 300  # newest frames that are listed
+OPEN = 10.0  # seconds after a request for which the page counts as open
+USELESS = "useless"  # the folder of discarded frames
+KEPT = 100  # newest discarded frames that are kept
+STEPS = 50  # steps that can be undone
 _NAME = re.compile(r"uncertain-[0-9A-Za-z.]{1,60}")
 
 
 class _Step(NamedTuple):
-    """What one tap did, to be undone: namings, and files that were put away, as (from, to)."""
+    """What one tap did, for undo: labelled frames, and discarded files as (from, to)."""
 
     namings: tuple[Naming, ...]
     useless: tuple[tuple[Path, Path], ...]
 
 
 class Waiting:
-    """The frames to review, and what the network sees on each.
+    """The frames to review, with the embedding of each.
 
     Args:
-        folder: says where they are saved.
+        folder: returns the folder that they are saved in.
     """
 
     def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder
-        self._seen: dict[str, NDArray[np.float32] | None] = {}  # embedding; None: it cannot be read
+        self._seen: dict[str, NDArray[np.float32] | None] = {}  # embedding of each frame; None if it cannot be read
         self._steps: OrderedDict[int, _Step] = OrderedDict()
         self._numbers = itertools.count(1)
         self._asked = float("-inf")
 
     @property
     def folder(self) -> Path:
-        """Where they are saved."""
+        """The folder that the frames are saved in."""
         return self._folder()
 
     def look(self, learner: Learner) -> None:
-        """Look at one frame more, if somebody waits for it; in the learner's thread, between two jobs."""
+        """Embed one more frame while the page is open; runs in the learner's thread, between two jobs."""
         if time.monotonic() - self._asked > OPEN:
             return
         path = next((path for path in self._files() if path.name not in self._seen), None)
@@ -74,7 +74,7 @@ class Waiting:
             self._seen[path.name] = photo.embedding
 
     def listed(self, learner: Learner) -> Any:
-        """The frames with what the network makes of each, near-duplicates in one group, oldest first."""
+        """List the frames with the network's answer for each, oldest first, near-duplicates in one group."""
         self._asked = time.monotonic()
         files = self._files()
         self._seen = {path.name: self._seen[path.name] for path in files if path.name in self._seen}
@@ -106,10 +106,10 @@ class Waiting:
         }
 
     def name(self, learner: Learner, files: list[str], label: str) -> Any:
-        """Give frames a label; of several, all are of one session.
+        """Give frames a label; frames that are labelled together share a session.
 
         Raises:
-            Stale: one is not there any more.
+            Stale: a frame is gone.
         """
         label, paths = clean(label), self._paths(files)
         review, session = Review(learner, self.folder), None
@@ -122,12 +122,12 @@ class Waiting:
                 said += [plain(line) for line in review.name(path, label, session)]
                 if review.last is not None:
                     namings.append(review.last)
-        finally:  # what was done before one failed can be undone as well
+        finally:  # if one fails, the earlier ones can still be undone
             number = self._step(_Step(tuple(namings), ())) if namings else 0
         return {"labelled": len(namings), "label": label, "said": list(dict.fromkeys(said)), "step": number}
 
     def put_away(self, files: list[str]) -> Any:
-        """Put frames away that show nothing of use."""
+        """Move useless frames to the folder of discarded frames."""
         folder = self.folder / USELESS
         folder.mkdir(exist_ok=True)
         moved = []
@@ -138,10 +138,10 @@ class Waiting:
         return {"put_away": len(moved), "step": self._step(_Step((), tuple(moved)))}
 
     def undo(self, learner: Learner, number: int) -> Any:
-        """Take one step back.
+        """Undo one step.
 
         Raises:
-            Stale: it was taken back already, or is too long ago.
+            Stale: the step was undone already, or is too long ago.
             LabelError, NotEnough, SourceError: as `edge.watch.review.Review.undo`.
         """
         step = self._steps.get(number)
@@ -161,11 +161,11 @@ class Waiting:
         return {"undone": len(step.namings) + len(step.useless)}
 
     def picture(self, name: str) -> bytes:
-        """A frame as JPEG for viewers.
+        """Return a frame as JPEG.
 
         Raises:
-            Stale: it is not there any more.
-            ImageError: it cannot be read.
+            Stale: the frame is gone.
+            ImageError: the frame cannot be read.
         """
         (path,) = self._paths([name])
         return preprocess.preview(preprocess.read(path), name, 1280)
@@ -194,33 +194,33 @@ class Waiting:
 
 
 async def waiting(request: Request) -> Response:
-    """List the frames that wait."""
+    """List the frames to review."""
     found = _waiting(request)
     return answer(await desk(request).engine.do(lambda learner: found.listed(learner)))
 
 
 async def picture(request: Request) -> Response:
-    """Show one of them."""
+    """Serve one frame's picture."""
     name, found = request.path_params["file"], _waiting(request)
     data = await desk(request).engine.do(lambda _: found.picture(name))
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
 
 
 async def name(request: Request) -> Response:
-    """Name some."""
+    """Label frames."""
     asked, found = await body(request), _waiting(request)
     files, label = field(asked, "files", list), field(asked, "label", str)
     return answer(await desk(request).engine.do(lambda learner: found.name(learner, files, label)))
 
 
 async def useless(request: Request) -> Response:
-    """Put some away."""
+    """Discard frames."""
     files, found = field(await body(request), "files", list), _waiting(request)
     return answer(await desk(request).engine.do(lambda _: found.put_away(files)))
 
 
 async def undo(request: Request) -> Response:
-    """Take one step back."""
+    """Undo one step."""
     number, found = field(await body(request), "step", int), _waiting(request)
     return answer(await desk(request).engine.do(lambda learner: found.undo(learner, number)))
 
@@ -231,7 +231,7 @@ def _waiting(request: Request) -> Waiting:
 
 
 def _time(name: str) -> str:
-    """When a frame was taken, by its name; "" if that does not say.
+    """Return when a frame was taken, according to its file name; "" if the name does not say.
 
     >>> _time("uncertain-20261124T160102.250000.jpg")
     '2026-11-24T16:01:02+00:00'

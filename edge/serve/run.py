@@ -1,4 +1,4 @@
-"""Start the server: listen, open the home in the learner's thread, watch what there is, and serve until stopped."""
+"""Starts the server: listens, opens the home in the learner's thread, watches the source, and serves until stopped."""
 
 import contextlib
 import socket
@@ -28,24 +28,24 @@ from edge.watch.service import Listeners, keep_watching, prepare, put_region
 from edge.watch.systemd import Notifier
 
 UNCERTAIN = "uncertain"  # the folder in the home for frames to review, unless another is named
-CONNECTIONS = 100  # at a time; more are told to come back
-AGAIN = 10.0  # seconds from the end of a source by an error to the next try
+CONNECTIONS = 100  # at a time; further ones are asked to try again later
+AGAIN = 10.0  # seconds to wait after a source failed before trying again
 
 
 class ServeError(EdgeError, OSError):
-    """The address cannot be listened on, or must not be without a password."""
+    """The server cannot listen on the address, or must not do so without a password."""
 
 
 @dataclass(frozen=True)
 class ListenAddress:
-    """Where to listen, and under which names we are reached.
+    """Where to listen, and the host names that are accepted.
 
     Args:
         host: an address of this machine.
-        port: 0 takes any that is free.
-        names: names that a proxy, or the network, has for this machine.
-        cert, key: files for TLS; None: none.
-        only_from: the address of the proxy that alone may connect and checks who its users are; None: anybody may.
+        port: the port; 0 picks a free one.
+        names: host names that a proxy or the network uses for this machine.
+        cert, key: the certificate and key files for TLS; None for plain HTTP.
+        only_from: the address of a proxy that authenticates its users; all other clients are refused. None allows any.
     """
 
     host: str
@@ -69,13 +69,13 @@ def serve(
     """Serve the page, and watch, until `stop` is set.
 
     Args:
-        open_learner: opens the home; it is called in the thread that will own it.
-        home: its folder.
+        open_learner: opens the home; called in the thread that will own it.
+        home: the home's folder.
         asked: what to watch, and how.
         address: where to listen.
-        notifier: systemd.
-        stop: set to end.
-        tell: is handed each answer, and whether it is a camera's.
+        notifier: sends messages to systemd.
+        stop: set it to end.
+        tell: called with each answer, and with whether it comes from a camera.
         say: called with each message, one line.
 
     Raises:
@@ -115,7 +115,7 @@ def serve(
 
 
 class _Thread(threading.Thread):
-    """The learner's thread: it opens the home, watches, does the jobs, and closes the home."""
+    """The learner's thread: opens the home, watches, runs the jobs, and closes the home."""
 
     desk: Desk
 
@@ -138,14 +138,14 @@ class _Thread(threading.Thread):
         self._listeners: Listeners | None = None
 
     def run(self) -> None:
-        """Work until told to stop, or until the home can no longer be used."""
+        """Work until asked to stop, or until the home can no longer be used."""
         try:
             with self._open() as learner:
                 learn.tidy(learner.home)
                 if self._asked.save_uncertain is None and learner.uncertain is not None:
-                    self.desk.uncertain = learner.uncertain  # where watch put them last
+                    self.desk.uncertain = learner.uncertain  # the folder that `edge watch` used last
                 self._watch(learner)
-        except BaseException as error:  # it is raised again by `serve`
+        except BaseException as error:  # `serve` raises it again
             self.error = error
         finally:
             self._engine.stop.set()
@@ -154,7 +154,7 @@ class _Thread(threading.Thread):
             self.ended()
 
     def region_changed(self, learner: Learner) -> None:
-        """Keep frames for review by the region that is looked at now."""
+        """Compare frames for review by the new region."""
         if self._listeners is not None:
             self._listeners.keep = self._asked.uncertain(learner)
 
@@ -194,12 +194,12 @@ class _Thread(threading.Thread):
             keep_watching(learner, shared, ready.rule, self._asked.every, self._engine.stop, listeners, *ready.journals)
 
     def _serve_alone(self, learner: Learner, seconds: float) -> None:
-        """Do jobs while there is nothing to watch."""
+        """Run jobs while there is nothing to watch."""
         end, turn = time.monotonic() + seconds, self._turn(learner)
         learner.backbone()
         self._at_work(learner)
         while not self._engine.stop.is_set() and time.monotonic() < end:
-            self._engine.next(learner)  # what a source that ended has left in the queue is dropped
+            self._engine.next(learner)  # drops events left in the queue by a source that has ended
             self._notifier.alive()
             turn(None)
 
@@ -217,14 +217,14 @@ class _Thread(threading.Thread):
         self._tell(sight, self._live.continuous)
 
     def _keep_crops(self, learner: Learner) -> None:
-        """Keep small pictures of what is taught, unless `edge init --no-keep-crops` said no: the page shows them."""
+        """Keep small pictures of examples for the page, unless the home was made with `edge init --no-keep-crops`."""
         if learner.recall("keep_crops") is None:
             learner.remember("keep_crops", "1")
             self._say("from now on a small picture of each example is kept, for the page to show")
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals alone: the command line handles them."""
+    """A server that handles no signals, because the command line does."""
 
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
@@ -241,7 +241,7 @@ def _config(app: object, address: ListenAddress) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         log_level="critical",
-        access_log=False,  # addresses hold labels, and a card has other things to do
+        access_log=False,  # URLs contain labels, and logging wears out the SD card
         server_header=False,
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,

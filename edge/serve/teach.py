@@ -16,7 +16,7 @@ from edge.serve.uploads import FOLDER, Arrived, Uploads, receive
 
 
 async def record(request: Request) -> Response:
-    """Begin to record a label."""
+    """Start recording a label."""
     asked = await body(request)
     label, here = field(asked, "label", str), desk(request)
     frame = field(asked, "frame", int) if asked.get("frame") is not None else None
@@ -24,7 +24,7 @@ async def record(request: Request) -> Response:
 
 
 async def record_on(request: Request) -> Response:
-    """Go on recording: sent every second by who records."""
+    """Keep a recording running; the page sends this every second."""
     return answer(desk(request).keep_on(field(await body(request), "session", str)))
 
 
@@ -35,7 +35,7 @@ async def record_off(request: Request) -> Response:
 
 
 async def photo(request: Request) -> Response:
-    """Take one photo as the request's body, look at it, and teach it unless there is something to ask first."""
+    """Receive a photo as the request's body, and teach it unless it has a flaw that the user should confirm."""
     asked, here = request.query_params, desk(request)
     label, name = clean(asked.get("label", "")), _name(asked.get("name", ""))
     session = clean(asked["session"]) if asked.get("session") else None
@@ -48,7 +48,7 @@ async def photo(request: Request) -> Response:
 
 
 async def keep(request: Request) -> Response:
-    """Teach a photo that had a complaint, or drop it."""
+    """Teach or drop a photo that had a flaw, as the user decided."""
     asked, here = await body(request), desk(request)
     upload, label = field(asked, "upload", str), clean(field(asked, "label", str))
     if not (upload.isalnum() and upload.isascii()):
@@ -65,13 +65,13 @@ async def keep(request: Request) -> Response:
 
 
 async def undo(request: Request) -> Response:
-    """Forget what was just taught: examples by number, as long as they have the label that the page shows."""
+    """Forget examples that were just taught, if they still have the label that the page shows."""
     seen, here = examples(await body(request)), desk(request)
     return answer(await here.engine.do(lambda learner: forget(learner, seen)))
 
 
 async def region(request: Request) -> Response:
-    """Look at another part of the picture from now on."""
+    """Change the region of the picture that is classified."""
     asked, here = await body(request), desk(request)
     text, was = field(asked, "region", str), asked.get("was")
 
@@ -90,7 +90,7 @@ def forget(learner: Learner, seen: dict[int, str]) -> Any:
     """Forget examples, if each is still what the page showed.
 
     Raises:
-        Stale: one is not.
+        Stale: an example has changed.
         NotEnough: fewer than two labels would be left.
     """
     unchanged(learner, seen)
@@ -98,10 +98,10 @@ def forget(learner: Learner, seen: dict[int, str]) -> Any:
 
 
 def unchanged(learner: Learner, seen: dict[int, str]) -> None:
-    """Refuse to change examples that are not what the page showed.
+    """Check that examples are still what the page showed.
 
     Raises:
-        Stale: one was moved or forgotten meanwhile.
+        Stale: an example was relabelled or forgotten meanwhile.
     """
     there = {e.id: e.label for e in learner.examples_among(list(seen))}
     gone = sum(number not in there for number in seen)
@@ -121,7 +121,7 @@ def _uploads(request: Request) -> Uploads:
 
 
 def _name(text: str) -> str:
-    """What a photo is called: the last part of its name, without what is not printed."""
+    """Return a photo's file name without folders and unprintable characters."""
     last = text.replace("\\", "/").rpartition("/")[2]
     shown = "".join(c for c in last if not hidden(c))[:120].strip()
     return f"upload: {shown or 'photo'}"

@@ -1,7 +1,7 @@
-"""Photos that come from a phone: streamed to a file each, and taught in the order in which they arrived.
+"""Photos uploaded from a phone: each is streamed to a file, and they are taught in the order in which they arrive.
 
-Whatever waits in the queue when the learner's thread comes to a photo is taught with it, by one commit, because a card
-takes as long to sync one photo as several. Each is acknowledged after that commit. One photo is decoded at a time.
+The learner's thread teaches all photos in the queue with one commit, because an SD card takes as long to sync one photo
+as several. Each upload is acknowledged after that commit. One photo is decoded at a time.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ from edge.serve.asked import BadRequest, TooLarge
 from edge.serve.desk import Desk, complaints_of
 from edge.serve.words import plain
 
-FOLDER = "incoming"  # in the home: photos that are on their way
+FOLDER = "incoming"  # folder in the home for uploads in progress
 LARGEST = 40_000_000  # bytes of one photo
-SPARE = 50_000_000  # bytes of the disk that are never filled
+SPARE = 50_000_000  # bytes that always stay free on the disk
 PATIENCE = 30.0  # seconds without a byte after which an upload is given up
-WAITING = 100  # photos with a complaint that wait for an answer; older ones are dropped
-TOGETHER, TOGETHER_BYTES = 8, 16_000_000  # photos of one commit, at most, and their bytes, which are in memory
+WAITING = 100  # flawed photos that wait for the user's decision; older ones are dropped
+TOGETHER, TOGETHER_BYTES = 8, 16_000_000  # most photos per commit, and most bytes, as they are in memory
 BLANK = "The picture shows nothing but one colour: is the lens covered, or is it dark?"
 
 
 @dataclass(eq=False)
 class Arrived:
-    """A photo that has arrived: its file, what it is to be taught as, and, when that is done, what to answer.
+    """A photo that has arrived: its file, how to teach it, and, once that is done, the answer.
 
     Args:
-        path: the file, which is deleted unless there is something to ask first.
-        label, name, session: as `Learner.teach_each`.
-        ask: whether a picture with a flaw is stored only after somebody said so.
+        path: the file; it is deleted unless the user has to confirm the photo first.
+        label, name, session: as in `Learner.teach_each`.
+        ask: whether the user must confirm a picture with a flaw before it is stored.
     """
 
     path: Path
@@ -59,15 +59,15 @@ class Arrived:
 
     @property
     def done(self) -> bool:
-        """Whether it was looked at."""
+        """Whether the photo was processed."""
         return self.answer is not None or self.error is not None
 
 
 class Uploads:
-    """The photos that wait for the learner.
+    """The queue of photos for the learner.
 
     Args:
-        desk: what the pages share.
+        desk: the state shared by the pages.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -75,11 +75,11 @@ class Uploads:
         self._waiting: deque[Arrived] = deque()
 
     async def teach(self, photo: Arrived) -> Any:
-        """Teach a photo, with the others that wait; returns its answer when all of them are on the disk.
+        """Teach a photo along with the others in the queue; returns its answer once all are on the disk.
 
         Raises:
-            ImageError: it cannot be read.
-            HomeError: the home cannot be written; nothing of what was taught with it is stored.
+            ImageError: the photo cannot be read.
+            HomeError: the home cannot be written; none of the photos in the queue is stored.
         """
         self._waiting.append(photo)
         try:
@@ -88,7 +88,7 @@ class Uploads:
             self._waiting.remove(photo)
 
     def _take(self, learner: Learner, photo: Arrived) -> Any:
-        """Return a photo's answer; if it was not among those taught before, teach it and what waits behind it."""
+        """Return a photo's answer; if it was not taught yet, teach it and the photos behind it in the queue."""
         if not photo.done:
             self._teach(learner, self._group(photo))
         if photo.error is not None:
@@ -98,7 +98,7 @@ class Uploads:
     def _group(self, first: Arrived) -> list[Arrived]:
         group, size = [first], 0
         for one in [one for one in list(self._waiting) if one is not first and not one.done]:
-            with suppress(OSError):  # it is told when it is read
+            with suppress(OSError):  # reported when the photo is read
                 size += one.path.stat().st_size
             if len(group) == TOGETHER or size > TOGETHER_BYTES:
                 break
@@ -111,7 +111,7 @@ class Uploads:
             try:
                 frame = Frame(one.name, preprocess.read(one.path), time.time())
                 photo = self._look(learner, one, frame)
-            except Exception as error:  # one photo's fault is not another's
+            except Exception as error:  # one bad photo must not fail the others
                 one.error = error
             else:
                 if photo is not None:
@@ -130,7 +130,7 @@ class Uploads:
                 one.path.unlink(missing_ok=True)
 
     def _look(self, learner: Learner, one: Arrived, frame: Frame) -> Photo | None:
-        """Embed a photo; None if it has its answer already: it is known, or there is something to ask first."""
+        """Embed a photo; None if it has its answer already: it is a duplicate, or the user must confirm it first."""
         known = learner.example_of(hashlib.sha256(frame.data).hexdigest())
         if known is not None:
             one.answer = _known(known, one.label)
@@ -148,12 +148,12 @@ class Uploads:
 
 
 def _store(learner: Learner, one: Arrived, frame: Frame, photo: Photo) -> dict[str, Any]:
-    """Teach a photo that was looked at, and return its answer; part of the caller's transaction."""
-    known = learner.example_of(photo.image)  # if the same photo was sent twice
+    """Teach an embedded photo, and return its answer; part of the caller's transaction."""
+    known = learner.example_of(photo.image)  # the same photo was sent twice
     if known is not None:
         return _known(known, one.label)
     taught = teach_seen(learner, one.label, frame, photo, one.session)
-    said = [plain(line) for line in taught.complaints] if one.ask else []  # else they were shown before
+    said = [plain(line) for line in taught.complaints] if one.ask else []  # otherwise the user has seen them
     return {"stored": True, **to_json(taught), "said": said}
 
 
@@ -164,11 +164,11 @@ def _known(example: Example, label: str) -> dict[str, Any]:
 
 
 async def receive(request: Request, folder: Path) -> Path:
-    """Stream a photo into a file of its own; one that is cut short or too large leaves nothing.
+    """Stream a photo into a file; an upload that is cut short or too large leaves nothing behind.
 
     Raises:
-        TooLarge: it, or the disk's room, is exceeded.
-        BadRequest: it is empty.
+        TooLarge: the photo is larger than the limit or than the free space.
+        BadRequest: the photo is empty.
     """
     declared = request.headers.get("content-length", "0")
     size = int(declared) if declared.isdecimal() and len(declared) < 16 else 0
@@ -209,7 +209,7 @@ async def _patiently(request: Request) -> Any:
 
 
 def _tidy(folder: Path) -> None:
-    """Drop the oldest photos that wait for an answer, if there are many."""
+    """Drop the oldest photos that wait for the user's decision, if there are too many."""
     waiting = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
     for path in waiting[:-WAITING]:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What people read on the page: a message in its words, without the command lines that it names. Pure."""
+"""Rewords messages for the page, without the commands that they mention. Pure."""
 
 import re
 
@@ -12,7 +12,8 @@ _OURS = {
 
 
 def plain(text: str) -> str:
-    """Leave out the parts of a message that name a command, which nobody can type on a phone.
+    """Remove the commands from a message, because nobody can type them on a phone.
+
 
     >>> plain("there is no generation 7; see: edge history")
     'There is no version 7.'

@@ -1,4 +1,4 @@
-"""The address of a broker, as a user writes it: mqtt://[user:password@]host[:port][/NAME]. It is never shown."""
+"""Parses a broker's address, mqtt://[user:password@]host[:port][/NAME]; addresses are never shown."""
 
 import hashlib
 import re
@@ -17,17 +17,17 @@ _EXAMPLE = "mqtt://user:password@host:1883/garage, or mqtts:// for TLS"
 
 
 def parsed(url: str) -> tuple[Address, str]:
-    """Return an address in its parts, and the NAME in it or "".
+    """Return the parts of an address, and the NAME in it or "".
 
     Raises:
-        SourceError: it is malformed; the message shows nothing of it.
+        SourceError: the address is malformed; the message does not show it.
 
     >>> address, name = parsed("mqtt://me:secret@broker.local/my garage")
     >>> address.host, name
     ('broker.local', 'my garage')
     """
     place, slash, name = url.partition("://")[2].partition("/")
-    if slash:  # blanks in a NAME harm nobody
+    if slash:  # spaces are allowed in NAME
         url = f"{url.partition('://')[0]}://{place}/{name.replace(' ', '%20')}"
     try:
         address = Address.parse(url, PORTS)
@@ -61,12 +61,12 @@ def parsed(url: str) -> tuple[Address, str]:
 
 
 def identity(home: Path, source: str, machine: Path = Path("/etc/machine-id")) -> str:
-    """Return 16 hexadecimal digits that stand for this machine, home and source, today and after each restart.
+    """Return 16 hexadecimal digits that identify this machine, home and source, and stay the same after a restart.
 
     Args:
-        home: the folder of all state.
-        source: what is watched, as the user wrote it; user and password in it do not count.
-        machine: holds a number that no other machine has.
+        home: the home's folder.
+        source: the source as the user wrote it; its user and password are ignored.
+        machine: a file that contains this machine's unique id.
     """
     try:
         number = machine.read_text()

@@ -1,6 +1,6 @@
-"""A connection to a broker that heals itself: it connects again whenever the broker comes back, and says what is wrong.
+"""A connection to a broker that reconnects by itself whenever the broker is back, and reports what is wrong.
 
-The library's thread calls `_connected`, `_heard`, …; they take the guard, and so does whoever publishes.
+paho-mqtt's thread calls `_connected`, `_heard` and so on; these take the lock, and so must every thread that publishes.
 """
 
 import json
@@ -16,11 +16,11 @@ from edge.errors import SourceError
 from edge.mqtt.address import PORTS
 from edge.mqtt.trouble import News, why
 
-PATIENCE = 3.0  # seconds for which the end waits for a broker that is about to answer
+PATIENCE = 3.0  # seconds that closing waits for a broker to answer
 
 
 class Message(NamedTuple):
-    """What arrived: its topic, its bytes, and whether the broker had kept it since before we came."""
+    """A received message: its topic, its bytes, and whether the broker had retained it."""
 
     topic: str
     payload: bytes
@@ -28,18 +28,18 @@ class Message(NamedTuple):
 
 
 class Connection:
-    """A connection to one broker, as one client.
+    """A client's connection to one broker.
 
     Args:
-        address: of the broker.
-        client_id: two connections of the same one exclude each other at the broker.
+        address: the broker's address.
+        client_id: the client's id; a broker accepts only one connection per id.
         last_will: topic and payload that the broker publishes when this process dies.
-        topics: are subscribed to.
-        on_connect: called when the connection is made, to tell everything anew.
+        topics: the topics to subscribe to.
+        on_connect: called after each connect, to publish everything again.
         on_message: called with each message.
 
     Raises:
-        SourceError: the library is not installed.
+        SourceError: paho-mqtt is not installed.
     """
 
     def __init__(
@@ -84,36 +84,36 @@ class Connection:
         self._client.connect_async(address.host, port, keepalive=30)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start connecting in the background."""
         self._client.loop_start()
 
     @property
     def up(self) -> bool:
-        """Whether there is a connection; what is published without one is lost, as all is told when there is one."""
+        """Whether the connection is up. Without one, messages are dropped: connecting publishes everything again."""
         return self._up.is_set()
 
     def publish(self, topic: str, payload: dict[str, Any] | str | bytes) -> Any:
-        """Publish a retained message, if there is a connection."""
+        """Publish a retained message if the connection is up."""
         if isinstance(payload, dict):
             payload = json.dumps(payload, ensure_ascii=False, allow_nan=False)
         if isinstance(payload, str):
-            # a file's name may not be UTF-8, which a message must be: such bytes are written out, as on the terminal
+            # a message must be UTF-8, but a file name may not be: such bytes are escaped, as on the terminal
             payload = re.sub("[\ud800-\udfff]", lambda found: rf"\\u{ord(found[0]):04x}", payload).encode()
         return self._client.publish(topic, payload, qos=1, retain=True) if self.up else None
 
     def lines(self) -> Iterator[str]:
-        """Yield what people should know of the connection since the last asking."""
+        """Yield the messages for people about the connection since the last call."""
         if self.up:
             self.news.lasts(time.monotonic() - self._since)
         yield from self.news.take()
 
     def close(self, topic: str, payload: str) -> bool:
-        """Publish a last message and go; a broker that does not answer is waited for a few seconds at most.
+        """Publish a last message and disconnect, waiting at most a few seconds for the broker.
 
         Returns:
             Whether the broker has the message.
         """
-        if not self.up and self.news.silent:  # the first connection is under way: a film may be shorter
+        if not self.up and self.news.silent:  # still connecting: a short video may end before that
             self._up.wait(PATIENCE)
         told = False
         last = self.publish(topic, payload)
@@ -121,17 +121,17 @@ class Connection:
             try:
                 last.wait_for_publish(PATIENCE)
                 told = last.is_published()
-            except (RuntimeError, ValueError):  # it went just now
+            except (RuntimeError, ValueError):  # the connection was just lost
                 pass
         self._closed = True
         self._client.disconnect()
         if told or not self.up:
             self._client.on_connect_fail = None
         if told:
-            self._client.loop_stop()  # else its thread may be waiting for the network, and ends with the process
+            self._client.loop_stop()  # otherwise the thread may be waiting for the network; it ends with the process
         return told
 
-    # called by the library's thread
+    # called by paho-mqtt's thread
 
     def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         with self.guard:

@@ -1,7 +1,7 @@
-"""A watcher and its broker: what is seen goes out, what is asked comes in and is done, and how the watcher is goes out.
+"""Connects a watcher to its broker: publishes answers and the watcher's status, and carries out commands.
 
-All of it runs in the thread that owns the learner, between two frames: `tell` with each answer, `turn` at least once a
-second. A command that cannot be done is refused with one line.
+Everything runs in the thread that owns the learner, between two frames: `tell` with each answer, `turn` at least once a
+second. A command that cannot be carried out is refused with one line.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from edge.mqtt.mqtt import Asked, Mqtt
 from edge.mqtt.shown import LastPicture
 from edge.picture.frame import Frame
 
-RECOUNT = 2.0  # seconds from one look at the home to the next, while it changes
+RECOUNT = 2.0  # seconds between two checks of the home while it changes
 LONGEST = 1000  # bytes of a payload
 
 
 class Refused(Exception):
-    """What was asked is not done, for this reason."""
+    """A command was refused; the message gives the reason."""
 
 
 class Control:
-    """What ties a watcher to its broker.
+    """Connects a watcher to its broker.
 
     Args:
-        learner: answers, and does what is asked; it is left open.
-        connect: makes the connection, given the commands that are heard, the labels, and whether the machine tells its
+        learner: the learner that carries out the commands; it is left open.
+        connect: makes the connection, given the supported commands, the labels, and whether the machine reports its
             temperature.
     """
 
@@ -40,13 +40,13 @@ class Control:
         self._learner = learner
         self._picture = LastPicture(lambda: (learner.region, learner.info.fit))
         self._version, self._looked, self._told = -1, float("-inf"), float("-inf")
-        # each command: what it is called, and what does it; a new one needs a button or the like in `home_assistant`
+        # each command's name and function; a new one also needs an entity in `home_assistant`
         self._verbs: dict[str, Callable[[Asked], list[str]]] = {"teach": self._teach, "retrain": self._retrain}
         labels = learner.serving().head.labels
         self.mqtt = connect(tuple(self._verbs), labels, temperature() is not None)
 
     def tell(self, seen: Seen, labels: Sequence[str], frame: Frame | None) -> None:
-        """Publish a change, and the picture, if it is another one."""
+        """Publish a changed answer, and a new picture."""
         picture = None
         try:
             if frame is not None and seen.settled is not None:
@@ -55,15 +55,15 @@ class Control:
             self.mqtt.tell(seen, labels, picture)
 
     def present(self, there: bool) -> None:
-        """Publish that what is watched is there, or gone."""
+        """Publish whether the source is available."""
         self.mqtt.present(there)
 
     def frozen(self, frozen: bool) -> None:
-        """Publish whether the camera gives the same picture again and again."""
+        """Publish whether the camera is frozen: it repeats the same picture."""
         self.mqtt.frozen(frozen)
 
     def turn(self) -> list[str]:
-        """Do what was asked and what is due; returns what is to be said of it, a line each."""
+        """Carry out commands and do the work that is due; returns messages for people, one line each."""
         lines = list(self.mqtt.news())
         for asked in self.mqtt.commands():
             try:
@@ -73,12 +73,12 @@ class Control:
             self._looked = self._told = float("-inf")
         try:
             self._report()
-        except EdgeError as error:  # said once, until it is another one
+        except EdgeError as error:  # reported once, until the error changes
             self.mqtt.connection.news.say(f"not published to the broker: {error}")
         return lines
 
     def close(self) -> list[str]:
-        """Do what was asked so far, and take leave of the broker; returns what is to be said of it."""
+        """Carry out the remaining commands and disconnect; returns messages for people."""
         lines = self.turn()
         self.mqtt.close()
         return [*lines, *self.mqtt.news()]
@@ -86,7 +86,7 @@ class Control:
     # the commands
 
     def _teach(self, asked: Asked) -> list[str]:
-        """Teach the picture that is shown."""
+        """Teach the picture that Home Assistant shows."""
         learner, given = self._learner, _text(asked)
         labels = {home_assistant.state(label): label for label in learner.serving().head.labels}
         if given not in labels:
@@ -95,7 +95,7 @@ class Control:
         if frame is None:
             raise Refused("no picture was shown yet; wait for the camera")
         hour = datetime.fromtimestamp(frame.time, UTC)
-        taught = learner.teach_each(label, [frame], session=f"mqtt-{hour:%Y%m%dT%H}")  # one scene, as in a review
+        taught = learner.teach_each(label, [frame], session=f"mqtt-{hour:%Y%m%dT%H}")  # one per hour, as in a review
         when = f"{hour.astimezone():%H:%M:%S}"
         if taught.unreadable:
             raise Refused(taught.unreadable[0].reason)
@@ -115,7 +115,7 @@ class Control:
         return [f"MQTT: {_made(self._learner.retrain())}"]
 
     def _report(self) -> None:
-        """Publish how the watcher is: when the home has changed, and before Home Assistant takes it for dead."""
+        """Publish the status when the home has changed, and often enough that it does not expire in Home Assistant."""
         now = time.monotonic()
         if now - self._looked < RECOUNT:
             return
@@ -126,7 +126,7 @@ class Control:
 
 
 def report(learner: Learner) -> dict[str, Any]:
-    """Return how a watcher is: the JSON of edge/NAME/status."""
+    """Return a watcher's status, the JSON of edge/NAME/status."""
     status, heat = learner.status(), temperature()
     return {
         "generation": status.generation,
@@ -150,10 +150,10 @@ def _made(made: Retrained) -> str:
 
 
 def _text(asked: Asked) -> str:
-    """The payload, as text.
+    """Return the payload as text.
 
     Raises:
-        Refused: it is none.
+        Refused: the payload is not valid text.
     """
     if len(asked.payload) > LONGEST:
         raise Refused(f"the payload has {len(asked.payload):,} bytes, at most {LONGEST:,} are read")

@@ -1,4 +1,4 @@
-"""What is sent to Home Assistant: names it accepts, states that differ from its own, the discovery message of a device.
+"""Home Assistant's conventions: names it accepts, states that differ from its own, a device's discovery message.
 
 Source: Home Assistant's documentation of MQTT discovery and of the MQTT platforms; its source, homeassistant 2025.4,
 components/mqtt/discovery.py, schemas.py, sensor.py, binary_sensor.py, select.py, button.py, image.py.
@@ -12,18 +12,18 @@ import edge
 from edge.labels import RESERVED
 
 PREFIX = "homeassistant"
-STATUS = f"{PREFIX}/status"  # "online" after each start of Home Assistant
-BEAT = 30  # seconds after which what is seen now is told again
-EXPIRES = 120  # seconds after which what was not told again is unknown
+STATUS = f"{PREFIX}/status"  # Home Assistant publishes "online" here after each start
+BEAT = 30  # seconds between two repetitions of the current answer
+EXPIRES = 120  # seconds after which an answer that was not repeated becomes unknown
 PRESS = "PRESS"
-# states that Home Assistant gives a sensor of which it knows none
+# states that Home Assistant shows for a sensor without a value
 _MEANT_OTHERWISE = ("None", "unknown", "unavailable")
 
 
 def state(settled: str) -> str:
-    """Return the sensor's state for a label or `unknown`: in brackets where Home Assistant means something else by it.
+    """Return the sensor's state for a label or `unknown`, in brackets if the word has a meaning in Home Assistant.
 
-    No two labels get the same state: a label that looks like such a state gets one more pair of brackets.
+    Different labels get different states: a label that is in such brackets already gets another pair.
 
     >>> [state(label) for label in ("open", "unknown", "None", "(None)", "(half)")]
     ['open', '(unknown)', '(None)', '((None))', '(half)']
@@ -35,7 +35,7 @@ def state(settled: str) -> str:
 
 
 def topic(name: str) -> str:
-    """Return the topic of a watcher; what a topic must not hold is percent-encoded.
+    """Return a watcher's topic; characters that a topic may not contain are percent-encoded.
 
     >>> topic("Küche"), topic("C++ #1")
     ('edge/Küche', 'edge/C%2B%2B %231')
@@ -44,7 +44,7 @@ def topic(name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """Return a name in letters, digits, _ and -, which is all that discovery accepts; no two names share one.
+    """Return a unique id for a name, from letters, digits, _ and -, the only characters that discovery accepts.
 
     >>> identifier("garage_2"), identifier("Küche"), identifier("my garage")
     ('edge_garage_2', 'edge_K_xfc_che', 'edge_my_x20_garage')
@@ -60,18 +60,18 @@ def config_topic(name: str) -> str:
 
 
 def old_config_topic(name: str) -> str:
-    """Return the topic of the discovery message of 0.1, which knew only the sensor of the label."""
+    """Return the topic of version 0.1's discovery message, which had only the label's sensor."""
     return f"{PREFIX}/sensor/{identifier(name)}/config"
 
 
 def config(name: str, called: str, labels: Sequence[str], heat: bool = True) -> dict[str, Any]:
-    """Return the discovery message of a watcher: one device with all of its entities.
+    """Return a watcher's discovery message: one device with all of its entities.
 
     Args:
-        name: names the watcher's topics.
-        called: how people read it.
-        labels: all that can be seen, without `unknown`.
-        heat: whether this machine tells its temperature.
+        name: the watcher's name in the topics.
+        called: the watcher's display name.
+        labels: all possible labels, without `unknown`.
+        heat: whether this machine reports its temperature.
     """
     taught = [state(label) for label in labels]
     entities: dict[str, dict[str, Any]] = {
@@ -98,7 +98,7 @@ def config(name: str, called: str, labels: Sequence[str], heat: bool = True) -> 
             "name": "Teach as",
             "options": taught,
             "command_topic": "~/teach",
-            # nothing stays selected, so that the same label can be chosen again
+            # nothing stays selected, so the same label can be chosen again
             "state_topic": "~/status",
             "value_template": "{{ None }}",
             "icon": "mdi:school-outline",
@@ -140,7 +140,7 @@ def config(name: str, called: str, labels: Sequence[str], heat: bool = True) -> 
 
 
 def _seen(platform: str, name: str, value: str) -> dict[str, Any]:
-    """An entity of what is seen; a watcher that hangs does not tell it again, and then it expires."""
+    """Describe an entity for the answer; it expires if a watcher that hangs does not repeat it."""
     return {
         "platform": platform,
         "name": name,
@@ -151,7 +151,7 @@ def _seen(platform: str, name: str, value: str) -> dict[str, Any]:
 
 
 def _told(platform: str, name: str, value: str, known: str = "") -> dict[str, Any]:
-    """An entity about the watcher itself."""
+    """Describe an entity for the watcher itself."""
     return {
         "platform": platform,
         "name": name,
@@ -167,7 +167,7 @@ def _button(name: str, verb: str, icon: str) -> dict[str, Any]:
 
 
 def _under(base: str, entity: dict[str, Any]) -> dict[str, Any]:
-    """Write out the topics of an entity."""
+    """Fill in the full topics of an entity."""
     return {
         key: f"{base}{value[1:]}" if key.endswith("topic") and value.startswith("~/") else value
         for key, value in entity.items()

@@ -1,18 +1,18 @@
-"""Tell an MQTT broker what is seen, so that Home Assistant shows it without being configured; hear what is asked.
+"""Publishes answers to an MQTT broker, so that Home Assistant shows them without configuration; receives commands.
 
 | topic | payload |
 |---|---|
-| edge/NAME/state | JSON: what is settled on (`label`; `state` as Home Assistant shows it), `probability`, … |
-| edge/NAME/now | JSON: the same in short by the newest frame, told again and again: for Home Assistant |
+| edge/NAME/state | JSON: the settled answer (`label`; `state` as Home Assistant shows it), `probability`, … |
+| edge/NAME/now | JSON: a short form for Home Assistant, from the newest frame, repeated regularly |
 | edge/NAME/picture | the last picture, JPEG |
 | edge/NAME/status | JSON: generation, accuracy, examples, drift, temperature, disk |
-| edge/NAME/available | online, or offline: the camera is gone, or the broker says so when we die |
-| edge/NAME/watcher | JSON: which process uses this NAME; two with the same one hear of each other by it |
-| homeassistant/device/edge_NAME/config | how Home Assistant is to show it |
-| edge/NAME/teach, edge/NAME/retrain | what is asked of us: `commands` |
+| edge/NAME/available | online or offline; offline if the camera is gone or, as the broker's last will, if we die |
+| edge/NAME/watcher | JSON: the process that uses this NAME, so that two with the same NAME notice each other |
+| homeassistant/device/edge_NAME/config | Home Assistant's discovery message |
+| edge/NAME/teach, edge/NAME/retrain | commands to us: `commands` |
 
-All that we publish is retained. The broker may come and go: the library's thread connects again, and tells all of this
-then. What Home Assistant reads is in `home_assistant`.
+All messages that we publish are retained. If the broker goes away, paho-mqtt's thread reconnects and publishes all of
+them again. The formats of Home Assistant are in `home_assistant`.
 """
 
 import hashlib
@@ -32,12 +32,12 @@ from edge.mqtt.address import parsed
 from edge.mqtt.connection import Connection, Message
 from edge.mqtt.rival import Rivals
 
-AGAIN = 2.0  # seconds after new labels: Home Assistant ignores a state that comes before it has taken them in
-WAITING = 20  # commands; more are refused
+AGAIN = 2.0  # seconds after new labels: until it has processed them, Home Assistant ignores a state
+WAITING = 20  # waiting commands; further ones are refused
 
 
 class Asked(NamedTuple):
-    """A command that arrived: the last part of its topic, its payload, and when, by `time.monotonic`."""
+    """A received command: the last part of its topic, its payload, and the time by `time.monotonic`."""
 
     verb: str
     payload: bytes
@@ -45,22 +45,22 @@ class Asked(NamedTuple):
 
 
 class Mqtt:
-    """What a watcher tells a broker.
+    """Publishes a watcher's answers and receives its commands.
 
     Args:
         url: mqtt://[user:password@]host[:port][/NAME], or mqtts:// for TLS. It is never shown.
-        name: what the topics call this watcher, unless the address has a NAME.
-        called: what Home Assistant calls it then.
-        who: stands for machine, home and source, as `edge.mqtt.address.identity`; two connections of one `who` and NAME
-            exclude each other at the broker.
-        home: where a lock keeps a second process from being the same one; None: nowhere.
-        labels: what can be seen, if it is known already.
-        present: whether what is watched is there.
-        verbs: the commands that are heard, each a topic below edge/NAME.
-        heat: whether this machine tells its temperature.
+        name: the watcher's name in the topics, unless the address has a NAME.
+        called: the display name in Home Assistant that goes with `name`.
+        who: identifies machine, home and source, from `edge.mqtt.address.identity`; a broker accepts only one
+            connection per `who` and NAME.
+        home: the folder with a lock against a second process for the same `who` and NAME; None for no lock.
+        labels: the possible labels, if they are known already.
+        present: whether the source is available.
+        verbs: the supported commands, each a topic below edge/NAME.
+        heat: whether this machine reports its temperature.
 
     Raises:
-        SourceError: the address is malformed, the library is missing, or another process is this one.
+        SourceError: the address is malformed, paho-mqtt is missing, or another process has the same `who` and NAME.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Mqtt:
         self._topic = home_assistant.topic(self.name)
         self._labels, self._present, self._heat = tuple(labels), present, heat
         self._state: dict[str, Any] | None = None
-        self._now: dict[str, Any] = {}  # what Home Assistant shows of it, by the newest frame with that answer
-        self._told = 0.0  # when, by time.monotonic
-        self._state_again: float | None = None  # when to tell it once more
+        self._now: dict[str, Any] = {}  # the payload of edge/NAME/now, from the newest frame with that answer
+        self._told = 0.0  # when it was last published, by time.monotonic
+        self._state_again: float | None = None  # when to publish the state once more
         self._status: dict[str, Any] | None = None
         self._picture: bytes | None = None
         self._frozen = False
@@ -105,7 +105,7 @@ class Mqtt:
         self.connection.start()
 
     def tell(self, seen: Seen, labels: Sequence[str], picture: bytes | None = None) -> None:
-        """Publish a change, and what labels there are when these change; and a picture, if there is a new one."""
+        """Publish a changed answer, changed labels, and a new picture."""
         with self.connection.guard:
             if tuple(labels) != self._labels:
                 self._labels = tuple(labels)
@@ -132,31 +132,31 @@ class Mqtt:
                 self.present(True)
 
     def present(self, there: bool) -> None:
-        """Publish that what is watched is there, or gone: its last state is then not shown as today's."""
+        """Publish whether the source is available, so that an old state is not shown as the current one."""
         with self.connection.guard:
             if there != self._present:
                 self._present = there
                 self._tell_available()
 
     def frozen(self, frozen: bool) -> None:
-        """Publish whether the camera gives the same picture again and again."""
+        """Publish whether the camera is frozen: it repeats the same picture."""
         with self.connection.guard:
             self._frozen = frozen
             self._tell_state()
 
     def status(self, status: dict[str, Any]) -> None:
-        """Publish how the watcher itself is."""
+        """Publish the watcher's status."""
         with self.connection.guard:
             self._status = status
             self._tell("status", status)
 
     def commands(self) -> Iterator[Asked]:
-        """Yield the commands that have arrived since the last asking, oldest first."""
+        """Yield the commands that have arrived since the last call, oldest first."""
         while self._asked:
             yield self._asked.popleft()
 
     def news(self) -> Iterator[str]:
-        """Do what is due, and yield what people should know of the connection since the last asking."""
+        """Do the work that is due, and yield messages for people about the connection since the last call."""
         with self.connection.guard:
             now = time.monotonic()
             if self._state_again is not None and now >= self._state_again:
@@ -167,7 +167,7 @@ class Mqtt:
         yield from self.connection.lines()
 
     def close(self) -> None:
-        """Say that we are gone, and go; a broker that does not answer is waited for a few seconds at most."""
+        """Publish that we are offline and disconnect, waiting at most a few seconds for the broker."""
         with self.connection.guard:
             self._present = False
         told = self.connection.close(f"{self._topic}/available", "offline")
@@ -178,7 +178,7 @@ class Mqtt:
         if self._lock is not None:
             os.close(self._lock)
 
-    # publishing, by both threads, under the guard
+    # publishing, by both threads, with the lock held
 
     def _tell(self, leaf: str, payload: dict[str, Any] | str | bytes) -> None:
         self.connection.publish(f"{self._topic}/{leaf}", payload)
@@ -192,13 +192,13 @@ class Mqtt:
             self._tell_now()
 
     def _tell_now(self) -> None:
-        """Tell what is seen now, and again before it expires: only a watcher that hangs lets it."""
+        """Publish the current answer, and repeat it before it expires; it expires only if the watcher hangs."""
         if self._state is not None:
             self._tell("now", self._now)
             self._told = time.monotonic()
 
     def _describe(self) -> None:
-        if self._labels:  # a list of options that lacks the labels would make their state invalid
+        if self._labels:  # a state that is not among the options would be invalid
             config = home_assistant.config(self.name, self._called, self._labels, self._heat)
             self.connection.publish(home_assistant.config_topic(self.name), config)
 
@@ -211,7 +211,7 @@ class Mqtt:
             self._tell("picture", self._picture)
         self._tell_available()
 
-    # called by the library's thread, under the guard
+    # called by paho-mqtt's thread, with the lock held
 
     def _connected(self) -> None:
         self.connection.publish(home_assistant.old_config_topic(self.name), "")
@@ -233,12 +233,12 @@ class Mqtt:
                     f"another watcher, on {host}, publishes to broker {self.connection.broker} as '{self.name}' too, "
                     "and their answers get mixed up; use different NAMEs at the end of the --mqtt addresses"
                 )
-                self._tell("watcher", self._rivals.me)  # so that the other hears of us, too
+                self._tell("watcher", self._rivals.me)  # so that the other process notices us, too
 
     def _ask(self, message: Message, verb: str) -> None:
-        """Keep a command until the learner's thread takes it."""
+        """Queue a command for the learner's thread."""
         add = self.connection.news.add
-        if message.retained:  # the broker gives it to us anew at each start
+        if message.retained:  # a retained command would be repeated at each start
             if message.payload:
                 add(f"ignored {message.topic}: it was sent as a retained message; send it without --retain")
         elif len(self._asked) >= WAITING:

@@ -1,6 +1,6 @@
-"""The last picture, as Home Assistant shows it: small, no more often than something changes; and what was shown when.
+"""The last picture for Home Assistant: small, sent only when something changes, and remembered with its time.
 
-A person who teaches means the picture on the screen, which is not always the newest frame of the camera.
+A person who teaches means the picture on the screen, which is not always the camera's newest frame.
 """
 
 import time
@@ -12,17 +12,17 @@ from edge.picture.region import Region
 from edge.picture.same import Alike
 
 SIDE = 640  # pixels
-PAUSE = 10.0  # seconds from one picture to the next, unless the answer changes
-REACTION = 1.0  # seconds: what was asked sooner after a picture came was meant for the one before it
+PAUSE = 10.0  # least number of seconds between two pictures, unless the answer changes
+REACTION = 1.0  # seconds: a command that arrives sooner after a new picture refers to the picture before it
 
 
 class LastPicture:
     """The last two pictures that were shown.
 
     Args:
-        part: gives the part of the picture that counts, and how it is made square for the network; a picture is new if
-            this part is.
-        clock: seconds, always growing.
+        part: returns the region of the picture that is classified and how it is made square; a picture is new if this
+            region has changed.
+        clock: returns seconds, such as `time.monotonic`.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class LastPicture:
         self._looked = float("-inf")
 
     def take(self, frame: Frame, changed: bool) -> bytes | None:
-        """Take a frame; returns a JPEG to show in its place, or None if the picture that is shown is good enough.
+        """Take a frame; returns a JPEG to show, or None if the current picture need not be replaced.
 
         Args:
-            frame: the newest one.
-            changed: whether the answer has changed with it.
+            frame: the newest frame.
+            changed: whether the answer has changed with this frame.
 
         Raises:
-            ImageError: it cannot be decoded.
+            ImageError: the frame cannot be decoded.
         """
         now = self._clock()
         if not changed and now - self._looked < PAUSE:
@@ -57,7 +57,7 @@ class LastPicture:
         return small
 
     def at(self, asked: float) -> Frame | None:
-        """Return the frame that was on the screen of whoever asked at this time; None: none yet."""
+        """Return the frame that was on the screen at this time; None if there was none yet."""
         for since, frame in reversed(self._shown):
             if asked - since >= REACTION:
                 return frame

@@ -1,18 +1,18 @@
-"""What keeps a broker from being reached, in words that say how to mend it; each is said once until it changes."""
+"""Explains why a broker cannot be reached and how to fix it; each message is reported once until it changes."""
 
 import socket
 import ssl
 from collections import deque
 from collections.abc import Iterator
 
-STABLE = 60.0  # seconds: a connection that breaks sooner, again and again, is said to do so, and then no more
+STABLE = 60.0  # seconds: connections that keep breaking sooner are reported once as unstable
 
 
 class News:
-    """Lines for people, not the same one twice in a row; and how often a connection broke soon after it was made.
+    """Collects messages for people, without repeating the last one, and counts connections that broke soon.
 
     Args:
-        broker: its host and port.
+        broker: the broker's host and port.
     """
 
     def __init__(self, broker: str) -> None:
@@ -23,31 +23,31 @@ class News:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing was said so far."""
+        """Whether there was no message so far."""
         return not self._said
 
     def say(self, text: str) -> None:
-        """Add a line, unless it was the last one."""
-        if text != self._said:  # once, not at each new try
+        """Add a line unless it repeats the last one."""
+        if text != self._said:  # once, not at every attempt
             self._said = text
             self._lines.append(text)
 
     def add(self, text: str) -> None:
-        """Add a line that may be said again and again."""
+        """Add a line that may be repeated."""
         self._lines.append(text)
 
     def take(self) -> Iterator[str]:
-        """Yield the lines since the last asking."""
+        """Yield the lines since the last call."""
         while self._lines:
             yield self._lines.popleft()
 
     def connected(self, name: str) -> None:
-        """Tell that the connection was made, unless it breaks again and again."""
+        """Report that the connection is up, unless it keeps breaking."""
         if self._breaks < 3:
             self.say(f"connected to broker {self._broker} as '{name}'")
 
     def broke(self, lasted: float) -> None:
-        """Tell that it broke after so many seconds."""
+        """Report that the connection broke, given the seconds that it lasted."""
         self._breaks = self._breaks + 1 if lasted < STABLE else 0
         if self._breaks < 3:
             self.say(f"broker {self._broker} is gone; waiting for it")
@@ -58,14 +58,15 @@ class News:
             )
 
     def lasts(self, seconds: float) -> None:
-        """Tell that a connection which broke again and again has lasted so many seconds."""
+        """Report that an unstable connection has become stable, given the seconds that it has lasted."""
         if self._breaks >= 3 and seconds >= STABLE:
             self._breaks = 0
             self.say(f"the connection to broker {self._broker} is stable again")
 
 
 def why(error: BaseException | None, tls: bool) -> str:
-    """Say what keeps a broker from being reached, and what mends it."""
+    """Return why a broker cannot be reached, and how to fix that."""
+
     if isinstance(error, ssl.SSLCertVerificationError):
         advice = {
             9: "it is not valid yet: set this machine's clock",

@@ -116,7 +116,7 @@ class Guard:
         return address == self._only_from or (scope["path"] == "/healthz" and address in ("127.0.0.1", "::1"))
 
     def _ours(self, host: str) -> bool:
-        """Whether a Host header names this machine: a known name, or an IP address, which DNS rebinding cannot forge."""
+        """Whether a Host header names this machine: a known name, or an IP address (never DNS rebinding)."""
         name = _name(host)
         if name is None:
             return False

@@ -1,8 +1,8 @@
-"""`contribute`: send all that was taught here to the store that the fleet shares, unless the store has it already.
+"""`contribute`: sends all examples taught here to the fleet's store, unless the store has them already.
 
-The order of writing makes each step safe to be cut off: the home notes what it is about to send, the store gets the
-signature and then the contribution, each whole, and the home notes that the store has it. Cut off before the store has
-it, nothing has changed; cut off after, the next call finds it there. The database is read as it was at one moment.
+Each step can be interrupted safely. The home records what it is about to send; the store receives the signature and
+then the contribution, each as a whole; the home records that the store has it. If interrupted before the store has the
+contribution, nothing has changed; if after, the next call finds it there. The database is read in one snapshot.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def contribute(
     home: "Home", url: str, *, moments: bool = False, key: Path | None = None, identity: str | None = None
 ) -> Contributed:
-    """Send what was taught. Args, Raises: as `edge.learner.Learner.contribute`."""
+    """Send the examples; arguments and errors are those of `edge.learner.Learner.contribute`."""
     remote = open_remote(url)
     device = device_of(home, key, fresh=identity == "new")
     store = home.store
@@ -64,7 +64,7 @@ def contribute(
 
 
 def tell(home: "Home", device: str, moments: bool = False) -> tuple[About, bytes]:
-    """Return the header and bytes of a contribution with sequence 1: inside a snapshot of the home's store.
+    """Return the header and bytes of a contribution with sequence 1; call it inside a snapshot of the home's store.
 
     Raises:
         FleetError: there are more examples than one device may contribute.
@@ -142,10 +142,10 @@ def _serves(home: "Home", noted: Notes) -> Serves:
 
 
 def _known(noted: Notes, there: Named | None, url: str, device: str, keep: bool) -> Sent | None:
-    """Return what the home noted of the newest contribution under its id that the store has.
+    """Return the home's record of the newest contribution that the store has under its id.
 
     Raises:
-        FleetError: the home did not make it.
+        FleetError: this home did not make that contribution.
     """
     if there is None:
         return None
@@ -161,7 +161,7 @@ def _known(noted: Notes, there: Named | None, url: str, device: str, keep: bool)
 
 
 def _seconds(created: str) -> int:
-    """Seconds since 1970 UTC; 0 where the time is none."""
+    """Return a time as seconds since 1970 UTC; 0 if it is not a valid time."""
     with contextlib.suppress(ValueError, OverflowError):
         when = datetime.fromisoformat(created)
         return max(0, int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()))

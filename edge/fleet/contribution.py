@@ -1,27 +1,27 @@
-"""A contribution: all that one device was taught, as bytes that are made once and never changed.
+"""A contribution: all examples of one device, in a file that is never changed.
 
 ::
 
     "edgefleet1\\n" · uint32 length · header (edge/fleet/header.py) · uint32 CRC-32 of the header · frames
 
 A frame is `uint32 length · uint32 CRC-32 · zlib`, all numbers little-endian. Every frame but the last holds 256
-examples, so that a reader needs memory for one frame; how many bytes it unpacks to follows from the header, and no more
-are ever unpacked. An unpacked frame of n examples is, one after another,
+examples, so a reader needs memory for one frame only. The header determines a frame's unpacked size, and a reader never
+unpacks more. An unpacked frame of n examples consists of these columns, in this order:
 
 | column | type | holds |
 |---|---|---|
-| images | n × 32 bytes | SHA-256 of the picture's file, each greater than the one before: none is there twice |
+| images | n × 32 bytes | SHA-256 of the picture's file, strictly increasing, so there are no duplicates |
 | labels | n × uint16 | index into the header's labels |
-| sessions | n × int32 | a number shared by the pictures of one burst, −1 for one that stands alone |
-| created | n × int64 | when it was taught, in seconds since 1970 UTC; 0: not known |
-| held out | n bits, padded | whether no head is ever fitted to it |
-| embeddings | 3 × D × n bytes | of length one, in whole 2⁻¹⁷ (edge/head/moments.py), zigzag, in three byte planes, |
-| | | the low one first, each feature by feature |
+| sessions | n × int32 | a number shared by the pictures of one burst, −1 for a single picture |
+| created | n × int64 | when the example was taught, in seconds since 1970 UTC; 0 if unknown |
+| held out | n bits, padded | whether the example is only used for measuring, never for fitting a head |
+| embeddings | 3 × D × n bytes | of length one, in units of 2⁻¹⁷ (edge/head/moments.py), zigzag, in three byte planes, |
+| | | lowest first, each plane feature by feature |
 
-In the form "moments" there is one frame: counts (C) and sums (C, D) of the embeddings and the upper triangle of their
-Gram matrix, int64, in units of 1, 2⁻¹⁷ and 2⁻³⁴, in eight byte planes. Such sums are exact.
+The form "moments" has one frame: counts (C) and sums (C, D) of the embeddings and the upper triangle of their Gram
+matrix, int64, in units of 1, 2⁻¹⁷ and 2⁻³⁴, in eight byte planes. These sums are exact.
 
-The same examples, sequence and state give the same bytes. The SHA-256 of them all is in the contribution's name.
+The same examples, sequence and state give the same bytes. The contribution's name contains their SHA-256.
 
 Pure. Source: byte planes as in HDF5's shuffle filter; zigzag as in Protocol Buffers.
 """
@@ -43,24 +43,24 @@ from edge.fleet.header import MAX_HEADER, About, parse
 from edge.head.moments import GRID, Moments, fixed
 
 MAGIC = b"edgefleet1\n"
-CHUNK = 256  # examples of a frame
+CHUNK = 256  # examples per frame
 MAX_BYTES = 1 << 29  # of a contribution
 
 _LENGTH = struct.Struct("<I")
-_COLUMNS = 32 + 2 + 4 + 8  # bytes of an example beside its bit and its embedding
+_COLUMNS = 32 + 2 + 4 + 8  # bytes per example, without its bit and its embedding
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some examples of a contribution, n ≤ 256.
+    """Up to 256 examples of a contribution.
 
     Args:
         images: (n, 32) uint8, SHA-256 of each picture's file.
         labels: (n,) int32, indices into the header's labels.
-        sessions: (n,) int32, one number for each burst, −1 for a picture that stands alone.
-        created: (n,) int64, seconds since 1970 UTC; 0: not known.
-        held_out: (n,) bool.
-        embeddings: (n, D) float32, of length one and on the grid, exactly.
+        sessions: (n,) int32, one number for each burst, −1 for a single picture.
+        created: (n,) int64, seconds since 1970 UTC; 0 if unknown.
+        held_out: (n,) bool, whether the example is only used for measuring.
+        embeddings: (n, D) float32, of length one, exactly on the grid.
     """
 
     images: NDArray[np.uint8]
@@ -76,7 +76,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Contribution:
-    """A contribution as it was read: its header, and its examples or moments, unpacked when they are asked for."""
+    """An opened contribution: its header, and its examples or moments, which are unpacked on demand."""
 
     name: str
     about: About
@@ -84,10 +84,10 @@ class Contribution:
     _start: int = field(repr=False)
 
     def parts(self) -> Iterator[Part]:
-        """Go through the examples in the order of their pictures' SHA-256, at most 256 in memory at a time.
+        """Yield the examples in the order of their pictures' SHA-256, at most 256 at a time.
 
         Raises:
-            FleetError: they are damaged or impossible, or only their moments are told.
+            FleetError: the examples are damaged or invalid, or the contribution holds moments only.
         """
         if self.about.form != "examples":
             raise FleetError(
@@ -110,10 +110,10 @@ class Contribution:
             raise self._impossible("counts", "they differ from those in the header")
 
     def moments(self) -> Moments:
-        """Return the moments of the examples that heads are fitted to, whichever form they are told in.
+        """Return the moments of the examples that heads are fitted to, whichever form the contribution has.
 
         Raises:
-            FleetError: they are damaged or impossible.
+            FleetError: the contribution is damaged or invalid.
         """
         if self.about.form == "moments":
             return self._told_moments()
@@ -181,8 +181,8 @@ def write_moments(about: About, moments: Moments) -> bytes:
     """Write moments as a contribution.
 
     Args:
-        about: the header, whose form is "moments", with the labels and counts of the moments.
-        moments: sums over the device's examples.
+        about: the header, with the form "moments" and the labels and counts of the moments.
+        moments: the sums over the device's examples.
     """
     half = moments.gram[np.triu_indices(len(moments.gram))]
     numbers = np.concatenate([moments.counts, moments.sums.ravel() * GRID, half * GRID**2]).astype("<i8")
@@ -190,25 +190,25 @@ def write_moments(about: About, moments: Moments) -> bytes:
 
 
 def renumbered(data: bytes, about: About, sequence: int) -> bytes:
-    """Return a contribution with another sequence; nothing else of it is read or changed.
+    """Return a contribution with another sequence, without reading or changing anything else.
 
     Args:
-        data: its bytes.
-        about: its header.
-        sequence: the new one.
+        data: the contribution's bytes.
+        about: the contribution's header.
+        sequence: the new sequence.
     """
     return _head(dataclasses.replace(about, sequence=sequence)) + data[len(_head(about)) :]
 
 
 def read(name: str, data: bytes) -> Contribution:
-    """Read a contribution's header; its frames are read, and checked, when they are asked for.
+    """Read a contribution's header; frames are read and checked on demand.
 
     Args:
-        name: its name in the store, or any, for errors.
-        data: its bytes.
+        name: the name to show in errors, such as the contribution's name in the store.
+        data: the contribution's bytes.
 
     Raises:
-        FleetError: this is no contribution, or its header is damaged or impossible.
+        FleetError: the bytes are not a contribution, or the header is damaged or invalid.
     """
     start = len(MAGIC) + _LENGTH.size
     if len(data) > MAX_BYTES:
@@ -225,7 +225,7 @@ def read(name: str, data: bytes) -> Contribution:
 
 
 def sha256(data: bytes) -> str:
-    """Return the SHA-256 of a contribution, as it stands in its name."""
+    """Return the SHA-256 of a contribution, in the form used in its name."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -258,19 +258,19 @@ def _embeddings(raw: bytes, n: int) -> NDArray[np.float32]:
 
 
 def _size(n: int, dimension: int) -> int:
-    """How many bytes a frame of n examples unpacks to."""
+    """Return the unpacked size of a frame of n examples, in bytes."""
     return n * (_COLUMNS + 3 * dimension) + -(-n // 8)
 
 
 def _are_unit(embeddings: NDArray[np.float32]) -> bool:
-    """Whether each row has length one, as far as rounding it to the grid allows, or is all zeros."""
+    """Whether each row has length one, up to rounding to the grid, or is all zeros."""
     lengths = np.sqrt((embeddings.astype(np.float64) ** 2).sum(axis=1))
     slack = np.sqrt(embeddings.shape[1]) / GRID
     return bool(((np.abs(lengths - 1) <= slack) | (lengths == 0)).all())
 
 
 def _are_moments(counts: NDArray[np.int64], sums: NDArray[np.int64], gram: NDArray[np.float64]) -> bool:
-    """Whether counts, sums in whole grid steps and a Gram matrix can be of vectors of length one."""
+    """Whether counts, sums in grid units and a Gram matrix can come from vectors of length one."""
     slack = 1 + np.sqrt(len(gram)) / GRID
     steps = np.abs(sums.astype(np.float64)).reshape(len(counts), -1).max(axis=1, initial=0)
     squares = np.diag(gram)

@@ -1,8 +1,8 @@
-"""`follow`: take the release that is meant for this device, and serve it if it is no worse for what was taught here.
+"""`follow`: installs the release meant for this device, unless it is clearly worse for the examples taught here.
 
-The release is copied into the home's folder part by part, under the name of its SHA-256, so that a download that was
-cut off goes on where it was; it is proved and adopted as `init` does, in one transaction with the head made of it. If
-that head is clearly worse than the serving one, the transaction is undone: the device stays on all that it had.
+The release is downloaded part by part into the home's folder, to a file named after its SHA-256, so an interrupted
+download is resumed. It is checked and installed as `init` does, in one transaction with a newly fitted head. If that
+head is clearly worse than the current one, the transaction is rolled back and the device keeps everything as it was.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge.home.state import Home
     from edge.network.backbone import Backbone
 
-BLOCK = 1 << 20  # bytes of one request
+BLOCK = 1 << 20  # bytes per request
 _MOST_TEXT = 500
 
 Progress = Callable[[int, int], None]
@@ -44,7 +44,7 @@ class _Refused(Exception):
 
 
 def follow(home: "Home", url: str, network: "Backbone | None", progress: Progress | None) -> Followed:
-    """Take the release that is meant for this device. Args, Raises: as `edge.learner.Learner.follow`."""
+    """Install this device's release; arguments and errors are those of `edge.learner.Learner.follow`."""
     remote = open_remote(url)
     device = known_device(home) or device_of(home, None, fresh=False)
     store = home.store
@@ -56,10 +56,10 @@ def follow(home: "Home", url: str, network: "Backbone | None", progress: Progres
     taken, taught = notes.read(store).taken, store.digest()
     same = taken is not None and (taken.release, taken.sha256) == (meant.number, meant.sha256)
     if home.bundle.path.stem == meant.sha256[:16]:
-        if not (same and taken and taken.verdict == "accepted"):  # cut off before it was noted, or installed by hand
+        if not (same and taken and taken.verdict == "accepted"):  # not recorded yet, or installed by hand
             taken = Taken(meant.number, meant.sha256, "accepted", "", home.now(), taught)
             _note(home, remote.url, taken)
-        with contextlib.suppress(HomeError), _alone(home.home, None):  # one that was cut off may have left its file
+        with contextlib.suppress(HomeError), _alone(home.home, None):  # an interrupted call may have left its file
             pass
         return _answer(home, remote.url, device, meant, False, taken)
     if same and taken and taken.verdict == "refused" and taken.taught == taught:
@@ -86,7 +86,7 @@ def _answer(home: "Home", url: str, device: str, meant: Release | None, new: boo
 
 
 def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | None", progress: Progress | None) -> str:
-    """Download a release, prove it, make a head of it; returns why it was refused, or ""."""
+    """Download a release, check it and fit a head with it; returns why it was refused, or ""."""
 
     def judge(head: Retrained) -> None:
         if not head.promoted:
@@ -103,9 +103,9 @@ def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | No
             )  # fmt: skip
             opened.close()
             why = ""
-        except _Refused as refused:  # the file stays: it is tried again when more was taught
+        except _Refused as refused:  # keep the file: the release is tried again once more was taught
             return _shortened(refused.head.refusal)
-        except (BundleError, HomeError) as error:  # it is none, does not fit this device, or nobody trusted signed it
+        except (BundleError, HomeError) as error:  # not a bundle, not for this device, or not trusted
             if isinstance(error, HomeError) and error.code != "backbone-changed":
                 raise
             why = str(error).replace(str(file), release_name(meant.number))
@@ -114,18 +114,18 @@ def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | No
 
 
 def download(remote: Remote, release: Release, file: Path, progress: Progress) -> None:
-    """Copy a release to a file, going on where an earlier call was cut off.
+    """Download a release to a file, resuming an interrupted download.
 
     Args:
         remote: the store.
-        release: its number, SHA-256 and bytes.
-        file: the file; what is in it already is taken for its beginning, and found out if it is not.
-        progress: is told how many bytes are there, of how many.
+        release: the release, with its SHA-256 and size.
+        file: the file to write; existing contents are taken to be its beginning, which the SHA-256 verifies.
+        progress: called with (bytes so far, total bytes).
 
     Raises:
-        StoreError: the store cannot be reached or refuses; what came stays for the next time.
-        FleetError: the bytes are not those of the release; they are deleted.
-        HomeError: the disk refuses.
+        StoreError: the store cannot be reached or refuses; the part that was downloaded stays for the next call.
+        FleetError: the bytes do not match the release's SHA-256; they are deleted.
+        HomeError: the file cannot be written.
     """
     name = release_name(release.number)
     if (size := remote.size(name)) != release.size:
@@ -136,14 +136,14 @@ def download(remote: Remote, release: Release, file: Path, progress: Progress) -
     for resumed in (True, False):
         if _copied(remote, name, release, file, progress, resumed) == release.sha256:
             return
-        file.unlink(missing_ok=True)  # what lay there was another's beginning: once more, from the start
+        file.unlink(missing_ok=True)  # the file held something else: download again from the start
     raise FleetError(
         "release-damaged", f"{remote.url}: {name} is not what its plan says (its SHA-256 differs); publish it again"
     )
 
 
 def _copied(remote: Remote, name: str, release: Release, file: Path, progress: Progress, resumed: bool) -> str:
-    """Copy what is missing; return the SHA-256 of all."""
+    """Download the missing part; returns the SHA-256 of the whole file."""
     try:
         with file.open("ab" if resumed else "wb") as target:
             file.chmod(0o600)
@@ -173,7 +173,7 @@ def _copied(remote: Remote, name: str, release: Release, file: Path, progress: P
 
 @contextlib.contextmanager
 def _alone(folder: Path, file: Path | None) -> Iterator[None]:
-    """Let no other `follow` of this home download meanwhile, and delete what older ones left, but for one file."""
+    """Keep other `follow` calls of this home from downloading, and delete earlier leftovers except for one file."""
     try:
         lock = locked(folder / "follow.lock")
     except OSError as error:
@@ -190,9 +190,9 @@ def _alone(folder: Path, file: Path | None) -> Iterator[None]:
 
 
 def _as_before(home: "Home", file: Path) -> tuple[str | None, str | None]:
-    """The format and precision that run here, if the release has them, too."""
+    """Return the current format and precision if the release has them too."""
     wanted = home.adopted()[1:]
-    with contextlib.suppress(EdgeError):  # `init` will say it
+    with contextlib.suppress(EdgeError):  # `init` reports the error
         if wanted in [(model.format, model.precision) for model in archive.read(file).manifest.models]:
             return wanted[0], wanted[1]
     return None, None

@@ -1,4 +1,4 @@
-"""Frames: pieces of a contribution, each packed by zlib, with its length and CRC-32; none unpacks to more than said."""
+"""Frames: zlib-compressed parts of a contribution with length and CRC-32; reading limits the unpacked size."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ _FRAME = struct.Struct("<II")
 
 
 def frame(raw: bytes) -> bytes:
-    """Pack bytes as a frame."""
+    """Compress bytes into a frame."""
     packed = zlib.compress(raw, _LEVEL)
     return _FRAME.pack(len(packed), zlib.crc32(packed)) + packed
 
@@ -19,16 +19,16 @@ class Frames:
     """Reads one frame after another.
 
     Args:
-        name: of what is read, for errors.
-        data: all of it.
-        at: where the first frame begins.
+        name: the name to show in errors.
+        data: the whole contribution.
+        at: the offset of the first frame.
     """
 
     def __init__(self, name: str, data: bytes, at: int) -> None:
         self._name, self._data, self._at = name, data, at
 
     def take(self, size: int) -> bytes:
-        """Unpack the next frame, which must give `size` bytes."""
+        """Unpack the next frame, which must yield `size` bytes."""
         start = self._at + _FRAME.size
         if start > len(self._data):
             raise damaged(self._name, "it is cut short")
@@ -49,7 +49,7 @@ class Frames:
         return raw
 
     def end(self) -> None:
-        """Refuse what follows the last frame."""
+        """Raise an error if anything follows the last frame."""
         if self._at != len(self._data):
             raise FleetError(
                 "contribution-invalid", f"{self._name}: {len(self._data) - self._at} bytes follow its last frame"
@@ -57,5 +57,5 @@ class Frames:
 
 
 def damaged(name: str, why: str) -> FleetError:
-    """The error of bytes that are not what was written."""
+    """Return the error for damaged bytes."""
     return FleetError("contribution-damaged", f"{name} is damaged ({why}); contribute again from that device")

@@ -1,7 +1,7 @@
-"""What a contribution says of itself: one canonical JSON object, written here and read back believing nothing.
+"""A contribution's header: one canonical JSON object, written here and fully validated when it is read back.
 
-Canonical: keys sorted, no spaces, UTF-8. A text that is not its own canonical form is refused, so that there is one
-way to say a thing, and no key twice.
+Canonical means sorted keys, no spaces, UTF-8. Text that is not canonical is refused, so every header has exactly one
+form, and no key can occur twice.
 """
 
 import dataclasses
@@ -20,24 +20,24 @@ from edge.picture.region import Region
 
 FORMAT = 1
 MAX_HEADER = 4_000_000  # bytes
-MAX_EXAMPLES = 1 << 17  # of one device
-MAX_SQUARE = 4096  # numbers of an embedding of which moments are told
+MAX_EXAMPLES = 1 << 17  # per device
+MAX_SQUARE = 4096  # largest dimension of an embedding for the form "moments"
 FORMS = ("examples", "moments")
 VERDICTS = ("accepted", "refused")
 _MAX_TEXT = 500  # characters
 
-Checks = dict[str, Callable[[Any, dict[str, Any]], bool]]  # of each field: is its value possible, given all of them
+Checks = dict[str, Callable[[Any, dict[str, Any]], bool]]  # validates each field, given all values
 
 
 @dataclass(frozen=True)
 class Serves:
-    """What the device made of the newest release that was meant for it.
+    """The device's verdict on the newest release that was meant for it.
 
     Args:
-        release: its number; None: it never took one.
-        verdict: "accepted", or "refused" by the device's own examples; None without a release.
-        why: the reason of a refusal.
-        accuracy: of the head that serves, each example left out; None where it cannot be measured.
+        release: the release's number; None if the device never installed one.
+        verdict: "accepted", or "refused" after a test on the device's own examples; None without a release.
+        why: the reason for a refusal.
+        accuracy: leave-one-out accuracy of the current head; None if it cannot be measured.
     """
 
     release: int | None = None
@@ -52,17 +52,17 @@ class About:
 
     Args:
         device: the device's id, as in the contribution's name.
-        sequence: as in its name; the newest of a device replaces its older ones.
-        form: "examples", or "moments" where only their sums are told.
-        backbone, fingerprint, dimension: whose embeddings these are, and D, the numbers of each.
-        input_size, fit: pixels of the network's input, and how a picture is made to fit it.
-        region: the part of each picture that is looked at, as `edge --region` takes it; None: the whole.
-        runtime: what ran the network, in words.
+        sequence: the sequence, as in the contribution's name; a device's newest contribution replaces its older ones.
+        form: "examples", or "moments" for their sums only.
+        backbone, fingerprint, dimension: the network that made the embeddings, and their dimension D.
+        input_size, fit: the size of the network's input in pixels, and how a picture is made to fit it.
+        region: the part of each picture that is classified, in the form of `edge --region`; None for the whole picture.
+        runtime: a description of the runtime that ran the network.
         labels: C names, sorted.
-        counts: (C,) examples of each, those held out as well.
-        held_out: how many of all examples no head is ever fitted to.
-        taught: when the newest example was, ISO 8601; "" where that is not known.
-        serves: what the device serves.
+        counts: (C,) examples of each label, including those held out.
+        held_out: how many examples are only used for measuring.
+        taught: when the newest example was taught, ISO 8601; "" if unknown.
+        serves: the device's verdict on its release.
     """
 
     device: str
@@ -84,7 +84,7 @@ class About:
 
     @property
     def examples(self) -> int:
-        """N, how many examples there are, those held out as well."""
+        """N, the number of examples, including those held out."""
         return sum(self.counts)
 
     def to_json(self) -> bytes:
@@ -93,7 +93,7 @@ class About:
 
 
 def canonical(value: object) -> bytes:
-    """Write JSON in the one form that a value has: `{"a":1,"b":null}`.
+    """Return a value as canonical JSON, such as `{"a":1,"b":null}`.
 
     >>> canonical({"b": None, "a": (1, 0.5)})
     b'{"a":[1,0.5],"b":null}'
@@ -105,15 +105,15 @@ def parse(name: str, text: bytes) -> About:
     """Read a header.
 
     Args:
-        name: of what is read, for errors.
-        text: its bytes.
+        name: the name to show in errors.
+        text: the header's bytes.
 
     Raises:
-        FleetError: it is not canonical JSON, of a newer format, or a field is missing, too many or impossible.
+        FleetError: the text is not canonical JSON or has a newer format, or a field is missing, unknown or invalid.
     """
     try:
         raw = read_json(text)
-    except ValueError as error:  # UnicodeDecodeError is one
+    except ValueError as error:  # includes UnicodeDecodeError
         raise FleetError("contribution-invalid", f"{name}: its header is not valid JSON ({error})") from error
     number = raw.get("format") if isinstance(raw, dict) else None
     if type(number) is int and number > FORMAT:
@@ -137,17 +137,17 @@ def checked(
     fields: Checks,
     inner: dict[str, Any] | None = None,
 ) -> Any:
-    """Make a dataclass of a JSON object of which every field must be there and pass its check, and no other.
+    """Convert a JSON object to a dataclass; every field must be present and valid, and there must be no others.
 
     Args:
-        name: of what is read, for errors.
+        name: the name to show in errors.
         raw: the parsed JSON.
         kind: the dataclass.
-        fields: for each field but those of `inner`, in this order, whether its value is possible.
-        inner: fields that are objects themselves: their dataclass and fields.
+        fields: the check for each field's value, except for fields in `inner`, in this order.
+        inner: for fields that are objects themselves, their dataclass and checks.
 
     Raises:
-        FleetError: a field is missing, too many, or has an impossible value.
+        FleetError: a field is missing, unknown or invalid.
     """
     if not isinstance(raw, dict):
         raise FleetError("contribution-invalid", f"{name}: its header is not a JSON object")
@@ -171,12 +171,12 @@ def _impossible(name: str, key: str, value: object) -> FleetError:
 
 
 def text(value: Any, most: int = _MAX_TEXT) -> bool:
-    """Whether a value is text that can be printed in one line and written as UTF-8."""
+    """Whether a value is text that can be printed on one line and encoded as UTF-8."""
     return isinstance(value, str) and len(value) <= most and (value == "" or value.isprintable())
 
 
 def whole(value: Any, least: int, most: int) -> bool:
-    """Whether a value is a whole number between two others."""
+    """Whether a value is an integer between two bounds."""
     return type(value) is int and least <= value <= most
 
 

@@ -1,4 +1,4 @@
-"""Who a device is in its fleet: an id drawn once and kept in its home, or that of the key that it signs with."""
+"""A device's id in its fleet: random and stored in the home, or derived from the key that it signs with."""
 
 import hashlib
 import secrets
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def known_device(home: "Home") -> str | None:
-    """Return a home's id; None where it never contributed.
+    """Return a home's id; None if it has never contributed.
 
     Raises:
-        HomeError: what is kept of it is no id.
+        HomeError: the stored id is damaged.
     """
     kept = home.recall(_KEY)
     if kept is None or DEVICE.fullmatch(kept):
@@ -31,15 +31,15 @@ def known_device(home: "Home") -> str | None:
 
 
 def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
-    """Return a home's id, after drawing one or taking the key's if there is none yet.
+    """Return a home's id; if there is none yet, create a random one or derive it from the key.
 
     Args:
         home: the home.
         key: the private key that contributions are signed with.
-        fresh: take another id, and forget what was contributed under the old one.
+        fresh: create a new id, and forget the contributions under the old one.
 
     Raises:
-        FleetError: the home has another id than the key's, or signed before and has no key now.
+        FleetError: the home's id is not the key's, or earlier contributions were signed and no key is given now.
         SignatureError, RuntimeMissing: the key cannot sign.
     """
     signs = device_by(signer(sign(b"", key, FLEET))) if key else None

@@ -1,13 +1,13 @@
-"""What the objects of a fleet's store are called, and which of a device's contributions counts: the newest.
+"""The names of objects in a fleet's store, and the rule that a device's newest contribution counts.
 
-| name | is |
+| name | contents |
 |---|---|
-| `devices/<device>/<sequence>-<sha256>.edgefleet` | all that one device was taught; the sequence has 10 digits |
-| `devices/<device>/<sequence>-<sha256>.edgefleet.sig` | its signature, if the device has a key |
+| `devices/<device>/<sequence>-<sha256>.edgefleet` | all examples of one device; the sequence has 10 digits |
+| `devices/<device>/<sequence>-<sha256>.edgefleet.sig` | the contribution's signature, if the device has a key |
 | `releases/<number>.edge` | a bundle for the devices; the number has 6 digits |
-| `plans/<sequence>.json` | which devices shall take which release; the sequence has 6 digits |
+| `plans/<sequence>.json` | which devices should install which release; the sequence has 6 digits |
 
-Pure. A device's id is 32 hexadecimal digits, drawn once, or the 64 of the SHA-256 of its signing key.
+Pure. A device's id is 32 random hexadecimal digits, or the 64 digits of its signing key's SHA-256.
 """
 
 import re
@@ -26,7 +26,7 @@ _PLAN = re.compile(r"plans/([0-9]{6})\.json")
 
 
 class Named(NamedTuple):
-    """One contribution by its name: whose, which, and the SHA-256 of its bytes.
+    """A contribution's name in parts: the device, the sequence, and the SHA-256 of the bytes.
 
     >>> name = Named("0" * 32, 7, "a" * 64)
     >>> str(name) == "devices/" + "0" * 32 + "/0000000007-" + "a" * 64 + ".edgefleet"
@@ -44,21 +44,21 @@ class Named(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> "Named | None":
-        """Read a name; None where it is not that of a contribution."""
+        """Parse a name; None if it is not a contribution's."""
         found = _CONTRIBUTION.fullmatch(name)
         return cls(found[1], int(found[2]), found[3]) if found else None
 
 
 def contributions(names: Iterable[str]) -> list[Named]:
-    """Return those names that are of contributions, sorted by device and sequence, each once."""
+    """Return the names of contributions among all names, without duplicates, sorted by device and sequence."""
     return sorted({found for name in names if (found := Named.parse(name))})
 
 
 def newest_of_each(names: Iterable[Named]) -> dict[str, Named]:
-    """Return the contribution of each device that counts, in the order of the devices.
+    """Return each device's contribution that counts, sorted by device.
 
-    The order and repetition of the names do not matter, and older ones change nothing. Of two with one sequence, which
-    `twice` names, the one whose SHA-256 is greater.
+    Order and duplicates of the names do not matter, nor do older contributions. If two have the same sequence (see
+    `twice`), the one with the greater SHA-256 counts.
 
     >>> a, b = Named("a" * 32, 1, "0" * 64), Named("a" * 32, 2, "1" * 64)
     >>> newest_of_each([b, a, b]) == {"a" * 32: b}
@@ -71,7 +71,7 @@ def newest_of_each(names: Iterable[Named]) -> dict[str, Named]:
 
 
 def twice(names: Iterable[Named]) -> list[str]:
-    """Return the devices of which two contributions have one sequence: two boxes share the id.
+    """Return the devices that have two contributions with the same sequence, which means that two devices share the id.
 
     >>> twice([Named("a" * 32, 1, "0" * 64), Named("a" * 32, 1, "1" * 64), Named("b" * 32, 1, "0" * 64)]) == ["a" * 32]
     True
@@ -88,7 +88,7 @@ def release_name(number: int) -> str:
 
 
 def release_number(name: str) -> int | None:
-    """Return the number of a release by its name; None where it is no release's."""
+    """Return a release's number from its name; None if the name is not a release's."""
     found = _RELEASE.fullmatch(name)
     return int(found[1]) if found else None
 
@@ -99,6 +99,6 @@ def plan_name(sequence: int) -> str:
 
 
 def plan_sequence(name: str) -> int | None:
-    """Return the sequence of a plan by its name; None where it is no plan's."""
+    """Return a plan's sequence from its name; None if the name is not a plan's."""
     found = _PLAN.fullmatch(name)
     return int(found[1]) if found else None

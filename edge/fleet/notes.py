@@ -1,7 +1,7 @@
-"""What a home remembers of its fleet, in one value of its database: which contributions it sent, what it follows.
+"""A home's record of its fleet, in one value of its database: the contributions it sent and the release it follows.
 
-A contribution is noted before it is sent, and noted as sent when the store has said so. So a reply that was lost is
-found out by asking the store, and a contribution under this device's id that the home never noted is another box's.
+A contribution is recorded before it is sent, and marked as sent once the store has confirmed it. If the confirmation
+was lost, the home asks the store. A contribution under this device's id without a record comes from another device.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ _KEY = "fleet"  # in the table meta
 
 @dataclass(frozen=True)
 class Sent:
-    """A contribution: its sequence and SHA-256, the SHA-256 of what it tells whatever its sequence, and when the store
-    had it; "" while that is not known."""
+    """A contribution: its sequence and SHA-256, the SHA-256 of its content without the sequence, and the time when the
+    store received it, or "" if that is not confirmed yet."""
 
     sequence: int
     sha256: str
@@ -36,9 +36,9 @@ class Sent:
 
 @dataclass(frozen=True)
 class Taken:
-    """A release that was meant for this device: its number and SHA-256, "accepted" or "refused" and why, and when.
+    """A release that was meant for this device: its number and SHA-256, the verdict with its reason, and the time.
 
-    `taught` is the SHA-256 of which examples there were then: a refused release is tried again when they are others.
+    `taught` is a SHA-256 over the examples at that time; a refused release is tried again when they have changed.
     """
 
     release: int
@@ -51,33 +51,33 @@ class Taken:
 
 @dataclass(frozen=True)
 class Notes:
-    """All that is remembered, the newest contribution last, and the URL of the store that was asked last."""
+    """The whole record: contributions with the newest last, the release, and the URL of the last store."""
 
     url: str = ""
     sent: tuple[Sent, ...] = ()
     taken: Taken | None = None
 
     def plus(self, one: Sent) -> "Notes":
-        """Note a contribution, or that the store has it."""
+        """Return the record with a contribution added, or marked as sent."""
         others = [other for other in self.sent if other.sequence != one.sequence]
         ordered = sorted([*others, one], key=lambda each: each.sequence)
         return dataclasses.replace(self, sent=tuple(ordered[-KEPT:]))
 
     def of(self, sequence: int, sha256: str) -> Sent | None:
-        """Return the contribution of this sequence and SHA-256; None where this home made none such."""
+        """Return the contribution with this sequence and SHA-256; None if this home did not make it."""
         return next((one for one in self.sent if (one.sequence, one.sha256) == (sequence, sha256)), None)
 
     @property
     def highest(self) -> int:
-        """The highest sequence that was given to a contribution; 0 where there is none."""
+        """The highest sequence of any contribution; 0 if there is none."""
         return max((one.sequence for one in self.sent), default=0)
 
 
 def read(store: "Store") -> Notes:
-    """Read what is remembered.
+    """Read the record.
 
     Raises:
-        HomeError: it is damaged.
+        HomeError: the record is damaged.
     """
     kept = store.get(_KEY)
     if not kept:
@@ -98,10 +98,10 @@ def read(store: "Store") -> Notes:
 
 
 def state(home: "Home") -> FleetState | None:
-    """Return what a home last did in its fleet; None where it is in none.
+    """Return what a home last did in its fleet; None if it belongs to none.
 
     Raises:
-        HomeError: what is remembered is damaged.
+        HomeError: the record is damaged.
     """
     store = home.store
     noted = read(store)
@@ -122,12 +122,13 @@ def state(home: "Home") -> FleetState | None:
 
 
 def put(store: "Store", notes: Notes) -> None:
-    """Remember; part of the caller's transaction."""
+    """Store the record; part of the caller's transaction."""
     store.put(_KEY, canonical(dataclasses.asdict(notes)).decode())
 
 
 def forget(store: "Store") -> None:
-    """Remember no contribution any more, damaged or not; part of the caller's transaction."""
+    """Delete all contributions from the record, even a damaged one; part of the caller's transaction."""
+
     try:
         put(store, dataclasses.replace(read(store), sent=()))
     except HomeError:

@@ -1,12 +1,12 @@
-"""Releases and plans: which bundle which device shall take.
+"""Releases and plans: which device should install which bundle.
 
-A release is an ordinary bundle under a number, put once. A plan is a small JSON object, put once, too; the newest one
-counts, so that a release is raised, halted or taken back by the next plan::
+A release is an ordinary bundle with a number. A plan is a small JSON object. Neither is ever changed: the newest plan
+counts, so a release is rolled out further, halted or taken back by publishing another plan::
 
     {"format":1,"percent":25,"previous":11,"previous_sha256":"…","release":12,"sha256":"…","size":61234567, …}
 
-Each device draws a number from 0 to 100 of its id and the release's: those below `percent` take the release, the others
-the previous one. A device that has taken it keeps it when the share is raised.
+Each device derives a number from 0 to 100 from its id and the release. Devices whose number is below `percent` install
+the release, the others the previous one. So a device that has the release keeps it when `percent` is raised.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ MAX_RELEASE = 1 << 30  # bytes
 
 
 class Release(NamedTuple):
-    """A bundle in the store: its number, its bytes and their SHA-256."""
+    """A bundle in the store: its number, SHA-256 and size in bytes."""
 
     number: int
     sha256: str
@@ -35,12 +35,12 @@ class Release(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which release the devices shall take.
+    """Which release the devices should install.
 
     Args:
-        release, sha256, size: the number of the release, its SHA-256 and bytes.
-        percent: of the devices that shall take it, 0 to 100.
-        previous, previous_sha256, previous_size: the same of the others' release; None: they keep what they have.
+        release, sha256, size: the release's number, SHA-256 and size in bytes.
+        percent: the percentage of devices that should install it, 0 to 100.
+        previous, previous_sha256, previous_size: the release for the other devices; None if they keep what they have.
     """
 
     release: int
@@ -57,7 +57,7 @@ class Plan:
         return canonical(asdict(self))
 
     def meant_for(self, device: str) -> Release | None:
-        """Return the release that a device shall take; None where it keeps what it has.
+        """Return the release that a device should install; None if it keeps what it has.
 
         >>> plan = Plan(12, "a" * 64, 100, 100)
         >>> plan.meant_for("0" * 32).number
@@ -71,7 +71,7 @@ class Plan:
 
 
 def draw(device: str, release: int) -> float:
-    """Return a number from 0 to 100, the same each time for a device and a release, even over all devices.
+    """Return a number from 0 to 100, fixed for a device and a release, and evenly distributed over devices.
 
     >>> round(draw("0" * 32, 12), 3)
     59.072
@@ -81,10 +81,10 @@ def draw(device: str, release: int) -> float:
 
 
 def parse(name: str, text: bytes) -> Plan:
-    """Read a plan, believing nothing.
+    """Read and validate a plan.
 
     Raises:
-        FleetError: it is damaged, impossible, or of a newer program.
+        FleetError: the plan is damaged or invalid, or was written by a newer version.
     """
     try:
         raw = read_json(text)
@@ -105,7 +105,7 @@ def parse(name: str, text: bytes) -> Plan:
 
 
 def newest_plan(remote: Remote) -> tuple[int, Plan] | None:
-    """Return the plan that counts and its sequence; None where nothing was published yet.
+    """Return the newest plan and its sequence; None if nothing was published yet.
 
     Raises:
         StoreError: the store cannot be reached or refuses.

@@ -1,9 +1,9 @@
-"""The store that a fleet shares, by its URL: a bucket, a WebDAV server or a folder, with three verbs.
+"""The fleet's shared store, opened by URL: a bucket, a WebDAV server or a folder.
 
-`put` makes an object that is not there, `get` and `part` read one, `names` lists. Nothing is ever replaced: to put the
-same bytes again is harmless, so that a lost reply costs nothing. Transport, retries and ways to log in are obstore's
+`put` creates an object, `get` and `part` read one, `names` lists them. No object is ever replaced, and putting the same
+bytes again is harmless, so a put can be repeated if its reply was lost. Transport, retries and logins are obstore's
 (Rust's object_store): credentials come from the environment or the machine, as for each store's own tools, and never
-stand in a message.
+appear in a message.
 
 | URL | credentials |
 |---|---|
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore
 
 SCHEMES = ("s3", "gs", "az", "https", "file")
-MAX_NAMES = 5_000_000  # objects that are listed
-_CONNECT, _ANSWER = "10s", "120s"  # at most, for a connection and for one whole request
+MAX_NAMES = 5_000_000  # objects listed at most
+_CONNECT, _ANSWER = "10s", "120s"  # time limits for connecting, and for a whole request
 _RETRIES, _PATIENCE = 3, timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object that was listed: its name, its bytes, and when the store got it."""
+    """A listed object: its name, size in bytes, and the time at which the store received it."""
 
     name: str
     size: int
@@ -50,7 +50,7 @@ class Remote:
     """An open store.
 
     Args:
-        url: as it may be shown.
+        url: the URL without secrets, for messages.
     """
 
     url: str
@@ -58,10 +58,10 @@ class Remote:
     _folder: Path | None = field(repr=False)
 
     def put(self, name: str, data: bytes) -> bool:
-        """Store bytes under a name that nothing has yet; returns whether they were not there already.
+        """Store bytes under a new name; returns False if the same bytes were there already.
 
         Raises:
-            StoreError: other bytes have this name, or the store cannot be reached or refuses.
+            StoreError: the name is taken by other bytes, or the store cannot be reached or refuses.
         """
         import obstore
         from obstore.exceptions import AlreadyExistsError
@@ -84,11 +84,11 @@ class Remote:
         """Return an object's bytes.
 
         Args:
-            name: its name.
-            most: bytes; a larger one is refused before it is read.
+            name: the object's name.
+            most: size limit in bytes; a larger object is refused before it is read.
 
         Raises:
-            StoreError: there is none, it is larger, or the store cannot be reached or refuses.
+            StoreError: the object is missing or too large, or the store cannot be reached or refuses.
         """
         import obstore
 
@@ -101,10 +101,10 @@ class Remote:
         )
 
     def size(self, name: str) -> int:
-        """Return how many bytes an object has.
+        """Return an object's size in bytes.
 
         Raises:
-            StoreError: there is none, or the store cannot be reached or refuses.
+            StoreError: the object is missing, or the store cannot be reached or refuses.
         """
         import obstore
 
@@ -112,10 +112,10 @@ class Remote:
             return int(obstore.head(self._store, name)["size"])
 
     def part(self, name: str, start: int, length: int) -> bytes:
-        """Return some of an object's bytes, in a request of their own.
+        """Return a range of an object's bytes, in one request.
 
         Raises:
-            StoreError: there is none, it is shorter, or the store cannot be reached or refuses.
+            StoreError: the object is missing or shorter, or the store cannot be reached or refuses.
         """
         import obstore
 
@@ -123,7 +123,7 @@ class Remote:
             return bytes(obstore.get_range(self._store, name, start=start, length=length))
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """List the objects whose names begin with `prefix`, a folder that ends in "/"; in no order that counts.
+        """List the objects whose names begin with `prefix`, a folder that ends in "/", in any order.
 
         Raises:
             StoreError: the store cannot be reached or refuses.
@@ -140,14 +140,14 @@ class Remote:
                     yield Entry(found["path"], found["size"], found["last_modified"])
 
     def names(self, prefix: str) -> list[str]:
-        """Return the names of the objects in a folder, sorted. Raises as `entries`."""
+        """Return the names of the objects in a folder, sorted; raises the errors of `entries`."""
         return sorted(entry.name for entry in self.entries(prefix))
 
     def _holds(self, name: str, data: bytes) -> bool:
         return self.size(name) == len(data) and self.get(name, len(data)) == data
 
     def _sync(self, name: str) -> None:
-        """Let a file in a folder outlive a power cut; a store over the network does so itself."""
+        """Sync a file of a local folder to the disk, so that it survives a power cut."""
         if self._folder is None or not (path := self._folder / name).exists():
             return
         with path.open("rb") as file:
@@ -158,7 +158,7 @@ class Remote:
 
     @contextlib.contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """Turn the errors of a store into one line each."""
+        """Turn a store's exceptions into `StoreError`, one line each."""
         from obstore.exceptions import AlreadyExistsError, BaseError
 
         try:
@@ -168,14 +168,14 @@ class Remote:
         except (BaseError, OSError, ValueError) as error:
             if isinstance(error, StoreError):
                 raise
-            raise _explained(error, self.url, name) from None  # its text may hold a password
+            raise _explained(error, self.url, name) from None  # the original text may contain a password
 
 
 def open_remote(url: str) -> Remote:
-    """Open a store; nothing is asked of it yet.
+    """Open a store, without connecting to it yet.
 
     Raises:
-        StoreError: the URL is of no kind that is known, or lacks what its kind needs.
+        StoreError: the kind of URL is not supported, or the URL is incomplete.
         RuntimeMissing: obstore is not installed.
     """
     shown = _shown(url)
@@ -221,7 +221,7 @@ def _no_url(shown: str) -> StoreError:
 
 
 def _shown(url: str) -> str:
-    """A URL without user, password and query."""
+    """Return a URL without user, password and query."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -232,7 +232,7 @@ def _shown(url: str) -> str:
 
 
 def _explained(error: Exception, url: str, name: str) -> StoreError:
-    """Say in one line why a store did not do what was asked, without what it may have quoted."""
+    """Return one line on why a store's operation failed, without secrets that its message may quote."""
     told = str(error).split("\n")[0]
     status = re.search(r"status code: ([0-9]{3})", told)
     number = int(status[1]) if status else 0
@@ -261,5 +261,6 @@ def _explained(error: Exception, url: str, name: str) -> StoreError:
 
 
 def _lacks_login(told: str) -> bool:
-    """Whether it looked for credentials where only a machine in that cloud finds them, or names what is not given."""
+    """Whether credentials are missing: some are named as missing, or it tried those of a machine in that cloud."""
+
     return any(word in told for word in ("169.254.169.254", "metadata.google", "must be specified", "redential"))

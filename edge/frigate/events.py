@@ -1,4 +1,4 @@
-"""What Frigate tells a broker of the objects that it tracks: read strictly, and kept until somebody has time for it.
+"""Frigate's MQTT messages about tracked objects: parsed strictly, and queued until they can be classified.
 
 Source: docs/integrations/mqtt.md and `to_dict` in frigate/track/tracked_object.py of Frigate 0.18.0 (commit e3fa701 of
 2026-07-23).
@@ -18,29 +18,29 @@ from edge.errors import SourceError
 from edge.mqtt.address import PORTS, parsed
 from edge.mqtt.trouble import why
 
-WAITING = 100  # objects whose pictures wait to be answered
-KNOWN = 1000  # objects that are remembered, the newest
-SAME = 0.001  # seconds by which two times of one frame may differ
+WAITING = 100  # objects whose pictures wait to be classified
+KNOWN = 1000  # newest objects that are remembered
+SAME = 0.001  # seconds by which two timestamps of the same frame may differ
 
 
 def check(broker: str) -> None:
-    """Look whether a broker's address is one, and whether the library for it is here.
+    """Check that a broker's address is valid and that paho-mqtt is installed.
 
     Raises:
-        SourceError: it is not.
+        SourceError: the address is malformed, or paho-mqtt is missing.
     """
     parsed(broker)
     _paho()
 
 
 class TrackedObject(NamedTuple):
-    """A tracked object, as a message tells of it.
+    """A tracked object, as described by a message.
 
     Args:
-        event: its id.
-        label: what Frigate takes it for.
-        time: when its best frame was taken, seconds since 1970.
-        box: where it is in that frame: left, top, right, bottom in pixels of the stream that Frigate detects in.
+        event: the object's id.
+        label: Frigate's label for the object.
+        time: when the object's best frame was taken, in seconds since 1970.
+        box: left, top, right, bottom of the object in that frame, in pixels of the stream that Frigate detects in.
     """
 
     event: str
@@ -50,10 +50,10 @@ class TrackedObject(NamedTuple):
 
 
 class Waiting:
-    """The newest picture of each object that nobody has answered yet; filled by the broker's thread.
+    """A queue of objects with the newest picture of each; filled by paho-mqtt's thread.
 
     Args:
-        place: what is watched.
+        place: the camera, objects and zones to watch.
 
     >>> waiting = Waiting(Place.parse("frigate://nvr/door/cat"))
     >>> best = {"frame_time": 7.5, "box": [1, 2, 3, 4]}
@@ -67,38 +67,38 @@ class Waiting:
         self._place = place
         self._changed = threading.Condition()
         self._objects: OrderedDict[str, TrackedObject] = OrderedDict()
-        self._taken: OrderedDict[str, float] = OrderedDict()  # the frame's time of the last picture, by object
+        self._taken: OrderedDict[str, float] = OrderedDict()  # by object, the time of the last picture that was taken
         self.dropped = 0
 
     def hear(self, payload: bytes) -> None:
-        """Take a message of `frigate/events`.
+        """Handle a message of `frigate/events`.
 
         Raises:
-            ValueError: it is not one.
+            ValueError: the message is malformed.
         """
         one = _read(payload, self._place)
         if one is not None:
             self.put(one)
 
     def put(self, one: TrackedObject) -> None:
-        """Take an object's picture, unless it was taken before."""
+        """Queue an object's picture, unless that picture was taken before."""
         with self._changed:
             if self._taken.get(one.event) == one.time:
                 return
-            self._objects[one.event] = one  # in the place of an older picture of it
+            self._objects[one.event] = one  # replaces an older picture of the object
             if len(self._objects) > WAITING:
                 self._objects.popitem(last=False)
                 self.dropped += 1
             self._changed.notify()
 
     def again(self, one: TrackedObject) -> None:
-        """Give back what `take` gave, to be taken once more, unless there is a newer picture of it."""
+        """Put an object back into the queue, unless there is a newer picture of it."""
         with self._changed:
             self._taken.pop(one.event, None)
             self._objects.setdefault(one.event, one)
 
     def take(self, timeout: float) -> TrackedObject | None:
-        """Wait for a picture, so many seconds at most, and return that of the object that waits longest."""
+        """Wait at most `timeout` seconds for a picture, and return the object that has waited longest."""
         with self._changed:
             self._changed.wait_for(lambda: self._objects, timeout)
             if not self._objects:
@@ -111,11 +111,11 @@ class Waiting:
 
 
 class Listener:
-    """A connection to the broker that heals itself.
+    """A connection to the broker that reconnects by itself.
 
     Args:
-        broker: its address.
-        waiting: is filled with what is heard.
+        broker: the broker's address.
+        waiting: the queue to fill.
     """
 
     def __init__(self, broker: str, waiting: Waiting) -> None:
@@ -124,8 +124,8 @@ class Listener:
         self._place = f"broker {address.host}:{port}"
         self._waiting = waiting
         self._news: deque[Notice] = deque(maxlen=50)
-        self._lost = ""  # why nothing comes; "" while something may
-        self._odd = False  # a message that cannot be read was told of
+        self._lost = ""  # why no messages arrive; "" if all is well
+        self._odd = False  # whether an unreadable message was reported
         self._dropped = 0
         self._prefix = ""
         client = _paho()
@@ -144,12 +144,12 @@ class Listener:
         self._client.connect_async(address.host, port, keepalive=30)
 
     def listen(self, prefix: str) -> None:
-        """Connect, and take what Frigate says under this start of its topics."""
+        """Connect, and subscribe to Frigate's topics under this prefix."""
         self._prefix = prefix
         self._client.loop_start()
 
     def news(self) -> Iterator[Notice]:
-        """Yield what people should know since the last asking."""
+        """Yield the messages for people since the last call."""
         while self._news:
             yield self._news.popleft()
         if self._waiting.dropped > self._dropped:
@@ -157,11 +157,11 @@ class Listener:
             yield Notice(f"more than {WAITING} objects wait to be answered; {self._dropped} were dropped so far")
 
     def close(self) -> None:
-        """Leave the broker."""
+        """Disconnect from the broker."""
         self._client.disconnect()
         self._client.loop_stop()
 
-    # called by the library's thread
+    # called by paho-mqtt's thread
 
     def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -204,7 +204,7 @@ class Listener:
 
 
 def _read(payload: bytes, place: Place) -> TrackedObject | None:
-    """Read a message; None if it is about something that is not watched, or has no picture."""
+    """Parse a message; None if its object is not watched, or has no picture."""
     try:
         message = json.loads(payload)
         now = message["after"]

@@ -1,9 +1,9 @@
 """Frigate's tracked objects as pictures, and the answers written back to them.
 
-Frigate tells a broker of each object that it tracks (`frigate/events`), again whenever it has a better picture of it.
-That picture is fetched and cut to the square around the object, exactly as Frigate's own custom classification cuts it
-(`square`), so that what was taught from Frigate's training pictures fits what is asked. Each object is answered on its
-own; of each, only the newest picture waits.
+Frigate publishes each tracked object to a broker (`frigate/events`), and publishes it again whenever it has a better
+picture. That picture is fetched and cropped to the square around the object, exactly as Frigate's own custom
+classification does it (`square`), so that Frigate's training pictures can be used as examples. Each object is
+classified on its own, and only its newest picture is queued.
 
 Source: frigate/util/image.py (`calculate_region`) and
 frigate/data_processing/real_time/custom_classification.py of Frigate 0.18.0 (commit e3fa701 of 2026-07-23).
@@ -32,7 +32,7 @@ WriteBack = Literal["sub-label", "attribute", "nothing"]
 
 @dataclass(frozen=True)
 class ObjectFrame(Frame):
-    """The picture of a tracked object; `event` is Frigate's id of it."""
+    """The picture of a tracked object; `event` is Frigate's id for the object."""
 
     event: str = ""
 
@@ -41,15 +41,15 @@ class Objects:
     """The tracked objects of a Frigate camera; a `Source`.
 
     Args:
-        place: which camera, objects and zones.
-        broker: address of the MQTT broker that Frigate tells.
-        self_signed: take any certificate of Frigate's.
+        place: the camera, objects and zones to watch.
+        broker: address of the MQTT broker that Frigate publishes to.
+        self_signed: accept any certificate from Frigate.
 
     Raises:
         SourceError: the broker's address is malformed, or paho-mqtt is missing.
     """
 
-    live = False  # each picture is answered on its own, as those of a folder are
+    live = False  # each picture is answered on its own, as in a folder
 
     def __init__(self, place: Place, broker: str, self_signed: bool = False) -> None:
         self.name = str(place)
@@ -62,7 +62,7 @@ class Objects:
         """Yield a picture of each object, and of its better ones, until `stop`.
 
         Raises:
-            SourceRefused: Frigate refuses what was asked of it.
+            SourceRefused: Frigate refuses a request.
         """
         gone, wait = False, 1.0
         facts: _Facts | None = None
@@ -79,7 +79,7 @@ class Objects:
                     if one := waiting.take(1.0):
                         event = self._picture(one, facts)
                 except SourceError as error:
-                    if isinstance(error, SourceRefused) and facts is None:  # it never worked
+                    if isinstance(error, SourceRefused) and facts is None:  # it has never worked so far
                         raise
                     if one:
                         waiting.again(one)
@@ -100,7 +100,7 @@ class Objects:
         name = f"{self._place.camera} {one.label} {one.event}"
         found = self._api.snapshot(one.event, crop=False)
         if found and found.time is not None and abs(found.time - one.time) > SAME:
-            found, box = self._api.snapshot(one.event, crop=True), None  # a newer frame, in which the box is another
+            found, box = self._api.snapshot(one.event, crop=True), None  # a newer frame, for which the box is not known
         else:
             box = one.box
         if found is None:
@@ -113,29 +113,29 @@ class Objects:
 
 
 class Writer:
-    """Writes answers back to the objects that they are about.
+    """Writes answers back to Frigate's objects.
 
     Args:
-        place: the Frigate.
-        what: where to: the sub label, or the attribute of an attribute model of Frigate's.
-        self_signed: take any certificate.
+        place: the Frigate server and camera.
+        what: where to write: the sub label, or the name of one of Frigate's attribute models.
+        self_signed: accept any certificate from Frigate.
     """
 
     def __init__(self, place: Place, what: WriteBack, self_signed: bool = False) -> None:
         self._what = what
         self._api = Frigate(place.address, self_signed)
-        self._written: OrderedDict[str, None] = OrderedDict()  # objects that bear a label of ours
+        self._written: OrderedDict[str, None] = OrderedDict()  # objects that have a label from us
 
     def tell(self, frame: Frame, label: str | None, probability: float) -> None:
-        """Write the answer for a picture; one that is unknown takes back what an earlier one wrote, and nothing else.
+        """Write the answer for a picture; an unknown one only removes a label that we wrote earlier.
 
         Args:
-            frame: the picture; only that of a tracked object is written back.
-            label: the answer; None: unknown.
-            probability: of it.
+            frame: the picture; ignored unless it shows a tracked object.
+            label: the answer; None for unknown.
+            probability: the label's probability.
 
         Raises:
-            SourceError: Frigate does not take it.
+            SourceError: Frigate does not accept the answer.
         """
         if not isinstance(frame, ObjectFrame) or self._what == "nothing":
             return
@@ -157,7 +157,7 @@ class Writer:
 
 
 class Tracked(NamedTuple):
-    """What `watch` takes for Frigate's tracked objects: who gives their pictures, and who writes the answers back."""
+    """What `watch` needs for Frigate's tracked objects: their source, and the writer of answers."""
 
     objects: Objects
     writer: Writer
@@ -166,14 +166,14 @@ class Tracked(NamedTuple):
 def watched(
     source: str, broker: str | None, smooth: str | None, write_back: WriteBack | None, self_signed: bool
 ) -> Tracked | None:
-    """Return what watches Frigate's tracked objects, or None if a source is something else.
+    """Return the source and writer for Frigate's tracked objects, or None if the source is something else.
 
     Args:
         source, broker, smooth, write_back: as the user wrote them; None if they were not given.
-        self_signed: take any certificate of Frigate's.
+        self_signed: accept any certificate from Frigate.
 
     Raises:
-        SourceError: an option does not go with it, or the broker's address is missing or malformed.
+        SourceError: an option does not fit such a source, or the broker's address is missing or malformed.
     """
     place = Place.parse(source) if source.lower().startswith(f"{SCHEME}:") else None
     if place is None or not place.objects:
@@ -190,11 +190,11 @@ def watched(
 
 
 def square(box: Sequence[float], width: int, height: int) -> Box:
-    """The square around a box that Frigate's own classification looks at, moved into the picture.
+    """Return the square around a box as Frigate's own classification crops it, shifted to lie inside the picture.
 
     Args:
         box: left, top, right, bottom, in pixels.
-        width, height: of the picture.
+        width, height: size of the picture.
 
     >>> square((415, 489, 528, 700), 1280, 720)
     Box(left=366, top=489, right=577, bottom=700)
@@ -209,7 +209,7 @@ def square(box: Sequence[float], width: int, height: int) -> Box:
 
 
 class _Facts(NamedTuple):
-    """What Frigate's configuration says: the start of its topics, and the width of what it detects in, or 0."""
+    """Facts from Frigate's configuration: the prefix of its topics, and the width of the detect stream, or 0."""
 
     prefix: str
     width: int
@@ -229,7 +229,8 @@ def _facts(api: Frigate, camera: str) -> _Facts:
 
 
 def _cut(data: bytes, name: str, box: Sequence[float], detected: int) -> bytes:
-    """Cut an object out of a frame; the result is a PNG file, so that it is not compressed a second time."""
+    """Crop an object from a frame, as a PNG file, which avoids a second lossy compression."""
+
     picture = whole(data, name)
     scale = picture.width / detected if detected else 1.0
     packed = io.BytesIO()

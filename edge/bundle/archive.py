@@ -1,24 +1,24 @@
-"""The bundle: the one file (`kitchen.edge`) that the workstation ships and the device runs.
+"""The bundle: the one file (`kitchen.edge`) that the workstation makes and the device runs.
 
-A zip whose entries are stored, not compressed, so that it is read in place, without extracting:
+A bundle is a zip file with uncompressed entries, so it is read in place, without extracting it:
 
-| entry | holds |
+| entry | contents |
 |---|---|
 | manifest.json | `Manifest`: names, labels, parity results, and size and SHA-256 of every other entry |
-| manifest.sig | who signed manifest.json: edge/bundle/signature.py; optional |
-| backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the forms asked for |
-| golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D): what each device must reproduce |
+| manifest.sig | signature over manifest.json (edge/bundle/signature.py); optional |
+| backbone.onnx, backbone.int8.onnx, backbone.tflite, backbone.int8.tflite | the network, in the requested forms |
+| golden.npz | `images` uint8 (G, S, S, 3), `embeddings` float32 (G, D) that each device must reproduce |
 | examples.npz | `embeddings` float16 (N, D), `labels` int32 (N,), `trained_on` uint8 (N,): the factory's examples; |
-| | `groups` int32 (N,), equal for photos that are left out together, −1 where one stands alone; optional |
-| | of a fleet, from format 3: `embeddings` float32, on the grid of edge/head/moments.py, so that they are exact; |
-| | `devices` int32 (N,): who taught each, an index into the manifest's devices, −1: the workstation; `images` |
-| | uint8 (N, 32): SHA-256 of its picture, zeros where that is not known |
+| | `groups` int32 (N,), equal for photos that are left out together, −1 for a single photo; optional |
+| | in a fleet's bundle, from format 3: `embeddings` float32, exactly on the grid of edge/head/moments.py; |
+| | `devices` int32 (N,): the device that taught each, as an index into the manifest's devices, −1 for the |
+| | workstation; `images` uint8 (N, 32): SHA-256 of each picture, zeros if unknown |
 | background.npz | `mean`, `values`, `rest` float32 (D,), (R,), (1,), `basis` float16 (R, D): `unknown.gate`; optional |
 | domain.npz | `quantiles` float32 (5, 3), edge/unknown/domain.py; `thumbs` uint8 (N, 8, 8, 3) of the photos; optional |
 
-Nothing in a bundle is believed before it is checked: structure and limits when it is opened, before anything large is
-read; each entry's SHA-256 when that entry is read; all of them in `verify`. No pickle: arrays are read by their `.npy`
-header, whose type and shape must be the expected ones.
+Everything in a bundle is checked before it is used: structure and limits when the bundle is opened, before anything
+large is read; an entry's SHA-256 when that entry is read; all entries in `verify`. Pickle is never used: arrays are
+read according to their `.npy` header, whose type and shape must be the expected ones.
 
 Source: PKWARE's APPNOTE (zip) and `numpy.lib.format` (npy); limits before reading, as safetensors does.
 """
@@ -47,13 +47,13 @@ from edge.unknown.gate import Background
 
 MAX_MANIFEST = 4_000_000  # bytes
 MAX_SIGNATURE = 10_000  # bytes
-_LEAST, _MOST = 2.0**-4, 2.0**15  # of the largest value of an embedding that is rounded to float16 as it is
-_EXPONENT = 13  # else it is brought to between 2¹² and 2¹³
+_LEAST, _MOST = 2.0**-4, 2.0**15  # range of an embedding's largest value within which it is rounded to float16 unscaled
+_EXPONENT = 13  # otherwise it is scaled to between 2¹² and 2¹³
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A few pictures with the embeddings that PyTorch gave for them: uint8 (G, S, S, 3), float32 (G, D)."""
+    """A few pictures, uint8 (G, S, S, 3), with PyTorch's embeddings of them, float32 (G, D)."""
 
     images: NDArray[np.uint8]
     embeddings: NDArray[np.float32]
@@ -63,10 +63,10 @@ class Golden:
 class FactoryExamples:
     """The workstation's embeddings (N, D) with indices into the manifest's labels (N,).
 
-    `trained_on` (N,) marks those that the backbone's adaptation saw: they teach, but count in no figure. `groups` (N,)
-    has one number for all photos of a burst, which are left out together, and −1 for one that stands alone, as all do
-    where nothing is said. `devices` (N,) says who taught each, by an index into the manifest's devices, −1 for the
-    workstation; `images` (N, 32) is the SHA-256 of each picture, zeros where that is not known.
+    `trained_on` (N,) marks those that the backbone was adapted on: the head is fitted to them, but accuracy is not
+    measured on them. `groups` (N,) has the same number for all photos of a burst, which are left out together, and −1
+    for a single photo (the default). `devices` (N,) has the device that taught each, as an index into the manifest's
+    devices, −1 for the workstation. `images` (N, 32) is the SHA-256 of each picture, zeros if unknown.
     """
 
     embeddings: NDArray[np.float32] | Stored
@@ -88,7 +88,7 @@ class FactoryExamples:
 
 @dataclass(frozen=True)
 class FactoryDomain:
-    """What the factory's photos look like: their domain, and the thumbnails (N, 8, 8, 3) of its N examples."""
+    """What the factory's photos look like: their domain, and thumbnails (N, 8, 8, 3) of the N examples."""
 
     domain: Domain
     thumbs: NDArray[np.uint8]
@@ -98,7 +98,7 @@ class FactoryDomain:
 class Bundle:
     """An opened bundle: its manifest, and its entries on demand.
 
-    `text` is the manifest as it stands there, which is what the `signature` is of, if there is one.
+    `text` is the manifest's exact text, which the `signature`, if there is one, was made over.
     """
 
     path: Path
@@ -107,10 +107,10 @@ class Bundle:
     signature: bytes | None = field(repr=False)
 
     def entry(self, name: str) -> bytes:
-        """Return an entry's bytes, their SHA-256 checked.
+        """Return an entry's bytes after checking their SHA-256.
 
         Raises:
-            BundleError: there is no such entry, or it was changed.
+            BundleError: the entry is missing or was changed.
         """
         if name not in self.manifest.files:
             raise BundleError(
@@ -134,7 +134,7 @@ class Bundle:
         return dataclasses.replace(found, embeddings=found.embeddings[:])
 
     def stored_examples(self) -> FactoryExamples:
-        """Return the factory's examples, their embeddings not read yet, as there may be more than memory holds."""
+        """Return the factory's examples without reading their embeddings, which may not fit into memory."""
         file = Opened(self.path)
         start, size = found(file, "examples.npz", self.manifest.files.get("examples.npz"))
         arrays = Arrays(f"{self.path}: examples.npz", Window(file, start, size), size)
@@ -165,7 +165,7 @@ class Bundle:
         return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups, devices, images)
 
     def background(self) -> Background | None:
-        """Return the generic pictures' statistics, or None where the bundle has none."""
+        """Return the generic pictures' statistics, or None if the bundle has none."""
         if "background.npz" not in self.manifest.files:
             return None
         arrays = self._arrays("background.npz")
@@ -179,7 +179,7 @@ class Bundle:
         return Background(arrays.take("mean", np.float32, (d,)), basis, values, float(rest[0]))
 
     def domain(self) -> FactoryDomain | None:
-        """Return what the factory's photos look like, or None where the bundle does not say."""
+        """Return what the factory's photos look like, or None if the bundle does not contain it."""
         if "domain.npz" not in self.manifest.files:
             return None
         arrays = self._arrays("domain.npz")
@@ -187,7 +187,7 @@ class Bundle:
         return FactoryDomain(Domain(quantiles), arrays.take("thumbs", np.uint8, (None, THUMB, THUMB, 3)))
 
     def verify(self) -> None:
-        """Read and check everything: every hash, every array's type, shape and finiteness.
+        """Read and check everything: every hash, and the type, shape and finiteness of every array.
 
         Raises:
             BundleError: something is wrong; the message says what.
@@ -222,7 +222,7 @@ def read(path: Path | str) -> Bundle:
         The bundle; entries are read, and their hashes checked, on demand. `verify()` checks them all at once.
 
     Raises:
-        BundleError: it is missing, empty, cut short, no bundle, of a newer format, or says something impossible.
+        BundleError: the file is missing, empty, cut short, not a bundle, of a newer format, or invalid.
     """
     path = Path(path)
     opened = Opened(path)
@@ -266,15 +266,15 @@ def write(
     """Write a bundle whole or not at all (a temporary file beside it, synced, then renamed), and open it.
 
     Args:
-        path: where; an existing file is replaced.
-        manifest: all but `files`, `format`, `reader` and `card`, which are filled in here.
-        models: bytes by entry name; the names of `manifest.models`.
-        golden, examples, background, domain: the arrays; embeddings of examples are rounded to float16, or where the
-            manifest names devices, kept in float32.
+        path: the file to write; an existing file is replaced.
+        manifest: the manifest; its `files`, `format`, `reader` and `card` are filled in here.
+        models: the model files' bytes, by the entry names in `manifest.models`.
+        golden, examples, background, domain: the arrays. Embeddings of examples are rounded to float16, or kept in
+            float32 if the manifest names devices.
 
     Raises:
-        BundleError: what is to be written would not be read back.
-        OSError: the disk refuses.
+        BundleError: the result could not be read back.
+        OSError: the file cannot be written.
     """
     entries = {model.file: models[model.file] for model in manifest.models}
     entries["golden.npz"] = npz(images=golden.images, embeddings=golden.embeddings.astype(np.float32))
@@ -310,16 +310,16 @@ def write(
 
 
 def described(manifest: Manifest, examples: FactoryExamples) -> str:
-    """Return the card of a bundle, whether or not it brings one."""
+    """Make a bundle's card from its manifest and examples, also for older bundles that contain none."""
     counts = np.bincount(examples.labels, minlength=len(manifest.labels)).tolist()
     return card(manifest, counts, int(np.count_nonzero(examples.trained_on)))
 
 
 def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Round embeddings (N, D) to float16 as a bundle holds them.
+    """Round embeddings (N, D) to float16 for a bundle.
 
-    Rows whose largest value float16 cannot hold well (below 0.06 or above 32,768) are first multiplied by a power of
-    two: their direction, which is all that counts, stays. Others are rounded as they are.
+    Rows whose largest value does not suit float16 (below 0.06 or above 32,768) are first multiplied by a power of two,
+    which keeps their direction, all that matters. Other rows are rounded without scaling.
 
     Raises:
         BundleError: a value is not finite.
@@ -341,16 +341,16 @@ def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def sign(bundle: Bundle, when: str, signature_of: Callable[[bytes], bytes]) -> Bundle:
-    """Write a bundle again in its place, whole or not at all, with a signature over its manifest.
+    """Rewrite a bundle in place, whole or not at all, with a signature over its manifest.
 
     Args:
-        bundle: it; an older signature is replaced.
-        when: ISO 8601 with its offset from UTC, for the manifest.
-        signature_of: given the manifest's bytes, returns what goes into manifest.sig.
+        bundle: the bundle to sign; an older signature is replaced.
+        when: the time for the manifest, ISO 8601 with its offset from UTC.
+        signature_of: takes the manifest's bytes and returns the contents of manifest.sig.
 
     Raises:
-        BundleError: it is damaged; nothing that is not whole is signed.
-        OSError: the disk refuses.
+        BundleError: the bundle is damaged, and is therefore not signed.
+        OSError: the file cannot be written.
     """
     bundle.verify()
     text = _text(dataclasses.replace(bundle.manifest, signed=when))

@@ -1,8 +1,8 @@
-"""A bundle's card: what it knows, how well, from what, under which licence and within which limits, for people.
+"""A bundle's card, for people: its labels, accuracy, data, licence and limits.
 
-Markdown with a head in YAML, as model cards on Hugging Face have it. Pure: every figure is one of the manifest's, or a
-count of the examples beside it. `archive.write` puts it into the manifest, so that it is signed with it, and programs
-that know nothing of it let it pass.
+The card is Markdown with a YAML header, like model cards on Hugging Face. Pure: every figure comes from the manifest or
+is a count of examples. `archive.write` puts the card into the manifest, so the signature covers it; older programs
+ignore it.
 
 Source: huggingface_hub's model card metadata (license, library_name, pipeline_tag, tags, model-index).
 """
@@ -29,9 +29,9 @@ def card(manifest: Manifest, counts: Sequence[int], trained_on: int) -> str:
     """Return a bundle's card.
 
     Args:
-        manifest: the bundle's.
-        counts: of examples, one for each label.
-        trained_on: how many of all examples the network was adapted on, and which therefore count in no figure.
+        manifest: the bundle's manifest.
+        counts: the number of examples of each label.
+        trained_on: how many examples the network was adapted on; accuracy is not measured on these.
 
     >>> from edge.bundle.manifest import BackboneInfo
     >>> network = BackboneInfo("tiny", "0", "random", "Apache-2.0", 8, 8, 4)
@@ -55,7 +55,7 @@ def card(manifest: Manifest, counts: Sequence[int], trained_on: int) -> str:
 
 
 def _head(manifest: Manifest) -> str:
-    """The head in YAML; a text of JSON is one of YAML, too."""
+    """Return the YAML header; strings are written as JSON, which is valid YAML."""
     licence = manifest.backbone.licence
     known = _SPDX.fullmatch(licence) is not None
     lines = ["---", f"license: {_quoted(licence.lower() if known else 'other')}"]
@@ -167,11 +167,11 @@ def _short(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text that Markdown shows as it is, on one line."""
+    """Escape text so that Markdown shows it literally, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
 
 
 def _quoted(text: str) -> str:
-    """A text as JSON and YAML both read it: YAML takes three more characters for ends of lines."""
+    """Quote text so that JSON and YAML read it alike; YAML has three more line-break characters."""
     quoted = json.dumps(text, ensure_ascii=False)
     return re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda found: f"\\u{ord(found[0]):04x}", quoted)

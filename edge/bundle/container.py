@@ -1,4 +1,4 @@
-"""The bundle as a file: the zip with its entries as they lie, and the arrays in an entry; nothing is believed."""
+"""The bundle as a zip file: finds its entries and the arrays in them, and checks everything before using it."""
 
 import hashlib
 import io
@@ -16,9 +16,9 @@ from edge.bundle.stored import Opened, Window
 from edge.errors import BundleError
 
 MAX_ENTRY = 256_000_000  # bytes
-# what numpy may raise besides, as it reads a header as Python reads a literal
+# further errors from numpy, which parses a header as a Python literal
 _HEADER = (SyntaxError, TokenError, RuntimeError, MemoryError)
-_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, before its two texts
+_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of one entry, without its name and extra field
 _END_OF_ZIP = struct.Struct("<4sHHHHIIH")  # end of central directory record, without a comment
 
 
@@ -66,7 +66,7 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
             raise BundleError(
                 "bundle-damaged", f"{path}: {info.filename} overlaps another entry; copy or build the bundle again"
             )
-        used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without names
+        used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without the name
     if used > offset:
         raise BundleError(
             "bundle-damaged", f"{path}: its entries extend beyond its end; copy or build the bundle again"
@@ -87,7 +87,7 @@ def stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
 
 
 def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
-    """Return an entry's bytes. They are hashed once, as SHA-256 says more than the zip's own CRC-32 of them."""
+    """Return an entry's bytes after checking their SHA-256, which makes the zip's CRC-32 unnecessary."""
     file = Opened(path)
     start = _begin(file, name, expected)
     data = file.bytes(start, expected.size)
@@ -97,7 +97,7 @@ def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
 
 
 def found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
-    """Return where an entry's bytes begin and how many there are, after checking their SHA-256."""
+    """Return the offset and length of an entry's bytes after checking their SHA-256."""
     if expected is None:
         raise BundleError("bundle-damaged", f"{file.path} contains no {name}; copy or build the bundle again")
     start = _begin(file, name, expected)
@@ -107,7 +107,7 @@ def found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int
 
 
 def _begin(file: Opened, name: str, expected: FileEntry) -> int:
-    """Return where an entry's bytes begin, after checking that there are as many as the manifest says."""
+    """Return the offset of an entry's bytes after checking that their length is the manifest's."""
     whole = Window(file, 0, file.size)
     infos = directory(file.path, whole)
     if name not in infos or infos[name].file_size != expected.size:
@@ -119,7 +119,7 @@ def _begin(file: Opened, name: str, expected: FileEntry) -> int:
 
 
 def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int:
-    """Where an entry's bytes begin: after its own header, which ends with two texts of lengths it tells."""
+    """Return the offset of an entry's bytes: behind its local header, name and extra field."""
     file.seek(info.header_offset)
     header: bytes = (file.read(_LOCAL_HEADER.size) or b"").ljust(_LOCAL_HEADER.size, b"\0")
     *_, name, extra = _LOCAL_HEADER.unpack(header)
@@ -139,7 +139,7 @@ def npz(**arrays: NDArray[Any]) -> bytes:
 
 
 class _Place(NamedTuple):
-    """Where the numbers of an array are: bytes before them, bytes of them, their type and shape."""
+    """The position of an array's numbers: their offset, their length in bytes, their type and shape."""
 
     offset: int
     size: int
@@ -148,7 +148,7 @@ class _Place(NamedTuple):
 
 
 class Arrays:
-    """The arrays of an npz, each taken by name with the type and shape that it must have."""
+    """The arrays of an npz file, each read by name and checked for the expected type and shape."""
 
     def __init__(self, name: str, file: Window | io.BytesIO, size: int) -> None:
         self._name, self._file, self._size = name, file, size
@@ -163,13 +163,13 @@ class Arrays:
             )
 
     def holds(self, key: str) -> bool:
-        """Whether there is an array of this name."""
+        """Whether there is an array with this name."""
         return f"{key}.npy" in self._zip.namelist()
 
     def find(
         self, key: str, dtype: type[np.generic] | tuple[type[np.generic], ...], shape: tuple[int | None, ...]
     ) -> _Place:
-        """Return where the numbers of array `key` begin, of one of some types; None in `shape` is any length."""
+        """Return the position of array `key`, which must have one of the types; None in `shape` is any length."""
         kinds = dtype if isinstance(dtype, tuple) else (dtype,)
         try:
             with self._zip.open(f"{key}.npy") as file:
@@ -205,7 +205,7 @@ class Arrays:
         return _Place(offset, size, kind, found)
 
     def take(self, key: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """Return array `key`; None in `shape` stands for any length."""
+        """Return array `key`; None in `shape` is any length."""
         place = self.find(key, dtype, shape)
         self._file.seek(place.offset)
         array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)

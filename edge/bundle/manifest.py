@@ -1,7 +1,8 @@
-"""What a bundle says of itself: manifest.json as dataclasses, and the only way from its text to them.
+"""The manifest of a bundle: manifest.json as dataclasses, and the parser that validates it.
 
-Every field is present, of its type, and of a possible value, or the bundle is refused by the field's name; fields that
-a later writer adds are let pass. `format` numbers the layout, `reader` the oldest program that can use it.
+Every field must be present, of the right type and valid, or the bundle is refused and the field is named. Unknown
+fields from later versions are ignored. `format` is the version of the layout, `reader` the oldest one a program must
+support to use the bundle.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from edge.errors import BundleError, LabelError
 from edge.labels import clean
 from edge.metrics.figures import read_json
 
-FORMAT = 3  # the newest; bundles whose `reader` is at most this are read
+FORMAT = 3  # the newest format; bundles whose `reader` is at most this can be read
 FITS = ("crop", "pad", "stretch")  # how a picture that is not square is made to fit; edge/picture/preprocess.py does it
 
 MAX_SIDE = 1024  # pixels of input
@@ -35,21 +36,21 @@ ENTRIES = frozenset(
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """Which frozen network, and how pictures are cut for it."""
+    """The frozen network, and how pictures are prepared for it."""
 
     name: str
     fingerprint: str  # SHA-256 over weights and preprocessing: embeddings are compared only where it is equal
-    weights: str  # where they come from
+    weights: str  # origin of the weights
     licence: str
     input_size: int  # pixels
-    short_side: int  # pixels, before the centre square is cut
+    short_side: int  # pixels, before the centre square is cropped
     dimension: int  # D
     fit: str = dataclasses.field(default="crop", metadata={"since": 2})  # one of FITS; older bundles do not say
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of the network and how closely it answers as PyTorch did."""
+    """One file of the network, and how closely its embeddings match PyTorch's."""
 
     file: str
     format: str  # "onnx" or "tflite"
@@ -88,20 +89,20 @@ class Manifest:
     models: tuple[ModelFile, ...]
     accuracy: Accuracy | None
     program: str = f"edge-transfer {edge.__version__}"
-    format: int = 1  # filled in, too, and
-    reader: int = 1  # the oldest format number whose readers can use this bundle
+    format: int = 1  # filled in by `write`
+    reader: int = 1  # filled in by `write`: the oldest format whose readers can use this bundle
     files: Mapping[str, FileEntry] = dataclasses.field(default_factory=dict)
-    background: str | None = None  # whose embeddings background.npz is of, in words; older bundles do not say
-    devices: tuple[str, ...] = dataclasses.field(default=(), metadata={"since": 3})  # ids of those that taught examples
-    card: str | None = None  # for people: edge/bundle/card.py; filled in, too; older bundles have none
-    signed: str | None = (
-        None  # when it was, ISO 8601, UTC; whether by somebody who is trusted, edge/home/trust.py knows
-    )
+    background: str | None = None  # a description of the pictures behind background.npz; None in older bundles
+    devices: tuple[str, ...] = dataclasses.field(default=(), metadata={"since": 3})  # ids of devices with examples
+    card: str | None = None  # filled in by `write` (edge/bundle/card.py); None in older bundles
+    signed: str | None = None  # time of signing, ISO 8601, UTC; edge/home/trust.py checks whether the signer is trusted
 
 
 def format_of(manifest: Manifest) -> int:
-    """Return the oldest format whose readers can use a bundle: those of 1 would cut every picture, none before 3 knows
-    whose the examples are."""
+    """Return the oldest format whose readers can use a bundle.
+
+    Readers of format 1 would crop every picture, and readers before format 3 do not know devices.
+    """
     return 3 if manifest.devices else 1 if manifest.backbone.fit == "crop" else 2
 
 
@@ -111,7 +112,7 @@ def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
 
 
 def parse(path: Path, data: bytes) -> Manifest:
-    """Turn JSON into a `Manifest` whose every field has its type and a possible value."""
+    """Parse JSON into a `Manifest`, checking that every field has the right type and is valid."""
     try:
         raw = read_json(data)
     except ValueError as error:
@@ -157,7 +158,7 @@ def parse(path: Path, data: bytes) -> Manifest:
 
 
 def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
-    """Convert parsed JSON to `kind`: a dataclass, tuple, mapping, optional, or plain type; extra keys are let pass."""
+    """Convert parsed JSON to `kind`, a dataclass, tuple, mapping, optional or plain type; extra keys are ignored."""
     args = get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
@@ -190,7 +191,7 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    """The beginning of a value that may be anything."""
+    """Return the beginning of any value, for an error message."""
     if isinstance(value, list | dict):
         return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)}"
     return str(value)[:60].encode("utf-8", "replace").decode()
@@ -199,7 +200,7 @@ def _shown(value: object) -> str:
 def _is_possible(value: object) -> bool:
     try:
         fits = not isinstance(value, str) or len(value.encode()) <= MAX_TEXT
-    except UnicodeEncodeError:  # half of a character, which JSON can hold and nothing can print
+    except UnicodeEncodeError:  # a lone surrogate, which JSON allows but nothing can print
         return False
     return fits and (not isinstance(value, int) or abs(value) <= MAX_INTEGER)
 

@@ -1,16 +1,16 @@
-"""Who made a bundle: an Ed25519 signature over its manifest, made and checked by OpenSSH's `ssh-keygen`.
+"""Signatures of bundles: Ed25519 over the manifest, made and checked by OpenSSH's `ssh-keygen`.
 
-A manifest names the SHA-256 of every other entry, so that a signature over its bytes covers the whole bundle. A
-SHA-256 alone says that nothing was damaged on the way; only a signature says who sent it.
+The manifest contains the SHA-256 of every other entry, so a signature over the manifest covers the whole bundle. A
+SHA-256 alone detects damage; only a signature shows who made the bundle.
 
 Keys are OpenSSH's, `ssh-ed25519 AAAA… comment`: every workstation and Pi has `ssh-keygen` to make them, and a public
-one is a line that can be pasted. The signature is what `ssh-keygen -Y sign -n edge-bundle` writes: base64 between two
-lines, of ::
+key is one line that can be pasted. The signature is the output of `ssh-keygen -Y sign -n edge-bundle`: base64 between
+two lines, of ::
 
     "SSHSIG" · version · public key · namespace · "" · hash · Ed25519("SSHSIG" · namespace · "" · hash · SHA(message))
 
-Only as much of it is read here as says whose it is and what for; `ssh-keygen -Y verify` does the rest. The namespace
-keeps a signature that was made for something else from counting here.
+This module reads only the key and the namespace from it; `ssh-keygen -Y verify` does the rest. The namespace keeps a
+signature that was made for another purpose from being accepted here.
 
 Source: OpenSSH, PROTOCOL.sshsig and PROTOCOL.key; RFC 8709 (Ed25519 keys).
 """
@@ -28,23 +28,23 @@ from pathlib import Path
 from edge.errors import RuntimeMissing, SignatureError
 
 NAMESPACE = "edge-bundle"
-FLEET = "edge-fleet"  # of what a device contributes
+FLEET = "edge-fleet"  # namespace for a device's contributions
 
 _KIND = "ssh-ed25519"
-_KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"  # before the 32 bytes of a public key
+_KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"  # precedes the 32 bytes of a public key
 _SIGNATURE = b"SSHSIG\0\0\0\1"  # version 1
 _SIGNED_BY = _SIGNATURE + b"\0\0\0\x33" + _KEY
-_SIGNED_FOR = b"\0\0\0\x0bedge-bundle\0\0\0\0"  # after that public key
+_SIGNED_FOR = b"\0\0\0\x0bedge-bundle\0\0\0\0"  # follows that public key
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _GIVE = "give an ssh-ed25519 one, as ssh-keygen -t ed25519 makes"
 _MAKE = "make one with: ssh-keygen -t ed25519 -f NAME"
-_MAX_KEY = 10_000  # bytes of a file that holds one
+_MAX_KEY = 10_000  # bytes of a key file
 _MAX_COMMENT = 100  # characters
 
 
 @dataclass(frozen=True)
 class Key:
-    """A public key: `public` (32 bytes), and what its owner calls it, which says nothing of who that is.
+    """A public key: `public` (32 bytes), and its comment, which proves nothing about the owner.
 
     >>> key = Key.parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna@bench")
     >>> key.comment, key.fingerprint
@@ -58,7 +58,7 @@ class Key:
 
     @classmethod
     def parse(cls, line: str) -> "Key":
-        """Read OpenSSH's one line.
+        """Parse OpenSSH's one-line format.
 
         Raises:
             SignatureError: the line is not a public key of this kind.
@@ -81,12 +81,12 @@ class Key:
 
     @property
     def blob(self) -> bytes:
-        """The key as OpenSSH packs it."""
+        """The key in OpenSSH's binary format."""
         return _KEY + self.public
 
     @property
     def fingerprint(self) -> str:
-        """What `ssh-keygen -l` shows of it."""
+        """The fingerprint, as `ssh-keygen -l` prints it."""
         return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
     def __str__(self) -> str:
@@ -94,10 +94,10 @@ class Key:
 
 
 def read_key(word: str) -> Key:
-    """Read a public key: from a file that holds one, or from the line itself.
+    """Read a public key from a file, or from the line itself.
 
     Raises:
-        SignatureError: there is no such file, or it holds no such key.
+        SignatureError: the file is missing, or contains no such key.
     """
     if word.startswith("ssh-"):
         return Key.parse(word)
@@ -120,7 +120,7 @@ def read_key(word: str) -> Key:
 
 
 def sign(message: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
-    """Sign a message with a private key; a passphrase is asked for by ssh-keygen, on a terminal.
+    """Sign a message with a private key; ssh-keygen asks for its passphrase on the terminal.
 
     Args:
         message: the bytes.
@@ -128,7 +128,7 @@ def sign(message: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
         namespace: what the signature is for.
 
     Raises:
-        SignatureError: the key is none, or another kind, or its passphrase does not fit.
+        SignatureError: the file is not a private key of this kind, or the passphrase is wrong.
         RuntimeMissing: ssh-keygen is not installed.
     """
     tool = ssh_keygen()
@@ -169,12 +169,12 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
 
     Args:
         message: the bytes that were signed.
-        signature: as ssh-keygen writes it.
-        keys: those that count.
+        signature: the signature, as written by ssh-keygen.
+        keys: the trusted keys.
 
     Raises:
-        RuntimeMissing: ssh-keygen is not here; nothing is ever taken unchecked.
-        SignatureError: none of them did, or the message was changed since.
+        RuntimeMissing: ssh-keygen is not installed, so nothing can be checked.
+        SignatureError: none of the keys signed the message, or the message was changed since.
     """
     tool, by = ssh_keygen(), signer(signature)
     key = next((key for key in keys if key == by), None)
@@ -183,7 +183,7 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
     if not _opened(signature)[len(_SIGNED_BY) + 32 :].startswith(_SIGNED_FOR):
         raise SignatureError("signature-invalid", "its signature was made for another purpose than a bundle")
     try:
-        with tempfile.TemporaryDirectory() as folder:  # this user's alone
+        with tempfile.TemporaryDirectory() as folder:  # readable only by this user
             allowed, found = f"{folder}/allowed", f"{folder}/signature"
             Path(allowed).write_text(f"edge {Key(key.public)}\n")
             Path(found).write_bytes(signature)
@@ -205,7 +205,7 @@ def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
 
 
 def signer(signature: bytes) -> Key:
-    """Return the key that a signature names, whether or not anybody trusts it, and unchecked.
+    """Return the key named in a signature, without verifying the signature.
 
     Raises:
         SignatureError: these bytes are not a signature by a key of this kind.
@@ -220,7 +220,7 @@ def ssh_keygen() -> str:
     """Find the program that makes and checks signatures.
 
     Raises:
-        RuntimeMissing: it is not installed; the message says how to install it.
+        RuntimeMissing: ssh-keygen is not installed; the message says how to install it.
     """
     found = shutil.which("ssh-keygen")
     if found is None:
@@ -232,7 +232,7 @@ def ssh_keygen() -> str:
 
 
 def _opened(signature: bytes) -> bytes:
-    """Take off a signature's armour."""
+    """Remove a signature's armour lines."""
     lines = signature.decode("ascii", "replace").split("\n")
     whole = lines[0] == _BEGIN and lines[-2:] == [_END, ""]
     blob = _decoded("".join(lines[1:-2])) if whole else None
@@ -242,7 +242,7 @@ def _opened(signature: bytes) -> bytes:
 
 
 def _decoded(text: str) -> bytes | None:
-    """What is written in base64, in the one form that there is of it; None of any other."""
+    """Decode base64; None if the text is not in canonical form."""
     try:
         blob = base64.b64decode(text, validate=True)
     except ValueError:

@@ -1,6 +1,7 @@
-"""What stays in its file: bytes and rows of a matrix are read when they are asked for, and may be more than memory.
+"""Data that stays in its file: bytes and matrix rows are read on demand, so they may be larger than memory.
 
-Read by pread(2) and not mapped: a failing card is then an error that can be told; a mapped page would kill the process.
+Reading uses pread(2) instead of mmap: if an SD card fails, pread returns an error; a mapped page kills the process.
+
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ CHUNK = 512  # rows read at a time
 
 
 class Opened:
-    """A file kept open, so that it may be renamed or deleted meanwhile; one whose bytes change is refused.
+    """A file that is kept open, so it may be renamed or deleted meanwhile; if it is changed, reading fails.
 
     Raises:
-        BundleError: it cannot be read.
+        BundleError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,11 +48,11 @@ class Opened:
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """The file's size in bytes."""
         return self._was[0]
 
     def sha256(self, offset: int, size: int) -> str:
-        """Return the SHA-256 of some of its bytes, in hexadecimal, without holding all of them."""
+        """Return the hexadecimal SHA-256 of a range of bytes, reading it in pieces."""
         digest, block = hashlib.sha256(), np.empty(1 << 18, np.uint8)
         for start in range(offset, offset + size, len(block)):
             part = block[: offset + size - start]
@@ -63,7 +64,7 @@ class Opened:
         """Fill an array with the bytes that begin at an offset.
 
         Raises:
-            BundleError: they cannot be read, or the file is not what it was.
+            BundleError: the bytes cannot be read, or the file has changed.
         """
         view = into.data.cast("B")
         try:
@@ -79,10 +80,10 @@ class Opened:
             raise self._changed()
 
     def bytes(self, offset: int, size: int) -> bytes:
-        """Return some of its bytes, which are in memory once: a network is 20 MB.
+        """Return a range of bytes without a second copy in memory, since a network may take 20 MB.
 
         Raises:
-            BundleError: as `read`.
+            BundleError: the bytes cannot be read, or the file has changed.
         """
         parts = []
         try:
@@ -110,26 +111,26 @@ class Opened:
 
 
 class Window(io.RawIOBase):
-    """A part of an opened file as a file of its own, for what reads files."""
+    """A part of an opened file, as a file object."""
 
     def __init__(self, file: Opened, offset: int, size: int) -> None:
         super().__init__()
         self._file, self._offset, self._size, self._at = file, offset, size, 0
 
     def readable(self) -> bool:
-        """Whether it can be read."""
+        """Return True: the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Whether `seek` works."""
+        """Return True: `seek` is supported."""
         return True
 
     def tell(self) -> int:
-        """Where it is read next."""
+        """Return the current position."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to another place."""
+        """Move to another position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise ValueError(f"{base + offset} is before the beginning")
@@ -137,7 +138,7 @@ class Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read as many bytes as there are, up to the length of the buffer."""
+        """Read up to as many bytes as the buffer holds."""
         into = np.frombuffer(buffer, np.uint8)[: max(0, self._size - self._at)]
         self._file.read(self._offset + self._at, into)
         self._at += len(into)
@@ -145,15 +146,15 @@ class Window(io.RawIOBase):
 
 
 class Stored:
-    """float16 or float32 numbers (N, D) in a file, given as float32.
+    """A matrix (N, D) of float16 or float32 in a file, read as float32.
 
     Args:
-        file: it.
-        offset: bytes before the first number.
-        shape: of what is there, (N, D).
-        name: of what is read, for errors.
-        rows: which of the N are meant, in this order; None: all.
-        kind: how they are stored, "<f2" or "<f4".
+        file: the file.
+        offset: the offset of the first number, in bytes.
+        shape: the shape (N, D) in the file.
+        name: the name to show in errors.
+        rows: the rows to use, in this order; None for all.
+        kind: how the numbers are stored, "<f2" or "<f4".
     """
 
     dtype = np.dtype(np.float32)
@@ -174,7 +175,7 @@ class Stored:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, D) of the rows that are meant."""
+        """The shape (N, D) of the selected rows."""
         return (len(self._rows), self._whole[1])
 
     def __len__(self) -> int:
@@ -192,7 +193,8 @@ class Stored:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def only(self, rows: NDArray[np.int64]) -> Stored:
-        """Some of the rows, in this order; they stay where they are."""
+        """Select some of the rows, in this order, without reading them."""
+
         return Stored(self._file, self._offset, self._whole, self._name, self._rows[rows], self._kind.str)
 
     def _read(self, numbers: NDArray[np.int64], out: NDArray[np.float32]) -> None:

@@ -1,6 +1,7 @@
-"""The device's command line: the group, and what its commands share. Each command parses, makes one call, and prints.
+"""The device's command line: the group, and helpers shared by its commands. Each command parses, calls, and prints.
 
-`--home DIR` and `--json` stand before or after the command's name. Nothing heavy is imported before a command needs it.
+`--home DIR` and `--json` may stand before or after the command's name. Heavy modules are imported only by the commands
+that need them.
 """
 
 import os
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
-MODULES = {  # where each command is
+MODULES = {  # the module that defines each command
     **dict.fromkeys(("init", "classify", "teach", "retrain", "evaluate"), "edge.cli.teaching"),
     **dict.fromkeys(("export", "trust"), "edge.cli.share"),
     **dict.fromkeys(("watch", "capture", "review"), "edge.cli.camera"),
@@ -31,12 +32,12 @@ MODULES = {  # where each command is
     **dict.fromkeys(("serve", "password"), "edge.cli.serve"),
     **dict.fromkeys(("contribute", "follow"), "edge.cli.fleet"),
 }
-LISTED = 10  # files of which it is said one by one why they were not used
+LISTED = 10  # unused files that are listed one by one with the reason
 
 
 def shared(command: _F) -> _F:
-    """Give a command `--home` and `--json`, which also stand before its name; the nearer one wins."""
-    any_path = click.Path(path_type=Path, readable=False)  # one that is another user's is explained where it is opened
+    """Add `--home` and `--json` to a command; a value after the command's name overrides one before it."""
+    any_path = click.Path(path_type=Path, readable=False)  # if it belongs to another user, opening it explains that
     command = click.option(
         "--home",
         type=any_path,
@@ -68,12 +69,12 @@ def home() -> Path:
 
 
 def as_json() -> bool:
-    """Whether a program reads our answer."""
+    """Whether the output is JSON, for programs."""
     return bool(click.get_current_context().ensure_object(dict).get("as_json"))
 
 
 def learner() -> "Learner":
-    """Open the home; it is closed with the command."""
+    """Open the home; it is closed when the command ends."""
     from edge.learner import Learner
 
     opened = Learner(home(), warn=complain)
@@ -82,7 +83,7 @@ def learner() -> "Learner":
 
 
 def answer(value: Any, lines: Callable[[], list[str]]) -> None:
-    """Print an answer: as JSON for programs, else as lines for people."""
+    """Print an answer, as JSON or as lines for people."""
     from edge.answers import to_json
 
     if as_json():
@@ -93,7 +94,7 @@ def answer(value: Any, lines: Callable[[], list[str]]) -> None:
 
 
 def skipped(files: "Sequence[Skipped]") -> None:
-    """Say of files that were not used why; of many, the first ones."""
+    """Report why files were not used; of many, only the first ones."""
     for one in files[:LISTED]:
         complain(f"skipped: {one.reason}")
     if len(files) > LISTED:
@@ -101,14 +102,14 @@ def skipped(files: "Sequence[Skipped]") -> None:
 
 
 def counted(files: "Files", paths: Sequence[Path]) -> list[str]:
-    """Say what became of the files, unless each was named and read, or it is but one."""
+    """Report how many files were used, unless all were named and read, or there is only one."""
     from edge.picture.count import line
 
     return [line(files)] if (files.left_out and files.seen > 1) or any(path.is_dir() for path in paths) else []
 
 
 def code(files: "Files", unreadable: "Sequence[Skipped]" = ()) -> int:
-    """The exit code: partly done if there were pictures, or named files, that could not be read."""
+    """Return the exit code, which says "partly done" if pictures or named files could not be read."""
     from edge.picture.count import partly
 
     return PARTLY if unreadable or partly(files) else 0
@@ -126,7 +127,7 @@ def cli() -> None:
 
 
 def add(command: click.Command) -> None:
-    """Give the group a command that another module defines."""
+    """Add a command that another module defines to the group."""
     cli.add_command(command)
 
 

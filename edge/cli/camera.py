@@ -1,4 +1,4 @@
-"""The commands that look through a camera: `watch`, `capture`, `review`."""
+"""The commands for a camera: `watch`, `capture`, `review`."""
 
 import os
 import select
@@ -49,7 +49,7 @@ def watch(source: str, **options: Any) -> int:
 
         ready = prepare(learner, asked, Listeners(told, complain, notifier.alive), closing)
         live = ready.source.live
-        learner.backbone()  # before saying that we are ready
+        learner.backbone()  # loads the network before READY is sent
         notifier.tell("READY=1")
         complain(f"watching {ready.source.name}; press Ctrl-C to stop")
         watched = keep_watching(learner, ready.source, ready.rule, asked.every, stop, ready.listeners, *ready.journals)
@@ -167,13 +167,13 @@ def review(folder: Path | None, retrain: bool) -> None:
 
 
 def _go_through(session: "Review") -> int:
-    """Show each frame and do what is asked; stdout is for the result. Returns how many were deleted."""
+    """Show each frame and carry out the pressed key; returns how many frames were deleted. Stdout is for the result."""
     from edge.errors import EdgeError
     from edge.watch.review import keys
 
     deleted = 0
     queue = session.waiting()
-    named: list[int] = []  # places in the queue
+    named: list[int] = []  # positions in the queue
     at = 0
     while at < len(queue):
         path = queue[at]
@@ -205,7 +205,7 @@ def _go_through(session: "Review") -> int:
 
 
 def _undo(session: "Review", queue: list[Path], named: list[int], at: int) -> int:
-    """Take the last naming back; returns the place of its frame, or where we were if that cannot be."""
+    """Undo the last label; returns the position of its frame, or the current position if nothing can be undone."""
     from edge.errors import EdgeError
 
     try:
@@ -235,7 +235,7 @@ def _show(session: "Review", path: Path, count: str, choices: dict[str, str]) ->
 
 
 def _key() -> str:
-    """Read one key at once; keys typed ahead are not lost, as they are to `click.getchar`."""
+    """Read one key without waiting for Enter; unlike `click.getchar`, it does not lose keys typed ahead."""
     import termios
     import tty
 
@@ -245,7 +245,7 @@ def _key() -> str:
         tty.setcbreak(terminal, termios.TCSADRAIN)
         key = os.read(terminal, 1)
         if key == b"\x1b" and select.select([terminal], [], [], 0.05)[0]:
-            os.read(terminal, 16)  # an arrow or the like: the rest of it is no key of its own
+            os.read(terminal, 16)  # skip the rest of an escape sequence, such as an arrow key's
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
     if key in (b"", b"\x04"):

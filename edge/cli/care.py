@@ -1,4 +1,4 @@
-"""The commands that look after a home and its machine: `doctor`, `verify`, `backup`, `restore`."""
+"""The commands that maintain a home and its machine: `doctor`, `verify`, `backup`, `restore`."""
 
 from pathlib import Path
 

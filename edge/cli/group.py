@@ -1,4 +1,4 @@
-"""A group of commands of which each module is imported when one of its commands is asked for: help stays fast."""
+"""A group of commands that imports a module only when one of its commands is used, so help stays fast."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -8,11 +8,11 @@ import click
 
 
 class Group(click.Group):
-    """The commands.
+    """The group.
 
     Args:
-        modules: the module that defines each command that is not defined beside the group.
-        arguments: as click's.
+        modules: the defining module of each command that is imported on demand.
+        arguments: passed on to `click.Group`.
     """
 
     def __init__(self, *arguments: Any, modules: Mapping[str, str], **options: Any) -> None:
@@ -26,7 +26,7 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._modules:
             import_module(self._modules[cmd_name])
-        elif cmd_name not in self.commands:  # mistyped: click says which of all the commands look like it
+        elif cmd_name not in self.commands:  # mistyped: click suggests similar commands
             for module in self._modules.values():
                 import_module(module)
         return super().get_command(ctx, cmd_name)

@@ -1,7 +1,4 @@
-"""The commands for what was taught and learned: how it stands, its examples, its generations, and what is wrong.
-
-Like all commands, they parse, make one call, and print the answer.
-"""
+"""The commands for managing a home: its status, examples, labels, generations, and problems in the examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands of the page: `serve` and `password`. They parse, call, and print."""
+"""The commands for the web page: `serve` and `password`."""
 
 import os
 import sys
@@ -99,7 +99,7 @@ def serve(
 
 
 class PasswordSet(NamedTuple):
-    """What `password` wrote."""
+    """The result of `password`."""
 
     file: str
 

@@ -1,4 +1,4 @@
-"""The commands that give away or let in: `export`, `trust`."""
+"""The commands for exchanging models with others: `export`, `trust`."""
 
 from pathlib import Path
 

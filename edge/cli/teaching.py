@@ -1,4 +1,4 @@
-"""The commands of every day: `init`, `classify`, `teach`, `retrain`, `evaluate`."""
+"""The everyday commands: `init`, `classify`, `teach`, `retrain`, `evaluate`."""
 
 from pathlib import Path
 

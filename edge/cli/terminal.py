@@ -1,7 +1,7 @@
-"""How both command lines speak: exit codes, one-line errors, progress, tables, JSON. Nothing else prints.
+"""Terminal output of both command lines: exit codes, one-line errors, progress, tables, JSON. Nothing else prints.
 
-Results go to stdout, progress and complaints to stderr. Exit 0: done; 1: an `EdgeError`, in one line; 2: wrong usage;
-3: done in part (some pictures could not be read); 130: interrupted. `EDGE_DEBUG=1` shows where an error arose.
+Results go to stdout, progress and warnings to stderr. Exit codes are 0: done; 1: an `EdgeError`, reported in one line;
+2: wrong usage; 3: partly done (some pictures could not be read); 130: interrupted. `EDGE_DEBUG=1` shows tracebacks.
 """
 
 import io
@@ -24,31 +24,31 @@ INTERRUPTED = 130
 
 
 def run(command: click.Command, name: str, interrupted: str = "everything reported as done is stored") -> None:
-    """Run a command line and leave the process with its exit code.
+    """Run a command line and exit with its exit code.
 
     Args:
         command: the command line.
-        name: of the program.
-        interrupted: what to say of the work after Ctrl-C, where the KeyboardInterrupt itself does not.
+        name: the program's name.
+        interrupted: message about the state of the work after Ctrl-C, unless the KeyboardInterrupt carries one.
     """
-    # Before numpy is loaded: a head's matrices are small, and where other programs keep the cores busy, OpenBLAS's
+    # Set before numpy is loaded: a head's matrices are small, and if other programs keep the cores busy, OpenBLAS's
     # threads wait for each other a hundred times longer than they calculate.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    warnings.filterwarnings("ignore", module=r"PIL\b")  # what is wrong with a picture is told by us, in one line
-    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it cannot print as \\u2026
+    warnings.filterwarnings("ignore", module=r"PIL\b")  # we report problems with a picture in one line
+    for stream in (sys.stdout, sys.stderr):  # a terminal with another encoding shows \\u2026 for what it cannot print
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        vars(error)["message"] = shown(error.message)  # a file's name in it must not forge a line
+        vars(error)["message"] = shown(error.message)  # a file name in it must not forge a line
         told = io.StringIO()
         error.show(told)
         for line in told.getvalue().rstrip("\n").split("\n"):
             complain(line)
         _refuse("usage", error.format_message())
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as stop:  # click makes an Abort of a KeyboardInterrupt
+    except (click.Abort, KeyboardInterrupt) as stop:  # click turns a KeyboardInterrupt into an Abort
         complain(f"interrupted; {str(stop.__cause__ or '') or str(stop) or interrupted}")
         sys.exit(INTERRUPTED)
     except (EdgeError, OSError, MemoryError) as error:
@@ -62,7 +62,7 @@ def run(command: click.Command, name: str, interrupted: str = "everything report
 
 
 def say(text: str = "") -> None:
-    """Print a line of the result; control characters are shown, not sent to the terminal."""
+    """Print a line of the result, with control characters escaped."""
     click.echo(shown(text))
 
 
@@ -77,11 +77,11 @@ def say_json(value: Any) -> None:
 
 
 def say_json_list(name: str, items: Iterable[Any], about: dict[str, Any]) -> None:
-    """Print one JSON object on one line: a list that may be too long to be held in memory, its `count`, and the rest.
+    """Print one JSON object on one line: a list, which may be too long for memory, its `count`, and other fields.
 
     Args:
-        name: the list's.
-        items: of it; each is printed as it comes.
+        name: the list's field name.
+        items: the list's items; each is printed as it comes.
         about: the other fields.
     """
     click.echo(f"{_json(about)[:-1]}, {_json(name)}: [", nl=False)
@@ -93,7 +93,7 @@ def say_json_list(name: str, items: Iterable[Any], about: dict[str, Any]) -> Non
 
 
 def _json(value: Any) -> str:
-    """Write JSON; what a terminal would obey, and bytes of no encoding, become \\u…."""
+    """Return JSON, with control characters and undecodable bytes as \\u escapes."""
     text = _redacted(json.dumps(value, ensure_ascii=not _unicode(), allow_nan=False), json=True)
     if not (text.isascii() and text.isprintable()):
         text = "".join(_in_json(c) if hidden(c) else c for c in text)
@@ -101,12 +101,10 @@ def _json(value: Any) -> str:
 
 
 def shown(text: str) -> str:
-    r"""Return `text`, one line, with what is not printed written out: a file's name must not steer the terminal.
+    r"""Escape `text` for one line, so that a file name cannot control the terminal, and hide passwords in addresses.
 
-    Addresses are shown without what is secret in them.
-
-    That is control characters (line ends as well, with which a name could forge a line), half characters that stand for
-    bytes of no encoding, and what turns the direction of writing.
+    Escaped are control characters (including line breaks, which could forge a line), lone surrogates (which stand for
+    undecodable bytes), and characters that change the direction of writing.
 
     >>> print(shown("a\x1b[2J\nb\u202e"))
     a\x1b[2J\nb\u202e
@@ -118,7 +116,7 @@ def shown(text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Lay out rows in columns, two blanks apart; the columns numbered in `right` are right-aligned.
+    """Lay out rows in columns, two spaces apart; the column numbers in `right` are right-aligned.
 
     >>> table([["brick", "7"], ["grass", "12"]], right=[1])
     ['brick   7', 'grass  12']
@@ -136,14 +134,14 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
 
 
 def confusion_table(truths: Sequence[str], labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[str]:
-    """Lay out a confusion matrix: a row for what it is, a column for what it was called."""
+    """Lay out a confusion matrix, with a row per true label and a column per predicted label."""
     head = ["", *[_short(label) for label in labels]]
     rows = [[_short(t), *[str(n) if n else "·" for n in row]] for t, row in zip(truths, confusion, strict=True)]
     return table([head, *rows], right=range(1, len(head)))
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line now and then, so that a log shows that work goes on."""
+    """A progress bar on a terminal; elsewhere an occasional line, so that a log shows progress."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -151,7 +149,7 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+        """Show that `done` of `total` steps are done."""
         now = time.monotonic()
         wait = 0.1 if self._terminal else 10.0
         if now - self._last < wait and done < total:
@@ -169,7 +167,7 @@ class Progress:
 
 
 def _redacted(text: str, json: bool = False) -> str:
-    """Take what is secret out of each address in a text, as `address.redacted`; most texts hold none."""
+    """Remove secrets from each address in a text with `address.redacted`; most texts contain no address."""
     if ":/" not in text:
         return text
     from edge.camera.address import redacted
@@ -178,7 +176,7 @@ def _redacted(text: str, json: bool = False) -> str:
 
 
 def _refuse(code: str, message: str) -> None:
-    """Print why a command was refused, for a program; the option may stand in a line that click could not read."""
+    """Print an error as JSON if --json is anywhere on the command line, even if click could not parse it."""
     if "--json" in sys.argv:
         say_json({"error": message, "code": code})
 
@@ -210,5 +208,5 @@ def _short(label: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns a text takes on a terminal: wide characters two, combining marks none."""
+    """Return a text's width on a terminal: wide characters take two columns, combining marks none."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,4 +1,4 @@
-"""What `watch` and `serve` share on the command line: options, how an answer is printed, and how they are stopped."""
+"""Shared by the commands `watch` and `serve`: their options, printing of answers, and stopping by signals."""
 
 import select
 import signal
@@ -85,21 +85,21 @@ WATCHING = (
 
 
 def watching(command: _F) -> _F:
-    """Give a command the options of `watch`."""
+    """Add the options of `watch` to a command."""
     for option in reversed(WATCHING):
         command = option(command)
     return command
 
 
 def tell(sight: "Sight", live: bool, stop: threading.Event, as_json: bool) -> None:
-    """Print an answer: every one for programs; for people, each picture of a folder or film, or a camera's changes."""
+    """Print an answer: as JSON always; for people, only changes of a camera, but every picture of other sources."""
     from edge.answers import to_json
     from edge.watch.service import Stopped
 
     seen = sight.seen
     if not (as_json or seen.changed or not live):
         return
-    while not _writable(1.0):  # a pipe that nobody reads from must not keep us from stopping
+    while not _writable(1.0):  # a pipe that nobody reads must not keep us from stopping
         if stop.is_set():
             raise Stopped
     if as_json:
@@ -112,17 +112,17 @@ def tell(sight: "Sight", live: bool, stop: threading.Event, as_json: bool) -> No
 
 
 def _writable(seconds: float) -> bool:
-    """Whether stdout takes a line within so many seconds."""
+    """Whether stdout accepts a line within this many seconds."""
     try:
         return bool(select.select([], [sys.stdout.fileno()], [], seconds)[1])
-    except (OSError, ValueError):  # it has no number, as in tests
+    except (OSError, ValueError):  # stdout has no file descriptor, as in tests
         return True
 
 
 def stopped_by_signals() -> threading.Event:
-    """Return what SIGTERM and Ctrl-C set: the frame in work is finished, and nothing is cut in the middle.
+    """Return a `Stop` that SIGTERM and Ctrl-C set, so that the current frame is finished before the program ends.
 
-    A second Ctrl-C cuts all the same. A second SIGTERM does not: timeout(1), for one, always sends two.
+    A second Ctrl-C interrupts at once. A second SIGTERM does not, because timeout(1), for example, always sends two.
     """
     stop = Stop()
 

@@ -1,4 +1,4 @@
-"""What the commands' answers say to people, as lines of plain text; `--json` says the same to programs. Pure."""
+"""Turns the commands' answers into lines of text for people; `--json` gives programs the same facts. Pure."""
 
 import shlex
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def answered(result: "Answer") -> list[str]:
 
 
 def when(stored: str) -> str:
-    """Write a stored time, ISO 8601 in UTC, as people read it."""
+    """Format a stored time, ISO 8601 in UTC, for people."""
     return f"{stored[:16].replace('T', ' ')} UTC"
 
 
@@ -54,7 +54,7 @@ def _accuracy(accuracy: float | None, interval: tuple[float, float] | None) -> s
 
 
 def _measured(result: "Retrained | Audited", brackets: str = "", how: str = "") -> list[str]:
-    """The accuracy with what it is measured on, and the labels that have no part in it."""
+    """Describe the accuracy, the examples that it is measured on, and the labels without a measurement."""
     from edge.metrics.left_out import SCOPES
 
     if result.loo_accuracy is None:
@@ -67,7 +67,7 @@ def _measured(result: "Retrained | Audited", brackets: str = "", how: str = "") 
 
 
 def _part(result: "Retrained | Audited") -> str:
-    """Of how many labels a figure is, if not of all."""
+    """Say how many labels a figure covers, unless it covers all."""
     return f" of {len(result.labels) - len(result.unmeasured)} labels" if result.unmeasured else ""
 
 
@@ -179,7 +179,7 @@ def status(status: "Status") -> list[str]:
 
 
 def _stands(status: "Status") -> list[str]:
-    """How good the serving head is, and the labels of which that is not known."""
+    """Describe the current head's accuracy, and the labels for which it is not known."""
     from edge.metrics.unmeasured import note
 
     left_out = note(status.unmeasured, status.loo_accuracy is not None)
@@ -198,7 +198,7 @@ def _forgotten_labels(labels: tuple[str, ...]) -> list[str]:
 
 
 def _lately(status: "Status") -> list[str]:
-    """What `classify` saw lately."""
+    """Describe the latest answers of `classify`."""
     if status.known_coverage is None:
         return ["unknown     no picture is reported as unknown: too few examples, or turned off"]
     drift = status.drift
@@ -228,7 +228,8 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
     held_out = any(entry.held_out_examples for entry in entries)
     head = ["generation", "", "made", "examples", "accuracy (leave-one-out)", *(["held out"] * held_out), "labels"]
     rows = [_entry(entry, held_out) for entry in entries]
-    partly: dict[str, list[str]] = {}  # the generations by what was not measured
+    partly: dict[str, list[str]] = {}  # the generations, by what was not measured
+
     for e in entries:
         if few := [u for u in e.unmeasured if u.examples]:
             partly.setdefault(note(few, e.loo_accuracy is not None), []).append(str(e.generation))

@@ -1,7 +1,7 @@
-"""Contributions fetched over ssh, for those without storage: one device after another is asked what it was taught.
+"""Fetches contributions over ssh, one device after another, for fleets without shared storage.
 
-What comes is put into a store like any other, a folder for example, under the next number of its device, unless the
-store has it already. A device that does not answer is named, and the others go on.
+Each contribution is put into a store, such as a folder, under its device's next number, unless the store has it
+already. A device that does not answer is reported, and the others are still collected.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from export.deploy.push import Device, last_line, look
 from export.deploy.ssh import Remote
 from export.fleet import tell as teller
 
-# bin is a link; only where it leads to does Python see the environment that it belongs to
+# bin is a symlink; Python finds its environment only if started from the resolved path
 _PYTHON = 'exec "$(readlink -f "$1/bin")/python" - "$2"'
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What came of one host.
+    """The result for one host.
 
     Args:
-        host: as ssh takes it.
-        device: the device's id; "" where it did not answer.
-        name: of its contribution in the store; "" as well.
-        new: whether the store had it not yet.
-        examples: how many it holds.
-        error: why nothing came; None if something did.
+        host: the host, as given to ssh.
+        device: the device's id; "" if it did not answer.
+        name: the contribution's name in the store; "" if the device did not answer.
+        new: whether the contribution is new to the store.
+        examples: the number of examples in it.
+        error: why the fetch failed; None if it succeeded.
     """
 
     host: str
@@ -50,12 +50,12 @@ def collect(hosts: Sequence[str], output: str, hear: Callable[[Collected], None]
     """Fetch contributions and put them into a store.
 
     Args:
-        hosts: `[USER@]HOST`, as ssh takes it.
-        output: the store's URL, or a folder, which is made if it is not there.
-        hear: called with what came of each.
+        hosts: `[USER@]HOST`, as for ssh.
+        output: the store's URL, or a folder, which is created if it does not exist.
+        hear: called with the result for each host.
 
     Raises:
-        StoreError: the store cannot be opened or refuses; what was put stays there.
+        StoreError: the store cannot be opened or refuses; contributions stored so far stay there.
     """
     if "://" not in output:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -75,11 +75,11 @@ def collect(hosts: Sequence[str], output: str, hear: Callable[[Collected], None]
 
 
 def fetch(host: str) -> bytes:
-    """Return what a device was taught, as a contribution.
+    """Return a device's examples as a contribution.
 
     Raises:
-        RemoteError: it cannot be reached.
-        FleetError: it has no program or home, or what came is not whole.
+        RemoteError: the device cannot be reached.
+        FleetError: the program or the home is missing on the device, or the data is incomplete.
     """
     with Remote(host) as remote:
         device: Device = look(remote)
@@ -96,7 +96,7 @@ def fetch(host: str) -> bytes:
 
 
 def _put(store: Store, host: str, data: bytes) -> Collected:
-    """Put a contribution under the next number of its device, unless the newest one says the same."""
+    """Store a contribution under its device's next number, unless the newest one has the same content."""
     try:
         told = read(host, data)
         for _ in told.parts():

@@ -1,9 +1,9 @@
-"""The contributions that count: of each device the newest, checked, under the labels that a person confirmed.
+"""The contributions that count: the newest of each device, checked, with labels mapped as a person confirmed.
 
-Nothing is passed over in silence. A contribution that is damaged, of another backbone, unsigned where signatures are
-asked for, or of moments alone is refused by its name with the reason, and the rest goes on; a device that was undone is
-not read. Several are fetched at a time, since a store answers each request after some milliseconds; how many is bounded
-by their bytes.
+Nothing is left out silently. A contribution that is damaged, made with another backbone, lacks a required signature, or
+contains moments only is refused by name with the reason, and the others are still read. Devices that were undone are
+skipped. Several contributions are fetched in parallel, because a store takes some milliseconds per request; their total
+size in memory is limited.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from export.fleet.undo import undone
 from export.pool.cap import MOST, capped
 from export.pool.pool import Device
 
-_FETCHED = 16  # contributions fetched at a time
-_IN_FLIGHT = 1 << 24  # bytes of them
+_FETCHED = 16  # contributions fetched in parallel
+_IN_FLIGHT = 1 << 24  # bytes of the contributions fetched in parallel
 
 
 class Listed(NamedTuple):
-    """A device's newest contribution as the store lists it: its name, its bytes, when the store got it, if signed."""
+    """A device's newest contribution in the store's listing: name, size, time of arrival, and whether it is signed."""
 
     name: Named
     size: int
@@ -44,7 +44,7 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True)
 class Refused:
-    """A contribution that does not count: whose, its name, the code of the reason, and the reason in words."""
+    """A contribution that does not count: its device, its name, and the reason as a code and in words."""
 
     device: str
     name: str
@@ -54,13 +54,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class Rules:
-    """What counts.
+    """The rules for which contributions and examples count.
 
     Args:
-        backbone: the one whose embeddings are pooled.
-        labels: labels that count as others.
-        most: examples of one device.
-        signers: keys of which one must have signed a contribution; None: signatures are not asked for.
+        backbone: the backbone that all embeddings must come from.
+        labels: maps a label to the one that it counts as.
+        most: the largest number of examples per device.
+        signers: the keys that may sign contributions; None if signatures are not required.
     """
 
     backbone: BackboneInfo
@@ -70,7 +70,7 @@ class Rules:
 
 
 class Told(NamedTuple):
-    """What is kept of a contribution's header: a hundred thousand of them must fit in memory."""
+    """The part of a contribution's header that is kept; a hundred thousand of these must fit in memory."""
 
     labels: tuple[str, ...]
     counts: tuple[int, ...]
@@ -79,11 +79,11 @@ class Told(NamedTuple):
 
 
 class Contributions:
-    """The newest contributions of a store, each read when it is asked for.
+    """The newest contributions of a store, each read on demand.
 
     Args:
         remote: the store.
-        rules: what counts.
+        rules: the rules for what counts.
     """
 
     def __init__(self, remote: Remote, rules: Rules) -> None:
@@ -96,25 +96,25 @@ class Contributions:
                 listed[found] = Listed(found, entry.size, entry.modified, False)
             elif entry.name.endswith(SIGNATURE):
                 signatures.add(entry.name)
-        self.doubled = frozenset(twice(listed))  # devices of which two contributions have one sequence
+        self.doubled = frozenset(twice(listed))  # devices that have two contributions with the same sequence
         newest = newest_of_each(listed)
         self.listed = {
             device: listed[name]._replace(signed=f"{name}{SIGNATURE}" in signatures) for device, name in newest.items()
         }
         self.refused: dict[str, Refused] = {}
-        self.told: dict[str, Told] = {}  # of those that were read and count
-        self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}  # each set of labels once
+        self.told: dict[str, Told] = {}  # for each contribution that was read and counts
+        self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}  # stores each set of labels only once
 
     @property
     def signed(self) -> int:
-        """How many of those that count have a signature beside them."""
+        """How many of the contributions that count are signed."""
         return sum(self.listed[device].signed for device in self.told)
 
     def devices(self, names: Sequence[str] | None = None) -> Iterator[Device]:
-        """Go through the devices that count, in the order of their names, or through some in theirs.
+        """Yield the devices that count, sorted by name, or only the given ones, in the given order.
 
         Raises:
-            StoreError: the store cannot be read; what is wrong with one contribution is kept in `refused`.
+            StoreError: the store cannot be read; a problem with one contribution is recorded in `refused` instead.
         """
         wanted = self.listed if names is None else names
         able = [device for device in wanted if device not in self.undone and device not in self.refused]
@@ -125,7 +125,7 @@ class Contributions:
                 self.refused[device] = Refused(device, str(self.listed[device].name), error.code, str(error))
 
     def _fetch(self, devices: Iterable[str]) -> Iterator[tuple[str, bytes | FleetError]]:
-        """Read contributions, several at a time, and give them in this order."""
+        """Read contributions in parallel, and yield them in the given order."""
         waiting: deque[tuple[str, Future[bytes | FleetError]]] = deque()
         in_flight = 0
         with ThreadPoolExecutor(_FETCHED) as pool:
@@ -142,7 +142,7 @@ class Contributions:
                 yield done, future.result()
 
     def _get(self, listed: Listed) -> bytes | FleetError:
-        """Read one, and its signature if asked for; what is wrong with it is returned, the store's errors raised."""
+        """Read a contribution, and its signature if required; returns its problems, but raises the store's errors."""
         name = str(listed.name)
         if listed.size > MAX_BYTES:
             return FleetError("contribution-invalid", f"{name} has {listed.size} bytes, but at most {MAX_BYTES} can be")
@@ -193,10 +193,10 @@ class Contributions:
 
 
 def counted(contribution: Contribution, rules: Rules) -> Device:
-    """Return what counts of a contribution: at most so many of its examples, none that its device held out.
+    """Return the examples of a contribution that count: at most `most`, and none that its device held out.
 
     Raises:
-        FleetError: it is damaged.
+        FleetError: the contribution is damaged.
     """
     about = contribution.about
     kept = [_without_rows(part) for part in contribution.parts()]

@@ -1,15 +1,15 @@
-"""From contributions to a bundle: the whole of `edge-export fleet merge`, without a word printed.
+"""Merges contributions into a bundle: all of `edge-export fleet merge` except for printing.
 
-The backbone, the background and the golden pictures are those of the base, the bundle that the devices run; its own
-examples stay in. If the base is itself a release of the fleet, only what the workstation put into it counts, so that no
-device counts twice and an undone one is gone. Whatever fails, no bundle is written, and an older one of that name stays
-as it was. The same contributions give the same bytes, whatever their order: the bundle's time is that of the newest
-picture in it, not that of the merge.
+The backbone, background, golden pictures and the workstation's own examples come from the base, the bundle that the
+devices run. If the base is itself a release of the fleet, only the workstation's examples in it count, so no device
+counts twice and an undone device is gone. If anything fails, no bundle is written, and an existing file stays as it
+was. The same contributions give the same bytes in any order: the bundle's time is that of the newest picture in it, not
+that of the merge.
 
-**What a device fits.** A device makes its head from the examples that a bundle ships. Up to 16 million numbers (13,000
-examples of 1,280) they are all shipped. Of a larger fleet the bundle ships a sample of whole devices, chosen by hash,
-and the figure it carries is that of a head fitted to the sample; the figure of a head fitted to all, from the exact
-sums, stands beside it in the report, so that what the sample costs is seen.
+**What a device fits.** A device fits its head to the examples in the bundle. Up to 16 million numbers (13,000 examples
+of 1,280), the bundle contains all examples. For a larger fleet it contains a sample of whole devices, chosen by hash,
+and its accuracy is that of a head fitted to the sample. The report also gives the accuracy of a head fitted to all
+examples, from the exact sums, to show what the sample costs.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of a merge.
+    """The result of a merge.
 
     Args:
         bundle: the bundle that was written.
-        devices: how many devices are in it, or, where `shipped` is less than `examples`, in its sums.
-        examples: of these devices, as they count.
-        factory: how many examples are the workstation's own.
-        shipped: how many of the devices' examples the bundle holds.
-        labels: examples of each label, the workstation's own as well.
-        accuracy: of a head fitted to what is shipped, each device left out; None where it cannot be measured.
-        accuracy_of_all: of a head fitted to all examples, measured on the same devices.
-        refused: contributions that do not count, with the reason.
-        undone: devices that are undone.
-        doubled: devices of which two contributions have one sequence.
-        signed: how many contributions in it have a signature beside them.
-        checked: whether signatures were asked for and checked.
+        devices: the number of devices in the bundle, or in the sums if `shipped` is less than `examples`.
+        examples: the number of the devices' examples that count.
+        factory: the number of the workstation's own examples.
+        shipped: the number of the devices' examples in the bundle.
+        labels: the number of examples of each label, including the workstation's own.
+        accuracy: accuracy of a head fitted to the bundle, leaving out each device; None if it cannot be measured.
+        accuracy_of_all: accuracy of a head fitted to all examples, measured on the same devices.
+        refused: the contributions that do not count, with the reasons.
+        undone: the devices that are undone.
+        doubled: the devices that have two contributions with the same sequence.
+        signed: the number of merged contributions that are signed.
+        checked: whether signatures were required and checked.
     """
 
     bundle: Bundle
@@ -83,11 +83,11 @@ def merge(remote: Remote, base: Path, output: Path, rules: Callable[[Bundle], Ru
         remote: the store.
         base: the bundle that the devices run.
         output: the bundle to write.
-        rules: what counts, by the base.
-        step: called after each contribution with how many were read, and how many there are.
+        rules: returns the rules for a base.
+        step: called after each contribution with (number read, total).
 
     Raises:
-        BundleError: the base cannot be read, or the output not be written.
+        BundleError: the base cannot be read, or the output cannot be written.
         StoreError: the store cannot be read.
         NotEnough: no contribution counts.
     """
@@ -143,14 +143,14 @@ def factory_of(base: Bundle, rules: Rules) -> Factory | None:
 
 
 def figure(pool: Pool, sample: list[Device], sums: Sums | None = None) -> Accuracy | None:
-    """Measure a head of the pool on its sample, each device left out; None where it cannot be measured."""
+    """Measure a head of the pool on its sample, leaving out each device; None if it cannot be measured."""
     fitted = fit(pool, sums)
     judged: list[Judged] = judge(fitted, sample, lambda _: (), lambda _: False)
     return accuracy(judged)
 
 
 def _sums(pool: Pool, sample: list[Device]) -> Sums:
-    """The sums of what is shipped."""
+    """Return the sums over the examples in the bundle."""
     total = Sums(pool.sums.features)
     if pool.factory is not None:
         total.add(pool.factory.rows(), pool.factory.labels)
@@ -176,12 +176,12 @@ def _written(
         devices=tuple(device.name for device in sample),
     )
     models = {model.file: base.entry(model.file) for model in base.manifest.models}
-    # a contribution says nothing of how its pictures look, so the domain of the base would be that of other cameras
+    # contributions do not describe their pictures, so the base's domain would be that of other cameras
     return archive.write(output, manifest, models, base.golden(), examples, base.background(), None)
 
 
 def shipped_examples(pool: Pool, sample: list[Device]) -> tuple[FactoryExamples, tuple[str, ...]]:
-    """Return the examples of a bundle, the workstation's own first, and its labels."""
+    """Return the examples for a bundle, the workstation's own first, and its labels."""
     factory = pool.factory or Factory(
         np.zeros((0, pool.sums.features), np.float32), (), np.zeros(0, np.bool_), np.zeros(0, np.int32)
     )
@@ -211,7 +211,7 @@ def shipped_examples(pool: Pool, sample: list[Device]) -> tuple[FactoryExamples,
 
 
 def moment(text: str) -> datetime | None:
-    """Return a time as UTC; None where the text is none.
+    """Parse a time and return it as UTC; None if the text is not a time.
 
     >>> moment("2026-11-29T13:00:00+01:00").isoformat(), moment("yesterday")
     ('2026-11-29T12:00:00+00:00', None)

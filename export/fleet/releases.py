@@ -1,9 +1,9 @@
-"""Releases: which bundle a merge starts from, and which devices shall take which one.
+"""Releases: which bundle a merge starts from, and which devices should install which one.
 
-Everything in the store is put once and never changed. A release is put first and the plan that names it after, so that
-whatever is cut off leaves the old plan or the new one; a release that no plan names yet is found again by its bytes and
-used. The newest plan counts: with a larger share it raises a release, with 0 it takes it back, and then the devices
-that had taken it go back to the one before. Devices choose by a hash of their id (edge/fleet/release.py).
+Objects in the store are never changed. A release is stored before the plan that names it, so an interruption leaves
+either the old plan or the new one; a release that no plan names yet is recognised by its bytes and reused. The newest
+plan counts: a larger percentage rolls a release out further, 0 takes it back, and devices that had installed it return
+to the previous one. Devices choose by a hash of their id (edge/fleet/release.py).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edge.fleet.remote import Remote
 
 @dataclass(frozen=True)
 class Published:
-    """What became of a plan.
+    """The result of publishing.
 
     Args:
-        plan: the one that counts now.
-        sequence: its number.
-        changed: whether it was made just now; False: it was the newest already.
-        devices: how many devices in the store are meant to take the release, of how many.
+        plan: the plan that counts now.
+        sequence: the plan's number.
+        changed: whether the plan is new; False if it was the newest already.
+        devices: the number of devices that should install the release, and of all devices in the store.
     """
 
     plan: Plan
@@ -41,10 +41,10 @@ class Published:
 
 @contextlib.contextmanager
 def base(remote: Remote, given: Path | None) -> Iterator[Path]:
-    """Give the path of the bundle to start from: the one that is given, else the newest release, for a while.
+    """Yield the path of the bundle to start from: the given one, or a temporary copy of the newest release.
 
     Raises:
-        FleetError: none is given, and the store holds no release.
+        FleetError: no bundle is given, and the store contains no release.
         StoreError: the store cannot be read.
     """
     if given is not None:
@@ -62,16 +62,16 @@ def base(remote: Remote, given: Path | None) -> Iterator[Path]:
 
 
 def publish(remote: Remote, bundle: Path | None, percent: int) -> Published:
-    """Let a share of the devices take a bundle.
+    """Publish a bundle for a percentage of the devices.
 
     Args:
         remote: the store.
-        bundle: it; None: the release of the newest plan, whose share is changed.
-        percent: of the devices, 0 to 100; those of a smaller share are among those of a larger one.
+        bundle: the bundle; None to change the percentage of the newest plan's release.
+        percent: the percentage of devices, 0 to 100; a larger one includes all devices of a smaller one.
 
     Raises:
         BundleError: the bundle is damaged; nothing was published.
-        FleetError: there is nothing to change the share of.
+        FleetError: there is no plan whose percentage could be changed.
         StoreError: the store cannot be reached or refuses, or somebody else published at the same time.
     """
     found = newest_plan(remote)
@@ -99,7 +99,7 @@ def publish(remote: Remote, bundle: Path | None, percent: int) -> Published:
 
 
 def _planned(remote: Remote, bundle: Path, percent: int, before: Plan | None) -> Plan:
-    """The next plan for a bundle, which is put into the store unless it is there."""
+    """Return the next plan for a bundle, after storing the bundle as a release if necessary."""
     opened = archive.read(bundle)
     opened.verify()
     data = bundle.read_bytes()
@@ -111,13 +111,13 @@ def _planned(remote: Remote, bundle: Path, percent: int, before: Plan | None) ->
     number = _put(remote, data)
     if before is None:
         return Plan(number, digest, len(data), percent)
-    if before.percent == 100:  # what all devices have is what the others keep
+    if before.percent == 100:  # the other devices keep the release that all devices have
         return Plan(number, digest, len(data), percent, before.release, before.sha256, before.size)
     return Plan(number, digest, len(data), percent, before.previous, before.previous_sha256, before.previous_size)
 
 
 def _put(remote: Remote, data: bytes) -> int:
-    """Put a release under the next number, or find the one that has these bytes already."""
+    """Store a release under the next number, or find the one with the same bytes."""
     numbers = _numbers(remote)
     for number in sorted(numbers, reverse=True):
         if remote.size(release_name(number)) == len(data) and remote.get(release_name(number), len(data)) == data:

@@ -1,8 +1,8 @@
 """`edge-export fleet status`: every device of a store, the suspicious ones first, with the reason.
 
-Two passes over the contributions: the first makes the pool and its head, the second judges each device by what its
-examples would be answered had it never joined (export/pool/truth.py). Undone devices and refused contributions are
-listed as well, and have no figures.
+It reads the contributions twice: first to build the pool and its head, then to judge each device by how its examples
+would be classified if it had never joined (export/pool/truth.py). Undone devices and refused contributions are listed
+as well, without figures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from export.pool.pool import Pool
 from export.pool.truth import Accuracy, Judged, accuracy, judge
 from export.pool.usage import Different
 
-ALONE = 1000  # devices up to which each is fitted a head of its own
+ALONE = 1000  # largest number of devices for which each gets its own head
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Line:
     """One device.
 
     Args:
-        device: its id.
-        seen: when the store got its newest contribution.
-        examples: of each label, as its contribution says; empty if that cannot be read.
-        serves: what it serves, and what it said of the last release; None if that cannot be read.
-        signed: whether its contribution has a signature beside it.
-        judged: what is known of it; None where nothing can be measured.
-        undone: since when it is undone; "" if it is not.
-        refused: why its contribution does not count; None if it does.
-        doubled: whether two contributions have one sequence: two boxes share the id.
+        device: the device's id.
+        seen: when the store received the newest contribution.
+        examples: the number of examples of each label in the contribution; empty if it cannot be read.
+        serves: the device's verdict on its release; None if the contribution cannot be read.
+        signed: whether the contribution is signed.
+        judged: the measurements; None if nothing can be measured.
+        undone: when the device was undone; "" if it is not.
+        refused: why the contribution does not count; None if it does.
+        doubled: whether two contributions have the same sequence, which means that two devices share the id.
     """
 
     device: str
@@ -58,7 +58,7 @@ class Line:
 
     @property
     def why(self) -> str:
-        """Why it stands where it does, in words; "" where nothing is wrong with it."""
+        """The reason for the device's position in the list, in words; "" if nothing is wrong."""
         if self.undone:
             return f"undone on {self.undone[:10]}"
         if self.refused is not None:
@@ -77,7 +77,7 @@ class Report:
 
     Args:
         lines: the devices, suspicious ones first.
-        accuracy: of the fleet's head, each device left out; None where it cannot be measured.
+        accuracy: accuracy of the fleet's head, leaving out each device; None if it cannot be measured.
         proposals: labels that may mean the same.
         unmeasured: why no device was judged; "" if they were.
     """
@@ -89,13 +89,13 @@ class Report:
 
 
 def report(remote: Remote, base: Path, rules: Callable[[Bundle], Rules], step: Step) -> Report:
-    """Look at a fleet.
+    """Report on a fleet.
 
     Args:
         remote: the store.
         base: the bundle that the devices run.
-        rules: what counts, by the base.
-        step: called after each contribution with how many were read, and how many there are, once for each pass.
+        rules: returns the rules for a base.
+        step: called after each contribution, in both passes, with (number read, total).
 
     Raises:
         BundleError: the base cannot be read.
@@ -125,7 +125,7 @@ def report(remote: Remote, base: Path, rules: Callable[[Bundle], Rules], step: S
 
 
 def _nearer(judged: Sequence[Judged]) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each pair of labels that a device confuses: how many devices look like their own one, and how many do not."""
+    """Count, for each confused pair of labels, the devices nearer to their own label and those nearer to the other."""
     using, confused = Counter[str](), Counter[tuple[str, str]]()
     for one in judged:
         for use in one.uses:
@@ -141,7 +141,7 @@ def _different(judged: Judged | None) -> tuple[Different, ...]:
 
 
 def _lines(contributions: Contributions, judged: Sequence[Judged]) -> tuple[Line, ...]:
-    """All devices: the suspicious ones, the refused ones, the others, those that are undone."""
+    """List all devices: the suspicious, the refused, the others, and the undone."""
     place = {one.device: number for number, one in enumerate(judged)}
     lines = []
     for device, listed in contributions.listed.items():

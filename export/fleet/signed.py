@@ -1,4 +1,4 @@
-"""Whose signatures count: an allowed-signers file of OpenSSH's, asked by `ssh-keygen`.
+"""Checks contributions' signatures against OpenSSH's allowed-signers file, with `ssh-keygen`.
 
 Source: ssh-keygen(1), ALLOWED SIGNERS: a line for each key, `name@example.org namespaces="…" ssh-ed25519 AAAA…`.
 """
@@ -21,7 +21,7 @@ class Signers:
         path: the allowed-signers file.
 
     Raises:
-        FleetError: it cannot be read.
+        FleetError: the file cannot be read.
         RuntimeMissing: ssh-keygen is not installed.
     """
 
@@ -34,15 +34,15 @@ class Signers:
         self._path = path
 
     def check(self, name: str, data: bytes, signature: bytes | None) -> str:
-        """Return who signed a contribution, as the file calls them.
+        """Return the signer of a contribution, by the name in the file.
 
         Args:
-            name: the contribution's, for errors.
-            data: its bytes.
-            signature: what stands beside it; None: nothing.
+            name: the contribution's name, for errors.
+            data: the contribution's bytes.
+            signature: the contribution's signature; None if there is none.
 
         Raises:
-            FleetError: nobody did, or nobody who may, or the bytes were changed since.
+            FleetError: it is not signed by an allowed signer, or the bytes were changed since.
         """
         if signature is None:
             raise FleetError("contribution-unsigned", f"{name} is not signed, but --signers {self._path} was given")

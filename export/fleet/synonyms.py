@@ -6,10 +6,10 @@ confirm it, remove that sign ::
     # "mugs" = "mug"   their names are nearly the same; 3 and 41 devices
     "beaker" = "glass"
 
-A pair says: what the first was taught as counts as the second. Two labels are proposed only if no device uses both,
-since a device that does means two things; and if their names are nearly the same, or their pictures cannot be told
-apart: of the devices that use one of them, significantly fewer than three quarters look more like the others that use
-it than like those that use the other label.
+In a confirmed pair, examples of the first label count as the second. Two labels are proposed only if no device uses
+both, because on a device with both they mean two things. In addition, their names must be nearly the same, or their
+pictures indistinguishable: of the devices that use one of the labels, significantly fewer than three quarters are
+nearer to the other devices with that label than to the devices with the other label.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edge.errors import FleetError, LabelError
 from edge.labels import clean
 from edge.metrics.evaluate import wilson
 
-APART = 0.75  # share of devices that look like their own label, from which on two labels are different things
+APART = 0.75  # fraction of devices nearer to their own label from which two labels count as different
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _PAIR = re.compile(rf"\s*({_TEXT})\s*=\s*({_TEXT})\s*(?:#.*)?")
 _MAX_FILE = 4_000_000  # bytes
@@ -51,10 +51,10 @@ def propose(
     """Propose labels that may mean the same.
 
     Args:
-        devices: how many devices use each label.
-        together: the sets of labels that single devices use.
-        nearer: for pairs of labels, sorted, how many devices look more like their own one than like the other, and how
-            many do not; may lack pairs that nobody confuses.
+        devices: the number of devices that use each label.
+        together: the sets of labels used on a device.
+        nearer: for sorted pairs of labels, the number of devices nearer to their own label, and of those nearer to the
+            other; pairs that nobody confuses may be missing.
 
     >>> propose({"mug": 3, "Mugs": 1}, [frozenset({"mug"}), frozenset({"Mugs"})], {})
     [Proposal(label='Mugs', kept='mug', why='their names are nearly the same; 1 and 3 devices')]
@@ -76,7 +76,7 @@ def propose(
 
 
 def write(proposals: Sequence[Proposal], confirmed: Mapping[str, str]) -> str:
-    """Return the file's text: what is confirmed already, then the proposals."""
+    """Return the file's text: the confirmed pairs, then the proposals."""
     lines = [f"{_quoted(a)} = {_quoted(b)}" for a, b in sorted(confirmed.items())]
     lines += [
         f"# {_quoted(one.label)} = {_quoted(one.kept)}   # {one.why}" for one in proposals if one.label not in confirmed
@@ -85,10 +85,10 @@ def write(proposals: Sequence[Proposal], confirmed: Mapping[str, str]) -> str:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Read which labels count as which others; a label that leads to another one that is mapped follows it to the end.
+    """Read which labels count as which others, following chains of pairs to the end.
 
     Raises:
-        FleetError: the file cannot be read, a line is no pair, or labels lead back to themselves.
+        FleetError: the file cannot be read, a line is not a pair, or the pairs form a cycle.
     """
     try:
         with path.open("rb") as file:
@@ -138,7 +138,7 @@ def _near_names(labels: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _one_letter(a: str, b: str) -> bool:
-    """Whether two words are the same but for at most one letter, or two neighbours exchanged."""
+    """Whether two words differ by at most one letter, or by two swapped neighbouring letters."""
     if a == b:
         return True
     if min(len(a), len(b)) < 5 or abs(len(a) - len(b)) > 1:

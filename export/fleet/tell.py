@@ -1,6 +1,6 @@
-"""Runs on a device, sent there over ssh: prints what was taught there as a contribution, in base64.
+"""A script sent to a device over ssh: prints the device's examples as a contribution, in base64.
 
-Only the device's own program is used, so that the bytes are those that `edge contribute` would send.
+It uses only the device's own program, so the bytes are those that `edge contribute` would send.
 """
 
 import base64

@@ -1,8 +1,8 @@
-"""Which devices are undone: left out of every merge from now on, without a byte of theirs being deleted.
+"""Undoes devices: leaves them out of all later merges, without deleting any of their data.
 
-An order to undo a device, or to take that back, is an object of its own, `undone/<device>/<number>.json`, which is
-never changed; the one with the highest number counts. So two people at once cannot overwrite each other, and the store
-tells who was undone when.
+An order to undo a device, or to reverse that, is a separate object, `undone/<device>/<number>.json`, which is never
+changed; the order with the highest number counts. So two people cannot overwrite each other's orders, and the store
+shows when each device was undone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from edge.metrics.figures import read_json
 UNDONE = "undone/"
 _NAME = re.compile(r"undone/([0-9a-f]{32}|[0-9a-f]{64})/([0-9]{6})\.json")
 _MOST = 10_000  # bytes
-_TRIES = 5  # orders of others that may come in between
+_TRIES = 5  # attempts, in case other people write orders at the same time
 
 
 class Order(NamedTuple):
-    """An order: of which device, which number, whether it is undone or taken back, and when."""
+    """An order: the device, the order's number, whether it undoes or restores the device, and the time."""
 
     device: str
     number: int
@@ -33,7 +33,7 @@ class Order(NamedTuple):
 
 
 def undone(remote: Remote) -> dict[str, Order]:
-    """Return the orders that count now, of devices that are undone.
+    """Return the current orders of all devices that are undone.
 
     Raises:
         StoreError: the store cannot be read.
@@ -44,13 +44,13 @@ def undone(remote: Remote) -> dict[str, Order]:
 
 
 def undo(remote: Remote, device: str, when: str, back: bool = False) -> bool:
-    """Undo a device, or take that back; returns whether anything changed.
+    """Undo or restore a device; returns whether anything changed.
 
     Args:
         remote: the store.
-        device: its id.
-        when: ISO 8601.
-        back: take it back.
+        device: the device's id.
+        when: the time of the order, ISO 8601.
+        back: restore the device instead.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -72,10 +72,11 @@ def undo(remote: Remote, device: str, when: str, back: bool = False) -> bool:
 
 
 def find_device(remote: Remote, word: str) -> str:
-    """Return the one device whose id begins so.
+    """Return the one device whose id begins with the given text.
 
     Raises:
-        FleetError: there is none, or more than one.
+        FleetError: no device matches, or more than one.
+
     """
     devices = {found.device for name in remote.names(DEVICES) if (found := Named.parse(name))}
     fitting = sorted(device for device in devices if device.startswith(word.lower()))

@@ -1,9 +1,8 @@
-"""Which examples of a device count: all, or, of a device that has very many, as many of every label and session.
+"""Limits how many examples of a device count, spread evenly over its labels and sessions.
 
-A device with 5,000 frames must not drown 199 others. Of each label as many are chosen as of the others, and within a
-label as many of each session, as far as there are that many; among the frames of one session, those whose picture has
-the smallest SHA-256. So the choice depends on which pictures were taught and on nothing else: not on their order, and
-not on luck.
+A device with 5,000 frames must not drown out 199 others. Examples are chosen evenly from all labels and, within a
+label, evenly from all sessions, as far as there are enough; within a session, those whose pictures have the smallest
+SHA-256. So the choice depends only on which pictures were taught, not on their order or on chance.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MOST = 256  # examples of one device that count, unless another number is asked for
+MOST = 256  # default limit of examples per device
 
 
 def capped(
     labels: Sequence[str], sessions: Sequence[str | None], images: NDArray[np.uint8], most: int = MOST
 ) -> NDArray[np.int64]:
-    """Choose at most so many of a device's examples.
+    """Choose at most `most` of a device's examples.
 
     Args:
-        labels: of N examples.
-        sessions: of N examples; those of None are one more session.
+        labels: the labels of N examples.
+        sessions: the sessions of N examples; None counts as one session.
         images: (N, 32) SHA-256 of their pictures.
-        most: how many to choose.
+        most: the limit.
 
     Returns:
-        Their numbers, sorted by picture: an order that every device and every run agrees on.
+        The indices of the chosen examples, sorted by picture, which gives the same order in every run.
 
     >>> images = np.arange(6, dtype=np.uint8)[:, None].repeat(32, axis=1)
     >>> capped(["cup", "cup", "cup", "cup", "cup", "mug"], [None] * 6, images, most=3).tolist()
@@ -43,7 +42,7 @@ def capped(
         session = (labels[row], sessions[row])
         turn[session] = turn.get(session, 0) + 1
         ranked.append((labels[row], turn[session], place, row))
-    ranked.sort(key=lambda item: item[1:])  # of each label: the first of every session, then the second of every …
+    ranked.sort(key=lambda item: item[1:])  # per label: the first of every session, then the second of every session, …
     taken: dict[str, int] = {}
     rounds = []
     for label, _, place, row in ranked:

@@ -1,4 +1,4 @@
-"""How likely chance alone does so much: tails of the normal and of Student's distribution, spreads by medians. Pure.
+"""Statistics: tails of the normal and of Student's distribution, and robust spreads by medians. Pure.
 
 Source: Wallace, "Bounds on normal approximations to Student's and the chi-square distributions", Ann. Math. Statist.
 1959 (Student's t as a normal quantile, good to a few per cent of the probability from 3 degrees of freedom on).
@@ -16,7 +16,7 @@ _MAD = 1.4826  # the median deviation of a normal variable times this is its sta
 
 
 def normal_tail(z: float) -> float:
-    """Give the probability that a standard normal variable exceeds z.
+    """Return the probability that a standard normal variable exceeds z.
 
     >>> round(normal_tail(1.96), 3)
     0.025
@@ -25,7 +25,7 @@ def normal_tail(z: float) -> float:
 
 
 def student_z(t: float, dof: float) -> float:
-    """Give the normal quantile that is as unlikely as t of Student's distribution.
+    """Return the normal quantile with the same tail probability as t in Student's distribution.
 
     >>> round(normal_tail(student_z(2.26, 9)), 3)
     0.025
@@ -35,10 +35,10 @@ def student_z(t: float, dof: float) -> float:
 
 
 def middle_and_spread(values: Floats) -> tuple[float, float]:
-    """Give the median, and how far values lie below it: the standard deviation of a normal variable that does so.
+    """Return the median, and the spread of the values below it as the standard deviation of a normal variable.
 
-    One value far off changes neither much: a device to be found must not hide itself. What lies above is not looked at,
-    since margins are skewed: a few bad photos are far below, and nothing is far above.
+    A single outlier changes neither much, so a bad device cannot hide itself. Values above the median are ignored,
+    because margins are skewed: a few bad photos are far below, and nothing is far above.
 
     >>> middle, spread = middle_and_spread(np.array([-100.0, 1.0, 2.0, 3.0, 4.0]))
     >>> middle, round(spread, 2)
@@ -49,7 +49,7 @@ def middle_and_spread(values: Floats) -> tuple[float, float]:
 
 
 def mean_z(values: Floats) -> float:
-    """Give how far the mean of independent values is above 0, as a normal quantile; 0 where it cannot be said.
+    """Return how significantly the mean of independent values is above 0, as a normal quantile; 0 if undefined.
 
     >>> round(mean_z(np.array([1.0, 2.0, 3.0])), 1)
     1.8

@@ -1,8 +1,8 @@
-"""The fleet's head, and what each device's examples would be answered had that device never joined.
+"""The fleet's head, and how each device's examples would be classified if that device had never joined.
 
-The head is fitted to the pool's sums, which hold every example; what has to be chosen (shrinkage, trust, temperature)
-is chosen on the sample, by the answers to each device's examples with that device left out. The closed form of
-edge/head/leave_out.py takes a whole device away at once.
+The head is fitted to the pool's sums, which cover every example. Its parameters (shrinkage, trust, temperature) are
+chosen on the sample, by the answers to each device's examples with that device left out. The closed form of
+edge/head/leave_out.py leaves out a whole device at once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _METHOD = METHODS["lda"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head with what its left-out answers need.
+    """A head, with everything needed to compute left-out answers.
 
     Args:
-        head: the head of all examples of the pool.
-        spectrum: of their sums.
-        tau, nu, temperature: as they were chosen.
+        head: the head fitted to all examples of the pool.
+        spectrum: the spectrum of the pool's sums.
+        tau, nu, temperature: the chosen parameters.
     """
 
     head: Head
@@ -42,15 +42,15 @@ class Fitted:
     temperature: float
 
     def left_out(self, devices: list[Device], together: bool = False) -> Floats:
-        """Give the scores of devices' examples had their device never joined.
+        """Return the scores that devices' examples would get if their device had never joined.
 
         Args:
-            devices: some that were added to the pool.
-            together: whether all of them are left out at once; else each for itself.
+            devices: devices that were added to the pool.
+            together: whether to leave out all of them at once, or each on its own.
 
         Returns:
-            (N, C) scores in units of the temperature, of the examples of all devices, one device after another; −inf
-            for a label that is gone, a row of NaN where it is the example's own.
+            (N, C) scores in units of the temperature for all examples, device by device. The score is −inf for a label
+            that is gone, and the row is NaN if that is the example's own label.
         """
         columns = self.columns([label for device in devices for label in device.labels])
         owners = np.repeat(np.arange(len(devices)), [len(device) for device in devices])
@@ -60,7 +60,7 @@ class Fitted:
         return leave_out(self.spectrum, points, groups, self.tau).scores(self.nu) / self.temperature
 
     def columns(self, labels: list[str]) -> Ints:
-        """(N,) the columns of N labels."""
+        """Return the columns (N,) of N labels."""
         place = {label: column for column, label in enumerate(self.head.labels)}
         return np.array([place[label] for label in labels], np.int64)
 
@@ -69,11 +69,11 @@ def fit(pool: Pool, sums: Sums | None = None) -> Fitted:
     """Fit the head of a pool.
 
     Args:
-        pool: with at least two labels.
-        sums: what to fit it to; the pool's own, unless others are given in which its sample is.
+        pool: a pool with at least two labels.
+        sums: the sums to fit to, which must contain the pool's sample; by default the pool's own.
 
     Raises:
-        NotEnough: there are no examples, or fewer than two labels have some.
+        NotEnough: there are no examples, or fewer than two labels have examples.
     """
     moments = (sums or pool.sums).moments()
     if len(moments.labels) < 2:
@@ -92,7 +92,7 @@ def fit(pool: Pool, sums: Sums | None = None) -> Fitted:
 
 
 def _sample(pool: Pool) -> tuple[NDArray[np.float32], list[str], Ints, NDArray[np.bool_]]:
-    """The examples that choices are made on: rows, labels, the groups to leave out, and which of them count."""
+    """Return the examples for choosing parameters: rows, labels, groups to leave out, and which of them count."""
     devices, factory = pool.devices, pool.factory
     parts = [device.rows for device in devices]
     names = [label for device in devices for label in device.labels]
@@ -104,7 +104,7 @@ def _sample(pool: Pool) -> tuple[NDArray[np.float32], list[str], Ints, NDArray[n
         groups = np.concatenate([groups, len(devices) + _alone(factory)])
         counts_here = np.zeros(len(factory.labels), np.bool_) if len(counted) else ~factory.trained_on
         counted = np.concatenate([counted, counts_here])
-    # float32 holds a whole number of 2⁻¹⁷ up to one exactly
+    # float32 represents multiples of 2⁻¹⁷ up to one exactly
     rows = np.empty((len(names), pool.sums.features), np.float32)
     start = 0
     for part in parts:
@@ -114,5 +114,5 @@ def _sample(pool: Pool) -> tuple[NDArray[np.float32], list[str], Ints, NDArray[n
 
 
 def _alone(factory: Factory) -> Ints:
-    """The factory's groups as numbers from 0 on; a photo that stands alone has one of its own."""
+    """Renumber the factory's groups from 0; each single photo gets its own group."""
     return groups_of([None if group < 0 else str(group) for group in factory.groups.tolist()])

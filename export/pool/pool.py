@@ -1,9 +1,9 @@
-"""The pool: what all devices were taught together, as exact sums and as many whole devices as memory may hold.
+"""The pool: the examples of all devices, as exact sums plus a sample of whole devices that fits into memory.
 
-Devices come one after another, in any order, and none is kept unless it is in the sample: the devices whose name has
-the smallest hash. As long as all examples together have at most `ALL` numbers, the sample is everything. Beyond that
-the sums still hold every example, and figures and gate are made of the sample. Which devices are in it depends on which
-devices there are, and on nothing else.
+Devices are added one after another, in any order, and only the devices of the sample are kept: those whose names have
+the smallest hashes. As long as all examples together have at most `ALL` numbers, the sample contains every device.
+Beyond that, the sums still cover every example, but accuracy and gate are computed from the sample. The sample depends
+only on which devices there are.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from edge.errors import BundleError
 from edge.head.moments import GRID, fixed
 from export.pool.sums import Sums, Whole
 
-ALL = 1 << 24  # numbers up to which every example is kept: 13,000 examples of 1,280
-SAMPLE = 1 << 22  # numbers of the sample where there are more
+ALL = 1 << 24  # limit in numbers up to which every example is kept: 13,000 examples of 1,280
+SAMPLE = 1 << 22  # limit in numbers of the sample beyond that
 
 
 @dataclass(frozen=True)
 class Device:
-    """What one device was taught, as it counts.
+    """The examples of one device that count.
 
     Args:
-        name: the device's.
+        name: the device's id.
         rows: (N, D) embeddings in units of 2⁻¹⁷.
-        labels: N names.
-        sessions: N names or None; examples of one session were taken together.
+        labels: N labels.
+        sessions: N sessions or None; examples of one session were taken together.
         images: (N, 32) uint8, SHA-256 of the pictures.
     """
 
@@ -53,9 +53,9 @@ class Factory:
 
     Args:
         embeddings: (N, D) float32, raw.
-        labels: N names.
-        trained_on: (N,) those that the backbone's adaptation saw; they count in no figure.
-        groups: (N,) equal for photos that are left out together, −1 for one that stands alone.
+        labels: N labels.
+        trained_on: (N,) whether the backbone was adapted on the example; accuracy is not measured on these.
+        groups: (N,) equal for photos that are left out together, −1 for a single photo.
     """
 
     embeddings: NDArray[np.float32]
@@ -64,12 +64,12 @@ class Factory:
     groups: NDArray[np.int32]
 
     def rows(self) -> Whole:
-        """(N, D) the embeddings scaled to length one, in units of 2⁻¹⁷."""
+        """The embeddings (N, D) scaled to length one, in units of 2⁻¹⁷."""
         return whole(self.embeddings)
 
 
 def whole(embeddings: NDArray[np.float32]) -> Whole:
-    """Scale raw embeddings (N, D) to length one and give them in units of 2⁻¹⁷.
+    """Scale raw embeddings (N, D) to length one, and return them in units of 2⁻¹⁷.
 
     >>> whole(np.array([[3.0, 4.0]], np.float32)).tolist()
     [[78643, 104858]]
@@ -81,7 +81,7 @@ class Pool:
     """All devices' examples.
 
     Args:
-        features: D, how many numbers an embedding has.
+        features: D, the dimension of the embeddings.
         factory: the workstation's own examples, which are always kept.
 
     >>> row, image = np.array([[131072, 0]], np.int32), np.zeros((1, 32), np.uint8)
@@ -96,8 +96,8 @@ class Pool:
         self.factory = factory
         self.device_count = 0
         self.device_examples = 0
-        self.together: set[frozenset[str]] = set()  # which labels one device uses
-        self._kept: list[tuple[bytes, str, Device]] = []  # by hash
+        self.together: set[frozenset[str]] = set()  # the sets of labels used on a device
+        self._kept: list[tuple[bytes, str, Device]] = []  # the sample, sorted by hash
         self._rows = 0
         self._most = ALL // features
         self._beyond: bytes | None = None  # the smallest hash that is not kept
@@ -106,19 +106,19 @@ class Pool:
 
     @property
     def everything(self) -> bool:
-        """Whether the sample is all devices."""
+        """Whether the sample contains all devices."""
         return self._beyond is None
 
     @property
     def devices(self) -> list[Device]:
-        """The devices of the sample, in the order of their names."""
+        """The devices of the sample, sorted by name."""
         return sorted((device for _, _, device in self._kept), key=lambda device: device.name)
 
     def add(self, device: Device) -> None:
-        """Add a device, which must not have been added.
+        """Add a device that was not added before.
 
         Raises:
-            BundleError: its embeddings are of another backbone, or there are more examples or labels than can be held.
+            BundleError: the embeddings come from another backbone, or there are too many examples or labels.
         """
         self.sums.add(device.rows, device.labels)
         if len(self.sums.counts) > MAX_LABELS:
@@ -142,7 +142,7 @@ class Pool:
 
 
 def by_hash(names: Sequence[str]) -> list[str]:
-    """Sort devices as by chance, the same for everybody: by a hash of their names."""
+    """Sort devices in a pseudo-random order that is always the same, by a hash of their names."""
     return sorted(names, key=lambda name: (_place(name), name))
 
 

@@ -1,14 +1,14 @@
-"""Exact moments of up to 2²⁹ examples: whole numbers, so that adding has no order and subtracting leaves nothing.
+"""Exact moments of up to 2²⁹ examples: integers, so the order of adding does not matter, and subtracting is exact.
 
-A contribution holds embeddings of length one as whole multiples k of 2⁻¹⁷, |k| ≤ 2¹⁷. A product of two of them is a
-whole multiple of 2⁻³⁴ of at most 2³⁴ units, so that
+A contribution contains embeddings of length one as integer multiples k of 2⁻¹⁷, |k| ≤ 2¹⁷. A product of two of them is
+an integer multiple of 2⁻³⁴, of at most 2³⁴ units. Therefore
 
 - a sum of up to 2¹⁹ products stays within 2⁵³: every partial sum is a float64 without rounding, in whatever order the
-  matrix product adds. That is one chunk.
+  matrix product adds. A chunk is smaller than that.
 - a sum of fewer than 2²⁹ = 536,870,912 products stays within 2⁶³: totals are int64, which add and subtract exactly.
 
-The moments that a head is fitted to are float64 again: each total is rounded once, at the end, so they depend on the
-totals alone. Up to 2¹⁹ examples nothing is rounded, and they are byte for byte `Moments.of` of the pooled examples.
+A head is fitted to moments in float64: each total is rounded once, at the end, so they depend only on the
+totals. Up to 2¹⁹ examples nothing is rounded, and they are byte for byte `Moments.of` of the pooled examples.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Totals = NDArray[np.int64]
 
 
 class Sums:
-    """Counts, sums and Gram matrix of labelled embeddings, as whole numbers.
+    """Counts, sums and Gram matrix of labelled embeddings, as integers.
 
     Args:
-        features: D, how many numbers an embedding has.
+        features: D, the dimension of the embeddings.
 
     >>> here, there = Sums(2), Sums(2)
     >>> here.add(np.array([[131072, 0], [0, 131072]], np.int32), ["cat", "dog"])
@@ -45,9 +45,9 @@ class Sums:
 
     def __init__(self, features: int) -> None:
         self.counts: dict[str, int] = {}
-        self._sums: dict[str, Totals] = {}  # of each label (D,), in units of 2⁻¹⁷
-        self._total = np.zeros((features, features), np.int64)  # in units of 2⁻³⁴, but for those that wait
-        self._waiting = np.empty((0, features))  # examples whose products are summed when there are enough of them
+        self._sums: dict[str, Totals] = {}  # (D,) for each label, in units of 2⁻¹⁷
+        self._total = np.zeros((features, features), np.int64)  # in units of 2⁻³⁴, without the waiting examples
+        self._waiting = np.empty((0, features))  # examples whose products are summed once there are enough
         self._waits = 0
 
     @property
@@ -57,12 +57,12 @@ class Sums:
 
     @property
     def features(self) -> int:
-        """D, how many numbers an embedding has."""
+        """D, the dimension of the embeddings."""
         return len(self._total)
 
     @property
     def _gram(self) -> Totals:
-        """(D, D) the sum of all products, in units of 2⁻³⁴."""
+        """The sum of all products (D, D), in units of 2⁻³⁴."""
         rows, self._waits = self._waiting[: self._waits], 0
         if len(rows):
             self._total += (rows.T @ rows).astype(np.int64)
@@ -72,8 +72,8 @@ class Sums:
         """Add examples (N, D), in units of 2⁻¹⁷, with their N labels.
 
         Raises:
-            BundleError: they are of another length, no unit vectors, or more than can be summed.
-            LabelError: there are not as many labels as examples.
+            BundleError: the embeddings have another dimension or are not of length one, or there are too many.
+            LabelError: the numbers of labels and examples differ.
         """
         self._check(rows, labels)
         if not len(self._waiting):
@@ -113,7 +113,7 @@ class Sums:
             )
 
     def _put(self, label: str, count: int, sums: Totals) -> None:
-        """Change one label's count and sums; a label without examples is as if it had never been."""
+        """Change one label's count and sums; a label without examples left is removed."""
         left = self.counts.get(label, 0) + count
         if left < 0:
             raise BundleError(
@@ -143,15 +143,15 @@ class Sums:
         """Return the sums of both, whatever the order.
 
         Raises:
-            BundleError: they are of different backbones.
+            BundleError: the two come from different backbones.
         """
         return self._changed(other, 1)
 
     def __sub__(self, other: Sums) -> Sums:
-        """Return the sums without some that were added: to the last bit as if these had never been.
+        """Return the sums without others that were added before, to the last bit as if these had never been added.
 
         Raises:
-            BundleError: they are of different backbones, or were not among these.
+            BundleError: the two come from different backbones, or the others were not part of these sums.
         """
         return self._changed(other, -1)
 

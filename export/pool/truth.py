@@ -1,14 +1,14 @@
-"""The truth about a fleet, device by device: who gains, who harms, and who means something else by a label.
+"""Judges a fleet device by device: which ones gain, which ones harm others, and which ones use labels differently.
 
-Every device is judged by the answers that its own examples would get had it never joined, in closed form:
+Every device is judged by how its own examples would be classified if it had never joined, in closed form:
 
-- *fleet*: how many of them the others' head gets right; *alone*: how many the device's own head does, fitted to its own
-  examples and no others, each session left out. The difference is what the device gains by joining.
+- *fleet*: how many of them the others' head classifies correctly; *alone*: how many the device's own head does, fitted
+  only to its own examples, leaving out one session at a time. The difference is what the device gains by joining.
 - *usage*: labels used differently, by export/pool/usage.py.
-- *harm*: how much better other devices would be answered without this one. For each of some *witnesses* the loss of its
-  examples is taken twice, with the witness left out, and with both left out; if the difference is above 0 from witness
-  to witness by more than chance, and large enough to matter, the device harms. It costs a solve for each pair, so only
-  the most suspicious devices are tried.
+- *harm*: how much better other devices would be classified without this one. For several other devices, the
+  *witnesses*, the loss on their examples is computed twice: with the witness left out, and with both left out. If the
+  difference is consistently above 0 over the witnesses, by more than chance, and large enough to matter, the device
+  harms others. Each pair costs a solve, so only the most suspicious devices are tested.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from export.pool.pool import Device, by_hash
 from export.pool.usage import SURE, Different, Use
 
 TRIED = 200  # devices whose harm is measured, the most suspicious first
-WITNESSES = 16  # devices that each of them is tried on
-_TOGETHER = 4096  # examples of devices that are judged at a time
-LEAST_HARM = 0.01  # nats per example: less matters to nobody, however sure it is
-_LEAST = 1e-6  # probability: one surely wrong answer must not outweigh a hundred others
+WITNESSES = 16  # devices that each of them is tested on
+_TOGETHER = 4096  # examples judged at a time
+LEAST_HARM = 0.01  # nats per example: smaller harm does not matter, however significant it is
+_LEAST = 1e-6  # smallest probability: one confident wrong answer must not outweigh a hundred others
 
 Bools = NDArray[np.bool_]
 Read = Callable[[Sequence[str]], Iterable[Device]]
@@ -44,12 +44,12 @@ Read = Callable[[Sequence[str]], Iterable[Device]]
 
 @dataclass(frozen=True)
 class Harm:
-    """How much better other devices are answered without a device.
+    """How much better other devices are classified without a device.
 
     Args:
-        loss: mean log-loss of the witnesses' examples with the device, less that without it; positive: it harms.
-        points: the same of their accuracy, as a fraction: positive if more are right without it.
-        chance: how likely chance alone makes it look so harmful in a fleet of this size.
+        loss: mean log-loss on the witnesses' examples with the device, minus that without it; positive means harm.
+        points: the difference in accuracy, as a fraction; positive if more answers are correct without the device.
+        chance: the probability that a harmless device looks this harmful by chance in a fleet of this size.
     """
 
     loss: float
@@ -58,26 +58,26 @@ class Harm:
 
     @property
     def counts(self) -> bool:
-        """Whether it is more than chance, and large enough to matter."""
+        """Whether the harm is significant and large enough to matter."""
         return self.chance < SURE and self.loss >= LEAST_HARM
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What is known of one device.
+    """The measurements of one device.
 
     Args:
-        device: its name.
-        examples: how many count.
-        measured: how many of them have a label that others use as well.
-        right: how many of those the others' head gets right.
-        alone: the share that the device's own head gets right, each session left out, of those examples that both heads
-            could be measured on; None where there are none, or it was not asked for.
-        gain: the share that the others' head gets right of these, less that; None without it.
-        uses: how it uses each label that others use as well.
-        different: labels that it uses differently.
-        chance: how likely chance alone makes all of its labels together look so different.
-        harm: None where it was not tried.
+        device: the device's id.
+        examples: the number of its examples that count.
+        measured: the number of these whose label other devices use as well.
+        right: the number of measured examples that the others' head classifies correctly.
+        alone: accuracy of the device's own head, leaving out one session at a time, on the examples that both heads
+            could be measured on; None if there are none, or if it was not requested.
+        gain: accuracy of the others' head on these examples, minus `alone`; None without it.
+        uses: how the device uses each label that others use as well.
+        different: the labels that the device uses differently.
+        chance: the probability that all its labels together look this different by chance.
+        harm: the harm to other devices; None if it was not tested.
     """
 
     device: str
@@ -93,12 +93,12 @@ class Judged:
 
     @property
     def fleet(self) -> float | None:
-        """The share of its measured examples that the others' head gets right."""
+        """Accuracy of the others' head on the measured examples."""
         return self.right / self.measured if self.measured else None
 
     @property
     def suspicious(self) -> bool:
-        """Whether it uses its labels differently, or harms others, by more than chance."""
+        """Whether the device uses its labels differently or harms others, by more than chance."""
         return bool(self.different) or self.chance < SURE or (self.harm is not None and self.harm.counts)
 
     @property
@@ -110,10 +110,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many examples are answered rightly by a head that never saw their device, with its 95 % interval.
+    """Fraction of examples classified correctly by a head that never saw their device, with its 95 % interval.
 
-    Examples of one device are right and wrong together, so each of them is worth less than an independent one; how much
-    less is taken from how the devices' own figures scatter.
+    Examples of one device tend to be right or wrong together, so they count for less than independent ones; how much
+    less is estimated from how accuracy varies between devices.
     """
 
     accuracy: float
@@ -127,9 +127,9 @@ def judge(fitted: Fitted, devices: Iterable[Device], read: Read, alone: Callable
 
     Args:
         fitted: the head of a pool.
-        devices: all that were added to that pool, one after another; none is kept.
-        read: gives some of them again, by name.
-        alone: whether to fit a device its own head, by name.
+        devices: all devices of that pool, one after another; none is kept in memory.
+        read: returns some of the devices again, by name.
+        alone: takes a device's name and returns whether to fit its own head.
     """
     judged: list[Judged] = []
     for part in batches(devices):
@@ -154,7 +154,7 @@ def judge(fitted: Fitted, devices: Iterable[Device], read: Read, alone: Callable
 
 
 def accuracy(judged: Sequence[Judged]) -> Accuracy | None:
-    """Give the figure of a fleet: of all examples together, each device left out; None if none can be measured."""
+    """Return a fleet's accuracy over all examples, leaving out each device; None if none can be measured."""
     counts = np.array([one.measured for one in judged], np.float64)
     rights = np.array([one.right for one in judged], np.float64)
     total, right = counts.sum(), rights.sum()
@@ -170,7 +170,7 @@ def accuracy(judged: Sequence[Judged]) -> Accuracy | None:
 
 
 def batches(devices: Iterable[Device]) -> Iterator[list[Device]]:
-    """Give devices several at a time, as many as are worth one matrix product."""
+    """Yield devices in batches of a good size for one matrix product."""
     part: list[Device] = []
     for device in devices:
         part.append(device)
@@ -182,10 +182,10 @@ def batches(devices: Iterable[Device]) -> Iterator[list[Device]]:
 
 
 def _beside_alone(one: Judged, device: Device, measured: Bools, right: Bools) -> Judged:
-    """Compare with the device's own head, on the examples that both can be measured on."""
+    """Add the accuracy of the device's own head, on the examples that both heads can be measured on."""
     try:
         loo = fit_alone(Examples((device.rows / GRID).astype(np.float32), device.labels, device.sessions)).loo
-    except NotEnough:  # one label
+    except NotEnough:  # the device has only one label
         return one
     names = sorted(set(device.labels))
     columns = np.array([names.index(label) for label in device.labels])
@@ -197,7 +197,7 @@ def _beside_alone(one: Judged, device: Device, measured: Bools, right: Bools) ->
 
 
 def _harmful(fitted: Fitted, judged: Sequence[Judged], read: Read) -> list[Judged]:
-    """Measure the harm of the first of them."""
+    """Measure the harm of the most suspicious devices."""
     tried = [one.device for one in judged if one.examples][:TRIED]
     names = by_hash([one.device for one in judged if one.measured > 1])[: WITNESSES + 1]
     if len(names) < 3:
@@ -222,7 +222,7 @@ def _harmful(fitted: Fitted, judged: Sequence[Judged], read: Read) -> list[Judge
 
 
 def _loss(scores: Floats, fitted: Fitted, device: Device) -> tuple[Floats, Floats]:
-    """(N,) log-losses of a device's examples, not a number where not measured; (N,) 1.0 where the answer is right."""
+    """Return the log-losses (N,) of a device's examples, NaN if not measured, and (N,) with 1.0 for correct answers."""
     columns = fitted.columns(list(device.labels))
     able = _measured(scores)
     probabilities = softmax(np.where(able[:, None], scores, 0.0))
@@ -232,5 +232,5 @@ def _loss(scores: Floats, fitted: Fitted, device: Device) -> tuple[Floats, Float
 
 
 def _measured(scores: Floats) -> Bools:
-    """(N,) the examples whose label is not gone with their device."""
+    """Return a mask (N,) of the examples whose label other devices use as well."""
     return np.asarray(~np.isnan(scores).any(axis=1))

@@ -1,4 +1,4 @@
-"""Labels that a device uses differently: "cup" here looks like "mug" there, told apart from chance by a test.
+"""Finds labels that a device uses differently, as when its "cup" looks like others' "mug", by a significance test.
 
 The score of a label is linear in the embedding, so the mean score of a device's examples of a label is the score of
 their mean, compared with the means of all other devices (this device left out). Its *margin* is the score of its own
@@ -7,10 +7,10 @@ label less the best of the others: negative where the device's "cup" is nearer t
 
     margin of a device = middle of the label + between devices (σ_b) + chance of its n pictures (σ_w / √n)
 
-A device is named where its margin is negative and so far below the middle that chance would do it, over all devices and
-labels together, less than once in a hundred fleets. Middle and σ_b are a median and a median deviation (of those below
-it), so that the device that is looked for does not hide itself. A device's deviations of all its labels are added up as
-well (Stouffer's method): one that has exchanged two labels shows in both.
+A device is reported if its margin is negative and so far below the middle that chance would cause this, over all
+devices and labels together, in fewer than one of a hundred fleets. The middle and σ_b are a median and a median
+deviation (of the values below it), so that a bad device cannot hide itself. The deviations of all of a device's labels
+are also combined (Stouffer's method), because a device that has exchanged two labels deviates in both.
 
 Sources: Stouffer et al., "The American Soldier", 1949 (the sum); Bonferroni's bound for many tests.
 """
@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from edge.head.lda import Floats, Ints
 from export.pool.chance import middle_and_spread, normal_tail, student_z
 
-SURE = 0.01  # how often chance may accuse anybody in a fleet whose devices all agree
+SURE = 0.01  # probability of accusing any device in a fleet whose devices all agree
 FEWEST = 5  # devices that must use a label before any of them can be said to use it differently
-PICTURES = 2  # of a label there: one odd photo accuses nobody
+PICTURES = 2  # least number of a device's pictures of a label: one odd photo is not enough
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Use:
 
     Args:
         label: the label.
-        looks_like: the other label whose score is the highest.
-        examples: of that label there.
-        margin: its own score less that one's, on the mean, in units of the temperature.
-        scatter: variance of the margin from example to example, not a number if there is one.
+        looks_like: the other label with the highest score.
+        examples: the number of the device's examples of the label.
+        margin: mean score of the label minus that of `looks_like`, in units of the temperature.
+        scatter: variance of the margin between examples; NaN if there is only one example.
     """
 
     label: str
@@ -53,7 +53,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Different:
-    """A label that a device uses differently, and how likely chance alone does that in a fleet of this size."""
+    """A label that a device uses differently, and the probability of this by chance in a fleet of this size."""
 
     label: str
     looks_like: str
@@ -63,7 +63,7 @@ class Different:
 
 @dataclass(frozen=True)
 class Compared:
-    """One device beside all others: labels that it uses differently, and, of all its labels together, the chance."""
+    """One device compared with all others: the labels that it uses differently, and the chance for all its labels."""
 
     different: tuple[Different, ...]
     chance: float
@@ -73,12 +73,12 @@ def uses(scores: Floats, columns: Ints, labels: Sequence[str]) -> list[Use]:
     """Measure how a device uses its labels.
 
     Args:
-        scores: (N, C) of its examples, the device left out; −inf for labels that nobody else has.
-        columns: (N,) their own labels' columns.
-        labels: C names.
+        scores: (N, C) scores of the device's examples with the device left out; −inf for labels that nobody else has.
+        columns: (N,) the columns of the examples' own labels.
+        labels: C labels.
 
     Returns:
-        One for each label that others use as well.
+        One `Use` for each label that others use as well.
     """
     found = []
     for column in np.unique(columns).tolist():
@@ -99,10 +99,10 @@ def compare(fleet: Sequence[Sequence[Use]]) -> list[Compared]:
     """Compare devices with each other.
 
     Args:
-        fleet: how each of them uses its labels.
+        fleet: for each device, how it uses its labels.
 
     Returns:
-        One for each device, in this order.
+        One `Compared` for each device, in the same order.
     """
     owner = np.repeat(np.arange(len(fleet)), [len(device) for device in fleet])
     z = _deviations([use for device in fleet for use in device])
@@ -119,7 +119,7 @@ def compare(fleet: Sequence[Sequence[Use]]) -> list[Compared]:
             and (chance := min(1.0, tests * normal_tail(-one))) < SURE
         ]
         measured = own[np.isfinite(own)]
-        # a device whose labels agree more than others' is not suspicious: only what is below the middle counts
+        # only deviations below the middle count: agreeing better than others is not suspicious
         total = float(measured.sum() / math.sqrt(len(measured))) if len(measured) else 0.0
         chance = min(1.0, len(fleet) * normal_tail(-min(total, 0.0)))
         found.append(Compared(tuple(sorted(sure, key=lambda one: one.chance)), chance))
@@ -127,7 +127,7 @@ def compare(fleet: Sequence[Sequence[Use]]) -> list[Compared]:
 
 
 def _deviations(every: Sequence[Use]) -> Floats:
-    """(N,) how far each margin is from its label's middle, as a normal quantile; not a number where too few use it."""
+    """Return each margin's distance (N,) from its label's middle as a normal quantile; NaN if too few use it."""
     names = np.array([use.label for use in every], np.object_)
     margins = np.array([use.margin for use in every])
     counts = np.array([use.examples for use in every], np.float64)
@@ -146,7 +146,8 @@ def _of_label(margins: Floats, counts: Floats, scatters: Floats) -> NDArray[np.f
     able = np.isfinite(scatters)
     within = float(np.median(scatters[able])) if able.any() else 0.0
     between = max(0.0, spread**2 - within * float(np.median(1 / counts)))
-    error = between + within / counts + 1.57 * spread**2 / len(margins)  # 1.57: of a median, against a mean
+    error = between + within / counts + 1.57 * spread**2 / len(margins)  # 1.57: variance of a median relative to a mean
+
     error = np.maximum(error, 1e-12)
     dof = len(margins) - 1
     return np.array([student_z(t, dof) for t in ((margins - middle) / np.sqrt(error)).tolist()])

@@ -1,7 +1,6 @@
 """Data that stays in its file: bytes and matrix rows are read on demand, so they may be larger than memory.
 
 Reading uses pread(2) instead of mmap: if an SD card fails, pread returns an error; a mapped page kills the process.
-
 """
 
 from __future__ import annotations
@@ -194,7 +193,6 @@ class Stored:
 
     def only(self, rows: NDArray[np.int64]) -> Stored:
         """Select some of the rows, in this order, without reading them."""
-
         return Stored(self._file, self._offset, self._whole, self._name, self._rows[rows], self._kind.str)
 
     def _read(self, numbers: NDArray[np.int64], out: NDArray[np.float32]) -> None:

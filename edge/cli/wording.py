@@ -229,7 +229,6 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
     head = ["generation", "", "made", "examples", "accuracy (leave-one-out)", *(["held out"] * held_out), "labels"]
     rows = [_entry(entry, held_out) for entry in entries]
     partly: dict[str, list[str]] = {}  # the generations, by what was not measured
-
     for e in entries:
         if few := [u for u in e.unmeasured if u.examples]:
             partly.setdefault(note(few, e.loo_accuracy is not None), []).append(str(e.generation))

@@ -128,7 +128,6 @@ def put(store: "Store", notes: Notes) -> None:
 
 def forget(store: "Store") -> None:
     """Delete all contributions from the record, even a damaged one; part of the caller's transaction."""
-
     try:
         put(store, dataclasses.replace(read(store), sent=()))
     except HomeError:

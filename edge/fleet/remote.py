@@ -262,5 +262,4 @@ def _explained(error: Exception, url: str, name: str) -> StoreError:
 
 def _lacks_login(told: str) -> bool:
     """Whether credentials are missing: some are named as missing, or it tried those of a machine in that cloud."""
-
     return any(word in told for word in ("169.254.169.254", "metadata.google", "must be specified", "redential"))

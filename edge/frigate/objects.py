@@ -230,7 +230,6 @@ def _facts(api: Frigate, camera: str) -> _Facts:
 
 def _cut(data: bytes, name: str, box: Sequence[float], detected: int) -> bytes:
     """Crop an object from a frame, as a PNG file, which avoids a second lossy compression."""
-
     picture = whole(data, name)
     scale = picture.width / detected if detected else 1.0
     packed = io.BytesIO()

@@ -66,7 +66,6 @@ class News:
 
 def why(error: BaseException | None, tls: bool) -> str:
     """Return why a broker cannot be reached, and how to fix that."""
-
     if isinstance(error, ssl.SSLCertVerificationError):
         advice = {
             9: "it is not valid yet: set this machine's clock",

@@ -37,7 +37,6 @@ class Password:
 
     def fits(self, given: str) -> bool:
         """Whether this is the password; takes 16 MB and 0.1 to 1 s, so that guessing is slow."""
-
         return len(given) <= MOST and hmac.compare_digest(_scrypt(given, self.salt), self.hash)
 
     @property

@@ -14,7 +14,6 @@ _OURS = {
 def plain(text: str) -> str:
     """Remove the commands from a message, because nobody can type them on a phone.
 
-
     >>> plain("there is no generation 7; see: edge history")
     'There is no version 7.'
     >>> plain("of 9 pictures from the bundle, each left out, it classifies 4 correctly")

@@ -1,8 +1,8 @@
-"""Where a training run stands, in one file that a kill can neither halve nor lose.
+"""Checkpoints: the state of a training run in one file, which survives a kill at any moment.
 
-A checkpoint is a dict of tensors, numbers, texts, and lists and dicts of such: what `state_dict()` of a module and of
-an optimizer return, `torch.get_rng_state()`, the epoch. It is written whole beside the old one and then renamed over
-it, and read back without running any code in it.
+A checkpoint is a dict of tensors, numbers, strings, and lists and dicts of these, such as the `state_dict()` of a
+module and an optimizer, `torch.get_rng_state()` and the epoch. It is written next to the old one and then renamed over
+it. Reading it runs no code from the file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint whole or not at all, synced.
 
     Args:
-        path: Where; an older one is replaced.
-        state: Tensors on any device, numbers, texts, and lists and dicts of those.
+        path: The file to write; an older checkpoint is replaced.
+        state: Tensors on any device, numbers, strings, and lists and dicts of these.
 
     Raises:
-        OSError: The disk refuses; the older one is as it was.
+        OSError: The file cannot be written; the older checkpoint stays unchanged.
 
     Example:
         >>> import tempfile, torch
@@ -38,17 +38,17 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     import torch
 
-    file = io.BytesIO()  # given a path, torch makes a RuntimeError of a full disk
+    file = io.BytesIO()  # given a path, torch raises RuntimeError for a full disk
     torch.save(dict(state), file)
     with replacing(path) as partial:
         partial.write_bytes(file.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint onto the processor; None where there is none yet.
+    """Read a checkpoint onto the CPU; None if there is none yet.
 
     Raises:
-        BundleError: The file is no checkpoint.
+        BundleError: The file is not a checkpoint.
     """
     import torch
 
@@ -56,7 +56,7 @@ def load(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling raises nearly every builtin
+    except Exception as error:  # unpickling can raise nearly any exception
         raise BundleError(
             "run-mismatch", f"{path} is not a checkpoint, or is damaged; to start again, move it away"
         ) from error

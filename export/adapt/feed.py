@@ -1,7 +1,7 @@
-"""What the changing part of a network is fed: pixels, or the feature maps of what is frozen in front of it.
+"""Inputs for the trained part of a network: pixels, or feature maps of the frozen part in front of it.
 
-Both are asked alike: `prepare` before an epoch, `mixed` for inputs to train on, `seen` for inputs as the device will
-have them; `views` is how many epochs have inputs of their own to prepare. Photos are numbered as in the material.
+Both classes have the same methods: `prepare` before an epoch, `mixed` for training inputs, `seen` for inputs as on the
+device; `views` is the number of epochs that need new inputs to be prepared. Photos are numbered as in the material.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-VIEWS = 4  # different pictures of a photo whose frozen feature maps are kept
+VIEWS = 4  # augmented views of each photo whose frozen feature maps are kept
 VIEWS_BYTES = 2_000_000_000
 
 
 class Pixels:
-    """For a network that changes as a whole.
+    """Inputs for a network that is trained as a whole.
 
     Args:
         material: The photos.
-        augment: How training pictures are drawn, and
-        size: of how many pixels per side.
-        device: Where the network is, as torch names it.
+        augment: How training pictures are augmented.
+        size: Side of the training pictures in pixels.
+        device: The torch device that the network is on.
     """
 
     def __init__(self, material: Material, augment: Augment, size: int, device: str) -> None:
@@ -42,14 +42,14 @@ class Pixels:
         self._augment, self._size, self._device = augment, size, device
 
     def prepare(self, epoch: int) -> None:
-        """There is nothing to prepare."""
+        """Do nothing: pixels need no preparation."""
 
     def mixed(self, one: NDArray[np.intp], other: NDArray[np.intp], share: float, epoch: int) -> torch.Tensor:
         """Inputs to train on in this epoch: so much of one photo's, the rest of another's."""
         return self.drawn(other, epoch).lerp(self.drawn(one, epoch), share)
 
     def drawn(self, photos: NDArray[np.intp], epoch: int) -> torch.Tensor:
-        """Pictures drawn of photos for this epoch."""
+        """Return augmented pictures of photos for this epoch."""
         drawn = self._augment(self.material.squares[photos], photos, epoch, self._size)
         return drawn.to(self._device)
 
@@ -61,16 +61,16 @@ class Pixels:
 
 
 class Maps:
-    """For the last stages: what the frozen part makes of the pixels is computed once, of several views a photo.
+    """Inputs for the last stages: the frozen part's feature maps, computed once for several views of each photo.
 
-    A view is computed when its first epoch begins, always whole and in the photos' order, so that it is the same after
-    a kill; each process computes a part.
+    A view is computed when its first epoch begins, always completely and in the photos' order, so a resumed run gets
+    the same view; each process computes a part.
 
     Args:
-        pixels: What the whole network would be fed.
-        taught: bool (N,), photos to train on; of others no view is drawn.
+        pixels: The inputs for the whole network.
+        taught: bool (N,), photos to train on; the others get no augmented views.
         embedder: The network.
-        processes: The processes.
+        processes: The processes that share the training.
     """
 
     def __init__(self, pixels: Pixels, taught: NDArray[np.bool_], embedder: nn.Module, processes: Processes) -> None:
@@ -80,7 +80,7 @@ class Maps:
         self._views: dict[int, Activations] = {}
 
     def prepare(self, epoch: int) -> None:
-        """Compute what this epoch needs."""
+        """Compute the feature maps that this epoch needs."""
         if -1 not in self._views:
             self._views[-1] = self._compute(self._pixels.seen, np.arange(len(self._taught)))
         view = epoch % self.views
@@ -107,7 +107,7 @@ class Maps:
         return _each(view, lambda whole: whole[rows].to(device).float())
 
     def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> Activations:
-        """How far some photos come, in half the memory: float16, on the processor; the others' zero."""
+        """Return the frozen part's feature maps for some photos, in float16 on the CPU; zeros for the others."""
         import torch
 
         processes, front = self._processes, self._embedder
@@ -129,7 +129,7 @@ def _each(seen: Activations, change: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 
 def _room(count: int, like: torch.Tensor) -> torch.Tensor:
-    """Zeros for so many photos' rows."""
+    """Return zeros with a row for each photo."""
     import torch
 
     order = torch.channels_last if like.ndim == 4 else torch.contiguous_format

@@ -1,16 +1,16 @@
-"""Training twice, on one half of the photos each, so that every photo is answered by a network that was not taught it.
+"""Trains twice, on one half of the photos each, so that every photo is classified by a network that was not taught it.
 
-One network learns the first half, another the second; what is kept is the mean of the two in weights, which is a good
-network because both began with the same pretrained weights (Wortsman et al., "Model soups", ICML 2022). To judge the
-strategy, each half is answered by the network of the other half (cross-fitting), and the photos held out by the mean::
+One network is trained on the first half, another on the second. The result is the mean of their weights, which is a
+good network because both started from the same pretrained weights (Wortsman et al., "Model soups", ICML 2022). To judge
+the strategy, each half is classified by the other half's network (cross-fitting), and the held-out photos by the mean::
 
-    photos for training, first half    answered by the second network
-    photos for training, second half   answered by the first network
-    photos held out                    answered by the mean of both, as the device will run it
+    photos for training, first half    classified by the second network
+    photos for training, second half   classified by the first network
+    photos held out                    classified by the mean of both, as the device will run it
 
-So all photos for training judge a strategy, where the held-out ones alone, a fifth, would be too few to tell a gain of
-two points from luck. Both trainings together take as long as one on all photos, and the judged networks have seen half
-of the photos only: what is kept was taught more than what was judged.
+So all training photos are used to judge a strategy; the held-out photos alone, a fifth, would be too few to tell a gain
+of two points from chance. Both trainings together take as long as one on all photos. The judged networks have seen only
+half of the photos, so the network that is kept has seen more than those that were judged.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 def split_in_halves(
     material: Material, held: NDArray[np.bool_], seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Split the photos that are not held out into two halves of each label; groups stay whole.
+    """Split the training photos of each label into two halves without dividing groups.
 
     Args:
         material: The photos.
-        held: bool (N,), those held out.
-        seed: The same seed chooses the same photos.
+        held: bool (N,), the photos that are held out.
+        seed: Random seed for the split.
 
     Returns:
         bool (N,) twice: the photos of each half.
 
     Raises:
-        DatasetError: A label has one photo, or one group, only.
+        DatasetError: A label has only one photo or group.
     """
     rows = np.flatnonzero(~held)
     groups = np.unique(material.groups[rows], return_inverse=True)[1]  # numbered without gaps
@@ -54,7 +54,7 @@ def split_in_halves(
 
 
 def mean_of(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of networks, number by number.
+    """Return the mean of networks' weights.
 
     Example:
         >>> import torch
@@ -65,10 +65,10 @@ def mean_of(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Ten
 
 
 def put_together(answers: Sequence[tuple[NDArray[np.bool_], Measured]]) -> Measured:
-    """One set of answers from several networks, each for the photos that it was not taught.
+    """Combine the answers of several networks, each for the photos that it was not taught.
 
     Args:
-        answers: Which photos, bool (N,), and who answers them; together all photos, each once.
+        answers: For each network, a mask (N,) of its photos and its answers; together the masks cover each photo once.
     """
     first = answers[0][1]
     whole = replace(

@@ -1,10 +1,11 @@
-"""What each strategy came to, and which one is kept.
+"""The result of each strategy, and the choice of the one to keep.
 
-All are judged by the photos that are not held out, each classified with itself and its group left out: they are many,
-so small gains can be told from luck, and what is held out stays untouched. One that trains nothing must be surer of
-their labels by three standard errors (`clearly_surer`). One that trains answers each by a network that was not taught
-it (export/adapt/halves.py). It must classify significantly more of them correctly, at 1 % (`clearly_better`), and be
-surer of the truth, both of these photos' and of the held-out ones'.
+All strategies are judged by the training photos, each classified with itself and its group left out. These are many, so
+small gains can be told from chance, and the held-out photos stay untouched. A strategy that trains nothing must give
+the correct labels a higher probability, by three standard errors (`clearly_surer`). A strategy that trains classifies
+each photo with a network that was not taught it (export/adapt/halves.py). It must classify significantly more photos
+correctly, at 1 % (`clearly_better`), and give the correct labels a higher probability on both training and held-out
+photos.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from export.bundle.adapted import Adaptation
 from export.compare.baselines import Baselines
 from export.compare.material import Material, Measured, clearly_better, clearly_surer
 
-CHANCE = 0.01  # of keeping what is no better
+CHANCE = 0.01  # probability of keeping a strategy that is not better
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one strategy came to.
+    """The result of one strategy.
 
     Args:
-        strategy: It.
-        measured: The device's head, asked about each photo with that photo left out; None if there was no time for it.
-        seconds: It took.
-        bytes: Of the network's parameters that it changed, as float32.
-        curves: Measurements on the way, of the training on each half of the photos.
-        note: How it ended, in words.
+        strategy: The strategy.
+        measured: The device head's answer for each photo, with that photo left out; None if there was not enough time.
+        seconds: Time taken.
+        bytes: Size of the network's changed parameters, as float32.
+        curves: Measurements during the training on each half of the photos.
+        note: How the strategy ended, in words.
     """
 
     strategy: Strategy
@@ -48,19 +49,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Adapted:
-    """What was adapted: for the terminal and the report.
+    """The result of `adapt`, for the terminal and the report.
 
     Args:
-        adaptation: What adapted.json says.
-        folder: Where it lies.
-        material, held: The photos, and bool (N,) those held out.
-        outcomes: Of every strategy, the cheap first.
-        kept: The strategy kept, and
-        why: the reason, in words.
-        final: The kept one, measured as the device runs it, and
-        evaluation: what there is to say about that.
+        adaptation: The contents of adapted.json.
+        folder: The output folder.
+        material, held: The photos, and bool (N,) marking those held out.
+        outcomes: The results of all strategies, cheapest first.
+        kept: The strategy that is kept.
+        why: The reason for keeping it, in words.
+        final: The kept strategy, measured as the device runs it.
+        evaluation: The evaluation of `final`.
         baselines: Accuracy without pretraining.
-        seconds: All of it took, this run.
+        seconds: Total time of this run.
     """
 
     adaptation: Adaptation
@@ -80,8 +81,8 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
     """Decide which strategy to keep, and say why.
 
     Args:
-        outcomes: The cheap first; the first one is `head`.
-        forced: Keep the last one, which was asked for, whatever it is worth.
+        outcomes: The results, cheapest first; the first one is `head`.
+        forced: Keep the last strategy, because the user asked for it, even if it is no better.
     """
     best = outcomes[0]
     measured = [outcome for outcome in outcomes if outcome.measured is not None]
@@ -113,7 +114,7 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
 
 
 def beats(dear: Outcome, cheap: Outcome) -> bool:
-    """Whether the dearer one is better by more than chance explains."""
+    """Whether the more expensive strategy is significantly better."""
     if dear.measured is None or cheap.measured is None:
         return False
     one, other = dear.measured, cheap.measured

@@ -1,10 +1,10 @@
-"""Training shared by the processes or machines that `torchrun` started; without torchrun, one does the same alone.
+"""Shares training among the processes or machines started by `torchrun`; without torchrun, one process does it all.
 
 Every process goes through the same batches in the same order and takes its own rows of each; gradients are averaged by
-DistributedDataParallel. As the rows of one batch are independent here (norms use frozen statistics), any number of
-processes gives the result of one, up to the rounding of sums.
+DistributedDataParallel. The rows of a batch are independent (norms use frozen statistics), so any number of processes
+gives the same result as one, up to rounding of sums.
 
-A GPU is used where there is one (NCCL between processes), else the processor (gloo).
+A GPU is used if there is one (NCCL between processes), otherwise the CPU (gloo).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all.
+    """This process's place among all processes.
 
     Args:
-        rank: Its number, 0 ≤ rank < world.
-        world: How many there are.
-        device: Where its tensors live, as torch names it.
+        rank: This process's number, 0 ≤ rank < world.
+        world: The number of processes.
+        device: The torch device of its tensors.
     """
 
     rank: int
@@ -37,11 +37,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """The rows of a batch of `count` that are this process's: a contiguous part, as equal as can be.
+        """Return this process's rows of a batch of `count`: contiguous, and as equal in size as possible.
 
         Example:
             >>> [Processes(rank, 2, "cpu").share(5) for rank in range(2)]
@@ -50,7 +50,7 @@ class Processes:
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Let backward passes average gradients over all processes; alone, the module itself."""
+        """Wrap a module so that backward passes average gradients over all processes; a single process needs none."""
         if self.world == 1:
             return module
         from torch.nn.parallel import DistributedDataParallel
@@ -67,7 +67,7 @@ class Processes:
         return tensor
 
     def first_says(self, value: float) -> float:
-        """The first process's number for everybody: decisions that hang on a clock must be one decision."""
+        """Return the first process's number in all processes, for decisions that depend on the clock."""
         if self.world == 1:
             return value
         import torch
@@ -90,10 +90,10 @@ def join_processes() -> Iterator[Processes]:
     """Join the other processes if `torchrun` started this one; leave them at the end.
 
     Yields:
-        Who this process is. Without torchrun: the only one.
+        This process's place; without torchrun, it is the only one.
 
     Raises:
-        RuntimeError: The others cannot be reached (from torch).
+        RuntimeError: The other processes cannot be reached (raised by torch).
 
     Example:
         >>> with join_processes() as alone:
@@ -120,7 +120,7 @@ def join_processes() -> Iterator[Processes]:
 
 
 def _keep_memory() -> None:
-    """Let glibc keep what tensors free, for the next ones: training was seen to run 10 to 30 % faster on processors."""
+    """Let glibc keep freed tensors' memory for reuse, which made training on CPUs 10 to 30 % faster."""
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library

@@ -1,6 +1,6 @@
-"""report.html: one page, all in it, for a person who knows photos.
+"""report.html: one self-contained page for a person who knows photos.
 
-It says first what was kept and what it is worth, then why, then where it errs, then what to do next.
+It shows first what was kept and how good it is, then why, then its mistakes, then what to do next.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ figure img { border-radius: 4px; display: block; margin-bottom: .3rem; } figcapt
 
 
 def report(result: Adapted) -> str:
-    """Write the page: HTML that needs no other file and no network."""
+    """Return the page, as HTML that needs no other file and no network."""
     adaptation, evaluation = result.adaptation, result.evaluation
     low, high = (percent(end) for end in evaluation.interval)
     summary = next(o.strategy.summary for o in result.outcomes if o.strategy.name == result.kept)
@@ -145,7 +145,7 @@ def _unmeasurable(result: Adapted) -> str:
 
 
 def _worst_photos(result: Adapted) -> list[str]:
-    """The held-out photos that are named wrongly most surely."""
+    """Return the held-out photos with the most confident wrong answers."""
     rows = np.flatnonzero(result.held)
     names = [result.material.names[row] for row in rows]
     probabilities, labels = result.final.probabilities[rows], result.evaluation.labels
@@ -179,7 +179,7 @@ def _baselines(result: Adapted) -> list[str]:
 
 
 def _next_steps(result: Adapted) -> list[str]:
-    """Findings that ask for something, the likeliest to help first."""
+    """Return suggestions, the most promising first."""
     folder = _e(str(result.folder))
     steps = [f"Bundle it: <code>edge-export build {folder} -o {_e(result.folder.resolve().name)}.edge</code>"]
     confusion, labels = result.evaluation.confusion.copy(), result.evaluation.labels
@@ -209,7 +209,7 @@ def _is_kept(result: Adapted, outcome: Outcome) -> bool:
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> str:
-    """A picture as a data URI."""
+    """Return a picture as a data URI."""
     file = io.BytesIO()
     Image.fromarray(pixels).resize((2 * THUMBNAIL, 2 * THUMBNAIL)).save(file, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,6 +1,6 @@
-"""The output folder of `adapt` before it is finished: may it be written, and where the strategies' runs stand.
+"""The unfinished output folder of `adapt`: checks whether it may be written, and keeps the checkpoints.
 
-The checkpoints lie in `.work` in it and are good for one run only: the same network, photos and choices.
+The checkpoints are in its subfolder `.work`. They are valid only for the same network, photos and options.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _OURS = frozenset({adapted.JSON, adapted.WEIGHTS, adapted.REPORT, WORK})
 
 
 def check_output(folder: Path) -> None:
-    """Refuse before the work a folder that could not be written, or that holds something else.
+    """Check before any work that the output folder can be written and contains nothing else.
 
     Raises:
-        BundleError: It is one.
+        BundleError: The folder cannot be written, or contains something else.
     """
     if folder.exists() and not folder.is_dir():
         raise BundleError("output-unwritable", f"{folder} is a file; give a folder to write, for example adapted")
@@ -54,13 +54,13 @@ def check_output(folder: Path) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is an adapted.json that this program wrote."""
+    """Whether a file is an adapted.json written by this program."""
     found = read_json(path)
     return isinstance(found, dict) and str(found.get("program", "")).startswith("edge-transfer")
 
 
 def _is_work(folder: Path) -> bool:
-    """Whether a folder is one of checkpoints."""
+    """Whether a folder contains checkpoints."""
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
@@ -69,11 +69,11 @@ def _is_work(folder: Path) -> bool:
 
 
 class Unfinished:
-    """The checkpoints of one run: those of an earlier start of it are kept, those of another run are thrown away.
+    """The checkpoints of one run; those of an interrupted start are kept, those of a different run are deleted.
 
     Args:
         output: The folder that `adapt` writes.
-        depends: Everything that the run depends on: the network that it begins with, the photos, the choices.
+        depends: Everything that the run depends on: the initial network, the photos, the options.
         processes: The processes; only the first writes.
     """
 
@@ -90,9 +90,9 @@ class Unfinished:
         processes.barrier()
 
     def checkpoint(self, strategy: Strategy, half: int) -> Path:
-        """The file that keeps where the training on a half of the photos stands."""
+        """Return the checkpoint file for the training on one half of the photos."""
         return self._folder / f"{strategy.name}-{half}.pt"
 
     def remove(self) -> None:
-        """Throw the checkpoints away: the run is finished."""
+        """Delete the checkpoints of a finished run."""
         shutil.rmtree(self._folder)

@@ -1,14 +1,14 @@
-"""From a folder of photos to a network that sees what tells them apart: the whole of `edge-export adapt`.
+"""Adapts a network to a folder of photos: all of `edge-export adapt`.
 
-In order: decode the photos; hold some of each class out; embed all with the pretrained network and fit the device's
-head: that is the strategy `head`, and what every other has to beat. Then the others, from cheap to dear, each measured
-in the same way, as the device does: the network is exported, and the device's head, fitted to the embeddings of all
-photos, is asked about each one as if that had not been taught. Which one is kept, export/adapt/outcome.py says.
+The steps are: decode the photos, hold out some of each class, embed all with the pretrained network, and fit the
+device's head. This is the strategy `head`, which the others have to beat. Then the other strategies follow, cheapest
+first. Each is measured as on the device: the network is exported, and the device's head, fitted to the embeddings of
+all photos, classifies each photo as if it had not been taught. export/adapt/outcome.py decides which one to keep.
 
-`taps` trains nothing. `auto` does not try it on fewer than `ENOUGH` photos of a label: ten from one place are named by
-the place as well. The strategy that trains has the time left, does so twice (export/adapt/halves.py), and begins with
-the embedding that was better, with or without taps. A run that was killed goes on where it was when the same command is
-given again.
+`taps` trains nothing. `auto` does not try it with fewer than `ENOUGH` photos of a label, because ten photos from one
+place can be told apart by the place as well. The strategy that trains gets the remaining time, trains twice
+(export/adapt/halves.py), and starts from the better embedding, with or without taps. If a run is killed, the same
+command resumes it.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 HOLD_OUT = 0.2
-SHRUNK = 5 / 7  # side of the pictures to train on, beside those that the device sees: a pass takes half the time
-STRIDE = 32  # pixels by which networks shrink a picture
-ANSWERING = 3.5  # times what the first embedding took: two networks and their mean embed all photos
-RESERVE = 0.3  # of what the first embedding took: kept back for the report
-TAPPING = 2.5  # times what the first embedding took: for settling the taps, and embedding with them
+SHRUNK = 5 / 7  # side of training pictures relative to the device's input: a pass takes half the time
+STRIDE = 32  # factor by which networks reduce a picture's side
+ANSWERING = 3.5  # times the first embedding's duration: two networks and their mean embed all photos
+RESERVE = 0.3  # times the first embedding's duration: reserved for the report
+TAPPING = 2.5  # times the first embedding's duration: for choosing the taps and embedding with them
 NO_TIME = "there was no time left for it"
 
 
@@ -79,15 +79,15 @@ class Plan:
 
     Args:
         photos: Folder of class folders.
-        output: Folder to write; made if there is none.
-        created: ISO 8601, UTC.
-        backbone, weights: As `export.network.backbones.load` takes them.
+        output: Folder to write; created if it does not exist.
+        created: Time of creation, ISO 8601, UTC.
+        backbone, weights: As for `export.network.backbones.load`.
         size: Pixels per side of the network's input; 0 for its own.
         strategy: `auto`, or a name of `export.adapt.strategies`.
         minutes: Time limit for everything, over all runs.
         seed: Random seed for the split, the augmentation and the order of photos.
-        group_by: As `export.photos.split.group_photos` takes it.
-        flip: Whether mirror images may be trained on.
+        group_by: As for `export.photos.split.group_photos`.
+        flip: Whether to train on mirror images too.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
         progress: Show a progress bar for downloads.
     """
@@ -109,7 +109,7 @@ class Plan:
 
 @dataclass
 class _Work:
-    """What the strategies of one run have in common: `loaded` and `before` are of the better embedding so far."""
+    """State shared by the strategies of one run; `loaded` and `before` belong to the better embedding so far."""
 
     plan: Plan
     listener: Listener
@@ -122,20 +122,20 @@ class _Work:
     embeddings: NDArray[np.float32] = field(init=False)
     bursts: Bursts = field(init=False)
     unfinished: Unfinished = field(init=False)
-    state: Mapping[str, torch.Tensor] = field(default_factory=dict)  # what was trained, by name
+    state: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the trained parameters, by name
 
 
 def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[[], float] = time.monotonic) -> Adapted:
     """Adapt a network to photos.
 
     Args:
-        plan: What.
+        plan: What to adapt, and how.
         listener: Reports progress.
-        processes: This process among all; only the first writes files.
-        clock: Seconds, from anywhere.
+        processes: This process's place among all; only the first writes files.
+        clock: Returns seconds.
 
     Raises:
-        DatasetError: The folder of photos cannot be used, or a class is too small to hold some of it out.
+        DatasetError: The folder of photos cannot be used, or a class is too small to hold out some of it.
         BundleError: The weights do not fit, or the output folder cannot be used.
     """
     began = clock()
@@ -208,7 +208,7 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
 
 
 def _wanted(plan: Plan, listener: Listener, in_sequence: bool) -> list[Strategy]:
-    """The strategies to try, the one that trains last; `full` is for networks whose parts are not in sequence."""
+    """Return the strategies to try, the one that trains last; `full` is for networks without a sequence of blocks."""
     if plan.strategy != "auto":
         strategy = strategies.find(plan.strategy)
         if strategy.name == "last-stages" and not in_sequence:
@@ -224,7 +224,7 @@ def _wanted(plan: Plan, listener: Listener, in_sequence: bool) -> list[Strategy]
 
 
 def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
-    """Which photos are used for validation: the folder's own part for that, else a fraction of each label."""
+    """Return which photos are held out: the folder's own validation part, or a fraction of each label."""
     if not material.held.any():
         return split_groups(material.targets, material.groups, material.labels, HOLD_OUT, plan.seed)
     for target, label in enumerate(material.labels):
@@ -240,7 +240,7 @@ def _held(plan: Plan, material: Material) -> NDArray[np.bool_]:
 
 
 def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Outcome:
-    """Join earlier maps to the embedding; where that is better, or was asked for, go on with it."""
+    """Join earlier maps to the embedding, and continue with it if it is better or was requested."""
     strategy, began, material, row = STRATEGIES["taps"], work.clock(), work.material, work.loaded.backbone
     if not in_time:
         return Outcome(strategy, None, 0.0, 0, (), NO_TIME)
@@ -269,12 +269,12 @@ def _tap(work: _Work, taps: tuple[int, ...], head: Outcome, in_time: bool) -> Ou
 
 
 def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
-    """Train by one strategy, on each half of the photos, within some seconds, and measure what it came to.
+    """Train with one strategy on each half of the photos, within a time limit, and measure the result.
 
     Args:
-        work: Photos, network and time.
-        strategy: One that trains.
-        seconds: For both trainings, measurements included, over all runs.
+        work: The photos, the network and the time.
+        strategy: A strategy that trains.
+        seconds: Time limit for both trainings with their measurements, over all runs.
     """
     material, held, name = work.material, work.held, strategy.name
     trunk = copy.deepcopy(work.loaded.embedder.get_submodule("trunk"))
@@ -325,7 +325,7 @@ def _untrained(work: _Work, strategy: Strategy, bytes_changed: int, note: str) -
 
 
 def _answers(work: _Work, state: Mapping[str, torch.Tensor], trained_on: NDArray[np.bool_]) -> Measured:
-    """What the device's head makes of a trained network's embeddings."""
+    """Return the device head's answers for a trained network's embeddings."""
     network = copy.deepcopy(work.loaded.embedder)
     network.get_submodule("trunk").load_state_dict(state, strict=False)
     return measure(_embed(work, network), work.material, work.held, trained_on)
@@ -347,13 +347,13 @@ def _figure(measured: Measured) -> str:
     return f"{100 * measured.accuracy:.1f} % of the validation photos correct ({right} of {total})"
 
 
-# --- what there is to say ---------------------------------------------------------------------------------------------
+# --- the result -------------------------------------------------------------------------------------------------------
 
 
 def _result(
     work: _Work, outcomes: list[Outcome], kept: str, why: str, final: Measured, baselines: Baselines, seconds: float
 ) -> Adapted:
-    """All that was found, for people, and as adapted.json says it."""
+    """Collect the results, for people and for adapted.json."""
     plan, material, held = work.plan, work.material, work.held
     truth = [name for name, out in zip(material.names, held, strict=True) if out]
     evaluation = evaluate(final.probabilities[held], truth, final.labels)
@@ -404,8 +404,8 @@ def _result(
 
 
 def _write(result: Adapted, embedder: nn.Module) -> None:
-    """Weights and report first, adapted.json last: with it the folder is complete."""
-    from safetensors.torch import save  # save_file's errors are none of the system's
+    """Write the weights and the report first and adapted.json last, which marks the folder as complete."""
+    from safetensors.torch import save  # save_file does not raise OSError
 
     from export.adapt.report import report
 

@@ -1,4 +1,4 @@
-"""What of a network may change when it is adapted, from little to all of it.
+"""Strategies for adapting a network: which of its parts are trained, from nothing to everything.
 
 | name | changes | known in the literature as |
 |---|---|---|
@@ -7,12 +7,13 @@
 | last-stages | the blocks at the two lowest resolutions | layer-wise fine-tuning (Lee et al. 2023) |
 | full | everything | fine-tuning |
 
-Norms keep their running statistics, in every strategy: a norm's scale and shift can express any change of them, small
-batches would only add noise, and weight files whose norms were folded have none to update.
+Norms keep their running statistics in every strategy: their scale and shift can express any change of these, small
+batches would only add noise, and weight files with folded norms have no statistics to update.
 
-A trunk is a row of blocks. The *last stages* begin at the last block but one that lowers the resolution; what lies in
-front of it is frozen, so its feature maps are computed once and kept. They hold most of what a network knows of things
-and take a third of the time that training all of it takes; `full` is for networks whose parts are not in a row.
+A trunk is a sequence of blocks. The *last stages* begin at the last block but one that lowers the resolution. The part
+in front of it is frozen, so its feature maps are computed once and kept. The last stages contain most of a network's
+knowledge of objects, and training them takes a third of the time of training everything; `full` is for networks whose
+parts are not in sequence.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ STRATEGIES = {
         Strategy("last-stages", "the last two stages", rate=3e-3, epochs=12),
         Strategy("full", "the whole network", rate=1.5e-3, epochs=12),
     )
-}  # the cheap first: of two that are equally good the first is taken
+}  # cheapest first: if two are equally good, the first is kept
 
 
 def find(name: str) -> Strategy:
     """Look a strategy up by name.
 
     Raises:
-        DatasetError: There is none of that name.
+        DatasetError: There is no strategy with this name.
 
     Example:
         >>> find("full").summary
@@ -79,7 +80,7 @@ def find(name: str) -> Strategy:
 
 
 def last_stages(trunk: nn.Module, size: int) -> int:
-    """The number of the block at which the last two stages begin: the last but one that lowers the resolution.
+    """Return the index of the block at which the last two stages begin: the last but one that lowers the resolution.
 
     Args:
         trunk: float32 (N, 3, size, size) → (N, D, h, w).
@@ -101,10 +102,10 @@ def last_stages(trunk: nn.Module, size: int) -> int:
 
 
 def unfreeze(trunk: nn.Module, strategy: Strategy, size: int) -> dict[str, nn.Parameter]:
-    """Freeze a trunk but for what a strategy changes.
+    """Freeze a trunk except for the parameters that a strategy trains.
 
     Returns:
-        Those parameters by name.
+        The trained parameters, by name.
     """
     chosen = {id(parameter) for parameter in trunk.parameters()}
     if not strategy.trains:

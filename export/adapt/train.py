@@ -1,8 +1,7 @@
-"""One network's training: epochs within a time, measured on held-out photos, resumed where it was killed.
+"""Trains one network within a time limit, measures it on held-out photos, and resumes after a kill.
 
-The loss is that of the device's own head. With u = x/‖x‖ an embedding of length one, and W, b, T the head that was
-fitted to the frozen embeddings (LP-FT, Kumar et al. 2022: a head that is right from the start does not distort
-features)::
+The loss is that of the device's own head. With u = x/‖x‖ an embedding of length one, and W, b, T the head fitted to the
+frozen embeddings (LP-FT, Kumar et al. 2022: a head that is good from the start does not distort features)::
 
     logits = u @ (W/T) + b/T         loss = Σ_i c(y_i) · −log softmax(logits_i)[y_i] / Σ_i c(y_i)      c ~ 1/count
 
@@ -13,12 +12,12 @@ square over the channel), as if w/s were learned::
 
     p ← p + s·Adam(∇p)
 
-Inputs and targets are mixed with others of the batch, λx + (1 − λ)x' (mixup, Zhang et al., ICLR 2018), which delays the
-moment at which the photos are known by heart. λ ~ Beta(α, α), one for each batch, is rarely far from 1 for small α.
+Inputs and targets are mixed with others of the batch, λx + (1 − λ)x' (mixup, Zhang et al., ICLR 2018), which delays
+overfitting. λ ~ Beta(α, α), one for each batch, is rarely far from 1 for small α.
 
-Each measurement fits the device's head anew to the embeddings of all photos, and asks it about the held-out ones. The
-parameters p of the smallest held-out loss are kept. The number of epochs is settled after the first one, by what it
-took; everything else depends on the seed alone.
+Each measurement fits the device's head again to the embeddings of all training photos, and classifies the held-out
+ones. The parameters p with the smallest held-out loss are kept. The number of epochs is decided after the first one,
+from the time it took; everything else depends only on the seed.
 """
 
 from __future__ import annotations
@@ -69,15 +68,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a strategy came to.
+    """The result of a training.
 
     Args:
-        state: The trunk's changed parameters of the smallest held-out loss, by name.
-        curve: Its measurements, the first before any training.
-        epochs: How many were run, of
-        planned: so many.
-        seconds: It took, over all runs.
-        ended: Why it ended, in words.
+        state: The trunk's changed parameters with the smallest held-out loss, by name.
+        curve: The measurements, the first before any training.
+        epochs: The number of epochs that were run.
+        planned: The number of epochs that were planned.
+        seconds: Time taken, over all runs.
+        ended: Why training ended, in words.
     """
 
     state: Mapping[str, torch.Tensor]
@@ -90,21 +89,21 @@ class Trained:
 
 @dataclass(frozen=True)
 class Task:
-    """What to train on, and within what.
+    """What to train on, and within what limits.
 
     Args:
         material: The photos.
-        taught: bool (N,), those to train on.
-        held: bool (N,), those held out, which choose where training ends.
-        before: What the device's head scores on the embeddings before any training.
-        head: The device's head fitted to those of the photos to train on: where the last layer begins.
-        augment: How training pictures are drawn, and
-        size: of how many pixels per side.
-        seconds: For this network, measurements included, over all runs.
-        checkpoint: File that keeps where it stands.
-        processes: The processes.
-        step: Told how many batches of how many are done.
-        clock: Seconds, from anywhere.
+        taught: bool (N,), the photos to train on.
+        held: bool (N,), the held-out photos, which decide which parameters are kept.
+        before: The device head's measurement before any training.
+        head: The device's head fitted to the photos to train on, from which the last layer starts.
+        augment: How training pictures are augmented.
+        size: Side of the training pictures in pixels.
+        seconds: Time limit for this network with its measurements, over all runs.
+        checkpoint: The checkpoint file.
+        processes: The processes that share the training.
+        step: Called with (batches done, total).
+        clock: Returns seconds.
     """
 
     material: Material
@@ -122,12 +121,12 @@ class Task:
 
 
 def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
-    """Adapt a copy of a network by one strategy; the network itself is left as it is.
+    """Adapt a copy of a network with one strategy; the network itself stays unchanged.
 
     Args:
         embedder: uint8 or float32 (N, H, W, 3), 0–255 → float32 (N, D).
-        strategy: Any but `head`.
-        task: Photos, time and place.
+        strategy: Any strategy that trains.
+        task: The photos and limits.
     """
     run = _Run(copy.deepcopy(embedder).eval().to(task.processes.device), strategy, task)
     run.resume()
@@ -138,13 +137,13 @@ def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
 
 @dataclass
 class _Progress:
-    """Where a run stands, beside its tensors: what a checkpoint keeps as plain numbers."""
+    """The progress of a run, which a checkpoint stores as plain numbers beside the tensors."""
 
     epoch: int = 0
-    planned: int = 0  # 0: not settled yet
+    planned: int = 0  # 0: not decided yet
     seconds: float = 0.0
     ended: str = ""
-    best: int = 0  # of the curve
+    best: int = 0  # index into the curve
     curve: list[Point] = field(default_factory=list)
 
 
@@ -178,10 +177,10 @@ class _Run:
         weights = (len(self.rows) / np.maximum(counts, 1) / len(counts)).astype(np.float32)
         self.targets = np.diag(weights)[task.material.targets]  # (N, C): each label weighs the same
         self.progress = _Progress(curve=[Point(0, math.nan, task.before.accuracy, task.before.loss)])
-        self.counted = task.clock()  # up to here all time is in the progress
+        self.counted = task.clock()  # time up to here is included in the progress
 
     def epoch(self) -> None:
-        """Go once over the training photos, measure, and say where the run stands."""
+        """Train for one epoch, measure, and report progress."""
         began, progress, processes = self.counted, self.progress, self.task.processes
         self.feed.prepare(progress.epoch)
         prepared = self.task.clock()
@@ -212,7 +211,7 @@ class _Run:
         self._save()
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         state = checkpoint.load(self.task.checkpoint)
         if state is None:
             return
@@ -228,7 +227,7 @@ class _Run:
         self.progress = _Progress(**state["progress"], curve=curve)
 
     def result(self) -> Trained:
-        """What there is now."""
+        """Return the current result."""
         p = self.progress
         best = {name: tensor.detach().cpu() for name, tensor in self.best.items()}
         return Trained(best, tuple(p.curve), p.epoch, p.planned, p.seconds, p.ended)
@@ -263,13 +262,13 @@ class _Run:
         return float(self.task.processes.sum(loss.detach()))
 
     def _factor(self, passed: float) -> float:
-        """The learning rate's share of its largest value after so many epochs: up in the first, down a cosine."""
+        """Return the learning rate as a fraction of its maximum: a warm-up in the first epoch, then a cosine."""
         if passed < 1:
             return passed + 0.5 / self.steps
         return 0.5 * (1 + math.cos(math.pi * (passed - 1) / max(self.progress.planned - 1, 1)))
 
     def _plan(self, preparing: float, training: float, measuring: float) -> None:
-        """Settle the number of epochs by what the first took, in seconds: it prepared two views, others prepare one."""
+        """Decide the number of epochs from the first one's seconds; it prepared two views, the others prepare one."""
         left = 0.95 * self.task.seconds - preparing - training - measuring
         fitting = [LADDER[0]]
         for epochs in (e for e in LADDER if e <= self.strategy.epochs):
@@ -279,13 +278,13 @@ class _Run:
         self.progress.planned = fitting[-1]
 
     def _measured_now(self) -> bool:
-        """Whether after this epoch the held-out photos are asked: evenly over the run, and at its end."""
+        """Whether to measure after this epoch: evenly over the run, and at its end."""
         planned = max(self.progress.planned, 1)
         every = math.ceil(planned / MEASUREMENTS)
         return self.progress.epoch % every == 0 or self.progress.epoch >= planned
 
     def _measure(self, training_loss: float) -> None:
-        """Enter a measurement into the curve, and keep the parameters if they are the best."""
+        """Add a measurement to the curve, and keep the parameters if they are the best."""
         p = self.progress
         p.curve.append(self._measured(p.epoch, training_loss))
         if p.curve[-1].loss < p.curve[p.best].loss:
@@ -293,7 +292,7 @@ class _Run:
             self.best = _copies(self.changing)
 
     def _measured(self, epoch: int, training_loss: float) -> Point:
-        """Fit the device's head to the embeddings as they are now, and ask it about the photos held out."""
+        """Fit the device's head to the current embeddings, and measure it on the held-out photos."""
         task = self.task
         with fast_inference(task.processes.device):
             every = np.arange(len(task.held))

@@ -76,7 +76,6 @@ def find_device(remote: Remote, word: str) -> str:
 
     Raises:
         FleetError: no device matches, or more than one.
-
     """
     devices = {found.device for name in remote.names(DEVICES) if (found := Named.parse(name))}
     fitting = sorted(device for device in devices if device.startswith(word.lower()))

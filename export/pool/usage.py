@@ -147,7 +147,6 @@ def _of_label(margins: Floats, counts: Floats, scatters: Floats) -> NDArray[np.f
     within = float(np.median(scatters[able])) if able.any() else 0.0
     between = max(0.0, spread**2 - within * float(np.median(1 / counts)))
     error = between + within / counts + 1.57 * spread**2 / len(margins)  # 1.57: variance of a median relative to a mean
-
     error = np.maximum(error, 1e-12)
     dof = len(margins) - 1
     return np.array([student_z(t, dof) for t in ((margins - middle) / np.sqrt(error)).tolist()])

@@ -1,7 +1,7 @@
-"""The convolutions of an exported file: what they see of photos, and their weights rounded where they lie.
+"""The convolutions of an exported file: records their inputs for photos, and rounds their weights in place.
 
-Only weights and biases that one convolution alone uses are touched; the graph stays as it was. Both formats come down
-to the same terms here: maps (H, W, C), weights (O, I, h, w).
+Only weights and biases used by a single convolution are changed; the graph stays the same. Both formats are brought to
+the same shapes: maps (H, W, C), weights (O, I, h, w).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Convolution:
-    """One layer: its input's name or number, how it walks, weights (O, I, h, w), bias (O,) if that is its alone.
+    """One layer: its input's name or number, its shape, weights (O, I, h, w), and bias (O,) if no other layer uses it.
 
-    What is written into the two arrays is written into the file.
+    The two arrays are views of the file: writing to them changes the file.
     """
 
     source: Any
@@ -41,11 +41,11 @@ def round_onnx(model: bytes, photos: Images) -> bytes:
     """Round the weights of an ONNX file's convolutions to eight bits.
 
     Args:
-        model: A file of `to_onnx`.
-        photos: uint8 (N, H, W, 3), N ≥ 1, of the kind that it will see.
+        model: A file from `to_onnx`.
+        photos: uint8 (N, H, W, 3), N ≥ 1, like those that the network will see.
 
     Returns:
-        The file with other weights and biases, still float32, that 255 steps per output channel say exactly.
+        The file with changed float32 weights and biases, which 255 steps per output channel represent exactly.
     """
     import onnx
     import onnxruntime as ort
@@ -93,7 +93,7 @@ def round_tflite(model: bytes, photos: Images) -> bytes:
 
 def _round(found: list[_Convolution], seen: Iterable[dict[Any, Floats]]) -> None:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # thousands of small products: beside other work, sharing each takes ten times as long
+    torch.set_num_threads(1)  # thousands of small products: on a busy machine, multithreading takes ten times as long
     try:
         inputs = [Inputs(one.shape, one.weight.shape[1], one.weight.shape[2:]) for one in found]
         for maps in seen:
@@ -136,7 +136,7 @@ def _in_tflite(data: bytearray) -> Iterator[_Convolution]:
     uses = Counter(tensors[number].Buffer() for one in operators for number in one.InputsAsNumpy() if number >= 0)
 
     def own(number: int) -> Any:
-        """The numbers of a constant where they lie in the file; None if others use them, or there are none."""
+        """Return a view of a constant's numbers in the file; None if other layers use them, or there are none."""
         buffer = tensors[number].Buffer()
         if number < 0 or uses[buffer] != 1 or not model.Buffers(buffer).DataLength():
             return None
@@ -164,7 +164,7 @@ def _in_tflite(data: bytearray) -> Iterator[_Convolution]:
 
 
 def _same(size: int, kernel: int, stride: int, step: int) -> tuple[int, int]:
-    """The padding before and behind that TensorFlow calls SAME.
+    """Return TensorFlow's SAME padding, before and after.
 
     Example:
         >>> _same(224, 3, 2, 1)

@@ -1,6 +1,6 @@
-"""A network frozen as the device runs it: exported, opened on a runtime, and asked for embeddings, its time and size.
+"""A network as the device runs it: exported, opened on a runtime, and measured for embeddings, time and size.
 
-What `adapt` promises and `compare` ranks is measured on this, not on PyTorch.
+The results of `adapt` and `compare` are measured with this, not with PyTorch.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def freeze(embedder: nn.Module, size: int) -> Frozen:
     """Export a network for pictures of size × size pixels and open it here.
 
     Raises:
-        BundleError: It does not take pictures of that size, or cannot be expressed in ONNX.
-        RuntimeMissing: No runtime for ONNX is installed here.
+        BundleError: The network does not accept pictures of this size, or cannot be expressed in ONNX.
+        RuntimeMissing: No runtime for ONNX is installed.
     """
     try:
         dimension(embedder, size)
-    except Exception as error:  # whatever a network of others raises
+    except Exception as error:  # third-party networks can raise anything
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             "conversion-failed",
@@ -55,11 +55,11 @@ def freeze(embedder: nn.Module, size: int) -> Frozen:
 
 
 def embed_pixels(frozen: Frozen, pixels: NDArray[np.uint8], step: Callable[[int, int], None]) -> NDArray[np.float32]:
-    """Embed pictures, a core each: uint8 (N, S, S, 3) → float32 (N, D).
+    """Embed pictures in parallel, one thread per core: uint8 (N, S, S, 3) → float32 (N, D).
 
     Args:
         frozen: The network.
-        pixels: What the device would see.
+        pixels: The pictures, prepared as on the device.
         step: Called with (done, total).
     """
     out = np.empty((len(pixels), frozen.running.dimension), np.float32)
@@ -80,7 +80,7 @@ def embed_pixels(frozen: Frozen, pixels: NDArray[np.uint8], step: Callable[[int,
 
 
 def latency(frozen: Frozen, runs: int = 20) -> float:
-    """Milliseconds for one picture on one core of this machine: the fastest of several, as others' load only adds."""
+    """Return the milliseconds per picture on one core: the fastest of several runs, because load only adds time."""
     picture = golden_images(frozen.running.size, 1)
     times = []
     for _ in range(runs):

@@ -1,6 +1,6 @@
-"""Which operators of a graph stay float when the others become integers: those in front, and those behind.
+"""Chooses the operators of a graph that stay float when the others are quantized: the first ones and the last ones.
 
-A graph is its operators in the order of their running, whichever format it comes from.
+A graph is given as its operators in execution order, whichever format it comes from.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ Operator = tuple[str, list[Tensor], list[Tensor]]  # its kind, its inputs, its o
 
 
 def behind(operators: list[Operator]) -> list[int]:
-    """Of operators in the order of their running, kind, inputs and outputs each: those that lead to no convolution.
+    """Return the indices of the operators, in execution order, whose outputs reach no convolution.
 
-    They join the maps into the embedding: a vanishing part of the time, and what 255 steps spoil there nothing mends.
-    An activation right behind a convolution is part of it: TFLite writes the two as one, ONNX Runtime makes them one.
+    They turn the maps into the embedding. They take very little time, and no later layer can correct their quantization
+    errors. An activation right after a convolution counts as part of it, because TFLite and ONNX Runtime fuse the two.
 
     Example:
         >>> behind([("CONV_2D", [0], [1]), ("MUL", [1, 1], [2]), ("CONV_2D", [1], [3]), ("ADD", [2, 3], [4])])
@@ -37,11 +37,11 @@ def behind(operators: list[Operator]) -> list[int]:
 
 
 def in_front(operators: list[tuple[str, str]], convolutions: int) -> list[str]:
-    """Of operators in the order of their running, name and kind each: the names of those in front of a convolution.
+    """Return the names of the operators up to a given convolution.
 
     Args:
-        operators: All of a graph.
-        convolutions: How many convolutions are in front of the one that is meant; at most a sixth of all.
+        operators: The name and kind of all of a graph's operators, in execution order.
+        convolutions: The number of convolutions to include; at most a sixth of all are.
 
     Example:
         >>> in_front([("a", "Add"), ("b", "Conv"), ("c", "Clip"), *[("d", "Conv")] * 5], 4)

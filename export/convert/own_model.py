@@ -1,8 +1,8 @@
 """Bring your own backbone: an ONNX or TFLite embedding model that was made elsewhere.
 
-It must take one uint8 picture (N, S, S, 3), RGB 0–255, and give (N, D) or (N, 1, 1, D). A graph with float input is
-refused: its file does not say how pixels are to be scaled, and a wrong guess would work, badly, without anybody
-noticing. There is no PyTorch network behind it, so its own answers here are what every device is compared with.
+Its input must be uint8 (N, S, S, 3), RGB 0–255, its output (N, D) or (N, 1, 1, D). A graph with float input is refused:
+the file does not say how to scale pixels, and a wrong guess would give bad results without anybody noticing. There is
+no PyTorch network to compare with, so every device is compared with the model's answers on this machine.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from export.convert.parity import golden_images
 from export.network.file_kind import foreign, is_safetensors, torch_zip
 
 _WANTED = "an ONNX or TFLite embedding model (.onnx, .tflite)"
-_SAME = 1e-6  # of the largest number, within which embeddings are equal
-_ADDS_UP = 0.01  # by which a row of probabilities, in half precision, may miss 1
+_SAME = 1e-6  # embeddings are equal if they differ by less than this fraction of the largest number
+_ADDS_UP = 0.01  # tolerance for the sum of a row of probabilities in half precision
 MAX_BYTES = 256_000_000
 
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A model file that a backbone can be.
+    """A model file that can serve as a backbone.
 
     Args:
-        name: Of the file, without its ending.
-        data: Its bytes, which go into the bundle unchanged.
+        name: The file's name without its suffix.
+        data: The file's bytes, which go into the bundle unchanged.
         format: `onnx` or `tflite`.
-        precision: `int8` if it holds integer weights, else `fp32`.
-        opened: It, running here.
+        precision: `int8` if the file contains integer weights, else `fp32`.
+        opened: The model, opened on this machine's runtime.
     """
 
     name: str
@@ -50,7 +50,7 @@ class OwnModel:
 
     @property
     def sha256(self) -> str:
-        """Of the file."""
+        """The file's SHA-256."""
         return hashlib.sha256(self.data).hexdigest()
 
 
@@ -58,8 +58,8 @@ def read_own_model(path: Path) -> OwnModel:
     """Read a model file and open it on this machine's runtime.
 
     Raises:
-        BundleError: If it is missing, neither ONNX nor TFLite, or takes or gives something else than said above.
-        RuntimeMissing: If no runtime for it is installed here.
+        BundleError: The file is missing, is neither ONNX nor TFLite, or its input or output is not as described above.
+        RuntimeMissing: No runtime for the format is installed.
     """
     if not path.exists():
         raise BundleError("weights-missing", f"model file {path} does not exist; give {_WANTED}")
@@ -90,17 +90,17 @@ def read_own_model(path: Path) -> OwnModel:
 
 
 def check_embeddings(embeddings: NDArray[np.float32], name: str) -> tuple[str, ...]:
-    """Look whether what a model gives for photos tells them apart, and is an embedding.
+    """Check that a model's outputs distinguish photos and look like embeddings.
 
     Args:
-        embeddings: (N, D).
-        name: Of the model.
+        embeddings: (N, D) outputs for N photos.
+        name: The model's name.
 
     Returns:
-        What makes one careful, each in a line.
+        Warnings, one line each.
 
     Raises:
-        BundleError: It gives the same numbers for all photos.
+        BundleError: The model gives the same numbers for all photos.
 
     Example:
         >>> check_embeddings(np.float32([[0.9, 0.1], [0.2, 0.8]]), "theirs")[0][:54]
@@ -120,12 +120,12 @@ def check_embeddings(embeddings: NDArray[np.float32], name: str) -> tuple[str, .
 
 
 def _said(error: BundleError) -> str:
-    """Its message, with advice for a model that did not come from a bundle."""
+    """Return an error's message, with advice for a model that does not come from a bundle."""
     return str(error).replace("build the bundle again", "export it again").replace("use another runtime or ", "")
 
 
 def _check_answers(data: bytes, model_format: str, opened: Backbone) -> None:
-    """Let it answer once, and refuse what is not a number, by the tensor's name where that is known."""
+    """Run the model once, and refuse it if the output contains NaN, naming the faulty tensor if possible."""
     images = golden_images(opened.size, count=2)
     answers = opened.embed(images)
     broken = culprit(data, model_format)
@@ -142,7 +142,7 @@ def _check_answers(data: bytes, model_format: str, opened: Backbone) -> None:
 
 
 def _check_export(data: bytes, model_format: Literal["onnx", "tflite"], opened: Backbone) -> None:
-    """Add a head as `edge export` will on the device, and compare: what fails there is better known here."""
+    """Append a head as `edge export` does on the device, and compare, so that problems show up here and not there."""
     images = golden_images(opened.size, count=2)
     weights = np.random.default_rng(0).normal(size=(opened.dimension, 2)).astype(np.float32)
     bias = np.zeros(2, np.float32)

@@ -1,8 +1,8 @@
-"""The proof that every exported file answers as PyTorch does, through the very runtimes that devices use.
+"""Proves that every exported file gives the same embeddings as PyTorch, with the runtimes that devices use.
 
-Owns the *golden pictures*: drawn from a seed, so that a bundle ships no photograph, yet with a photograph's
-statistics (energy falling as 1/frequency, shaded shapes, edges, flat and textured areas), so that every channel of a
-network is used as it will be used. Their fp32 embeddings go into the bundle, and each device repeats the proof.
+Owns the *golden pictures*. They are generated from a seed, so a bundle contains no photograph, but they have a
+photograph's statistics (energy falling as 1/frequency, shaded shapes, edges, flat and textured areas), so they exercise
+every channel of a network realistically. Their fp32 embeddings go into the bundle, and each device repeats the proof.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def golden_images(size: int, count: int = GOLDEN_COUNT, seed: int = 0) -> NDArra
 
     Args:
         size: H = W in pixels.
-        count: How many; each differs in colour, contrast and shapes.
-        seed: The same seed draws the same pixels.
+        count: The number of pictures; each differs in colour, contrast and shapes.
+        seed: Random seed; the same seed gives the same pixels.
 
     Returns:
         uint8 (count, size, size, 3), RGB.
@@ -71,18 +71,18 @@ def prove_everywhere(
 
     Args:
         model: The file's bytes.
-        file: Its name, for the error.
+        file: The file's name, for the error.
         model_format: `onnx` or `tflite`.
         precision: `fp32` (largest difference over largest value ≤ 1e-3) or `int8` (cosine ≥ 0.99).
         images: uint8 (N, H, W, 3).
-        reference: float32 (N, D), what PyTorch gives for them.
+        reference: float32 (N, D), PyTorch's embeddings of them.
 
     Returns:
         At least one proof.
 
     Raises:
-        ParityError: If one strays too far; the message says by how much.
-        RuntimeMissing: If none of the format's runtimes works here.
+        ParityError: A runtime's embeddings differ too much; the message says by how much.
+        RuntimeMissing: None of the format's runtimes works here.
     """
     proofs: list[Proof] = []
     missing: RuntimeMissing | None = None
@@ -101,7 +101,7 @@ def prove_everywhere(
 
 
 def worst(proofs: list[Proof]) -> Parity:
-    """The largest error and the smallest cosine of several proofs, which are what the manifest states.
+    """Return the largest error and the smallest cosine of several proofs, for the manifest.
 
     Example:
         >>> worst([Proof("a", Parity(1e-6, 1.0)), Proof("b", Parity(1e-5, 0.999))])
@@ -111,7 +111,7 @@ def worst(proofs: list[Proof]) -> Parity:
 
 
 def _picture(size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """A shaded background of coloured 1/f noise with a few shaded discs and boxes in front, some of them textured."""
+    """Draw a shaded background of coloured 1/f noise with a few shaded discs and boxes in front, some textured."""
     y, x = np.mgrid[0:size, 0:size] / size
     tint, light = random.uniform(0.25, 0.75, 3), random.uniform(-0.35, 0.35, 2)
     picture = tint + (light[0] * (x - 0.5) + light[1] * (y - 0.5))[..., None]
@@ -135,9 +135,9 @@ def _picture(size: int, random: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _noise(size: int, random: np.random.Generator, falloff: float = 1.0) -> NDArray[np.float64]:
-    """Noise (size, size) of unit variance whose amplitude falls as 1/frequency^falloff, as in photographs."""
+    """Return noise (size, size) of unit variance whose amplitude falls as 1/frequency^falloff, as in photographs."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij"))
-    frequency[0, 0] = np.inf  # no mean
+    frequency[0, 0] = np.inf  # zero mean
     spectrum = np.fft.rfft2(random.standard_normal((size, size))) / frequency**falloff
     noise = np.fft.irfft2(spectrum, (size, size))
     return np.asarray(noise / noise.std())

@@ -1,12 +1,13 @@
-"""An ONNX file in a form that most programs read correctly; what it computes stays the same.
+"""Rewrites an ONNX file so that most programs read it correctly, without changing its results.
 
-Exporters write every attribute, and the newest version of the file format. Others trip over both, and not always aloud:
+Exporters write every attribute, and the newest version of the file format. Some programs cannot read these, or silently
+give wrong results:
 
-- `ir_version`: the oldest that the opset allows (8 for opset 18). ONNX Runtime refuses a newer one than it knows.
-- Sets of operators that no node is of: not named. ONNX Runtime 1.16 refuses a version of `ai.onnx.ml` it does not know.
-- Attributes that only repeat what the operator's definition says: left out. OpenCV's `dnn` (4.12, 5.0, 5.1) takes
-  every HardSigmoid with an explicit `beta` of 0.5 that is multiplied by something for a HardSwish, and answers wrongly.
-- Operators in `KEPT` keep them: OpenCV asks for some of Resize's by name, and refuses the file without them.
+- `ir_version` is set to the oldest that the opset allows (8 for opset 18). ONNX Runtime refuses unknown newer ones.
+- Operator sets that no node uses are removed. ONNX Runtime 1.16 refuses an unknown version of `ai.onnx.ml`.
+- Attributes that only repeat the default are removed. OpenCV's `dnn` (4.12, 5.0, 5.1) mistakes every HardSigmoid with
+  an explicit `beta` of 0.5 whose output is multiplied for a HardSwish, and gives wrong results.
+- Operators in `KEPT` keep their attributes: OpenCV looks up some of Resize's by name, and refuses the file without.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _STANDARD = ("", "ai.onnx")
 
 
 def portable(model: bytes) -> bytes:
-    """Rewrite an ONNX file; one that is portable already stays as it is.
+    """Rewrite an ONNX file; a file that is portable already stays unchanged.
 
     Args:
-        model: The file's bytes, with its weights inside.
+        model: The file's bytes, including its weights.
 
     Returns:
         The new file's bytes.

@@ -37,12 +37,10 @@ from export.network.quiet import quiet
 if TYPE_CHECKING:
     import onnx
 
-STATIC_COSINE = (
-    0.995  # devices are held to 0.99 (edge.network.backbone.INT8_COSINE), and their kernels round differently
-)
+STATIC_COSINE = 0.995  # devices require 0.99 (edge.network.backbone.INT8_COSINE), and their kernels round differently
 STATIC_SNR = 25.0  # dB; about cosine 0.998 on average
 FLOAT_STARTS = (0, 4, 8)  # convolutions that stay float: none, a block or two, three or four
-MADE, MADE_SEED = 8, 20261129  # pictures beside the user's: photos of one kind leave ranges that others exceed by far
+MADE, MADE_SEED = 8, 20261129  # generated pictures: the user's alone may not cover all ranges
 STATIC_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "PAD", "CONCATENATION", "MAX_POOL_2D")
 
 Images = NDArray[np.uint8]
@@ -50,14 +48,14 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Quantized:
-    """An eight-bit network, how it was made, and how near it is to the float one.
+    """An eight-bit network, how it was made, and how close it is to the float network.
 
     Args:
         model: The file's bytes.
         method: `static` or `weight-only`.
         snr: dB, on pictures that did not calibrate it.
-        cosine: Of the worst of those pictures.
-        static_snr: dB of the best static form, whether it was taken or not; None where it could not be made.
+        cosine: Smallest cosine among those pictures.
+        static_snr: dB of the best static form, even if it was not chosen; None if it could not be made.
     """
 
     model: bytes
@@ -71,14 +69,14 @@ def quantize(model: bytes, model_format: str, photos: Images, golden: Images) ->
     """Make both eight-bit forms of a float32 model and keep the better fit.
 
     Args:
-        model: A file of `to_onnx` or `to_tflite`.
+        model: A file from `to_onnx` or `to_tflite`.
         model_format: `onnx` or `tflite`.
-        photos: uint8 (N, H, W, 3), N ≥ 2, of the user's own: every other one calibrates, beside some made
-            pictures; the rest measure.
-        golden: uint8 (G, H, W, 3), the pictures that each device will be held to; they measure only.
+        photos: uint8 (N, H, W, 3), N ≥ 2, the user's photos: every other one is used for calibration, together with
+            some generated pictures; the rest are used for measuring.
+        golden: uint8 (G, H, W, 3), the pictures that each device is tested with; used only for measuring.
 
     Returns:
-        Static if it is near enough to fp32 (see the thresholds above), else weight-only.
+        The static form if it is close enough to fp32 (see the thresholds above), else the weight-only form.
     """
     from export.convert.convolutions import round_onnx, round_tflite
 
@@ -96,7 +94,7 @@ def quantize(model: bytes, model_format: str, photos: Images, golden: Images) ->
             with quiet():
                 candidate = static(on_grid, calibration, floats)
             found = _measure(candidate, "static", model_format, held_out, reference)
-        except Exception:  # an operator that a quantizer does not know raises anything; the safe form is left
+        except Exception:  # a quantizer can raise anything for an unknown operator; weight-only remains
             break
         if found.cosine >= STATIC_COSINE and found.snr >= STATIC_SNR:
             return found
@@ -108,7 +106,7 @@ def quantize(model: bytes, model_format: str, photos: Images, golden: Images) ->
 
 
 def signal_to_noise(embeddings: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """The ratio of power of `reference` (N, D) to that of the difference, in dB; infinite where they are equal.
+    """Return the power of `reference` (N, D) relative to that of the difference, in dB; infinite if they are equal.
 
     Example:
         >>> round(signal_to_noise(np.float32([[1.1, 0.0]]), np.float32([[1.0, 0.0]])), 1)

@@ -26,14 +26,14 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
         The file's bytes, checked by ONNX's own checker.
 
     Raises:
-        BundleError: If this network cannot be expressed in ONNX.
+        BundleError: The network cannot be expressed in ONNX.
     """
     import torch
 
     from export.convert.portable import portable
     from export.network.timm_networks import merged
 
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)  # 2: a batch of 1 would be taken for a constant
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)  # 2: a batch of 1 would become a constant
     try:
         with quiet():
             program = torch.onnx.export(
@@ -49,8 +49,8 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
             )
             assert program is not None  # only the old exporter returns None
             return portable(program.model_proto.SerializeToString())
-    except Exception as error:  # the exporter, dynamo and the checker each raise kinds of their own
-        why = error.__cause__ or error  # the exporter's own first line only says in which of its steps
+    except Exception as error:  # the exporter, dynamo and the checker each raise their own exceptions
+        why = error.__cause__ or error  # the exporter's own first line only names the step that failed
         line = (str(why).strip().splitlines() or [type(why).__name__])[0]
         raise BundleError(
             "conversion-failed", f"this network cannot be converted to ONNX ({line}); choose --runtime tflite"

@@ -25,7 +25,7 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
         The file's bytes.
 
     Raises:
-        BundleError: If this network cannot be expressed in TFLite.
+        BundleError: The network cannot be expressed in TFLite.
     """
     import torch
 
@@ -37,7 +37,7 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
 
             edge_model = litert_torch.convert(merged(embedder), (torch.zeros(1, size, size, 3, dtype=torch.uint8),))
             return bytes(edge_model.model_content())
-    except Exception as error:  # torch.export and the MLIR passes each raise kinds of their own
+    except Exception as error:  # torch.export and the MLIR passes each raise their own exceptions
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             "conversion-failed", f"this network cannot be converted to TFLite ({line}); choose --runtime onnx"

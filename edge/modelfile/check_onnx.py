@@ -1,12 +1,12 @@
 """Refuse an ONNX file that could reach outside itself or never end, by name, before a runtime sees it.
 
-A frozen image network is one graph of standard operators with its weights inside. All that such a network needs stands
-in the tables here, message by message and field by field, and every byte of a file is walked by them. What is not in
-them is refused: weights in other files (which a path such as `../../etc/passwd` could name) wherever a tensor may
-stand, operators of other domains, a model's own functions, behind which anything can hide, control flow, whose inner
-graphs can loop for ever, training, and whatever ONNX may come to know later.
+A frozen image network is one graph of standard operators and includes its weights. The tables here list everything that
+such a network needs, message by message and field by field, and every byte of a file is checked against them. Anything
+else is refused: tensors whose weights are in other files (whose path could be `../../etc/passwd`), operators of other
+domains, a model's own functions, which could hide anything, control flow, whose inner graphs can loop for ever,
+training, and anything that later versions of ONNX may add.
 
-What a runtime does with a file that passes is not known from this: the first run is in a process of its own,
+This does not show how a runtime behaves with a file that passes: the first run is in a separate process,
 edge/network/sandbox.py.
 
 Source: field numbers from onnx/onnx.proto; operators of com.microsoft from ONNX Runtime's docs/ContribOperators.md.
@@ -29,7 +29,7 @@ MICROSOFTS = {
 
 _LEAF = ""
 _STRINGS = {1: _LEAF, 2: _LEAF}  # a StringStringEntryProto: key, value
-_ALLOWED: dict[str, dict[int, str]] = {  # of each message, its fields: a message in its turn, or a leaf
+_ALLOWED: dict[str, dict[int, str]] = {  # the fields of each message: another message, or a leaf
     "model": {
         **dict.fromkeys((1, 2, 3, 4, 5, 6), _LEAF),  # versions, producer, domain, doc_string
         **{7: "graph", 8: "operator set", 14: "metadata"},
@@ -40,7 +40,7 @@ _ALLOWED: dict[str, dict[int, str]] = {  # of each message, its fields: a messag
         **{1: "node", 2: _LEAF, 5: "tensor", 10: _LEAF, 11: "value info", 12: "value info", 13: "value info"},
         **{14: "annotation", 15: "sparse tensor", 16: "metadata"},
     },
-    "annotation": {1: _LEAF, 2: "metadata"},  # of quantization: a tensor's name, those of its scale and zero point
+    "annotation": {1: _LEAF, 2: "metadata"},  # for quantization: the names of a tensor, its scale and zero point
     "node": {1: _LEAF, 2: _LEAF, 3: _LEAF, 4: _LEAF, 5: "attribute", 6: _LEAF, 7: _LEAF, 8: _LEAF, 9: "metadata"},
     "attribute": {
         **dict.fromkeys((1, 2, 3, 4, 7, 8, 9, 13, 20), _LEAF),  # name, f, i, s, floats, ints, strings, doc, type
@@ -68,17 +68,17 @@ _REFUSED = {
     ("attribute", 21): "its operator {op!r} is part of a function; export it with its functions inlined",
     ("tensor", 3): "one of its tensors is a segment of a larger one; export it as one tensor",
 }
-_GRAPH = 7  # of the model
-_OP, _DOMAIN = 4, 7  # of a node
-_EXTERNAL = 13  # of a tensor
-_DEEPEST = 12  # messages in messages: a tensor type's dimension, behind some sequences
+_GRAPH = 7  # field of the model
+_OP, _DOMAIN = 4, 7  # fields of a node
+_EXTERNAL = 13  # field of a tensor
+_DEEPEST = 12  # depth of nested messages: a tensor type's dimension, inside some sequences
 
 
 def check_onnx(model: bytes) -> None:
-    """Look through a file.
+    """Check a file.
 
     Raises:
-        BundleError: it is damaged, keeps weights elsewhere, or holds what no plain network of standard operators needs.
+        BundleError: it is damaged, has weights in other files, or contains anything that a plain network does not need.
     """
     graphs = sum(field.number == _GRAPH for field in fields(memoryview(model)))
     _walk("model", memoryview(model), "", 0)
@@ -90,7 +90,7 @@ def check_onnx(model: bytes) -> None:
 
 
 def _walk(kind: str, message: memoryview, op: str, depth: int) -> None:
-    """Check all fields of a message of a kind that is in the tables; `op`: the operator that it belongs to, if any."""
+    """Check all fields of a message against the tables; `op` is the operator that it belongs to, if any."""
     if depth > _DEEPEST:
         raise BundleError("model-damaged", f"its {kind}s are nested more than {_DEEPEST} deep; it is damaged")
     if kind == "node":
@@ -105,14 +105,14 @@ def _walk(kind: str, message: memoryview, op: str, depth: int) -> None:
             )
             raise BundleError("model-unsafe", _REFUSED.get((kind, field.number), unknown).format(op=op))
         if inner == "location":
-            if bytes(field.payload) != b"\0":  # 0: here; a runtime takes the last one given, so each must be
+            if bytes(field.payload) != b"\0":  # 0: in this file; a runtime uses the last value, so all must be 0
                 raise _elsewhere(message)
         elif inner != _LEAF:
             _walk(inner, field.payload, op, depth + 1)
 
 
 def _operator(node: memoryview) -> str:
-    """Return a node's operator; each of its names is looked at, as runtimes take the last one given."""
+    """Return a node's operator; all of its names are checked, because runtimes use the last one."""
     parts = [field for field in fields(node) if field.number in (_OP, _DOMAIN)]
     names, domains = _texts(parts, _OP) or [""], _texts(parts, _DOMAIN) or [""]
     for domain in domains:
@@ -125,7 +125,7 @@ def _operator(node: memoryview) -> str:
 
 
 def _elsewhere(tensor: memoryview) -> BundleError:
-    """Say that a tensor lies in another file, and name it if the tensor does."""
+    """Raise an error for a tensor in another file, naming that file if the tensor does."""
     entries = [list(fields(field.payload)) for field in fields(tensor) if field.number == _EXTERNAL]
     places = [place for entry in entries if "location" in _texts(entry, 1) for place in _texts(entry, 2)]
     where = f" ({places[0]!r})" if places else ""

@@ -1,12 +1,11 @@
 """Refuse a TFLite file that is damaged, could run foreign code or never end, by name, before a runtime sees it.
 
-A runtime believes what a file says of itself: it reads at the indices and distances that stand there, and dies where
-they lead nowhere. So all of them are followed here first, table by table and field by field. A frozen image network is
-one graph of builtin operators, and all that it needs stands in the tables here. What is not in them is refused: custom
-operators, control flow (which runs other graphs, or itself, for ever), variables, weights in other files, and
-whatever TFLite may come to know later.
+A runtime trusts a file's indices and offsets, and crashes if they are wrong. So all of them are followed here first,
+table by table and field by field. A frozen image network is one graph of builtin operators, and the tables here list
+everything that it needs. Anything else is refused: custom operators, control flow (which can run graphs for ever),
+variables, weights in other files, and anything that later versions of TFLite may add.
 
-What a runtime does with a file that passes is not known from this: the first run is in a process of its own,
+This does not show how a runtime behaves with a file that passes: the first run is in a separate process,
 edge/network/sandbox.py.
 
 Source: field ids and operator numbers from tensorflow/compiler/mlir/lite/schema/schema.fbs.
@@ -34,11 +33,11 @@ _FLOW = {31: "CALL", 51: "DELEGATE", 118: "IF", 119: "WHILE", 129: "CALL_ONCE"} 
     **{136: "HASHTABLE", 137: "HASHTABLE_FIND", 138: "HASHTABLE_IMPORT", 139: "HASHTABLE_SIZE"},
     **{142: "VAR_HANDLE", 143: "READ_VARIABLE", 144: "ASSIGN_VARIABLE"},
 }
-_STABLEHLO = 162  # the first of them; converters' input, of which runtimes run next to none
+_STABLEHLO = 162  # the first StableHLO operator; meant for converters, and hardly any runtime supports them
 _OPTIONS_VECTORS = {3: (1, 2), 17: (0,), 30: (0,), 115: (0,)}  # BuiltinOptions: ConcatEmbeddings, Reshape, Squeeze, …
 
 _ONE, _BYTES, _INTS, _LONGS, _OPTIONS_TABLE = "number", "bytes", "int32", "int64", "options"
-_ALLOWED: dict[str, dict[int, str]] = {  # of each table its fields; "*": a vector of such tables
+_ALLOWED: dict[str, dict[int, str]] = {  # the fields of each table; "*": a vector of such tables
     "model": {
         **{0: _ONE, 1: "*operator code", 2: "*graph", 3: _BYTES, 4: "*buffer", 5: _INTS, 6: "*metadata"},
         **{7: "*signature"},
@@ -54,7 +53,7 @@ _ALLOWED: dict[str, dict[int, str]] = {  # of each table its fields; "*": a vect
     "tensor name": {0: _BYTES, 1: _ONE},
 }
 _ELSEWHERE = "its weights are in another file; export it as one file"
-_REFUSED = {  # where what is there is not 0 or empty: the kind of field, and the reason
+_REFUSED = {  # refused unless 0 or empty: the kind of field, and the reason
     ("model", 8): ("vector", _ELSEWHERE),
     ("model", 9): ("vector", _ELSEWHERE),
     ("tensor", 10): ("int32", _ELSEWHERE),
@@ -81,10 +80,10 @@ _REFUSED = {  # where what is there is not 0 or empty: the kind of field, and th
 
 
 def check_tflite(model: bytes) -> None:
-    """Look through a file.
+    """Check a file.
 
     Raises:
-        BundleError: it points beyond its own end, or holds what no plain network of builtin operators needs.
+        BundleError: it points beyond its own end, or contains anything that a plain network does not need.
     """
     file = Reader(model, _IDENTIFIER, "TFLite")
     graphs = file.tables(file.root, _SUBGRAPHS)
@@ -111,7 +110,7 @@ def check_tflite(model: bytes) -> None:
 
 
 def check_whole(file: Reader, graph: int) -> None:
-    """Follow all that lies in a file to its end, as a runtime would without looking first."""
+    """Follow every reference in a file, as a runtime would do unchecked."""
     _walk(file, "model", file.root)
     buffers = file.tables(file.root, _BUFFERS)
     for buffer in buffers:
@@ -144,7 +143,7 @@ def check_whole(file: Reader, graph: int) -> None:
 
 
 def _walk(file: Reader, kind: str, table: int) -> None:
-    """Check all fields of a table of a kind that is in the tables here, and what they lead to."""
+    """Check all fields of a table, and everything that they refer to."""
     for field in file.present(table):
         inner = _ALLOWED[kind].get(field)
         if inner is None:
@@ -162,7 +161,7 @@ def _walk(file: Reader, kind: str, table: int) -> None:
 
 
 def _refuse(file: Reader, kind: str, table: int, field: int) -> None:
-    """Refuse a field that is not needed, unless it holds what it would hold if it were left out."""
+    """Refuse a field that is not needed, unless it has its default value."""
     unknown = f"its {kind} has a field {field}, which a plain network does not need; export it for inference"
     what, reason = _REFUSED.get((kind, field), ("table", unknown))
     held: dict[str, Callable[[], int]] = {

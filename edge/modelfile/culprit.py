@@ -1,4 +1,4 @@
-"""Which tensor of a network's file holds what is not a number: why it gives NaN, told by name. Pure.
+"""Finds the tensor in a model file that contains NaN or infinity, to explain NaN in the output. Pure.
 
 Source: field numbers from onnx/onnx.proto, field ids from tensorflow/compiler/mlir/lite/schema/schema.fbs.
 """
@@ -24,9 +24,9 @@ def culprit(model: bytes, format: str, wrong: Wrong = np.isnan) -> str:
     """Return the name of the first tensor that contains NaN or infinity; "" if there is none.
 
     Args:
-        model: the file's bytes; nothing is found in those of a damaged file.
+        model: the file's bytes; for a damaged file the result is "".
         format: "onnx" or "tflite".
-        wrong: what is looked for; infinity may well be the bound of a clip, or part of a mask.
+        wrong: the test for bad values; infinity may be legitimate as a bound of a clip or in a mask.
     """
     try:
         for name, data, kind in _of_onnx(model) if format == "onnx" else _of_tflite(model):

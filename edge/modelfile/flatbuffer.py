@@ -32,7 +32,7 @@ _U64, _U32, _I32, _U16, _I8 = (struct.Struct(f"<{code}") for code in "QIiHb")
 
 
 class Reader:
-    """Reads tables by their position in the file; whatever would lie outside the file raises BundleError."""
+    """Reads tables by their position in the file; references outside the file raise BundleError."""
 
     def __init__(self, data: bytes, identifier: bytes, name: str) -> None:
         self._data, self._name = data, name
@@ -45,7 +45,7 @@ class Reader:
         self.root = self._follow(0)
 
     def slot(self, table: int, field: int) -> int:
-        """Return where the field of this table lies, or 0 where the table leaves it out."""
+        """Return the position of a table's field, or 0 if the table omits it."""
         vtable = table - self._read(_I32, table)
         entry = 4 + 2 * field
         place = self._read(_U16, vtable + entry) if entry < self._read(_U16, vtable) else 0
@@ -59,51 +59,51 @@ class Reader:
         self._check(table, size)
         places = struct.unpack_from(f"<{max(0, width - 4) // 2}H", self._data, vtable + 4)
         for place in places:
-            self._check(table, max(size, place + 1))  # whatever the vtable says of the table's size
+            self._check(table, max(size, place + 1))  # the vtable's size of the table is not trusted
         return [field for field, place in enumerate(places) if place]
 
     def number(self, table: int, field: int, default: int = 0) -> int:
-        """Return a field of four bytes, signed."""
+        """Return a signed four-byte field."""
         at = self.slot(table, field)
         return self._read(_I32, at) if at else default
 
     def long(self, table: int, field: int) -> int:
-        """Return a field of eight bytes, unsigned."""
+        """Return an unsigned eight-byte field."""
         at = self.slot(table, field)
         return self._read(_U64, at) if at else 0
 
     def byte(self, table: int, field: int) -> int:
-        """Return a field of one byte, signed."""
+        """Return a signed one-byte field."""
         at = self.slot(table, field)
         return self._read(_I8, at) if at else 0
 
     def reference(self, table: int, field: int) -> "Old | None":
-        """Return what the field points at, or None where the table leaves it out."""
+        """Return the position that the field points to, or None if the table omits it."""
         at = self.slot(table, field)
         return Old(self._follow(at)) if at else None
 
     def tables(self, table: int, field: int) -> list[int]:
-        """Return the positions of the tables in the field's vector; no vector is an empty one."""
+        """Return the positions of the tables in the field's vector; empty if there is none."""
         start, length = self.vector(table, field, 4)
         return [self._follow(start + 4 * index) for index in range(length)]
 
     def integers(self, table: int, field: int) -> list[int]:
-        """Return the field's vector of int32; no vector is an empty one."""
+        """Return the field's vector of int32; empty if there is none."""
         start, length = self.vector(table, field, 4)
         return list(struct.unpack_from(f"<{length}i", self._data, start))
 
     def raw(self, table: int, field: int) -> memoryview:
-        """Return the field's string or vector of bytes; no vector is an empty one."""
+        """Return the field's string or vector of bytes; empty if there is none."""
         start, length = self.vector(table, field, 1)
         return memoryview(self._data)[start : start + length]
 
     def span(self, start: int, size: int) -> memoryview:
-        """Return bytes by their place in the file."""
+        """Return a range of bytes of the file."""
         self._check(start, size)
         return memoryview(self._data)[start : start + size]
 
     def vector(self, table: int, field: int, size: int) -> tuple[int, int]:
-        """Return where the field's vector of items of this size begins, and how many they are; 0, 0 for none."""
+        """Return the position and length of the field's vector of items of this size; 0, 0 if there is none."""
         reference = self.reference(table, field)
         if reference is None:
             return 0, 0
@@ -133,14 +133,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Old:
-    """Something that stays where it is, at this position of the old bytes."""
+    """An object in the old bytes, by its position there."""
 
     position: int
 
 
 @dataclass(frozen=True)
 class Long:
-    """A field of eight bytes; with `moves` it is a place in the old file, which lies further back behind a prefix."""
+    """An eight-byte field; with `moves` it is a position in the old file, which the prefix shifts."""
 
     value: int
     moves: bool = False
@@ -152,14 +152,15 @@ tables, a table as {field id: value}; None leaves the field out."""
 
 
 def prefix(root: dict[int, Value], identifier: bytes) -> bytes:
-    """Return a new beginning of a file, from this root table on, to stand right before the old bytes.
+    """Return a new beginning for a file, with this root table, to put right before the old bytes.
 
     Args:
-        root: the table, as {field id: value}.
-        identifier: the file's four bytes of identifier.
+        root: the root table, as {field id: value}.
+        identifier: the file's four-byte identifier.
 
     Returns:
-        Bytes whose number is a multiple of `ALIGNMENT`; the old bytes must follow, for every `Old` counts from there.
+        Bytes whose length is a multiple of `ALIGNMENT`. The old bytes must follow directly, because every `Old` is
+        relative to their start.
 
     Example:
         >>> new = prefix({0: 3, 2: "hello"}, b"TEST")
@@ -168,14 +169,14 @@ def prefix(root: dict[int, Value], identifier: bytes) -> bytes:
         (3, b'hello', 64)
     """
     out = bytearray(_U32.size) + identifier
-    onward: list[tuple[int, int]] = []  # where in the prefix the distance stands, and the old position it leads to
-    moved: list[tuple[int, int]] = []  # where in the prefix a place in the file stands, and that place before
+    onward: list[tuple[int, int]] = []  # position of an offset in the prefix, and the old position that it refers to
+    moved: list[tuple[int, int]] = []  # position of a file position in the prefix, and its old value
 
     def pad(ahead: int, alignment: int) -> None:
         out.extend(bytes(-(len(out) + ahead) % alignment))
 
     def point(slot: int, value: Value) -> None:
-        """Write the value at the end and its distance into the slot."""
+        """Append the value, and write its offset into the slot."""
         if isinstance(value, Old):
             onward.append((slot, value.position))
             return

@@ -1,8 +1,8 @@
 """Graft a trained head onto a backbone's file: one ordinary ONNX or TFLite classifier that needs no code of ours.
 
-Owns the rule of what is grafted and the checks of the head; `graft_onnx` and `graft_tflite` own the bytes.
-A device has numpy and one runtime, none of the tools that usually edit models, so both edit the file's bytes: they
-keep what is there and add the head's few operators behind the backbone's output::
+Owns the formula and the checks of the head; `graft_onnx` and `graft_tflite` own the bytes. A device has numpy and one
+runtime, but none of the usual tools for editing models. So both edit the file's bytes: they keep the backbone as it is
+and append the head's few operators to its output::
 
     x = embedding                                  (N, D) float32, the backbone's output
     x = sign(x) · |x|^power                        only where power is not 1
@@ -44,15 +44,15 @@ def graft(
         backbone: an ONNX or TFLite file of one graph with one output: float32 of D values per image (TFLite: or
             per-tensor quantized uint8 or int8), of rank 2 or more, axes of length 1 anywhere.
         runtime: which of the two formats `backbone` is in.
-        weights: (D, C) float, finite. A temperature is divided into weights and bias before.
+        weights: (D, C) float, finite. Divide weights and bias by the temperature beforehand.
         bias: (C,) float, finite.
         labels: C names of one or more characters, none of them a control character.
         power: exponent of the signed power before the L2 norm, > 0; 1 adds no operator.
 
     Raises:
-        BundleError: the backbone is damaged, foreign, or its embedding does not have D values; or the head is not
-            what is described above.
-        LabelError: a label cannot be written, or their number is not C.
+        BundleError: the backbone is damaged or unsupported, its embedding does not have D values, or the head does not
+            match the description above.
+        LabelError: a label cannot be written, or there are not C labels.
 
     Example:
         >>> graft(b"hello", "tflite", np.ones((8, 2), np.float32), np.zeros(2, np.float32), ["cat", "dog"])

@@ -1,7 +1,7 @@
-"""What a TFLite classifier says of itself in `TFLITE_METADATA`, which MediaPipe, Android and other programs read.
+"""Writes a TFLite classifier's `TFLITE_METADATA`, which MediaPipe, Android and other programs read.
 
-A flatbuffer of its own inside the model: the picture goes in as bytes from 0 to 255, in the order red, green, blue, and
-nothing is done to them; the names of the output's values are in a file of the zip behind the model.
+The metadata is a separate flatbuffer inside the model. It says that the input is RGB bytes from 0 to 255 without
+normalisation, and that the labels are in a file in the zip appended to the model.
 
 Source: field ids and enumerations from metadata_schema.fbs of TensorFlow Lite Support, schema 1.0.
 """
@@ -31,8 +31,8 @@ def metadata(labels_file: str, output: str) -> bytes:
     """Return the metadata of a classifier of uint8 pictures.
 
     Args:
-        labels_file: name of the list of labels, in the zip behind the model.
-        output: name of the probabilities.
+        labels_file: name of the label file in the zip appended to the model.
+        output: name of the output tensor with the probabilities.
 
     Example:
         >>> metadata("labels.txt", "probabilities")[4:8]

@@ -88,7 +88,7 @@ class _Embedding:
 def _head(
     embedding: _Embedding, weights: NDArray[Any], bias: NDArray[Any], power: float, opset: int, prefix: str
 ) -> bytes:
-    """Return the head as fields of GraphProto: nodes, initializers, the output."""
+    """Return the head as fields of GraphProto: nodes, initializers and the output."""
     parts: list[bytes] = []
 
     def constant(name: str, values: NDArray[Any]) -> bytes:
@@ -161,7 +161,7 @@ def _domain(opset: Field) -> bytes:
 
 
 def _domains(graph: list[Field]) -> set[bytes]:
-    """Return the sets of operators that nodes are of; the head's are of ONNX's own."""
+    """Return the operator sets that nodes use; the head uses ONNX's default set."""
     nodes = (fields(field.payload) for field in graph if field.number == _GRAPH_NODE)
     return {bytes(part.payload) for node in nodes for part in node if part.number == _NODE_DOMAIN} | set(_ONNX_DOMAINS)
 

@@ -70,7 +70,7 @@ _DEQUANTIZE = {_UINT8: _Op(6, 38), _INT8: _Op(6, 38, version=2)}
 def graft_tflite(
     backbone: bytes, weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float
 ) -> bytes:
-    """Return the backbone's TFLite file with the head before it; see graft.py, which checks the arguments."""
+    """Return the backbone's TFLite file with the head added; see graft.py, which checks the arguments."""
     old = Reader(backbone, _IDENTIFIER, "TFLite")
     graphs = old.tables(old.root, _SUBGRAPHS)
     if not graphs:
@@ -164,7 +164,7 @@ class _Head:
         return len(self.tensors) - 1
 
     def _code(self, op: _Op) -> int:
-        """Return the index of this operator's code, the backbone's own where it has the same version of it."""
+        """Return the index of this operator's code, reusing the backbone's if the version is the same."""
         if op not in self._codes:
             self._codes[op] = len(self.codes)
             old_code = min(op.code, _LARGEST_OLD_CODE)
@@ -214,7 +214,7 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
 
 
 def _buffer(old: Reader, buffer: int) -> Value:
-    """Keep a buffer; one whose data lies behind the flatbuffer, as quantizers write it, says where that is from now."""
+    """Keep a buffer; if its data is behind the flatbuffer, as quantizers write it, update the position."""
     place, size = old.long(buffer, _DATA_OFFSET), old.long(buffer, _DATA_SIZE)
     if place in _NO_OFFSET:
         return Old(buffer)
@@ -229,7 +229,7 @@ def _op(old: Reader, code: int) -> _Op:
 
 
 def _signature(old: Reader, image: int, probabilities: int) -> Value:
-    """Return the model's one signature: the backbone's own inputs and key where it has them."""
+    """Return the model's only signature, with the backbone's inputs and key if it has a signature."""
     ours = [table for table in old.tables(old.root, _SIGNATURES) if old.number(table, _SIGNATURE_GRAPH) == 0][:1]
     inputs, key = (old.reference(ours[0], part) if ours else None for part in (_SIGNATURE_INPUTS, _SIGNATURE_KEY))
     return {

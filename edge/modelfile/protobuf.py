@@ -17,7 +17,7 @@ _VARINT_BYTES = 10  # 64 bits in groups of 7
 
 
 class Field(NamedTuple):
-    """One field of a message: `raw` with its key, `payload` without (and without its length); `value` of a varint."""
+    """One field of a message: `raw` includes key and length, `payload` does not; `value` is that of a varint."""
 
     number: int
     raw: memoryview
@@ -26,10 +26,10 @@ class Field(NamedTuple):
 
 
 def fields(message: memoryview) -> Iterator[Field]:
-    """Walk the fields of a message, in their order.
+    """Yield the fields of a message in order.
 
     Raises:
-        BundleError: these bytes are no message, or are cut short.
+        BundleError: the bytes are not a message, or are cut short.
 
     >>> [(field.number, field.value) for field in fields(memoryview(varint_field(3, 300)))]
     [(3, 300)]
@@ -61,12 +61,12 @@ def fields(message: memoryview) -> Iterator[Field]:
 
 
 def varint_field(number: int, value: int) -> bytes:
-    """Write a number as a field."""
+    """Encode an integer as a field."""
     return _varint(number << 3 | _VARINT) + _varint(value)
 
 
 def bytes_field(number: int, payload: bytes) -> bytes:
-    """Write bytes, a string or a message as a field."""
+    """Encode bytes, a string or a message as a field."""
     return _varint(number << 3 | _LENGTH) + _varint(len(payload)) + payload
 
 

@@ -240,7 +240,7 @@ def test_examples_are_moved_renamed_merged_and_forgotten(opened: Open, server: S
     money.locator("text=Rename").click()
     page.fill("#rename", "coins")
     page.click("dialog button.main")
-    page.click("text=Make one of both")
+    page.click("text=Merge them")
     server.until(lambda: ("money", None) not in learned(server.home))
     count = len(learned(server.home))
     coins.locator(".tile").nth(0).click()

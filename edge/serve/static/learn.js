@@ -27,7 +27,7 @@ function figure(home) {
     : [el("b", {}, percent(share)), el("span", { className: "soft" }, `of pictures are named correctly. Each taught picture was tested as if it had never been taught. With this number of pictures, the true share is probably between ${percent(home.loo_interval[0])} and ${percent(home.loo_interval[1])}.`)];
   for (const one of home.unmeasured) parts.push(el("p", { className: "soft small" }, `Not counted yet: ${one.reason}.`));
   if (home.candidate !== null) {
-    parts.push(el("div", { className: "note warn stack" }, el("p", {}, `Version ${home.candidate} is kept aside because it was clearly worse; version ${home.generation} goes on answering. The list of versions says why.`)));
+    parts.push(el("div", { className: "note warn stack" }, el("p", {}, `Version ${home.candidate} is kept aside because it was clearly worse; version ${home.generation} stays in use. The list of versions says why.`)));
   }
   $("figure").replaceChildren(...parts);
 }
@@ -121,7 +121,7 @@ async function rename(old) {
   if (!name || name === old) return;
   let done = await trying(() => post("labels/rename", { old, new: name, merge: false }));
   if (done?.exists) {
-    const merge = await dialog(`Make one label of “${old}” and “${done.new}”?`, [el("p", {}, `There is a label “${done.new}” already. All pictures of “${old}” would become pictures of “${done.new}”. This cannot be undone.`)], [["Make one of both", true, "main"], ["Cancel", null]]);
+    const merge = await dialog(`Merge “${old}” into “${done.new}”?`, [el("p", {}, `There is a label “${done.new}” already. All pictures of “${old}” would become pictures of “${done.new}”. This cannot be undone.`)], [["Merge them", true, "main"], ["Cancel", null]]);
     if (!merge) return;
     done = await trying(() => post("labels/rename", { old, new: done.new, merge: true }));
   }
@@ -248,7 +248,7 @@ async function takePart(button, what, said) {
 }
 
 $("contribute").addEventListener("click", (event) => takePart(event.currentTarget, "contribute", (done) => done.sent
-  ? `Sent: what ${plural(done.examples, "picture")} taught. The pictures themselves stay here.` : "Nothing new: it was sent before."));
+  ? `Sent: what ${plural(done.examples, "picture")} taught. The pictures themselves stay here.` : "Nothing new: everything was sent before."));
 $("take").addEventListener("click", (event) => takePart(event.currentTarget, "follow", (done) => done.release === null
   ? "There is nothing for this device." : done.verdict === "refused" ? `Release ${done.release} was refused: ${done.why}` : done.new ? `Release ${done.release} is in use now.` : `Release ${done.release} is in use already.`));
 fleet();

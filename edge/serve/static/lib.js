@@ -158,7 +158,7 @@ function badge(name, count) {
 let gone = null;
 function lost(is) {
   if (is && !gone) {
-    gone = el("p", { className: "note bad", role: "alert" }, "The device does not answer. This page goes on as soon as it does.");
+    gone = el("p", { className: "note bad", role: "alert" }, "The device does not answer. This page continues as soon as it does.");
     $("main").prepend(gone);
   } else if (!is && gone) {
     gone.remove();
@@ -183,7 +183,7 @@ export function madeWords(made) {
   if (made.promoted) {
     found.push(el("p", { className: "note good" }, `Done: it has learned from ${plural(made.local_examples, "picture")} taught here. Version ${made.generation} answers from now on.`));
   } else {
-    found.push(el("div", { className: "note warn" }, el("p", {}, `Version ${made.generation} is kept aside, and version ${made.serving} goes on answering, because the new one was clearly worse.`), el("p", { className: "small" }, made.refusal)));
+    found.push(el("div", { className: "note warn" }, el("p", {}, `Version ${made.generation} is kept aside, and version ${made.serving} stays in use, because the new one was clearly worse.`), el("p", { className: "small" }, made.refusal)));
   }
   found.push(el("div", { className: "versus" },
     el("div", {}, el("span", { className: "soft small" }, `before (version ${made.before.generation})`), share(made.before)),

@@ -31,7 +31,7 @@ $("drop").addEventListener("drop", (event) => { event.preventDefault(); if (read
 
 function ready() {
   if (chosen) return true;
-  toast("First choose what is on the photos.");
+  toast("First choose what the photos show.");
   select.focus();
   return false;
 }
@@ -76,7 +76,7 @@ function answered(one, request) {
   if (request.status === 401) { location.href = "login"; return; }
   if (request.status !== 200) {
     one.said.className = "small note bad";
-    one.said.replaceChildren(got?.error ?? "It did not arrive. ", request.status === 0 || request.status === 503 ? el("button", { type: "button", onclick: () => { one.said.className = "small"; one.said.textContent = "waiting"; waiting.push(one); next(); } }, "Try again") : "");
+    one.said.replaceChildren(got?.error ?? "The photo did not arrive. ", request.status === 0 || request.status === 503 ? el("button", { type: "button", onclick: () => { one.said.className = "small"; one.said.textContent = "waiting"; waiting.push(one); next(); } }, "Try again") : "");
   } else if (got.stored) {
     taught(one, got);
   } else if (got.upload) {

@@ -65,7 +65,7 @@ function draw() {
       place < 9 ? el("kbd", {}, String(place + 1)) : null, el("span", { className: "text" }, label))));
   }
   $("strip-title").textContent = `${plural(frames.length, "picture")} waiting`;
-  $("strip-text").textContent = several ? "Tap pictures to pick them; with Shift, all in between. Then tap a label above: what is named together counts as one occasion." : groups.length < frames.length ? "Pictures that are nearly the same are shown as one." : "";
+  $("strip-text").textContent = several ? "Tap pictures to pick them; hold Shift to pick all in between. Then tap a label above: pictures that you name together count as one occasion." : groups.length < frames.length ? "Pictures that are nearly the same are shown as one." : "";
   $("several").setAttribute("aria-pressed", String(several));
   $("several").textContent = several ? "Done selecting" : "Select several";
   const tiles = groups.map((one, place) => el("li", {}, tile(picture(one[0]), `${several ? "Pick" : "Show"} picture ${place + 1}, ${guessWords(one[0])}`,

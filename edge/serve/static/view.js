@@ -88,7 +88,7 @@ follow((now) => {
   if ($("picture").hidden) {
     $("empty").textContent =
       camera.state === "none" ? "There is no camera. Start edge serve with a camera to see its picture here. You can teach photos without one."
-        : camera.state === "ended" ? "The film has ended."
+        : camera.state === "ended" ? "The video has ended."
           : camera.live ? "Waiting for the camera …" : "Waiting for the first picture …";
   }
   place();

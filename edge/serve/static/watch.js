@@ -70,7 +70,7 @@ $("why").addEventListener("click", async () => {
       : tile(`examples/${one.example}.jpg`, `${one.label}, ${alike}`, { onclick: () => enlarge(`examples/${one.example}.jpg`, `${one.label}: ${alike}`) }, el("span", { className: "cap" }, one.label)));
   });
   dialog(`Why ${name}?`, [
-    el("p", { className: "soft" }, why.unknown ? "These taught pictures come nearest, but none is near enough." : "These taught pictures are nearest to what the camera shows now."),
+    el("p", { className: "soft" }, why.unknown ? "These taught pictures come nearest, but none of them is near enough." : "These taught pictures are nearest to what the camera shows now."),
     el("ul", { className: "grid" }, ...near),
   ], [["Close", null]]);
 });

@@ -390,7 +390,7 @@ drop_folder() { # FOLDER: remove it if nothing is left in it
         rmdir -- "$1"
         say "removed $1"
     else
-        say "kept $1, as it holds what edge did not put there: $(ls -A "$1" | head -n 3 | tr '\n' ' ')"
+        say "kept $1, as it holds what edge did not put there: $(find "$1" -mindepth 1 -maxdepth 1 -printf '%f\n' | head -n 3 | tr '\n' ' ')"
     fi
 }
 

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.once import once
 
+collect_ignore = ["fuzz.py"]  # a program of its own: make fuzz
+
 # As under both command lines; and the workers of pytest-xdist share the cores already.
 for library in ("OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")

@@ -227,7 +227,7 @@ def test_first_install_then_bundles_better_and_worse(machine: Machine, tmp_path:
     done = subprocess.run([*command[:4], str(wrong), "device"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "error: device refuses wrong.edge: backbone." in done.stderr
-    assert "strays from the workstation" in done.stderr
+    assert "at most 1e-03 is allowed" in done.stderr
     assert "the previous bundle stays in use" in done.stderr.splitlines()[-1]
     assert status(machine) == serving
     assert machine.box.run("sh", "-c", "ls /var/lib/edge/*.edge").stdout.count("\n") == 1

@@ -69,7 +69,7 @@ def deploy(bundle: Path, host: str, offline: bool) -> None:
 @click.option("-o", "--output", type=_PATH, help="File to write, ending in .md.  [default: print it]")
 @app.shared
 def card(bundle: Path, output: Path | None) -> None:
-    """Print the card of BUNDLE: its labels, figures, licences and limits, as Markdown.
+    """Print the model card of BUNDLE as Markdown.
 
     The card is what Hugging Face calls a model card. `build` puts it into the bundle; for an older bundle, it is made
     from what the bundle says of itself.

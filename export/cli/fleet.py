@@ -39,7 +39,7 @@ _SIGNERS = click.option(
 
 @click.group()
 def fleet() -> None:
-    """Merge what many devices contributed, see who helps and who harms, and release the result.
+    """Merge what many devices were taught, and release the result.
 
     URL is the store that the devices share: s3://BUCKET/FOLDER, gs://…, az://…, https://… or file:///FOLDER.
     """

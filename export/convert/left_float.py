@@ -5,7 +5,7 @@ A graph is given as its operators in execution order, whichever format it comes 
 
 from __future__ import annotations
 
-ACTIVATIONS = ("Clip", "Relu", "HardSwish")  # of ONNX
+ACTIVATIONS = ("Clip", "Relu")  # of ONNX
 
 Tensor = int | str  # its number in TFLite, its name in ONNX
 Operator = tuple[str, list[Tensor], list[Tensor]]  # its kind, its inputs, its outputs

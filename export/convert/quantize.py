@@ -187,6 +187,9 @@ def _onnx_static(model: bytes, calibration: Images, floats: int = 0) -> bytes:
         source.write_bytes(model)
         quant_pre_process(source, prepared)
         graph = onnx.load(prepared).graph
+        # MobileNetV3 strays by 8 % on the golden pictures, and further in OpenCV
+        if {"HardSwish", "HardSigmoid"} & {node.op_type for node in graph.node}:
+            raise ValueError("hard-swish needs finer steps than eight bits give")
         weights = {tensor.name: tensor for tensor in graph.initializer}
         quantize_qdq(
             prepared,

@@ -16,7 +16,7 @@ from .server import PASSWORD, Server, serving
 PAGES = ("", "teach", "review", "learn", "login")
 WRITES = ("record", "record/on", "record/off", "photo", "photo/keep", "undo", "region", "review/name", "review/useless",
           "review/undo", "examples/move", "examples/forget", "labels/forget", "labels/rename", "retrain", "rollback",
-          "login", "logout")  # fmt: skip
+          "fleet/contribute", "fleet/follow", "login", "logout")  # fmt: skip
 
 
 def test_every_write_of_the_app_is_tried_here(home: Path) -> None:

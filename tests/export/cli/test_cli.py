@@ -42,9 +42,11 @@ Commands:
   adapt      Fine-tune a network on PHOTOS, one folder per label.
   backbones  List the available networks.
   build      Build a bundle from PHOTOS, one folder per label.
+  card       Print the model card of BUNDLE as Markdown.
   check      Verify BUNDLE and show what it contains.
   compare    Rank networks by accuracy on PHOTOS, without training them.
   deploy     Install BUNDLE and this program on a device over ssh.
+  fleet      Merge what many devices were taught, and release the result.
   pretrain   Train a backbone from scratch on DATA.
   sample     Write a small set of example photos to FOLDER.
   sign       Sign BUNDLE, so that devices can verify that it comes from you.

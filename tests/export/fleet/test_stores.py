@@ -18,7 +18,7 @@ from export.fleet.merge import merge
 from export.fleet.releases import publish
 from export.fleet.report import report
 from export.fleet.undo import undo
-from tests.edge.fleet.test_remote import s3, use_s3
+from tests.edge.fleet.conftest import s3, use_s3
 from tests.export.fleet.devices import base, contribution, device_id, examples, put, rules
 
 pytestmark = pytest.mark.kills

@@ -221,18 +221,26 @@ async def fleet(request: Request) -> Response:
     """Return what this device last did in its fleet; without `url` if it belongs to none."""
     found = await desk(request).engine.do(lambda learner: learner.fleet())
     if found is None:
-        return answer({"url": os.environ.get("EDGE_FLEET") and "$EDGE_FLEET"})
-    return answer({**to_json(found), "why": plain(found.why) if found.why else ""})
+        return answer({"url": _shown(None)})
+    return answer({**to_json(found), "url": _shown(found.url), "why": plain(found.why) if found.why else ""})
+
+
+def _shown(last: str | None) -> str | None:
+    """Return the fleet's URL as the page sees it: that of the environment, which may hold a secret, by its name."""
+    return "$EDGE_FLEET" if os.environ.get("EDGE_FLEET") else last
 
 
 async def take_part(request: Request) -> Response:
     """Contribute or follow in another thread, so that a slow network does not hold up the camera."""
-    what, here = request.url.path.rpartition("/")[2], desk(request)
+    shown, what, here = field(await body(request), "url", str), request.url.path.rpartition("/")[2], desk(request)
 
     def act() -> Any:
         with Learner(here.home) as learner:
             noted = learner.fleet()
-            url = os.environ.get("EDGE_FLEET") or (noted.url if noted else "")
+            last = noted.url if noted else None
+            if shown != _shown(last):
+                raise Stale("page-outdated", "this device's fleet is another by now; look again")
+            url = os.environ.get("EDGE_FLEET") or last or ""
             return to_json(learner.contribute(url) if what == "contribute" else learner.follow(url))
 
     found = await asyncio.to_thread(act)

@@ -229,9 +229,12 @@ async function back(generation, serving) {
 
 // ---- the fleet ---------------------------------------------------------------------------------------------------
 
+let store = null;
+
 async function fleet() {
   const found = await trying(() => get("fleet"));
   if (!found?.url) return;
+  store = found.url;
   const sent = found.contributed ? `Sent ${when(found.contributed)}.` : "Nothing was sent yet.";
   const serves = !found.release ? "" : found.verdict === "accepted" ? ` Uses release ${found.release}.` : ` Release ${found.release} was refused: ${found.why}`;
   $("fleet-text").textContent = sent + serves;
@@ -240,7 +243,7 @@ async function fleet() {
 
 async function takePart(button, what, said) {
   button.disabled = true;
-  const done = await trying(() => post(`fleet/${what}`));
+  const done = await trying(() => post(`fleet/${what}`, { url: store }));
   button.disabled = false;
   if (done) toast(said(done));
   await fleet();

@@ -92,14 +92,18 @@ class Connection:
         """Whether the connection is up. Without one, messages are dropped: connecting publishes everything again."""
         return self._up.is_set()
 
-    def publish(self, topic: str, payload: dict[str, Any] | str | bytes) -> Any:
-        """Publish a retained message if the connection is up."""
+    def publish(self, topic: str, payload: dict[str, Any] | str | bytes, qos: int = 0) -> Any:
+        """Publish a retained message if the connection is up.
+
+        At QoS 1, a message that a broker did not answer before it went would be sent again after the reconnect, and
+        that after `on_connect` has published what is true by then: the old state would stay.
+        """
         if isinstance(payload, dict):
             payload = json.dumps(payload, ensure_ascii=False, allow_nan=False)
         if isinstance(payload, str):
             # a message must be UTF-8, but a file name may not be: such bytes are escaped, as on the terminal
             payload = re.sub("[\ud800-\udfff]", lambda found: rf"\\u{ord(found[0]):04x}", payload).encode()
-        return self._client.publish(topic, payload, qos=1, retain=True) if self.up else None
+        return self._client.publish(topic, payload, qos, retain=True) if self.up else None
 
     def lines(self) -> Iterator[str]:
         """Yield the messages for people about the connection since the last call."""
@@ -116,7 +120,7 @@ class Connection:
         if not self.up and self.news.silent:  # still connecting: a short video may end before that
             self._up.wait(PATIENCE)
         told = False
-        last = self.publish(topic, payload)
+        last = self.publish(topic, payload, qos=1)  # so that the broker says that it has it
         if last is not None:
             try:
                 last.wait_for_publish(PATIENCE)

@@ -40,6 +40,7 @@ SLOW = {
 }
 CONVERTED = {"surfaces", "built", "tiny_files"}  # fixtures: what needs one of them is of the converters
 GROUPS = pytest.StashKey[dict[str, int]]()
+HANG = 1200  # seconds of one test on however busy a machine, after which it will never end
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +96,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[GROUPS] = {name: sum(name in item.keywords for item in items) for name in SLOW}
     # The long ones first, those of the whole program at the head: else one worker would end long after the others.
     items.sort(key=lambda item: (not any(name in item.keywords for name in SLOW), len(item.path.parts)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[object]:
+    """Let a test that hangs fail where it hangs, again and again should something catch it; its child may go on."""
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"this did not end within {HANG} seconds"))
+    signal.setitimer(signal.ITIMER_REAL, HANG, 60)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

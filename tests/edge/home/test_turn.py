@@ -1,7 +1,7 @@
 """Who came first writes first, and nobody waits for the dead."""
 
-import os
-import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -42,17 +42,16 @@ def test_who_waits_too_long_gives_up_and_is_not_in_the_way(tmp_path: Path) -> No
 
 
 def test_a_killed_process_lets_others_pass(tmp_path: Path) -> None:
-    listen, tell = os.pipe()
-    child = os.fork()
-    if not child:
-        with turn(tmp_path / "lock", 60):
-            os.write(tell, b"x")
-            signal.pause()
-    assert os.read(listen, 1) == b"x"
+    script = "import sys; from pathlib import Path; from edge.home.lock import turn\n"
+    script += "with turn(Path(sys.argv[1]), 60): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"\n"
     with pytest.raises(TimeoutError), turn(tmp_path / "lock", 0.05):
         pass
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    child.kill()
+    child.communicate()
     with turn(tmp_path / "lock", 60):
         pass
 

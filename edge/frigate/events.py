@@ -6,7 +6,6 @@ Source: docs/integrations/mqtt.md and `to_dict` in frigate/track/tracked_object.
 
 import json
 import math
-import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -14,23 +13,11 @@ from typing import Any, NamedTuple
 
 from edge.camera.folder import Notice
 from edge.camera.frigate import Place
-from edge.errors import SourceError
-from edge.mqtt.address import PORTS, parsed
-from edge.mqtt.trouble import why
+from edge.mqtt.client import Broker
 
 WAITING = 100  # objects whose pictures wait to be classified
 KNOWN = 1000  # newest objects that are remembered
 SAME = 0.001  # seconds by which two timestamps of the same frame may differ
-
-
-def check(broker: str) -> None:
-    """Check that a broker's address is valid and that paho-mqtt is installed.
-
-    Raises:
-        SourceError: the address is malformed, or paho-mqtt is missing.
-    """
-    parsed(broker)
-    _paho()
 
 
 class TrackedObject(NamedTuple):
@@ -114,34 +101,23 @@ class Listener:
     """A connection to the broker that reconnects by itself.
 
     Args:
-        broker: the broker's address.
+        broker: the broker that Frigate publishes to.
         waiting: the queue to fill.
     """
 
-    def __init__(self, broker: str, waiting: Waiting) -> None:
-        address, _ = parsed(broker)
-        port = address.port or PORTS[address.scheme]
-        self._place = f"broker {address.host}:{port}"
+    def __init__(self, broker: Broker, waiting: Waiting) -> None:
+        self._broker = broker
         self._waiting = waiting
         self._news: deque[Notice] = deque(maxlen=50)
         self._lost = ""  # why no messages arrive; "" if all is well
         self._odd = False  # whether an unreadable message was reported
         self._dropped = 0
         self._prefix = ""
-        client = _paho()
-        self._client = client.Client(client.CallbackAPIVersion.VERSION2)
-        self._client.connect_timeout = 5.0
-        if address.user is not None:
-            self._client.username_pw_set(address.user, address.password)
-        self._tls = address.scheme == "mqtts"
-        if self._tls:
-            self._client.tls_set()
-        self._client.reconnect_delay_set(1, 30)
+        self._client = self._broker.client()
         self._client.on_connect = self._connected
         self._client.on_connect_fail = self._unreachable
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._heard
-        self._client.connect_async(address.host, port, keepalive=30)
 
     def listen(self, prefix: str) -> None:
         """Connect, and subscribe to Frigate's topics under this prefix."""
@@ -165,18 +141,17 @@ class Listener:
 
     def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            advice = "check the user name and password in --mqtt" if reason.value in (134, 135) else "trying again"
-            self._lose(f"{self._place} refuses: {reason}; {advice}")
+            self._lose(self._broker.refuses(reason))
             return
         client.subscribe([(f"{self._prefix}/events", 1), (f"{self._prefix}/available", 1)])
-        self._find(f"{self._place} is back")
+        self._find(f"broker {self._broker} is back")
 
     def _unreachable(self, _client: Any, _data: Any) -> None:
-        self._lose(f"{self._place} {why(sys.exc_info()[1], self._tls)}; waiting for it")
+        self._lose(self._broker.unreachable())
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure and not self._lost:
-            self._lose(f"{self._place} is gone; waiting for it")
+            self._lose(f"broker {self._broker} is gone; waiting for it")
 
     def _heard(self, _client: Any, _data: Any, message: Any) -> None:
         if message.topic == f"{self._prefix}/available":
@@ -222,13 +197,3 @@ def _read(payload: bytes, place: Place) -> TrackedObject | None:
     if not (math.isfinite(sum(one.box) + one.time) and one.time >= 0 and left < right and top < bottom):
         raise ValueError(f"it has the box {one.box}")
     return one
-
-
-def _paho() -> Any:
-    try:
-        from paho.mqtt import client
-    except ImportError:
-        raise SourceError(
-            "library-missing", "Frigate's tracked objects need paho-mqtt; run: pip install 'edge-transfer[mqtt]'"
-        ) from None
-    return client

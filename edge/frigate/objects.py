@@ -22,7 +22,9 @@ from edge.camera.folder import Notice, pause
 from edge.camera.frigate import SCHEME, Frigate, Place
 from edge.camera.source import LONGEST_WAIT, OBJECTS, Event
 from edge.errors import ImageError, SourceError, SourceRefused
-from edge.frigate.events import KNOWN, SAME, Listener, TrackedObject, Waiting, check
+from edge.frigate.events import KNOWN, SAME, Listener, TrackedObject, Waiting
+from edge.mqtt.address import parsed
+from edge.mqtt.client import Broker
 from edge.picture.frame import Frame
 from edge.picture.preprocess import whole
 from edge.picture.region import Box
@@ -54,8 +56,7 @@ class Objects:
     def __init__(self, place: Place, broker: str, self_signed: bool = False) -> None:
         self.name = str(place)
         self._place = place
-        self._broker = broker
-        check(broker)
+        self._broker = Broker(parsed(broker)[0], "Frigate's tracked objects need")
         self._api = Frigate(place.address, self_signed)
 
     def frames(self, every: float, stop: threading.Event) -> Iterator[Event]:

@@ -5,16 +5,14 @@ paho-mqtt's thread calls `_connected`, `_heard` and so on; these take the lock, 
 
 import json
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from edge.camera.address import Address
-from edge.errors import SourceError
-from edge.mqtt.address import PORTS
-from edge.mqtt.trouble import News, why
+from edge.mqtt.client import Broker
+from edge.mqtt.trouble import News
 
 PATIENCE = 3.0  # seconds that closing waits for a broker to answer
 
@@ -52,36 +50,20 @@ class Connection:
         on_message: Callable[[Message], None],
         name: str,
     ) -> None:
-        try:
-            from paho.mqtt import client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError:
-            raise SourceError(
-                "library-missing", "--mqtt needs paho-mqtt; run: pip install 'edge-transfer[mqtt]'"
-            ) from None
-        port = address.port or PORTS[address.scheme]
-        self.broker = f"[{address.host}]:{port}" if ":" in address.host else f"{address.host}:{port}"
+        self.broker = Broker(address, "--mqtt needs")
         self.guard = threading.RLock()
-        self.news = News(self.broker)
+        self.news = News(str(self.broker))
         self._name, self._topics = name, list(topics)
         self._on_connect, self._on_message = on_connect, on_message
         self._up = threading.Event()  # set while connected
         self._since = 0.0
         self._refused = self._closed = False
-        self._client = client.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
-        self._client.connect_timeout = 5.0
-        if address.user is not None:
-            self._client.username_pw_set(address.user, address.password)
-        self._tls = address.scheme == "mqtts"
-        if self._tls:
-            self._client.tls_set()
+        self._client = self.broker.client(client_id)
         self._client.will_set(*last_will, qos=1, retain=True)
-        self._client.reconnect_delay_set(1, 30)
         self._client.on_connect = self._connected
         self._client.on_connect_fail = self._unreachable
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._heard
-        self._client.connect_async(address.host, port, keepalive=30)
 
     def start(self) -> None:
         """Start connecting in the background."""
@@ -141,8 +123,7 @@ class Connection:
         with self.guard:
             if reason.is_failure:
                 self._refused = True
-                advice = "check the user name and password in --mqtt" if reason.value in (134, 135) else "trying again"
-                self.news.say(f"broker {self.broker} refuses: {reason}; {advice}")
+                self.news.say(self.broker.refuses(reason))
                 return
             self._up.set()
             self._since = time.monotonic()
@@ -155,9 +136,8 @@ class Connection:
             self._on_message(Message(message.topic, message.payload, bool(message.retain)))
 
     def _unreachable(self, _client: Any, _data: Any) -> None:
-        reason = why(sys.exc_info()[1], self._tls)
         with self.guard:
-            self.news.say(f"broker {self.broker} {reason}; waiting for it")
+            self.news.say(self.broker.unreachable())
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         with self.guard:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge.bundle import archive
 from edge.errors import FleetError, StoreError
-from edge.fleet.names import DEVICES, RELEASES, Named, plan_name, release_name, release_number
+from edge.fleet.names import DEVICES, RELEASES, contributions, plan_name, release_name, release_number
 from edge.fleet.release import MAX_RELEASE, Plan, newest_plan
 from edge.fleet.remote import Remote
 
@@ -93,7 +93,7 @@ def publish(remote: Remote, bundle: Path | None, percent: int) -> Published:
             raise StoreError(
                 error.code, f"{remote.url}: somebody else published plan {sequence} just now; look, and try again"
             ) from None
-    devices = {name.device for entry in remote.names(DEVICES) if (name := Named.parse(entry))}
+    devices = {name.device for name in contributions(remote.names(DEVICES))}
     taking = sum((meant := plan.meant_for(device)) is not None and meant.number == plan.release for device in devices)
     return Published(plan, sequence, changed, (taking, len(devices)))
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from edge.errors import FleetError, StoreError
 from edge.fleet.header import canonical
-from edge.fleet.names import DEVICES, Named
+from edge.fleet.names import DEVICES, contributions
 from edge.fleet.remote import Remote
 from edge.metrics.figures import read_json
 
@@ -77,7 +77,7 @@ def find_device(remote: Remote, word: str) -> str:
     Raises:
         FleetError: no device matches, or more than one.
     """
-    devices = {found.device for name in remote.names(DEVICES) if (found := Named.parse(name))}
+    devices = {name.device for name in contributions(remote.names(DEVICES))}
     fitting = sorted(device for device in devices if device.startswith(word.lower()))
     if word and len(fitting) == 1:
         return fitting[0]

@@ -7,6 +7,7 @@ form, and no key can occur twice.
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -178,6 +179,11 @@ def text(value: Any, most: int = _MAX_TEXT) -> bool:
 def whole(value: Any, least: int, most: int) -> bool:
     """Whether a value is an integer between two bounds."""
     return type(value) is int and least <= value <= most
+
+
+def hexdigest(value: Any) -> bool:
+    """Whether a value is a SHA-256 in hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _label(value: Any) -> bool:

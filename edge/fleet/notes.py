@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.answers import FleetState
 from edge.errors import EdgeError, HomeError
-from edge.fleet.header import VERDICTS, Checks, canonical, checked, text, whole
+from edge.fleet.header import VERDICTS, Checks, canonical, checked, hexdigest, text, whole
 from edge.fleet.names import MAX_NUMBER, MAX_SEQUENCE
 from edge.home.factory import DEVICE
 from edge.metrics.figures import read_json
@@ -134,21 +134,17 @@ def forget(store: "Store") -> None:
         put(store, Notes())
 
 
-def _hash(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
-
-
 _SENT: Checks = {
     "sequence": lambda value, _: whole(value, 1, MAX_SEQUENCE),
-    "sha256": lambda value, _: _hash(value),
-    "content": lambda value, _: _hash(value),
+    "sha256": lambda value, _: hexdigest(value),
+    "content": lambda value, _: hexdigest(value),
     "when": lambda value, _: text(value),
 }
 _TAKEN: Checks = {
     "release": lambda value, _: whole(value, 1, MAX_NUMBER),
-    "sha256": lambda value, _: _hash(value),
+    "sha256": lambda value, _: hexdigest(value),
     "verdict": lambda value, _: isinstance(value, str) and value in VERDICTS,
     "why": lambda value, _: text(value),
     "when": lambda value, _: text(value),
-    "taught": lambda value, _: _hash(value),
+    "taught": lambda value, _: hexdigest(value),
 }

@@ -10,12 +10,11 @@ the release, the others the previous one. So a device that has the release keeps
 """
 
 import hashlib
-import re
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from edge.errors import FleetError
-from edge.fleet.header import Checks, canonical, checked, whole
+from edge.fleet.header import Checks, canonical, checked, hexdigest, whole
 from edge.fleet.names import MAX_NUMBER, PLANS, plan_name, plan_sequence
 from edge.fleet.remote import Remote
 from edge.metrics.figures import read_json
@@ -118,10 +117,6 @@ def newest_plan(remote: Remote) -> tuple[int, Plan] | None:
     return sequence, parse(f"{remote.url}: {name}", remote.get(name, MAX_PLAN))
 
 
-def _hash(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
 def _together(value: Any, given: dict[str, Any]) -> bool:
     """Whether the three fields of the previous release are all there or all absent."""
     return (value is None) == (given["previous"] is None)
@@ -130,10 +125,10 @@ def _together(value: Any, given: dict[str, Any]) -> bool:
 _FIELDS: Checks = {
     "format": lambda value, _: whole(value, 1, FORMAT),
     "release": lambda value, _: whole(value, 1, MAX_NUMBER),
-    "sha256": lambda value, _: _hash(value),
+    "sha256": lambda value, _: hexdigest(value),
     "size": lambda value, _: whole(value, 1, MAX_RELEASE),
     "percent": lambda value, _: whole(value, 0, 100),
     "previous": lambda value, _: value is None or whole(value, 1, MAX_NUMBER),
-    "previous_sha256": lambda value, given: _together(value, given) and (value is None or _hash(value)),
+    "previous_sha256": lambda value, given: _together(value, given) and (value is None or hexdigest(value)),
     "previous_size": lambda value, given: _together(value, given) and (value is None or whole(value, 1, MAX_RELEASE)),
 }

@@ -8,7 +8,6 @@ contribution, nothing has changed; if after, the next call finds it there. The d
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from edge.bundle.signature import FLEET, sign
 from edge.errors import EdgeError, FleetError
 from edge.fleet import notes
 from edge.fleet.contribution import CHUNK, Part, renumbered, sha256, write, write_moments
-from edge.fleet.header import MAX_EXAMPLES, About, Serves
+from edge.fleet.header import MAX_EXAMPLES, About, Serves, moment
 from edge.fleet.identity import device_of
 from edge.fleet.names import DEVICES, SIGNATURE, Named, contributions, newest_of_each
 from edge.fleet.notes import Notes, Sent
@@ -162,10 +161,8 @@ def _known(noted: Notes, there: Named | None, url: str, device: str, keep: bool)
 
 def _seconds(created: str) -> int:
     """Return a time as seconds since 1970 UTC; 0 if it is not a valid time."""
-    with contextlib.suppress(ValueError, OverflowError):
-        when = datetime.fromisoformat(created)
-        return max(0, int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()))
-    return 0
+    when = moment(created)
+    return max(0, int(when.timestamp())) if when else 0
 
 
 def _answer(url: str, device: str, sequence: int, sent: bool, about: About, size: int) -> Contributed:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from edge.bundle.manifest import FITS, MAX_DIMENSION, MAX_LABELS, MAX_SIDE
@@ -169,6 +170,19 @@ def checked(
 def _impossible(name: str, key: str, value: object) -> FleetError:
     shown = f"{value!r:.60}".encode("utf-8", "replace").decode()
     return FleetError("contribution-invalid", f"{name}: {key} has an impossible value ({shown})")
+
+
+def moment(time: str) -> datetime | None:
+    """Parse a time and return it as UTC; None if the text is not a time.
+
+    >>> moment("2026-11-29T13:00:00+01:00").isoformat(), moment("yesterday")
+    ('2026-11-29T12:00:00+00:00', None)
+    """
+    try:
+        when = datetime.fromisoformat(time)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def text(value: Any, most: int = _MAX_TEXT) -> bool:

@@ -26,6 +26,7 @@ from edge.bundle.archive import Bundle, FactoryExamples
 from edge.bundle.manifest import Accuracy as Told
 from edge.bundle.manifest import Manifest
 from edge.errors import NotEnough
+from edge.fleet.header import moment
 from edge.fleet.remote import Remote
 from edge.head.moments import GRID
 from export.fleet.gather import Contributions, Refused, Rules
@@ -208,19 +209,6 @@ def shipped_examples(pool: Pool, sample: list[Device]) -> tuple[FactoryExamples,
     trained_on = np.concatenate([factory.trained_on, np.zeros(count - own, np.bool_)])
     columns = np.array([place[name] for name in names], np.int32)
     return FactoryExamples(embeddings, columns, trained_on, groups, images=images, devices=devices), labels
-
-
-def moment(text: str) -> datetime | None:
-    """Parse a time and return it as UTC; None if the text is not a time.
-
-    >>> moment("2026-11-29T13:00:00+01:00").isoformat(), moment("yesterday")
-    ('2026-11-29T12:00:00+00:00', None)
-    """
-    try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _first(refused: tuple[Refused, ...]) -> str:

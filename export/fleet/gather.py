@@ -87,7 +87,7 @@ class Contributions:
     """
 
     def __init__(self, remote: Remote, rules: Rules) -> None:
-        self._remote, self._rules = remote, rules
+        self._remote, self.rules = remote, rules
         self.undone = undone(remote)
         signatures: set[str] = set()
         listed: dict[Named, Listed] = {}
@@ -152,10 +152,10 @@ class Contributions:
                 "contribution-damaged",
                 f"{name} is damaged (its SHA-256 is {sha256(data)[:12]}…); contribute again from that device",
             )
-        if self._rules.signers is not None:
+        if self.rules.signers is not None:
             try:
                 signature = self._remote.get(f"{name}{SIGNATURE}", 10_000) if listed.signed else None
-                self._rules.signers.check(name, data, signature)
+                self.rules.signers.check(name, data, signature)
             except FleetError as error:
                 return error
         return data
@@ -166,7 +166,7 @@ class Contributions:
         name = self.listed[device].name
         contribution = read(str(name), data)
         self._check(name, contribution.about)
-        found = counted(contribution, self._rules)
+        found = counted(contribution, self.rules)
         about = contribution.about
         labels = self._labels.setdefault(about.labels, about.labels)
         self.told[device] = Told(labels, about.counts, about.taught, about.serves)
@@ -178,7 +178,7 @@ class Contributions:
                 "contribution-invalid",
                 f"{name}: its header is of device {about.device}, sequence {about.sequence}; it was renamed",
             )
-        wanted = self._rules.backbone
+        wanted = self.rules.backbone
         if about.fingerprint != wanted.fingerprint or about.dimension != wanted.dimension:
             raise FleetError(
                 "contribution-backbone",

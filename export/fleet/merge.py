@@ -94,13 +94,8 @@ def merge(remote: Remote, base: Path, output: Path, rules: Callable[[Bundle], Ru
     """
     check_bundle(output)
     opened = archive.read(base)
-    told = rules(opened)
-    contributions = Contributions(remote, told)
-    pool = Pool(told.backbone.dimension, factory_of(opened, told))
-    for number, device in enumerate(contributions.devices(), 1):
-        pool.add(device)
-        step(number, len(contributions.listed))
-    step(len(contributions.listed), len(contributions.listed))
+    contributions = Contributions(remote, rules(opened))
+    pool = pooled(opened, contributions, step)
     if not pool.device_examples:
         raise NotEnough(
             "too-few-examples",
@@ -124,8 +119,18 @@ def merge(remote: Remote, base: Path, output: Path, rules: Callable[[Bundle], Ru
         tuple(sorted(contributions.undone)),
         tuple(sorted(contributions.doubled)),
         contributions.signed,
-        told.signers is not None,
+        contributions.rules.signers is not None,
     )
+
+
+def pooled(base: Bundle, contributions: Contributions, step: Step) -> Pool:
+    """Read all contributions that count, and add them to the base's own examples."""
+    pool = Pool(contributions.rules.backbone.dimension, factory_of(base, contributions.rules))
+    for number, device in enumerate(contributions.devices(), 1):
+        pool.add(device)
+        step(number, len(contributions.listed))
+    step(len(contributions.listed), len(contributions.listed))
+    return pool
 
 
 def factory_of(base: Bundle, rules: Rules) -> Factory | None:

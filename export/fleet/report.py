@@ -20,10 +20,9 @@ from edge.fleet.header import Serves
 from edge.fleet.remote import Remote
 from export.fleet import synonyms
 from export.fleet.gather import Contributions, Refused, Rules
-from export.fleet.merge import Step, factory_of
+from export.fleet.merge import Step, pooled
 from export.fleet.synonyms import Proposal
 from export.pool.fitted import fit
-from export.pool.pool import Pool
 from export.pool.truth import Accuracy, Judged, accuracy, judge
 from export.pool.usage import Different
 
@@ -102,15 +101,8 @@ def report(remote: Remote, base: Path, rules: Callable[[Bundle], Rules], step: S
         StoreError: the store cannot be read.
     """
     opened = archive.read(base)
-    told = rules(opened)
-    contributions = Contributions(remote, told)
-    pool, devices = Pool(told.backbone.dimension, factory_of(opened, told)), dict[str, int]()
-    for number, device in enumerate(contributions.devices(), 1):
-        pool.add(device)
-        step(number, len(contributions.listed))
-        for label in set(device.labels):
-            devices[label] = devices.get(label, 0) + 1
-    step(len(contributions.listed), len(contributions.listed))
+    contributions = Contributions(remote, rules(opened))
+    pool = pooled(opened, contributions, step)
     judged: list[Judged] = []
     unmeasured, proposals = "", list[Proposal]()
     try:
@@ -120,7 +112,7 @@ def report(remote: Remote, base: Path, rules: Callable[[Bundle], Rules], step: S
     else:
         sampled = {device.name for device in pool.devices[:ALONE]}
         judged = judge(fitted, contributions.devices(), contributions.devices, lambda name: name in sampled)
-        proposals = synonyms.propose(devices, pool.together, _nearer(judged))
+        proposals = synonyms.propose(pool.using, pool.together, _nearer(judged))
     return Report(_lines(contributions, judged), accuracy(judged), tuple(proposals), unmeasured)
 
 

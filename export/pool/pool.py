@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,6 +97,7 @@ class Pool:
         self.factory = factory
         self.device_count = 0
         self.device_examples = 0
+        self.using = Counter[str]()  # the number of devices that use each label
         self.together: set[frozenset[str]] = set()  # the sets of labels used on a device
         self._kept: list[tuple[bytes, str, Device]] = []  # the sample, sorted by hash
         self._rows = 0
@@ -129,7 +131,9 @@ class Pool:
             )
         self.device_count += 1
         self.device_examples += len(device)
-        self.together.add(frozenset(device.labels))
+        labels = frozenset(device.labels)
+        self.using.update(labels)
+        self.together.add(labels)
         place = _place(device.name)
         if self._beyond is not None and place >= self._beyond:
             return

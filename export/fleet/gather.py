@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.bundle.manifest import BackboneInfo
 from edge.errors import FleetError
-from edge.fleet.contribution import MAX_BYTES, Contribution, Part, read, sha256
+from edge.fleet.contribution import MAX_BYTES, Contribution, read, sha256
 from edge.fleet.header import About, Serves
 from edge.fleet.names import DEVICES, SIGNATURE, Named, newest_of_each, twice
 from edge.fleet.remote import Remote
@@ -199,17 +199,18 @@ def counted(contribution: Contribution, rules: Rules) -> Device:
         FleetError: the contribution is damaged.
     """
     about = contribution.about
-    kept = [_without_rows(part) for part in contribution.parts()]
-    held, images = _joined([p[0] for p in kept]).astype(np.bool_), _joined([p[1] for p in kept], 32)
+    few = about.examples <= rules.most  # then every embedding is kept anyway; otherwise they are unpacked again
+    parts = [part if few else replace(part, embeddings=part.embeddings[:0].copy()) for part in contribution.parts()]
+    held, images = _joined([p.held_out for p in parts]).astype(np.bool_), _joined([p.images for p in parts], 32)
     labels = np.array([rules.labels.get(label, label) for label in about.labels] or [""], np.object_)
-    names = labels[_joined([p[2] for p in kept])]
-    sessions = _joined([p[3] for p in kept])
+    names = labels[_joined([p.labels for p in parts])]
+    sessions = _joined([p.sessions for p in parts])
     able = np.flatnonzero(~held)
     own = [None if session < 0 else str(session) for session in sessions[able].tolist()]
     chosen = able[capped(names[able].tolist(), own, images[able], rules.most)]
     rows = np.empty((len(chosen), about.dimension), np.int32)
     first = 0
-    for part in contribution.parts():
+    for part in parts if few else contribution.parts():
         mine = np.flatnonzero((chosen >= first) & (chosen < first + len(part)))
         rows[mine] = np.rint(part.embeddings[chosen[mine] - first] * np.float32(GRID))
         first += len(part)
@@ -220,10 +221,6 @@ def counted(contribution: Contribution, rules: Rules) -> Device:
         tuple(None if session < 0 else str(session) for session in sessions[chosen].tolist()),
         images[chosen],
     )
-
-
-def _without_rows(part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return part.held_out, part.images, part.labels, part.sessions
 
 
 def _joined(parts: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:

@@ -20,7 +20,7 @@ from edge.labels import clean
 from edge.metrics.figures import read_json
 from edge.picture.region import Region
 
-FORMAT = 1
+FORMAT = 1  # of a header, and of a plan
 MAX_HEADER = 4_000_000  # bytes
 MAX_EXAMPLES = 1 << 17  # per device
 MAX_SQUARE = 4096  # largest dimension of an embedding for the form "moments"
@@ -113,23 +113,34 @@ def parse(name: str, text: bytes) -> About:
     Raises:
         FleetError: the text is not canonical JSON or has a newer format, or a field is missing, unknown or invalid.
     """
+    name = f"{name}: its header"
+    about: About = parsed(name, text, About, _FIELDS, {"serves": (Serves, _SERVES)})
+    if about.form == "moments" and about.held_out:
+        raise _impossible(name, "held_out", about.held_out)
+    if about.form == "moments" and about.dimension > MAX_SQUARE:
+        raise _impossible(name, "dimension", about.dimension)
+    return about
+
+
+def parsed(name: str, text: bytes, kind: Any, fields: Checks, inner: dict[str, Any] | None = None) -> Any:
+    """Read canonical JSON that has a field `format`; the other arguments are those of `checked`.
+
+    Raises:
+        FleetError: the text is not canonical JSON or has a newer format, or a field is missing, unknown or invalid.
+    """
     try:
         raw = read_json(text)
     except ValueError as error:  # includes UnicodeDecodeError
-        raise FleetError("contribution-invalid", f"{name}: its header is not valid JSON ({error})") from error
+        raise FleetError("contribution-invalid", f"{name} is not valid JSON ({error})") from error
     number = raw.get("format") if isinstance(raw, dict) else None
     if type(number) is int and number > FORMAT:
         raise FleetError(
             "too-new", f"{name} has format {number}, but this version reads only {FORMAT}; upgrade edge-transfer"
         )
-    about: About = checked(name, raw, About, _FIELDS, {"serves": (Serves, _SERVES)})
-    if about.form == "moments" and about.held_out:
-        raise _impossible(name, "held_out", about.held_out)
-    if about.form == "moments" and about.dimension > MAX_SQUARE:
-        raise _impossible(name, "dimension", about.dimension)
-    if about.to_json() != text:
-        raise FleetError("contribution-invalid", f"{name}: its header is not in canonical form")
-    return about
+    found = checked(name, raw, kind, fields, inner)
+    if found.to_json() != text:
+        raise FleetError("contribution-invalid", f"{name} is not in canonical form")
+    return found
 
 
 def checked(
@@ -152,11 +163,11 @@ def checked(
         FleetError: a field is missing, unknown or invalid.
     """
     if not isinstance(raw, dict):
-        raise FleetError("contribution-invalid", f"{name}: its header is not a JSON object")
+        raise FleetError("contribution-invalid", f"{name} is not a JSON object")
     if unlike := raw.keys() ^ {field.name for field in dataclasses.fields(kind)}:
         key = min(unlike)
         raise FleetError(
-            "contribution-invalid", f"{name}: its header has {'an unknown' if key in raw else 'no'} field {key[:40]!r}"
+            "contribution-invalid", f"{name} has {'an unknown' if key in raw else 'no'} field {key[:40]!r}"
         )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
     for key, (made, checks) in (inner or {}).items():
@@ -169,7 +180,7 @@ def checked(
 
 def _impossible(name: str, key: str, value: object) -> FleetError:
     shown = f"{value!r:.60}".encode("utf-8", "replace").decode()
-    return FleetError("contribution-invalid", f"{name}: {key} has an impossible value ({shown})")
+    return FleetError("contribution-invalid", f"{name} has an impossible value of {key} ({shown})")
 
 
 def moment(time: str) -> datetime | None:

@@ -19,8 +19,11 @@ TIMEOUT = 10.0  # seconds: to connect, from one byte to the next, and for a whol
 
 
 @contextlib.contextmanager
-def plainly() -> Iterator[None]:
+def plainly(timeout: float = TIMEOUT) -> Iterator[None]:
     """Say what requests raises within as a `SourceError`.
+
+    Args:
+        timeout: the seconds that requests waits, for the message.
 
     Raises:
         SourceRefused: waiting cannot help; or requests is missing.
@@ -39,7 +42,7 @@ def plainly() -> Iterator[None]:
     except requests.exceptions.SSLError as error:
         raise SourceRefused("certificate-untrusted", _certificate(str(error))) from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise SourceError("stream-failed", f"no answer within {TIMEOUT:.0f} s") from None
+        raise SourceError("stream-failed", f"no answer within {timeout:.0f} s") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
         raise SourceRefused("address-refused", "the address, or the one it redirects to, is not valid") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

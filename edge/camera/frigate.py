@@ -192,7 +192,7 @@ class Frigate:
         self._check(answer)
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, query: dict[str, int]) -> "Response":
-        with client.plainly():
+        with client.plainly(TIMEOUT):
             return self._session.request(
                 method, f"{self._address.bare}/api/{path}", json=body, params=query, stream=True, timeout=TIMEOUT,
                 allow_redirects=False,
@@ -233,7 +233,7 @@ class Frigate:
 
     def _read(self, answer: "Response") -> bytes:
         end, data = time.monotonic() + TIMEOUT, bytearray()
-        with client.plainly(), answer:
+        with client.plainly(TIMEOUT), answer:
             for part in answer.iter_content(CHUNK):
                 data += part
                 if len(data) > MAX_BYTES or time.monotonic() > end:

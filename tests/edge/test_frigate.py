@@ -5,6 +5,7 @@
 import io
 import json
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -126,6 +127,16 @@ def test_a_camera_that_is_off_is_not_seen_by_its_old_picture() -> None:
         assert colour(api.latest("door")) == (0, 0, 0)
         nvr.offline = True
         with refused("stream-failed", SourceError, "no picture"):
+            api.latest("door")
+
+
+def test_a_frigate_that_does_not_answer_is_told_with_the_seconds_that_were_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.camera.frigate.TIMEOUT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = Place.parse(f"frigate://127.0.0.1:{silent.getsockname()[1]}/door").address
+        with closing(Frigate(address)) as api, refused("stream-failed", SourceError, "no answer within 1 s"):
             api.latest("door")
 
 

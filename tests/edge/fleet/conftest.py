@@ -1,10 +1,18 @@
-"""A real S3 server on loopback."""
+"""Stores of a fleet: a folder, and a real S3 server on loopback."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 SECRET = "do-not-tell-me"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """The URL of an empty store, a folder."""
+    (tmp_path / "store").mkdir()
+    return (tmp_path / "store").as_uri()
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,6 @@ WHEN = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
-    (tmp_path / "store").mkdir()
-    return (tmp_path / "store").as_uri()
-
-
-@pytest.fixture
 def learner(tiny_bundle: Path, tmp_path: Path) -> Iterator[Learner]:
     with Learner.init(tmp_path / "home", tiny_bundle) as opened:
         opened.teach("coins", [surface("coins", seed) for seed in range(3)], session="desk")

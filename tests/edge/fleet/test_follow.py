@@ -28,12 +28,6 @@ OTHERS = ["b" * 32, "c" * 32]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
-    (tmp_path / "store").mkdir()
-    return (tmp_path / "store").as_uri()
-
-
-@pytest.fixture
 def learner(tiny_bundle: Path, tmp_path: Path) -> Iterator[Learner]:
     with Learner.init(tmp_path / "home", tiny_bundle) as opened:
         for label in ("brick", "grass"):

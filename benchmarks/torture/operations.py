@@ -12,8 +12,16 @@ from benchmarks.torture.device import Device, frame
 from edge.bundle import archive
 from edge.care.backup import backup, restore
 from edge.errors import BundleError
+from edge.fleet import contribution
+from edge.fleet.identity import device_of
+from edge.fleet.names import Named
+from edge.fleet.remote import open_remote
 from edge.home.database import FILE
 from edge.learner import Learner
+from export.fleet.gather import Rules
+from export.fleet.merge import merge
+from tests.edge.fleet.pooled import pooled
+from tests.edge.fleet.published import publish
 
 Step = Callable[[Path, Device], None]  # gets the folder that holds `home`
 
@@ -188,6 +196,52 @@ def _backed_up_then_taught(folder: Path, device: Device) -> None:
     _teach("gravel", 400, 1, "gravel")(folder, device)
 
 
+def _in_fleet(folder: Path, device: Device) -> None:
+    """A home that has an id, and a store with a release for it; `made.edge` is the base of another."""
+    _taught(folder, device)
+    with _open(folder) as learner:
+        device_of(learner, None, fresh=False)
+    (folder / "store").mkdir()
+    publish(
+        open_remote((folder / "store").as_uri()), 1, 1, pooled(device.bundle, folder / "made.edge", ["b" * 32]).path
+    )
+
+
+def _contribute(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.contribute((folder / "store").as_uri())
+
+
+def _follow(folder: Path, device: Device) -> None:
+    with _open(folder) as learner:
+        learner.follow((folder / "store").as_uri())
+
+
+def _contributed(folder: Path, device: Device) -> None:
+    _in_fleet(folder, device)
+    _contribute(folder, device)
+    _bundle_there(folder, device)
+
+
+def _merge_fleet(folder: Path, device: Device) -> None:
+    base = folder / "made.edge"
+    store = open_remote((folder / "store").as_uri())
+    merge(
+        store, base, folder / "kitchen.edge", lambda opened: Rules(opened.manifest.backbone), lambda done, total: None
+    )
+
+
+def _look_at_fleet(folder: Path) -> str:
+    """The state of the home, and of what the store has of it: the newest contribution, whatever its number."""
+    told = ""
+    for path in sorted((folder / "store" / "devices").glob("*/*.edgefleet")):
+        name, data = Named.parse(str(path.relative_to(folder / "store"))), path.read_bytes()
+        if name is None or contribution.sha256(data) != name.sha256:
+            raise state.Damaged(f"{path.name} in the store is not what its name says")
+        told = contribution.sha256(contribution.renumbered(data, contribution.read(path.name, data).about, 1))
+    return f"{state.of(folder / 'home')} {told}"
+
+
 OPERATIONS = (
     Operation("teach", _taught, (_teach("grass", 200, 3), _teach("sky", 210, 2)), _look_at_home),
     Operation("teach, cut off before", _cut_off, (_teach("coins", 200, 2, "coins"),), _look_at_home),
@@ -201,5 +255,8 @@ OPERATIONS = (
     Operation("relabel, rename", _taught, (_correct, _rename, _merge), _look_at_home),
     Operation("backup", _backed_up_then_taught, (_backup,), _look_at_backup),
     Operation("restore", _restorable, (_restore,), _look_at_home),
+    Operation("contribute", _in_fleet, (_contribute, _teach("grass", 200, 2), _contribute), _look_at_fleet),
+    Operation("follow", _in_fleet, (_follow,), _look_at_fleet),
+    Operation("fleet merge", _contributed, (_merge_fleet,), _look_at_bundle),
     Operation("bundle build", _bundle_there, (_write_bundle,), _look_at_bundle),
 )

@@ -36,6 +36,7 @@ class Kind(IntEnum):
     OPEN = 8
     CLOSE = 9
     MARK = 10
+    LINK = 11
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class Disk:
             moved = self._find(entry.first)
             self._name(entry.first, None)
             self._name(entry.second, moved)
+        elif entry.kind is Kind.LINK:
+            self._name(entry.second, self._find(entry.first))
 
     def write(self, folder: Path, keep: Keep = all_of, torn: random.Random | None = None) -> None:
         """Write what a disk may hold now into an empty folder.

@@ -1,7 +1,7 @@
 /* Counts every change that this process makes below one folder, and does harm at the n-th: for LD_PRELOAD.
  *
  * SQLite's writes pass through here as well as Python's: both call libc. Disarmed (until `shim_arm`), it passes all on.
- * Armed, each create, write, sync, truncate, rename, unlink, mkdir and rmdir below the folder has a number from 0 on, and
+ * Armed, each create, write, sync, truncate, rename, link, unlink, mkdir and rmdir below the folder has a number from 0 on, and
  * so, apart, has each read. At number `target`, before it is done:
  *
  *   KILL    the process kills itself (SIGKILL)
@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 enum mode { NOTHING, KILL, TEAR, FAIL, SHORT, SIGNAL, READ };
-enum kind { CREATE, WRITE, SYNC, TRUNCATE, RENAME, UNLINK, MKDIR, RMDIR, OPEN, CLOSE, MARK, REPLACE };
+enum kind { CREATE, WRITE, SYNC, TRUNCATE, RENAME, UNLINK, MKDIR, RMDIR, OPEN, CLOSE, MARK, LINK };
 
 struct entry { /* one line of the log, followed by both paths and the data */
     int32_t kind, file;
@@ -254,6 +254,14 @@ static int renaming(int a, const char *from, int b, const char *to) {
 }
 int rename(const char *from, const char *to) { return renaming(AT_FDCWD, from, AT_FDCWD, to); }
 int renameat(int a, const char *from, int b, const char *to) { return renaming(a, from, b, to); }
+
+static int linking(int a, const char *from, int b, const char *to, int flags) {
+    WITHIN(old, a, from);
+    WITHIN(new, b, to);
+    CHANGE(old && new, GROWS, REAL(linkat)(a, from, b, to, flags), note(LINK, -1, 0, 0, old, new, NULL));
+}
+int link(const char *from, const char *to) { return linking(AT_FDCWD, from, AT_FDCWD, to, 0); }
+int linkat(int a, const char *from, int b, const char *to, int flags) { return linking(a, from, b, to, flags); }
 
 int unlink(const char *path) {
     WITHIN(name, AT_FDCWD, path);

@@ -11,7 +11,9 @@ from edge.home.database import FILE, FOLDER
 from edge.learner import Learner
 
 NONE = "no home yet"
-_NOTES = ("recent", FOLDER)  # the second: an init that was cut off may have made the folder already, or not
+# What may differ: an init that was cut off may have made the folder already and noted the file that it was to write
+# (which the next one deletes), a contribute what it was to send.
+_NOTES = ("recent", FOLDER, "own_bundles", "fleet")
 _PASSING = {"milliseconds"}  # of a head's figures: another in each run
 
 
@@ -70,9 +72,11 @@ def _digest(home: Path) -> str:
                 values = [_lasting(value) for value in row]
                 if values[0] not in _NOTES:
                     seen.update(repr(values).encode())
+        noted = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('own_bundles', 'bundle')"))
     finally:
         db.close()
-    seen.update(repr(sorted(path.name for path in home.glob("*.edge"))).encode())
+    left = set(noted.get("own_bundles", "").split()) - {noted["bundle"]}  # the next command deletes these
+    seen.update(repr(sorted(path.name for path in home.glob("*.edge") if path.name not in left)).encode())
     return seen.hexdigest()[:12]
 
 

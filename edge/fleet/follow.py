@@ -106,7 +106,8 @@ def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | No
         except _Refused as refused:  # keep the file: the release is tried again once more was taught
             return _shortened(refused.head.refusal)
         except (BundleError, HomeError) as error:  # not a bundle, not for this device, or not trusted
-            if isinstance(error, HomeError) and error.code != "backbone-changed":
+            passing = error.code in ("file-unreadable", "file-changed")  # it says nothing of the release
+            if passing or (isinstance(error, HomeError) and error.code != "backbone-changed"):
                 raise
             why = str(error).replace(str(file), release_name(meant.number))
         file.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Leftovers of interrupted commands in a home's folder."""
 
-from edge.files import abandoned
+from edge.files import abandoned, sync_folder
 from edge.home.ours import JOURNAL, own_bundles, put_own_bundles
 from edge.home.state import Home
 
@@ -23,5 +23,6 @@ def delete_leftovers(home: Home) -> list[str]:
             path.unlink()
             lines.append(f"{path.name}, left by an interrupted command, was deleted ({size / 1e6:.1f} MB)")
         if left:
+            sync_folder(home.home)  # what is no longer noted as ours must not come back by a power cut
             put_own_bundles(home.store, set(ours) - {path.name for path in left})
     return lines

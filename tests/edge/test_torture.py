@@ -43,6 +43,14 @@ def test_no_command_loses_anything_wherever_it_is_harmed() -> None:
     assert [line for row in rows for line in row.wrong] == []
 
 
+@needs_cc
+def test_a_fleet_loses_nothing_either() -> None:
+    pytest.importorskip("obstore")
+    rows = faults.run(quiet, 90, ("contribute", "follow", "fleet merge"))
+    assert sum(row.tried for row in rows) > 10
+    assert [line for row in rows for line in row.wrong] == []
+
+
 def test_no_kill_loses_anything() -> None:
     row = apart(kills.run, 15)
     assert row.tried >= 15

@@ -1,6 +1,7 @@
 """`follow`: a device takes the release that is meant for it, unless it makes worse what was taught here."""
 
 import dataclasses
+import errno
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ pytest.importorskip("obstore")
 
 from edge.bundle import archive
 from edge.bundle.signature import Key
-from edge.errors import EdgeError, FleetError, HomeBusy, StoreError
+from edge.errors import BundleError, EdgeError, FleetError, HomeBusy, StoreError
 from edge.fleet import contribution, follow
 from edge.fleet.names import contributions, newest_of_each, plan_name
 from edge.fleet.release import Plan
@@ -233,6 +234,20 @@ def test_a_release_installed_by_hand_is_known_as_taken(learner: Learner, store: 
     with Learner.init(learner.home, release) as opened:
         told = opened.follow(store)
         assert (told.release, told.new, told.verdict) == (5, False, "accepted")
+
+
+def test_a_release_that_the_disk_gives_back_badly_is_not_refused_but_tried_again(
+    learner: Learner, store: str, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(open_remote(store), 1, 1, release)
+
+    def bad(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as harm, refused("file-unreadable", BundleError):
+        harm.setattr("edge.learning.init.sha256", bad)
+        learner.follow(store)
+    assert learner.follow(store).verdict == "accepted"
 
 
 def test_a_full_disk_is_told_with_the_size(

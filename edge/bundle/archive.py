@@ -41,7 +41,7 @@ from edge.bundle.manifest import SIGNATURE, FileEntry, Manifest, format_of, pars
 from edge.bundle.stored import Opened, Stored, Window
 from edge.errors import BundleError
 from edge.files import replacing
-from edge.head.pool import chunks
+from edge.head.matrix import chunks
 from edge.unknown.domain import QUANTILES, STATISTICS, THUMB, Domain
 from edge.unknown.gate import Background
 

@@ -27,8 +27,8 @@ from edge.errors import BundleError, LabelError, NotEnough
 from edge.head.lda import Points, Spectrum, spectrum_of_examples, spectrum_of_moments
 from edge.head.leave_out import leave_out
 from edge.head.linear import Head
+from edge.head.matrix import DesignMatrix, Matrix, chunks
 from edge.head.moments import Moments, indices
-from edge.head.pool import Matrix, Pool, chunks
 from edge.head.tune import METHODS, Choice, Grid, choose, far, walk
 
 FACTORY_WEIGHTS = Grid((0.0, 0.03, 0.1, 0.3, 1.0), 0.3)
@@ -141,7 +141,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
         raise NotEnough(
             "too-few-labels", f"only label {labels[0]!r} has examples, but two labels are needed; teach another one"
         )
-    x = Pool([part.embeddings for part in parts])
+    x = DesignMatrix([part.embeddings for part in parts])
     sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
     is_local = np.arange(len(x)) < (len(local) or len(x))
     counts = np.concatenate([part.counts for part in parts])
@@ -173,7 +173,7 @@ def named(method: str) -> str:
     return name
 
 
-def _spectrum(x: Pool, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
+def _spectrum(x: DesignMatrix, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:
     """Decompose the smaller of the two matrices; examples of weight 0 are only measured."""
     kept = weights > 0
     if kept.sum() < x.shape[1]:
@@ -184,7 +184,7 @@ def _spectrum(x: Pool, columns: Ints, weights: Floats, beta: float) -> tuple[Spe
     return spectrum, spectrum.points(x, columns, weights)
 
 
-def _weighted_moments(x: Pool, columns: Ints, weights: Floats) -> Moments:
+def _weighted_moments(x: DesignMatrix, columns: Ints, weights: Floats) -> Moments:
     classes, features = int(columns.max()) + 1, x.shape[1]
     names = tuple(f"{column:06}" for column in range(classes))
     sums, gram = np.zeros((classes, features)), np.zeros((features, features))
@@ -198,7 +198,7 @@ def _weighted_moments(x: Pool, columns: Ints, weights: Floats) -> Moments:
     return Moments(names, np.bincount(columns, weights, classes).astype(np.float64), sums, gram)
 
 
-def _canonical(x: Pool, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
+def _canonical(x: DesignMatrix, columns: Ints, sessions: Sequence[str | None], is_local: Bools, counts: Floats) -> Ints:
     """The order in which examples are summed; it depends on the examples, not on when they were taught."""
     names = {name: place for place, name in enumerate(sorted({s for s in sessions if s is not None}))}
     session = np.array([-1 if s is None else names[s] for s in sessions], np.int64)

@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.head.matrix import KEPT, DesignMatrix, Rows, chunks
 from edge.head.moments import Moments
-from edge.head.pool import KEPT, Pool, Rows, chunks
 
 _ANSWERS = 20  # numbers of an example and label that are in memory while something is chosen, as float32
 KAPPA = 0.003
@@ -76,7 +76,7 @@ class Spectrum:
         weights = lifted if self.rows is None else self.rows.T @ lifted
         return weights, np.asarray(-0.5 * (trusted * scaled).sum(axis=1) - self.origin @ weights)
 
-    def points(self, x: Pool | NDArray[np.float32], columns: Ints, weights: Floats) -> Points:
+    def points(self, x: DesignMatrix | NDArray[np.float32], columns: Ints, weights: Floats) -> Points:
         """Return examples x (n, D) in this basis, computed in their own precision."""
         return Points(_Seen(x, self), columns, weights)
 
@@ -84,7 +84,7 @@ class Spectrum:
 class _Seen:
     """Examples x (n, D) seen in the basis of a spectrum: (n, R), worked out once, or, of very many, when asked for."""
 
-    def __init__(self, x: Pool | NDArray[np.float32], spectrum: Spectrum) -> None:
+    def __init__(self, x: DesignMatrix | NDArray[np.float32], spectrum: Spectrum) -> None:
         basis = spectrum.mix if spectrum.rows is None else spectrum.rows.T @ spectrum.mix
         self._x, self._origin, self._basis = x, spectrum.origin @ basis, basis.astype(x.dtype, copy=False)
         self._kept: Rows | None = None

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.head.lda import KAPPA, Floats, Ints, Points, Spectrum
-from edge.head.pool import chunks
+from edge.head.matrix import chunks
 
 _BATCH = 1 << 19  # floats in the largest intermediate array
 

@@ -24,8 +24,8 @@ from edge.head.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
 from edge.head.lda import Floats, Ints, spectrum_of_moments
 from edge.head.leave_out import leave_out
 from edge.head.linear import softmax
+from edge.head.matrix import DesignMatrix, chunks
 from edge.head.moments import Moments
-from edge.head.pool import Pool, chunks
 from edge.head.tune import METHODS, Choice, choose, far, walk
 
 SAMPLE = 4096  # up to so many examples everything is done in memory; beyond, the choices are made on 1 to 2 × as many
@@ -75,7 +75,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
         [np.full(len(some), local.examples / len(some)), np.zeros(len(factory))]
     )  # the sample speaks for all
     countable = np.concatenate([np.ones(len(some)), factory.counts])
-    x = Pool([some, factory.embeddings])
+    x = DesignMatrix([some, factory.embeddings])
     columns = np.concatenate([columns, _columns(factory, column)])
     groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
 
@@ -94,7 +94,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     loo = np.empty((local.examples + len(factory), len(labels)), np.float32)
 
     def answer(part: Examples, weights: Floats, out: NDArray[np.float32]) -> None:
-        points = spectrum.points(Pool([part.embeddings], precise=True), _columns(part, column), weights)
+        points = spectrum.points(DesignMatrix([part.embeddings], precise=True), _columns(part, column), weights)
         held_out = leave_out(spectrum, points, _groups(part), tau)
         for rows in chunks(len(part)):
             out[rows] = softmax(held_out.take(rows).scores(best.nu) / best.temperature)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.head.lda import BETA, Spectrum
 from edge.head.leave_out import HeldOut
 from edge.head.linear import Head, softmax
-from edge.head.pool import chunks
+from edge.head.matrix import chunks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import Neighbour
-from edge.head.pool import chunks
+from edge.head.matrix import chunks
 from edge.home.factory import factory_examples
 from edge.metrics.binomial import tail
 from edge.unknown.domain import Complaint, Look, complaints, summary

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.head.fit import Examples, groups_of
-from edge.head.pool import KEPT, chunks
+from edge.head.matrix import KEPT, chunks
 from edge.head.stream import whole_sessions
 from edge.metrics.unmeasured import ENOUGH
 from edge.unknown.gate import COVERAGE, KNOTS, Background, Gate

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.head.linear import unit
-from edge.head.pool import Matrix
+from edge.head.matrix import Matrix
 
 COVERAGE = 0.95
 RANK = 128

@@ -15,9 +15,9 @@ from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples
 from edge.bundle.stored import Opened, Stored
 from edge.errors import BundleError
-from edge.head import lda, pool
+from edge.head import lda, matrix
 from edge.head.fit import Examples, fit
-from edge.head.pool import Pool
+from edge.head.matrix import DesignMatrix
 from edge.head.stream import fit_chunks
 from edge.learner import Learner
 from edge.network.backbone import Backbone, Runtime
@@ -63,13 +63,13 @@ def test_examples_that_stay_on_the_disk_give_the_head_of_those_in_memory(
     held = Watched(factory.embeddings)  # type: ignore[arg-type]
     wanted = fit_chunks(lambda: [local], factory, sample=200)
     gate = fit_gate(lambda: [local], factory, wanted.head.labels, Background.none(90), np.ones(1500 + taught, bool))
-    monkeypatch.setattr(pool, "SMALL", 0)
+    monkeypatch.setattr(matrix, "SMALL", 0)
     if little:
-        for module in (pool, lda):
+        for module in (matrix, lda):
             monkeypatch.setattr(module, "KEPT", 0)
     stored = Examples(held, factory.labels)
     found = fit_chunks(lambda: [local], stored, sample=200)
-    assert held.most <= pool.CHUNK or taught == 300  # moments are of up to 2,048
+    assert held.most <= matrix.CHUNK or taught == 300  # moments are of up to 2,048
     assert held.most < len(held)
     again = fit_gate(lambda: [local], stored, wanted.head.labels, Background.none(90), np.ones(1500 + taught, bool))
     assert again is not None
@@ -89,9 +89,9 @@ def test_rows_are_ranked_by_their_bytes_whatever_they_begin_with(width: int) -> 
     random = np.random.default_rng(width)
     x = random.integers(0, 2, (300, width)).astype(np.float32)
     x[100:200, width // 2 :] = 0
-    rows = Pool([x])[:]
+    rows = DesignMatrix([x])[:]
     _, wanted = np.unique(np.ascontiguousarray(rows).view(f"V{rows.itemsize * width}"), return_inverse=True)
-    np.testing.assert_array_equal(Pool([x]).ranks(), wanted.ravel())
+    np.testing.assert_array_equal(DesignMatrix([x]).ranks(), wanted.ravel())
 
 
 def test_a_bursts_frames_stay_together_where_the_gate_reads_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

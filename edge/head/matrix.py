@@ -45,15 +45,15 @@ class Matrix(Protocol):
         ...
 
 
-class Pool:
-    """Several matrices of raw embeddings as one matrix on the grid, in any order.
+class DesignMatrix:
+    """The design matrix of a fit: several matrices of raw embeddings as one on the grid, in any order.
 
     Args:
         parts: matrices with the same number of columns.
         order: (N,) row numbers, counted through the parts; None to keep the order.
         precise: whether computations with the rows use float64.
 
-    >>> Pool([np.array([[3.0, 4.0]], np.float32), np.array([[0.0, 2.0]], np.float32)], np.array([1, 0]))[:1].tolist()
+    >>> DesignMatrix([np.float32([[3, 4]]), np.float32([[0, 2]])], np.array([1, 0]))[:1].tolist()
     [[0.0, 1.0]]
     """
 
@@ -91,9 +91,9 @@ class Pool:
             first += len(part)
         return found
 
-    def ordered(self, order: Ints) -> Pool:
+    def ordered(self, order: Ints) -> DesignMatrix:
         """The same rows in another order."""
-        return Pool(self._parts, self._order[order])
+        return DesignMatrix(self._parts, self._order[order])
 
     def ranks(self) -> Ints:
         """(N,) the place of each row among all, sorted by their bytes; equal rows share one."""

@@ -9,11 +9,12 @@ size in memory is limited.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from edge.errors import FleetError
 from edge.fleet.contribution import MAX_BYTES, Contribution, read, sha256
 from edge.fleet.header import About, Serves
 from edge.fleet.names import DEVICES, SIGNATURE, Named, newest_of_each, twice
-from edge.fleet.remote import Remote
+from edge.fleet.remote import Entry, Remote
 from edge.head.moments import GRID
 from export.fleet.signed import Signers
 from export.fleet.undo import undone
@@ -34,12 +35,20 @@ _IN_FLIGHT = 1 << 24  # bytes of the contributions fetched in parallel
 
 
 class Listed(NamedTuple):
-    """A device's newest contribution in the store's listing: name, size, time of arrival, and whether it is signed."""
+    """A device's newest contribution in the store's listing: its name in parts, size in bytes, time of arrival, and
+    whether it is signed. Flat, because a hundred thousand of these must fit in memory."""
 
-    name: Named
+    device: str
+    sequence: int
+    sha256: str
     size: int
     modified: datetime
     signed: bool
+
+    @property
+    def name(self) -> Named:
+        """The name in the store."""
+        return Named(*self[:3])
 
 
 @dataclass(frozen=True)
@@ -89,21 +98,10 @@ class Contributions:
     def __init__(self, remote: Remote, rules: Rules) -> None:
         self._remote, self.rules = remote, rules
         self.undone = undone(remote)
-        signatures: set[str] = set()
-        listed: dict[Named, Listed] = {}
-        for entry in remote.entries(DEVICES):
-            if found := Named.parse(entry.name):
-                listed[found] = Listed(found, entry.size, entry.modified, False)
-            elif entry.name.endswith(SIGNATURE):
-                signatures.add(entry.name)
-        self.doubled = frozenset(twice(listed))  # devices that have two contributions with the same sequence
-        newest = newest_of_each(listed)
-        self.listed = {
-            device: listed[name]._replace(signed=f"{name}{SIGNATURE}" in signatures) for device, name in newest.items()
-        }
+        self.listed, self.doubled = _newest(remote.entries(DEVICES))
         self.refused: dict[str, Refused] = {}
         self.told: dict[str, Told] = {}  # for each contribution that was read and counts
-        self._labels: dict[tuple[str, ...], tuple[str, ...]] = {}  # stores each set of labels only once
+        self._once: dict[Hashable, Any] = {}  # stores what many devices tell alike only once
 
     @property
     def signed(self) -> int:
@@ -168,9 +166,13 @@ class Contributions:
         self._check(name, contribution.about)
         found = counted(contribution, self.rules)
         about = contribution.about
-        labels = self._labels.setdefault(about.labels, about.labels)
-        self.told[device] = Told(labels, about.counts, about.taught, about.serves)
+        self.keep(about)
         return found
+
+    def keep(self, about: About) -> None:
+        """Keep what is needed later of a contribution's header."""
+        labels, counts, serves = (self._once.setdefault(x, x) for x in (about.labels, about.counts, about.serves))
+        self.told[about.device] = Told(labels, counts, about.taught, serves)
 
     def _check(self, name: Named, about: About) -> None:
         if (about.device, about.sequence) != (name.device, name.sequence):
@@ -190,6 +192,32 @@ class Contributions:
                 "contribution-moments",
                 f"{name} tells moments only, but a bundle ships examples; contribute without --moments",
             )
+
+
+def _newest(entries: Iterable[Entry]) -> tuple[dict[str, Listed], frozenset[str]]:
+    """Return each device's newest contribution, sorted by device, and the devices that have two with one sequence.
+
+    A store lists a folder's objects one after another, so that one device's names are in memory at a time, not those
+    of all contributions that were ever sent. Should a device come again, its newest one so far is looked at with them.
+    """
+    newest: dict[str, Listed] = {}
+    doubled: set[str] = set()
+    for _, folder in groupby(entries, lambda entry: entry.name.split("/")[1]):
+        there = {entry.name: entry for entry in folder}
+        found = [name for text in there if (name := Named.parse(text))]
+        if not found:
+            continue
+        device = found[0].device
+        held = newest.get(device)
+        names = found if held is None else [*found, held.name]
+        doubled.update(twice(names))
+        name = newest_of_each(names)[device]
+        signed = f"{name}{SIGNATURE}" in there or (held is not None and held.name == name and held.signed)
+        if entry := there.get(str(name)):
+            newest[device] = Listed(*name, entry.size, entry.modified, signed)
+        elif held is not None:
+            newest[device] = held._replace(signed=signed)
+    return dict(sorted(newest.items())), frozenset(doubled)
 
 
 def counted(contribution: Contribution, rules: Rules) -> Device:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import mmap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,12 +138,19 @@ class Pool:
         place = _place(device.name)
         if self._beyond is not None and place >= self._beyond:
             return
-        bisect.insort(self._kept, (place, device.name, device))
+        bisect.insort(self._kept, (place, device.name, replace(device, rows=_apart(device.rows))))
         self._rows += len(device)
         while self._rows > self._most:
             self._most = SAMPLE // self.sums.features
             self._beyond, _, dropped = self._kept.pop()
             self._rows -= len(dropped)
+
+
+def _apart(rows: Whole) -> Whole:
+    """Copy rows into memory of their own, which the system gets back when they are dropped; the heap would keep it."""
+    found = np.frombuffer(mmap.mmap(-1, max(rows.nbytes, 1)), rows.dtype, rows.size).reshape(rows.shape)
+    found[:] = rows
+    return found
 
 
 def by_hash(names: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from edge.head.moments import GRID, Moments
 
 LIMIT = (1 << 29) - 1  # examples
 MOST = 1 << 17  # |k|: an embedding of length one has no larger number
-CHUNK = 2048  # examples whose products are summed at a time; anything up to 2¹⁹ is exact
+CHUNK = 1024  # examples whose products are summed at a time; anything up to 2¹⁹ is exact
 
 Whole = NDArray[np.int32]
 Totals = NDArray[np.int64]
@@ -64,6 +64,7 @@ class Sums:
     def _gram(self) -> Totals:
         """The sum of all products (D, D), in units of 2⁻³⁴."""
         rows, self._waits = self._waiting[: self._waits], 0
+        self._waiting = self._waiting[:0].copy()  # the next ones get memory anew, so that a fit need not share it
         if len(rows):
             self._total += (rows.T @ rows).astype(np.int64)
         return self._total
@@ -76,12 +77,12 @@ class Sums:
             LabelError: the numbers of labels and examples differ.
         """
         self._check(rows, labels)
-        if not len(self._waiting):
-            self._waiting = np.empty((CHUNK, self.features))
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             if self._waits + len(part) > CHUNK:
                 _ = self._gram
+            if not len(self._waiting):
+                self._waiting = np.empty((CHUNK, self.features))
             self._waiting[self._waits : self._waits + len(part)] = part
             self._waits += len(part)
         names = np.array(labels, np.object_)

@@ -1,4 +1,4 @@
-"""Numbers as people read them, in messages of every part."""
+"""Numbers and errors as people read them, in messages of every part."""
 
 
 def percent(share: float) -> str:
@@ -17,3 +17,12 @@ def plural(count: int, noun: str) -> str:
     ('1 photo', '3 photos')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def first_line(error: BaseException) -> str:
+    """Write an exception of another library in one line of at most 200 characters.
+
+    >>> first_line(ValueError("no such layer\\nin block 3")), first_line(ValueError())
+    ('no such layer', 'ValueError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

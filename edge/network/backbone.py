@@ -27,6 +27,7 @@ from edge.bundle.manifest import MAX_DIMENSION, MAX_SIDE
 from edge.errors import BundleError, ParityError, RuntimeMissing
 from edge.system.memory import trim
 from edge.system.quiet import quiet
+from edge.text import first_line
 
 FP32_TOLERANCE = 1e-3  # largest difference over largest value; 1e-5 is usual
 INT8_COSINE = 0.99  # int8 kernels round differently from one processor to the next
@@ -229,7 +230,7 @@ class _OnnxBackbone:
             raise BundleError(error.code, f"the model is refused: {error}") from None
         except Exception as error:  # onnxruntime raises its own kinds, derived from nothing in common
             raise BundleError(
-                "model-failed", f"onnxruntime cannot load the model ({_first_line(error)}); build the bundle again"
+                "model-failed", f"onnxruntime cannot load the model ({first_line(error)}); build the bundle again"
             ) from None
         self.runtime = runtime.name
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -268,7 +269,7 @@ class _TfliteBackbone:
             raise BundleError(error.code, f"the model is refused: {error}") from None
         except (ValueError, RuntimeError) as error:
             raise BundleError(
-                "model-failed", f"{runtime.name} cannot load the model ({_first_line(error)}); build the bundle again"
+                "model-failed", f"{runtime.name} cannot load the model ({first_line(error)}); build the bundle again"
             ) from None
         self.runtime = runtime.name
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -325,7 +326,7 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
 
 def _failed(runtime: str, error: Exception) -> BundleError:
     return BundleError(
-        "model-failed", f"the network cannot be run by {runtime} ({_first_line(error)}); build the bundle again"
+        "model-failed", f"the network cannot be run by {runtime} ({first_line(error)}); build the bundle again"
     )
 
 
@@ -369,7 +370,3 @@ def _restore_arithmetic() -> None:
         import ctypes
 
         ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.network.backbone import Backbone, find_runtime, open_backbone
+from edge.text import first_line
 from export.convert.parity import golden_images
 from export.convert.to_onnx import to_onnx
 from export.network.embedder import dimension
@@ -45,10 +46,10 @@ def freeze(embedder: nn.Module, size: int) -> Frozen:
     try:
         dimension(embedder, size)
     except Exception as error:  # third-party networks can raise anything
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             "conversion-failed",
-            f"this network does not accept pictures of {size} × {size} pixels ({line}); choose another --size",
+            f"this network does not accept pictures of {size} × {size} pixels ({first_line(error)}); "
+            "choose another --size",
         ) from error
     data = to_onnx(embedder, size)
     return Frozen(data, open_backbone(data, find_runtime({"onnx"}), threads=1))

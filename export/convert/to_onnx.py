@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.errors import BundleError
+from edge.text import first_line
 from export.network.quiet import quiet
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
             return portable(program.model_proto.SerializeToString())
     except Exception as error:  # the exporter, dynamo and the checker each raise their own exceptions
         why = error.__cause__ or error  # the exporter's own first line only names the step that failed
-        line = (str(why).strip().splitlines() or [type(why).__name__])[0]
         raise BundleError(
-            "conversion-failed", f"this network cannot be converted to ONNX ({line}); choose --runtime tflite"
+            "conversion-failed",
+            f"this network cannot be converted to ONNX ({first_line(why)}); choose --runtime tflite",
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.errors import BundleError
+from edge.text import first_line
 from export.network.quiet import quiet
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
             edge_model = litert_torch.convert(merged(embedder), (torch.zeros(1, size, size, 3, dtype=torch.uint8),))
             return bytes(edge_model.model_content())
     except Exception as error:  # torch.export and the MLIR passes each raise their own exceptions
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
-            "conversion-failed", f"this network cannot be converted to TFLite ({line}); choose --runtime onnx"
+            "conversion-failed",
+            f"this network cannot be converted to TFLite ({first_line(error)}); choose --runtime onnx",
         ) from error

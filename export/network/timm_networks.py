@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import BundleError
+from edge.text import first_line
 from export.network.embedder import Normalisation, swift
 from export.network.quiet import quiet
 
@@ -103,7 +104,7 @@ def trunk(name: str, size: int) -> nn.Module:
             maps = network.forward_features(picture)  # type: ignore[operator]
     except Exception as error:  # whatever a network of others raises
         raise BundleError(
-            "model-failed", f"{PREFIX}{name} cannot be run ({_line(error)}); choose another network"
+            "model-failed", f"{PREFIX}{name} cannot be run ({first_line(error)}); choose another network"
         ) from error
     finally:
         for hook in hooks:
@@ -138,7 +139,7 @@ def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
         with contextlib.nullcontext() if progress else quiet():
             network = _created(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # of timm, the hub, the network, or torch
-        raise _unreachable(name, _line(error)) from error
+        raise _unreachable(name, first_line(error)) from error
     return dict(network.state_dict())
 
 
@@ -250,7 +251,3 @@ def _unreachable(name: str, why: str) -> BundleError:
         f"could not download the weights of {PREFIX}{name} ({why}); fetch them on another machine and name "
         f"that file: --weights FILE (compare: --backbone {PREFIX}{name}=FILE)",
     )
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.answers import LearningCurve
-from edge.head.fit import Examples, Fit, fit, groups_of
+from edge.head.fit import Examples, Fit, fit
 from edge.metrics.evaluate import SHARED, wilson
 
 NEEDED = 8  # independent examples of every label
@@ -78,16 +78,12 @@ def doubled(local: Examples, result: Fit) -> dict[str | None, Worth]:
 
 def independent(part: Examples) -> Counter[str]:
     """Count the examples of each label; those of one session count as one."""
-    return Counter(label for label, _ in set(zip(part.labels, _groups(part).tolist(), strict=True)))
-
-
-def _groups(part: Examples) -> NDArray[np.int64]:
-    return groups_of(part.sessions or (None,) * len(part))
+    return Counter(label for label, _ in set(zip(part.labels, part.groups.tolist(), strict=True)))
 
 
 def _part(local: Examples, counts: Counter[str], share: float, rng: np.random.Generator) -> Examples:
     """A random fraction of every label's groups, at least two."""
-    groups, names = _groups(local), np.array(local.labels)
+    groups, names = local.groups, np.array(local.labels)
     place = rng.permutation(int(groups.max()) + 1)[groups]  # each group's place in a random order
     taught = np.zeros(len(local), bool)
     for label, count in counts.items():

@@ -90,11 +90,11 @@ def suspicions(local: Examples, factory: Examples | None = None) -> Suspicions:
             kept[row] = False
     if not kept.all():
         names = tuple(label for label, keep in zip(local.labels, kept, strict=True) if keep)
-        sessions = tuple(s for s, keep in zip(local.sessions, kept, strict=True) if keep) if local.sessions else ()
+        sessions = tuple(s for s, keep in zip(local.sessions, kept, strict=True) if keep)
         second = fit(Examples(local.embeddings[kept], names, sessions), factory)
         probabilities[kept] = second.loo[: len(names)]
         taught = {session for session in sessions if session is not None}
-        unseen = ~kept & np.array([s not in taught for s in local.sessions or (None,) * len(local)], bool)
+        unseen = ~kept & np.array([s not in taught for s in local.sessions], bool)
         if unseen.any():  # the rest of its session was taught: what was said with all of it left out stands
             probabilities[unseen] = second.head.probabilities(local.embeddings[unseen])
     own = probabilities[rows, columns]

@@ -45,7 +45,8 @@ class Examples:
     Args:
         embeddings: (N, D) real numbers, raw from the backbone; an array, or a matrix that is read a few rows at a time.
         labels: N names.
-        sessions: () or N times a name or None; examples of one session (frames of one burst) are left out together.
+        sessions: N times a name or None; examples of one session (frames of one burst) are left out together; () for
+            N times None.
         trained_on: () or N bools: whether the backbone was trained on the example. If so, it has no part in choices.
 
     Raises:
@@ -70,6 +71,7 @@ class Examples:
                     "labels-mismatch",
                     f"there are {len(self.embeddings)} embeddings but {len(values)} {kind}; give one for each",
                 )
+        object.__setattr__(self, "sessions", self.sessions or (None,) * len(self))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,9 +81,14 @@ class Examples:
         return Examples(
             self.embeddings[rows],
             tuple(self.labels[row] for row in rows),
-            tuple(self.sessions[row] for row in rows) if self.sessions else (),
+            tuple(self.sessions[row] for row in rows),
             self.trained_on[rows] if isinstance(self.trained_on, np.ndarray) else (),
         )
+
+    @property
+    def groups(self) -> Ints:
+        """(N,) the number of each example's group; a group is left out together."""
+        return groups_of(self.sessions)
 
     @property
     def counts(self) -> Floats:
@@ -142,7 +149,7 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
             "too-few-labels", f"only label {labels[0]!r} has examples, but two labels are needed; teach another one"
         )
     x = DesignMatrix([part.embeddings for part in parts])
-    sessions = [session for part in parts for session in (part.sessions or (None,) * len(part))]
+    sessions = [session for part in parts for session in part.sessions]
     is_local = np.arange(len(x)) < (len(local) or len(x))
     counts = np.concatenate([part.counts for part in parts])
     counts = counts if counts.any() else np.ones(len(x))

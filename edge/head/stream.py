@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError
-from edge.head.fit import FACTORY_WEIGHTS, Examples, Fit, fit, groups_of, named
+from edge.head.fit import FACTORY_WEIGHTS, Examples, Fit, fit, named
 from edge.head.lda import Floats, Ints, spectrum_of_moments
 from edge.head.leave_out import leave_out
 from edge.head.linear import softmax
@@ -77,7 +77,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     countable = np.concatenate([np.ones(len(some)), factory.counts])
     x = DesignMatrix([some, factory.embeddings])
     columns = np.concatenate([columns, _columns(factory, column)])
-    groups = np.concatenate([groups, groups.max() + 1 + _groups(factory)])
+    groups = np.concatenate([groups, groups.max() + 1 + factory.groups])
 
     def choice(weight: float) -> Choice:
         spectrum = spectrum_of_moments(_pooled(parts, (1.0, weight, 1.0)), METHODS[name].beta)
@@ -95,7 +95,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
 
     def answer(part: Examples, weights: Floats, out: NDArray[np.float32]) -> None:
         points = spectrum.points(DesignMatrix([part.embeddings], precise=True), _columns(part, column), weights)
-        held_out = leave_out(spectrum, points, _groups(part), tau)
+        held_out = leave_out(spectrum, points, part.groups, tau)
         for rows in chunks(len(part)):
             out[rows] = softmax(held_out.take(rows).scores(best.nu) / best.temperature)
 
@@ -133,12 +133,8 @@ def _if_few(parts: Iterable[Examples], most: int) -> Examples | None:
     return Examples(
         np.concatenate([chunk.embeddings for chunk in kept]) if kept else np.empty((0, 0), np.float32),
         tuple(label for chunk in kept for label in chunk.labels),
-        tuple(session for chunk in kept for session in chunk.sessions or (None,) * len(chunk)),
+        tuple(session for chunk in kept for session in chunk.sessions),
     )
-
-
-def _groups(part: Examples) -> Ints:
-    return groups_of(part.sessions or (None,) * len(part))
 
 
 def _columns(part: Examples, column: dict[str, int]) -> Ints:
@@ -156,7 +152,7 @@ def _sample(examples: Iterable[Examples], column: dict[str, int], step: int) -> 
     parts: list[tuple[NDArray[np.float32], Ints, Ints]] = []
     seen = 0
     for chunk in examples:
-        numbers = _groups(chunk) + seen
+        numbers = chunk.groups + seen
         seen = int(numbers.max()) + 1
         rows = np.flatnonzero(numbers % step == 0)
         own = _columns(chunk, column)[rows]

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.head.fit import Examples, groups_of
+from edge.head.fit import Examples
 from edge.head.matrix import KEPT, chunks
 from edge.head.stream import whole_sessions
 from edge.metrics.unmeasured import ENOUGH
@@ -84,8 +84,7 @@ def fit_gate(
     likeness, used = _likeness(sums, counts), np.flatnonzero(counts)
     every = np.empty(len(counted))
     for chunk, _, places in _both(read, factory):
-        groups = groups_of(chunk.sessions or (None,) * len(chunk))
-        every[places] = _leave_out(white(chunk.embeddings), owner[places], groups, sums, counts, used, likeness)
+        every[places] = _leave_out(white(chunk.embeddings), owner[places], chunk.groups, sums, counts, used, likeness)
     able = np.isfinite(every)
     measured = np.zeros(len(labels), np.bool_)
     measured[owner[able] % len(labels)] = True
@@ -162,9 +161,8 @@ def _both(read: Read, factory: Examples | None) -> Iterator[Chunk]:
         if len(factory) <= most:
             yield Chunk(factory, 1, first + np.arange(len(factory)))
             return
-        sessions = factory.sessions or (None,) * len(factory)
-        order = sorted(range(len(factory)), key=lambda row: sessions[row] or "")
-        for some in whole_sessions([sessions[row] for row in order], most):
+        order = sorted(range(len(factory)), key=lambda row: factory.sessions[row] or "")
+        for some in whole_sessions([factory.sessions[row] for row in order], most):
             rows = np.array(order[some], np.int64)
             yield Chunk(factory.take(rows), 1, first + rows)
 

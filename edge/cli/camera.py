@@ -12,7 +12,7 @@ import click
 
 from edge.cli import app, wording
 from edge.cli.terminal import PARTLY, Progress, complain
-from edge.cli.watching import REGION, SELF_SIGNED, stopped_by_signals, tell, watching
+from edge.cli.watching import EVERY, REGION, SELF_SIGNED, stopped_by_signals, tell, watching
 from edge.text import plural
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def watch(source: str, **options: Any) -> int:
 @click.option(
     "--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Stop after this many seconds."
 )
-@click.option("--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames.")
+@EVERY
 @click.option("--session", help="Name of this burst.  [default: label and time]")
 @app.shared
 def capture(

@@ -29,14 +29,14 @@ REGION = click.option(
 SELF_SIGNED = click.option(
     "--allow-self-signed", "self_signed", is_flag=True, help="Accept a self-signed certificate from an https camera."
 )
-
+EVERY = click.option(
+    "--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames."
+)
 
 WATCHING = (
     REGION,
     SELF_SIGNED,
-    click.option(
-        "--every", type=click.FloatRange(0.01), default=0.2, show_default=True, help="Seconds between frames."
-    ),
+    EVERY,
     click.option(
         "--smooth",
         metavar="N/M",

@@ -129,11 +129,8 @@ def build(
         seed=seed,
         progress=sys.stderr.isatty(),
     )
-    terminal = Terminal()
-    try:
+    with Terminal() as terminal:
         built = build_bundle(plan, terminal)
-    finally:
-        terminal.done()
     if app.as_json():
         say_json(_built(built))
     else:
@@ -294,8 +291,8 @@ def _accuracy_line(accuracy: Accuracy | None) -> str:
 
 
 def _counts(examples: Mapping[str, int]) -> str:
-    shown = [f"{label} {count}" for label, count in list(examples.items())[:20]]
-    return ", ".join(shown) + (f", … {len(examples) - 20} more" if len(examples) > 20 else "")
+    shown = [f"{label} {count}" for label, count in list(examples.items())[:SHOWN]]
+    return ", ".join(shown) + (f", … {len(examples) - SHOWN} more" if len(examples) > SHOWN else "")
 
 
 for _command in (build, check):

@@ -83,11 +83,8 @@ def adapt(
         progress=sys.stderr.isatty(),
     )
     with join_processes() as processes:
-        listener = Terminal(mute=not processes.is_first)
-        try:
-            result = adapt_network(plan, listener, processes)
-        finally:
-            listener.done()
+        with Terminal(mute=not processes.is_first) as terminal:
+            result = adapt_network(plan, terminal, processes)
         if not processes.is_first:
             return 0
     skipped = result.material.skipped
@@ -182,11 +179,8 @@ def compare(
         row = find(name)
         usual = (row.size,) if row.fixed else (row.size, SMALL)
         wanted += [Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
-    terminal = Terminal()
-    try:
+    with Terminal() as terminal:
         found = rank(photos, wanted, terminal, seed, group_by, fit)
-    finally:
-        terminal.done()
     if picture:
         draw(found, picture)
     if app.as_json():
@@ -197,8 +191,7 @@ def compare(
                 "size": found.take.candidate.size,
             },
             "advice": found.advice, "warning": found.baselines.warning or None,
-            "baselines": {"pretrained": found.baselines.pretrained, "random": found.baselines.random,
-                          "pixels": found.baselines.pixels, "photos": found.baselines.photos},
+            "baselines": asdict(found.baselines),
             "networks": [
                 {
                     "backbone": one.candidate.backbone, "weights": one.candidate.weights or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """Prints the result of each stage as a line, and on a terminal also what is going on.
+    """Prints the result of each stage as a line, and on a terminal also what is going on, until its block ends.
 
     Args:
         mute: Print nothing, as in all processes but the first.
@@ -34,12 +34,14 @@ class Terminal:
             self._bar(done, total)
 
     def said(self, line: str) -> None:
-        self.done()
+        self._draw("")
         if not self._mute:
             complain(line)
 
-    def done(self) -> None:
-        """Clear the current line."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._draw("")
 
     def _draw(self, text: str) -> None:

@@ -78,9 +78,6 @@ def read_own_model(path: Path) -> OwnModel:
         raise BundleError("model-unsuitable", f"{path.name}: this {what}")
     try:
         opened = open_backbone(data, find_runtime({model_format}), threads=1)
-    except BundleError as error:
-        raise BundleError(error.code, f"{path.name}: {_said(error)}") from error
-    try:
         _check_answers(data, model_format, opened)
         _check_export(data, model_format, opened)
     except BundleError as error:

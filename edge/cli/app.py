@@ -126,11 +126,6 @@ def cli() -> None:
     """
 
 
-def add(command: click.Command) -> None:
-    """Add a command that another module defines to the group."""
-    cli.add_command(command)
-
-
 def main() -> None:
     """Entry point of `edge` and `python -m edge`."""
     run(cli, "edge")

@@ -266,7 +266,3 @@ def _reviewed(result: "Reviewed") -> list[str]:
 
 def _no_journal(_: Path) -> Any:
     raise AssertionError("a folder is refused before")
-
-
-for _command in (watch, capture, review):
-    app.add(_command)

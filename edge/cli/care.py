@@ -74,7 +74,3 @@ def doctor(pictures: tuple[Path, ...], bundle: Path | None) -> int:
     findings = examine(app.home(), pictures, bundle)
     app.answer(findings, lambda: wording.findings(findings))
     return 0 if all(finding.ok for finding in findings) else 1
-
-
-for _command in (verify, backup, restore, doctor):
-    app.add(_command)

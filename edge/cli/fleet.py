@@ -57,7 +57,3 @@ def follow(url: str) -> None:
     else:
         line = f"release {result.release} was refused{'' if result.new else ' before'}: {result.why}; in use: {serves}"
     app.answer(result, lambda: [line])
-
-
-for _command in (contribute, follow):
-    app.add(_command)

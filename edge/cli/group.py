@@ -11,7 +11,7 @@ class Group(click.Group):
     """The group.
 
     Args:
-        modules: the defining module of each command that is imported on demand.
+        modules: by command, the module that is imported on demand and in which the command has the same name.
         arguments: passed on to `click.Group`.
     """
 
@@ -24,9 +24,7 @@ class Group(click.Group):
         return sorted({*self.commands, *self._modules})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in self._modules:
-            import_module(self._modules[cmd_name])
-        elif cmd_name not in self.commands:  # mistyped: click suggests similar commands
-            for module in self._modules.values():
-                import_module(module)
+        if cmd_name not in self.commands:  # if it is mistyped, click suggests similar ones among all
+            for name in {cmd_name} & self._modules.keys() or self._modules:
+                self.add_command(getattr(import_module(self._modules[name]), name))
         return super().get_command(ctx, cmd_name)

@@ -133,7 +133,3 @@ def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     app.skipped(result.unreadable)
     app.answer(result, lambda: [*wording.audited(result), *app.counted(result.files, pictures)])
     return app.code(result.files, result.unreadable)
-
-
-for _command in (examples, forget, relabel, rename, status, history, rollback, audit):
-    app.add(_command)

@@ -135,7 +135,3 @@ def password(file: Path | None) -> None:
         given = lines.rstrip("\r\n")
     result = PasswordSet(str(put(home, given)))
     app.answer(result, lambda: ["the password is set; everybody must log in again"])
-
-
-for _command in (serve, password):
-    app.add(_command)

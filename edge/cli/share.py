@@ -54,7 +54,3 @@ def trust(key: str | None, remove: str | None) -> None:
         opened.trust(read_key(key) if key else None, remove)
     result = opened.trusted()
     app.answer(result, lambda: wording.trusted(result))
-
-
-for _command in (export, trust):
-    app.add(_command)

@@ -188,7 +188,3 @@ def evaluate(folder: Path) -> int:
     app.skipped(result.contradictions)
     app.answer(result, lambda: [*wording.evaluated(result), *app.counted(result.files, [folder])])
     return app.code(result.files)
-
-
-for _command in (init, classify, teach, retrain, evaluate):
-    app.add(_command)

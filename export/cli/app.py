@@ -156,11 +156,6 @@ def sample(folder: Path) -> None:
     say(f"next: edge-export build {folder / 'photos'} -o surfaces.edge")
 
 
-def add(command: click.Command) -> None:
-    """Add a command that another module defines to the group."""
-    cli.add_command(command)
-
-
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     with warnings.catch_warnings():

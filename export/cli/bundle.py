@@ -293,7 +293,3 @@ def _accuracy_line(accuracy: Accuracy | None) -> str:
 def _counts(examples: Mapping[str, int]) -> str:
     shown = [f"{label} {count}" for label, count in list(examples.items())[:SHOWN]]
     return ", ".join(shown) + (f", … {len(examples) - SHOWN} more" if len(examples) > SHOWN else "")
-
-
-for _command in (build, check):
-    app.add(_command)

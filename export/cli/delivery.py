@@ -89,7 +89,3 @@ def card(bundle: Path, output: Path | None) -> None:
             say(line)
     else:
         say(f"{output}: the card of {bundle.name}; put it beside the bundle, as README.md on Hugging Face")
-
-
-for _command in (sign, deploy, card):
-    app.add(_command)

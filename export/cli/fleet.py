@@ -270,6 +270,3 @@ def _write(path: Path, text: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-app.add(fleet)

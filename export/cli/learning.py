@@ -336,7 +336,3 @@ def pretrain(
         if files.seen:
             say(line(files))
     return PARTLY if partly(files) else 0
-
-
-for _command in (adapt, compare, pretrain):
-    app.add(_command)

@@ -129,7 +129,7 @@ def fleet(as_user: Sequence[str]) -> None:
     step("contribute", *as_user, "contribute", url)
     sent = json.loads(said(*as_user, "contribute", url, "--json"))
     tell("nothing new is not sent", (sent["sequence"], sent["sent"]) == (1, False), str(sent))
-    python = str(Path(EDGE).with_name("python"))
+    python = str(Path(EDGE).parent.resolve() / "python")  # its environment is found by the folder that it is really in
     step("publish", "runuser", "-u", "edge", "--", python, "-c", PUBLISH, str(KIT / "surfaces.edge"), url)
     step("follow", *as_user, "follow", url)
     now = json.loads(said(*as_user, "follow", url, "--json"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Answer,
         Audited,
         Compared,
+        Doubt,
         Evaluated,
         Finding,
         Forgotten,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Renamed,
         Retrained,
         Status,
+        Suspect,
         Taught,
         Trusted,
         Unsure,
@@ -98,10 +100,7 @@ def retrained(result: "Retrained") -> list[str]:
         lines += confusion_table(result.labels, result.labels, result.confusion)
     if result.doubts:
         lines += ["", "doubtful examples, the most certain mistakes first:"]
-        lines += [
-            f"  {d.example}  taught as {d.label}, looks like {d.guess} ({100 * d.probability:.0f} %)  {d.source}"
-            for d in result.doubts
-        ]
+        lines += [f"  {_doubt(doubt)}" for doubt in result.doubts]
     return lines
 
 
@@ -283,6 +282,10 @@ def _overwritten(generations: tuple[int, ...], why: str) -> list[str]:
     return [f"overwritten because {why}: generation {', '.join(map(str, generations))}"] if generations else []
 
 
+def _doubt(one: "Doubt | Suspect") -> str:
+    return f"{one.example}  taught as {one.label}, looks like {one.guess} ({100 * one.probability:.0f} %)  {one.source}"
+
+
 def audited(result: "Audited") -> list[str]:
     lines = [
         f"{plural(result.examples, 'example')} taught here checked, {result.factory_examples:,} from the bundle"
@@ -299,22 +302,13 @@ def audited(result: "Audited") -> list[str]:
     section(
         f"{plural(len(likely), 'label')} probably wrong, the most likely first (to delete a useless picture: "
         "edge forget NUMBER):",
-        [
-            [
-                f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}",
-                f"    {s.remedy}",
-            ]
-            for s in likely
-        ],
+        [[_doubt(one), f"    {one.remedy}"] for one in likely],
     )
     hard = [s for s in result.suspects if not s.likely]
     section(
         f"{plural(len(hard), 'picture')} classified differently, but not with certainty: a wrong label, or a "
         "difficult picture:",
-        [
-            [f"{s.example}  taught as {s.label}, looks like {s.guess} ({100 * s.probability:.0f} %)  {s.source}"]
-            for s in hard
-        ],
+        [[_doubt(one)] for one in hard],
         most=5,
     )
     if not result.suspects:

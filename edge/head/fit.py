@@ -135,7 +135,9 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     >>> result.head.labels, result.loo.argmax(axis=1).tolist()
     (('a', 'b'), [0, 0, 1, 1])
     """
-    name = named(method)
+    name = "lda" if method == "auto" else method
+    if name not in METHODS:
+        raise NotEnough("option-invalid", f"there is no method {method!r}; choose auto, {', '.join(METHODS)}")
     parts = [part for part in (local, factory) if part is not None and len(part)]
     if len({part.embeddings.shape[1] for part in parts}) > 1:
         one, other = (part.embeddings.shape[1] for part in parts)
@@ -170,14 +172,6 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
     loo = np.empty((len(x), len(labels)), np.float32)
     loo[order] = best.loo
     return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
-
-
-def named(method: str) -> str:
-    """Return the name of the fitter; raise NotEnough if there is no such method."""
-    name = "lda" if method == "auto" else method
-    if name not in METHODS:
-        raise NotEnough("option-invalid", f"there is no method {method!r}; choose auto, {', '.join(METHODS)}")
-    return name
 
 
 def _spectrum(x: DesignMatrix, columns: Ints, weights: Floats, beta: float) -> tuple[Spectrum, Points]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError
-from edge.head.fit import FACTORY_WEIGHTS, Examples, Fit, fit, named
+from edge.head.fit import FACTORY_WEIGHTS, Examples, Fit, fit
 from edge.head.lda import Floats, Ints, spectrum_of_moments
 from edge.head.leave_out import leave_out
 from edge.head.linear import softmax
@@ -35,7 +35,7 @@ CHUNK = 2048
 Read = Callable[[], Iterable[Examples]]
 
 
-def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "auto", sample: int = SAMPLE) -> Fit:
+def fit_chunks(read: Read, factory: Examples | None = None, *, sample: int = SAMPLE) -> Fit:
     """Fit a head to local examples that come in chunks; for up to `sample` examples this is the same as `fit`.
 
     Examples of one session must be in one chunk.
@@ -43,7 +43,6 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     Args:
         read: returns the same chunks in the same order each time it is called.
         factory: the bundle's own examples.
-        method: as in `fit`.
         sample: the least number of examples on which choices are made.
 
     Raises:
@@ -56,8 +55,8 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     """
     few = _if_few(read(), sample)
     if few is not None:
-        return fit(few, factory, method=method)
-    name = named(method)
+        return fit(few, factory)
+    method = METHODS["lda"]
     local = _sums(read())
     factory = factory or Examples(np.empty((0, len(local.gram)), np.float32), ())
     if factory.embeddings.shape[1] != len(local.gram):
@@ -80,12 +79,12 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
     groups = np.concatenate([groups, groups.max() + 1 + factory.groups])
 
     def choice(weight: float) -> Choice:
-        spectrum = spectrum_of_moments(_pooled(parts, (1.0, weight, 1.0)), METHODS[name].beta)
+        spectrum = spectrum_of_moments(_pooled(parts, (1.0, weight, 1.0)), method.beta)
         weights = np.ones(len(x))
         weights[len(x) - len(factory) :] = np.where(shared, weight, 1.0)
         points = spectrum.points(x, columns, weights)
         counts = np.where(ours > 0, ours, weights * countable)
-        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, METHODS[name])
+        found = choose(spectrum, lambda t: leave_out(spectrum, points, groups, t), counts, ours, method)
         return replace(found, factory_weight=weight, cost=found.cost + far(weight, FACTORY_WEIGHTS))
 
     best = walk(FACTORY_WEIGHTS, choice) if shared.any() else choice(1.0)
@@ -105,7 +104,7 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, method: str = "au
         at += len(chunk)
     if len(factory):
         answer(factory, np.where(shared, best.factory_weight, 1.0), loo[at:])
-    return Fit(best.head(labels), name, loo, best.shrinkage, best.nu, best.factory_weight)
+    return Fit(best.head(labels), "lda", loo, best.shrinkage, best.nu, best.factory_weight)
 
 
 def whole_sessions(sessions: Sequence[str | None], size: int = CHUNK) -> Iterator[slice]:

@@ -119,14 +119,13 @@ def decode(
         return square(upright.crop(region.box(*upright.size)), size, short_side, fit)
 
 
-def preview(data: bytes, name: str, side: int, quality: int = 80) -> bytes:
+def preview(data: bytes, name: str, side: int) -> bytes:
     """Return a whole picture, upright, as a small JPEG for people to look at.
 
     Args:
         data: the bytes of any file that `decode` reads.
         name: the name in error messages.
         side: the longest side allowed, in pixels.
-        quality: quality of the JPEG, 1 to 95.
 
     Raises:
         ImageError: as in `decode`.
@@ -135,7 +134,7 @@ def preview(data: bytes, name: str, side: int, quality: int = 80) -> bytes:
         upright = image.upright(side)
         upright.thumbnail((side, side), Image.Resampling.BILINEAR)
         file = io.BytesIO()
-        upright.save(file, "JPEG", quality=quality)
+        upright.save(file, "JPEG", quality=80)
         return file.getvalue()
 
 

@@ -80,11 +80,11 @@ def embed_pixels(frozen: Frozen, pixels: NDArray[np.uint8], step: Callable[[int,
     return out
 
 
-def latency(frozen: Frozen, runs: int = 20) -> float:
-    """Return the milliseconds per picture on one core: the fastest of several runs, because load only adds time."""
+def latency(frozen: Frozen) -> float:
+    """Return the milliseconds per picture on one core: the fastest of 20 runs, because load only adds time."""
     picture = golden_images(frozen.running.size, 1)
     times = []
-    for _ in range(runs):
+    for _ in range(20):
         began = time.perf_counter()
         frozen.running.embed(picture)
         times.append(time.perf_counter() - began)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import BundleError
 from edge.text import first_line
+from export.convert.uncollected import uncollected
 from export.network.quiet import quiet
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def to_onnx(embedder: nn.Module, size: int) -> bytes:
 
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)  # 2: a batch of 1 would become a constant
     try:
-        with quiet():
+        with quiet(), uncollected():
             program = torch.onnx.export(
                 merged(embedder),
                 (example,),

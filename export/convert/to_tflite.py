@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import BundleError
 from edge.text import first_line
+from export.convert.uncollected import uncollected
 from export.network.quiet import quiet
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def to_tflite(embedder: nn.Module, size: int) -> bytes:
     import torch
 
     try:
-        with quiet():
+        with quiet(), uncollected():
             import litert_torch
 
             from export.network.timm_networks import merged

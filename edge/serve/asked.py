@@ -1,12 +1,15 @@
 """Validates requests before they are used, and turns answers and errors into responses."""
 
+import functools
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from edge.errors import EdgeError, HomeBusy
+from edge.learner import Learner
 from edge.serve.desk import Desk, Stale
 from edge.serve.engine import Busy, Ended
 from edge.serve.words import plain
@@ -77,6 +80,17 @@ def examples(asked: dict[str, Any]) -> dict[int, str]:
     if not found or not all(isinstance(one, dict) for one in found):
         raise BadRequest("request-invalid", "'examples' must be a list of objects")
     return {field(one, "id", int): field(one, "label", str) for one in found}
+
+
+def posted(act: Callable[[Learner, dict[str, Any]], Any]) -> Callable[[Request], Awaitable[Response]]:
+    """Make a route of a function that is given the learner, in its thread, and the request's JSON object."""
+
+    @functools.wraps(act)
+    async def route(request: Request) -> Response:
+        asked = await body(request)
+        return answer(await desk(request).engine.do(lambda learner: act(learner, asked)))
+
+    return route
 
 
 def answer(value: Any, status: int = 200) -> Response:

@@ -20,7 +20,7 @@ from edge.care.backup import backup
 from edge.errors import LabelError, NotEnough
 from edge.labels import clean
 from edge.learner import Learner
-from edge.serve.asked import BadRequest, answer, body, desk, examples, field
+from edge.serve.asked import BadRequest, answer, body, desk, examples, field, posted
 from edge.serve.desk import Stale
 from edge.serve.teach import forget, unchanged
 from edge.serve.uploads import FOLDER
@@ -63,68 +63,47 @@ async def thumbnail(request: Request) -> Response:
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
-async def move(request: Request) -> Response:
+@posted
+def move(learner: Learner, asked: dict[str, Any]) -> Any:
     """Change the label of examples."""
-    asked, here = await body(request), desk(request)
     seen, label = examples(asked), field(asked, "label", str)
-
-    def act(learner: Learner) -> Any:
-        unchanged(learner, seen)
-        said = [plain(line) for line in learner.beside(label)]
-        return {"moved": to_json(learner.relabel([str(i) for i in seen], label)), "said": said}
-
-    return answer(await here.engine.do(act))
+    unchanged(learner, seen)
+    said = [plain(line) for line in learner.beside(label)]
+    return {"moved": to_json(learner.relabel([str(i) for i in seen], label)), "said": said}
 
 
-async def forget_examples(request: Request) -> Response:
-    """Forget examples."""
-    seen = examples(await body(request))
-    return answer(await desk(request).engine.do(lambda learner: forget(learner, seen)))
-
-
-async def forget_label(request: Request) -> Response:
+@posted
+def forget_label(learner: Learner, asked: dict[str, Any]) -> Any:
     """Forget a label and all of its examples, if their number is still what the page showed."""
-    asked, here = await body(request), desk(request)
     label, count = field(asked, "label", str), field(asked, "count", int)
-
-    def act(learner: Learner) -> Any:
-        if clean(label) not in learner.labels() or learner.count_examples(label) != count:
-            raise Stale("page-outdated", f"somebody taught or moved pictures of '{label}' meanwhile; look again")
-        return to_json(learner.forget(label=label))
-
-    return answer(await here.engine.do(act))
+    if clean(label) not in learner.labels() or learner.count_examples(label) != count:
+        raise Stale("page-outdated", f"somebody taught or moved pictures of '{label}' meanwhile; look again")
+    return to_json(learner.forget(label=label))
 
 
-async def rename(request: Request) -> Response:
+@posted
+def rename(learner: Learner, asked: dict[str, Any]) -> Any:
     """Rename a label, or merge it into another."""
-    asked, here = await body(request), desk(request)
     old, new, merge = field(asked, "old", str), field(asked, "new", str), field(asked, "merge", bool)
-
-    def act(learner: Learner) -> Any:
-        names = set(learner.labels())
-        if clean(old) not in names:
-            raise Stale("page-outdated", f"somebody else renamed or removed '{old}'; look again")
-        if not merge and clean(new) in names - {clean(old)}:
-            return {"exists": True, "old": old, "new": clean(new)}
-        said = [plain(line) for line in learner.beside(new, leaving=clean(old))]
-        return {**to_json(learner.rename(old, new, merge)), "said": said}
-
-    return answer(await here.engine.do(act))
+    names = set(learner.labels())
+    if clean(old) not in names:
+        raise Stale("page-outdated", f"somebody else renamed or removed '{old}'; look again")
+    if not merge and clean(new) in names - {clean(old)}:
+        return {"exists": True, "old": old, "new": clean(new)}
+    said = [plain(line) for line in learner.beside(new, leaving=clean(old))]
+    return {**to_json(learner.rename(old, new, merge)), "said": said}
 
 
-async def retrain(request: Request) -> Response:
+@posted
+def retrain(learner: Learner, asked: dict[str, Any]) -> Any:
     """Fit a new head; the answer is that of `edge retrain`, plus the generation that was in use before."""
-    force, here = field(await body(request), "force", bool), desk(request)
-
-    def act(learner: Learner) -> Any:
-        before = learner.status()
-        made = to_json(learner.retrain(force=force))
-        old = {"loo_accuracy": before.loo_accuracy, "loo_interval": before.loo_interval}
-        for name in ("refusal", "note", "advice", "unknown_note"):
-            made[name] = plain(made[name]) if made[name] else ""
-        return {**made, "before": to_json({"generation": before.generation, **old})}
-
-    return answer(await here.engine.do(act))
+    force = field(asked, "force", bool)
+    before = learner.status()
+    made = to_json(learner.retrain(force=force))
+    old = {"loo_accuracy": before.loo_accuracy, "loo_interval": before.loo_interval}
+    for name in ("refusal", "note", "advice", "unknown_note"):
+        made[name] = plain(made[name]) if made[name] else ""
+    return {**made, "before": to_json({"generation": before.generation, **old})}
 
 
 async def history(request: Request) -> Response:
@@ -133,18 +112,14 @@ async def history(request: Request) -> Response:
     return answer([{**one, "refusal": plain(one["refusal"]) if one["refusal"] else ""} for one in found])
 
 
-async def rollback(request: Request) -> Response:
+@posted
+def rollback(learner: Learner, asked: dict[str, Any]) -> Any:
     """Go back to an earlier generation, unless the current one has changed since the page was loaded."""
-    asked, here = await body(request), desk(request)
     generation, serving = field(asked, "generation", int), field(asked, "serving", int)
-
-    def act(learner: Learner) -> Any:
-        there = learner.serving().generation
-        if there != serving:
-            raise Stale("page-outdated", f"generation {there} answers by now; look again")
-        return to_json(learner.rollback(generation))
-
-    return answer(await here.engine.do(act))
+    there = learner.serving().generation
+    if there != serving:
+        raise Stale("page-outdated", f"generation {there} answers by now; look again")
+    return to_json(learner.rollback(generation))
 
 
 async def findings(request: Request) -> Response:
@@ -270,7 +245,7 @@ ROUTES = [
     Route("/examples", listed),
     Route("/examples/{number:int}.jpg", thumbnail),
     Route("/examples/move", move, methods=["POST"]),
-    Route("/examples/forget", forget_examples, methods=["POST"]),
+    Route("/examples/forget", forget, methods=["POST"]),
     Route("/labels/forget", forget_label, methods=["POST"]),
     Route("/labels/rename", rename, methods=["POST"]),
     Route("/retrain", retrain, methods=["POST"]),

@@ -10,7 +10,7 @@ from edge.answers import to_json
 from edge.labels import clean, hidden
 from edge.learner import Learner
 from edge.picture.region import WHOLE, Region
-from edge.serve.asked import BadRequest, answer, body, desk, examples, field
+from edge.serve.asked import BadRequest, answer, body, desk, examples, field, posted
 from edge.serve.desk import Stale
 from edge.serve.uploads import FOLDER, Arrived, Uploads, receive
 
@@ -64,12 +64,6 @@ async def keep(request: Request) -> Response:
     return answer(await _uploads(request).teach(Arrived(path, label, name, session, ask=False)))
 
 
-async def undo(request: Request) -> Response:
-    """Forget examples that were just taught, if they still have the label that the page shows."""
-    seen, here = examples(await body(request)), desk(request)
-    return answer(await here.engine.do(lambda learner: forget(learner, seen)))
-
-
 async def region(request: Request) -> Response:
     """Change the region of the picture that is classified."""
     asked, here = await body(request), desk(request)
@@ -86,13 +80,10 @@ async def region(request: Request) -> Response:
     return answer(await here.engine.do(put))
 
 
-def forget(learner: Learner, seen: dict[int, str]) -> Any:
-    """Forget examples, if each is still what the page showed.
-
-    Raises:
-        Stale: an example has changed.
-        NotEnough: fewer than two labels would be left.
-    """
+@posted
+def forget(learner: Learner, asked: dict[str, Any]) -> Any:
+    """Forget examples, if each still has the label that the page shows."""
+    seen = examples(asked)
     unchanged(learner, seen)
     return to_json(learner.forget([str(number) for number in seen]))
 
@@ -133,6 +124,6 @@ ROUTES = [
     Route("/record/off", record_off, methods=["POST"]),
     Route("/photo", photo, methods=["POST"]),
     Route("/photo/keep", keep, methods=["POST"]),
-    Route("/undo", undo, methods=["POST"]),
+    Route("/undo", forget, methods=["POST"]),
     Route("/region", region, methods=["POST"]),
 ]

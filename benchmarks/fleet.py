@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -216,8 +215,9 @@ def main() -> None:
     one, EXAMPLES = arguments.one, arguments.examples
     if one is not None:
         found = whole_merge(one) if one <= SIZES[0] else folded(one, as_bytes=one <= SIZES[1])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**found, "megabytes": peak}))
+        lines = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss may be the parent's
+        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        print(json.dumps({**found, "megabytes": peak / 1024}))
         return
     embeddings()
     results: dict[int, dict[str, float]] = {}

@@ -9,6 +9,7 @@ The child process loads the runtime and, given a bundle, runs the golden picture
 the result as one line of JSON. `python -m edge.network.sandbox RUNTIME [BUNDLE FILE SHA256]` starts it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -134,8 +135,14 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Attempt:
         return Attempt(str(error))
     except MemoryError:
         return Attempt(f"needed more than {most / 1e9:.1f} GB of memory")
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # kilobytes on Linux
-    return Attempt("", len(golden.images), parity.error, parity.cosine, each, used)
+    return Attempt("", len(golden.images), parity.error, parity.cosine, each, _peak())
+
+
+def _peak() -> float:
+    """Return the most memory that this process had, in MB; `ru_maxrss` may be that of the process that started it."""
+    with contextlib.suppress(OSError), Path("/proc/self/status").open() as status:
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in status if line.startswith("VmHWM"))
+    return 0.0
 
 
 def _limited() -> int:

@@ -223,6 +223,14 @@ def test_a_runtime_that_dies_or_hangs_is_refused_by_name(tiny_bundle: Path, monk
         sandbox.prove(runtime, opened, file)
 
 
+def test_the_memory_that_is_told_is_the_childs_and_not_that_of_the_process_that_started_it(tiny_bundle: Path) -> None:
+    runtime = next(r for r in RUNTIMES if r.installed)
+    here = bytearray(os.urandom(1 << 20) * 400)  # in use, every page of it
+    tried = sandbox.attempt(runtime, tiny_bundle, f"backbone.{runtime.format}")
+    assert tried.failure == ""
+    assert 10 < tried.megabytes < len(here) / 1e6
+
+
 def test_the_child_proves_the_bundle_that_was_checked_and_no_other(tiny_bundle: Path, tmp_path: Path) -> None:
     runtime = next(r for r in RUNTIMES if r.installed)
     opened = bundle.read(pack(tmp_path / "b.edge", entries_of(tiny_bundle)))

@@ -5,13 +5,14 @@ environment. Where there is none, the tests that need one are skipped.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from edge.cli import app
+from edge.learner import Learner
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES, Backbone
 from edge.testing import COLOURS, DIMENSION, INFO, MODELS, SIDE, write_bundle
@@ -59,6 +60,13 @@ def clock() -> Callable[[], datetime]:
         return now
 
     return tick
+
+
+@pytest.fixture
+def learner(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Iterator[Learner]:
+    """A new home of the tiny bundle."""
+    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
+        yield made
 
 
 @pytest.fixture

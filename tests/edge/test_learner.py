@@ -4,9 +4,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +37,6 @@ from edge.picture.same import Alike
 from tests.refused import refused
 
 from .conftest import INFO, SIDE, picture, write_bundle, write_pictures
-
-Clock = Callable[[], datetime]
-
-
-@pytest.fixture
-def learner(tmp_path: Path, tiny_bundle: Path, clock: Clock) -> Iterator[Learner]:
-    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
-        yield made
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
-from datetime import datetime
 from html import unescape
 from pathlib import Path
 
@@ -21,18 +19,10 @@ from edge.picture.preprocess import CROP_BYTES
 from tests.edge.conftest import COLOURS, write_pictures
 from tests.refused import refused
 
-Clock = Callable[[], datetime]
-
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures"), dict.fromkeys(COLOURS, 12), first=200)
-
-
-@pytest.fixture
-def learner(tmp_path: Path, tiny_bundle: Path, clock: Clock) -> Iterator[Learner]:
-    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
-        yield made
 
 
 def teach_all(learner: Learner, pictures: Path) -> None:

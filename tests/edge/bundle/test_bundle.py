@@ -19,14 +19,10 @@ from edge.errors import BundleError
 from edge.network.backbone import Backbone
 from edge.unknown.gate import Background
 from tests.edge.conftest import DIMENSION, INFO, MODELS, write_bundle
+from tests.edge.hostile import entries_of
 from tests.refused import refused
 
 Entries = dict[str, bytes]
-
-
-def entries_of(path: Path) -> Entries:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def pack(path: Path, entries: Entries, compression: int = zipfile.ZIP_STORED) -> Path:

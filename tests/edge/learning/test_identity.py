@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -32,12 +30,6 @@ def newer(tmp_path: Path, network: Backbone) -> Path:
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "pictures", {"coins": 6, "brick": 4, "grass": 3}, first=300)
-
-
-@pytest.fixture
-def learner(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) -> Iterator[Learner]:
-    with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
-        yield made
 
 
 def factory(home: Home) -> Factory:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from edge.learner import Learner
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
 MODULES = {  # the module that defines each command
     **dict.fromkeys(("init", "classify", "teach", "retrain", "evaluate"), "edge.cli.teaching"),
     **dict.fromkeys(("export", "trust"), "edge.cli.share"),

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import PARTLY, Progress, complain
+from edge.cli.terminal import PARTLY, PATH, Progress, complain
 from edge.cli.watching import EVERY, REGION, SELF_SIGNED, stopped_by_signals, tell, watching
 from edge.text import plural
 
 if TYPE_CHECKING:
     from edge.watch.loop import Sight
     from edge.watch.review import Review, Reviewed
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
@@ -136,7 +134,7 @@ def capture(
 
 
 @click.command()
-@click.argument("folder", type=_PATH, required=False)
+@click.argument("folder", type=PATH, required=False)
 @click.option("--retrain/--no-retrain", default=True, help="Train a new generation at the end.  [default: retrain]")
 @app.shared
 def review(folder: Path | None, retrain: bool) -> None:

@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 
 from edge.cli import app, wording
+from edge.cli.terminal import PATH
 from edge.text import plural
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
@@ -25,7 +24,7 @@ def verify() -> int:
 
 
 @click.command()
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @app.shared
 def backup(file: Path) -> None:
     """Save the whole home, including the bundle, to one FILE.
@@ -45,7 +44,7 @@ def backup(file: Path) -> None:
 
 
 @click.command()
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @app.shared
 def restore(file: Path) -> None:
     """Create a home from a backup FILE.
@@ -60,8 +59,8 @@ def restore(file: Path) -> None:
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, type=_PATH)
-@click.option("--bundle", type=_PATH, help="Also check that this bundle works here, without installing it.")
+@click.argument("pictures", nargs=-1, type=PATH)
+@click.option("--bundle", type=PATH, help="Also check that this bundle works here, without installing it.")
 @app.shared
 def doctor(pictures: tuple[Path, ...], bundle: Path | None) -> int:
     """Check this machine and the home, and say how to fix problems.

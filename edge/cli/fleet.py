@@ -5,16 +5,14 @@ from pathlib import Path
 import click
 
 from edge.cli import app
-from edge.cli.terminal import Progress
+from edge.cli.terminal import PATH, Progress
 from edge.text import percent, plural
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("url", envvar="EDGE_FLEET")
 @click.option("--moments", is_flag=True, help="Send only sums of the examples, which hide single pictures.")
-@click.option("--key", type=_PATH, metavar="FILE", help="Sign with this private key, made by ssh-keygen -t ed25519.")
+@click.option("--key", type=PATH, metavar="FILE", help="Sign with this private key, made by ssh-keygen -t ed25519.")
 @click.option(
     "--id",
     "identity",

@@ -5,10 +5,8 @@ from pathlib import Path
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import complain, say, say_json_list
+from edge.cli.terminal import PATH, complain, say, say_json_list
 from edge.text import plural
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
@@ -119,8 +117,8 @@ def rollback(generation: int | None) -> None:
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, type=_PATH)
-@click.option("--html", type=_PATH, help="Also write an HTML report with pictures, a map and the learning curve.")
+@click.argument("pictures", nargs=-1, type=PATH)
+@click.option("--html", type=PATH, help="Also write an HTML report with pictures, a map and the learning curve.")
 @app.shared
 def audit(pictures: tuple[Path, ...], html: Path | None) -> int:
     """Find problems in the examples, and suggest what to teach next.

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from edge.cli import app
-from edge.cli.terminal import complain
+from edge.cli.terminal import PATH, complain
 from edge.cli.watching import stopped_by_signals, tell, watching
 
 if TYPE_CHECKING:
     from edge.watch.loop import Sight
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
@@ -33,8 +31,8 @@ _PATH = click.Path(path_type=Path)
     metavar="ADDRESS",
     help="Accept requests from this proxy alone, without a password: it checks who the user is.",
 )
-@click.option("--tls-cert", type=_PATH, metavar="FILE", help="Certificate (PEM), to serve https.")
-@click.option("--tls-key", type=_PATH, metavar="FILE", help="Private key (PEM) of the certificate.")
+@click.option("--tls-cert", type=PATH, metavar="FILE", help="Certificate (PEM), to serve https.")
+@click.option("--tls-key", type=PATH, metavar="FILE", help="Private key (PEM) of the certificate.")
 @watching
 @app.shared
 def serve(
@@ -105,7 +103,7 @@ class PasswordSet(NamedTuple):
 
 
 @click.command()
-@click.argument("file", type=_PATH, required=False)
+@click.argument("file", type=PATH, required=False)
 @app.shared
 def password(file: Path | None) -> None:
     """Set the password of the page that edge serve shows.

@@ -5,15 +5,14 @@ from pathlib import Path
 import click
 
 from edge.cli import app, wording
-
-_PATH = click.Path(path_type=Path)
+from edge.cli.terminal import PATH
 
 
 @click.command()
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @click.option(
     "--labels",
-    type=_PATH,
+    type=PATH,
     metavar="LABELS.txt",
     help="Also write the labels to this file, one per line, in the order of the model's outputs.",
 )

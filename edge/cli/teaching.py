@@ -5,13 +5,11 @@ from pathlib import Path
 import click
 
 from edge.cli import app, wording
-from edge.cli.terminal import Progress, complain, say, say_json
-
-_PATH = click.Path(path_type=Path)
+from edge.cli.terminal import PATH, Progress, complain, say, say_json
 
 
 @click.command()
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @click.option(
     "--runtime",
     "format",
@@ -78,7 +76,7 @@ def init(
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, required=True, type=_PATH)
+@click.argument("pictures", nargs=-1, required=True, type=PATH)
 @click.option("--explain", is_flag=True, help="Also list the examples that are most similar to each picture.")
 @app.shared
 def classify(pictures: tuple[Path, ...], explain: bool) -> int:
@@ -112,9 +110,9 @@ def classify(pictures: tuple[Path, ...], explain: bool) -> int:
 
 @click.command()
 @click.argument("label", required=False)
-@click.argument("pictures", nargs=-1, type=_PATH)
+@click.argument("pictures", nargs=-1, type=PATH)
 @click.option(
-    "--folders", type=_PATH, metavar="PARENT", help="Teach every subfolder of PARENT, using its name as the label."
+    "--folders", type=PATH, metavar="PARENT", help="Teach every subfolder of PARENT, using its name as the label."
 )
 @click.option("--session", help="Name for a group of nearly identical pictures, such as one camera burst.")
 @click.option(
@@ -176,7 +174,7 @@ def retrain(known_coverage: float | None, if_taught: bool, force: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=PATH)
 @app.shared
 def evaluate(folder: Path) -> int:
     """Measure accuracy on the labelled pictures in FOLDER.

@@ -12,6 +12,7 @@ import time
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ import click
 from edge.errors import EdgeError
 from edge.labels import hidden
 
+PATH = click.Path(path_type=Path)  # of an argument or option: a file or folder
 PARTLY = 3
 INTERRUPTED = 130
 

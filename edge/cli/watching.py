@@ -6,19 +6,17 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge.cli.terminal import say, say_json
+from edge.cli.terminal import PATH, say, say_json
 from edge.watch.stop import Stop
 
 if TYPE_CHECKING:
     from edge.watch.loop import Sight
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
 REGION = click.option(
     "--region",
     metavar="L,T,W,H",
@@ -57,7 +55,7 @@ WATCHING = (
         help="Minimum time between two starts of the same --on command.  [default: 5; 0 for a folder or video file]",
     ),
     click.option(
-        "--save-uncertain", type=_PATH, metavar="DIR", help="Save uncertain frames in this folder, for edge review."
+        "--save-uncertain", type=PATH, metavar="DIR", help="Save uncertain frames in this folder, for edge review."
     ),
     click.option(
         "--below",

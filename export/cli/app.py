@@ -11,6 +11,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,10 +20,9 @@ import click
 import edge
 from edge.bundle.manifest import FITS
 from edge.cli.group import Group
-from edge.cli.terminal import run, say, say_json, table
+from edge.cli.terminal import PATH, run, say, say_json, table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
 MODULES = {  # the commands that other modules define
     **dict.fromkeys(("build", "check"), "export.cli.bundle"),
     **dict.fromkeys(("sign", "deploy", "card"), "export.cli.delivery"),
@@ -63,6 +63,11 @@ def _remember(context: click.Context, _option: click.Parameter, value: bool) -> 
 def as_json() -> bool:
     """Whether the result is printed as JSON."""
     return bool(click.get_current_context().ensure_object(dict).get("json"))
+
+
+def now() -> str:
+    """Return the time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def interrupted(says: str) -> Callable[[_F], _F]:
@@ -140,7 +145,7 @@ def backbones() -> None:
 
 
 @cli.command()
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=PATH)
 @shared
 def sample(folder: Path) -> None:
     """Write a small set of example photos to FOLDER."""

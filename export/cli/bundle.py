@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.bundle.manifest import FITS
-from edge.cli.terminal import PARTLY, confusion_table, say, say_json
+from edge.cli.terminal import PARTLY, PATH, confusion_table, say, say_json
 from edge.errors import DatasetError
 from edge.picture.count import line, partly
 from edge.text import percent, plural
@@ -25,19 +24,18 @@ if TYPE_CHECKING:
     from export.bundle.plan import Built
 
 SHOWN, TABLE = 20, 12  # labels named, and in a table
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("photos", type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="File to write, ending in .edge.")
+@click.argument("photos", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="File to write, ending in .edge.")
 @click.option(
     "--backbone", help=f"Network: a name listed by `edge-export backbones`, or timm:NAME.  [default: {DEFAULT}]"
 )
 @app.weights
-@click.option("--model", type=_PATH, help="Use your own ONNX or TFLite embedding model.")
+@click.option("--model", type=PATH, help="Use your own ONNX or TFLite embedding model.")
 @click.option(
-    "--photos", "elsewhere", type=_PATH, help="Where the photos of an adapted network are now, if they were moved."
+    "--photos", "elsewhere", type=PATH, help="Where the photos of an adapted network are now, if they were moved."
 )
 @click.option(
     "--runtime",
@@ -64,7 +62,7 @@ _PATH = click.Path(path_type=Path)
     "[default: crop, or what the network was adapted with]",
 )
 @click.option(
-    "--background", type=_PATH, help="Folder of unrelated photos, which help the device recognise unknown pictures."
+    "--background", type=PATH, help="Folder of unrelated photos, which help the device recognise unknown pictures."
 )
 @app.seed(help="Random seed for the validation split.")
 @app.shared
@@ -115,7 +113,7 @@ def build(
     plan = Plan(
         photos=photos,
         output=output,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=app.now(),
         backbone=backbone or DEFAULT,
         weights=weights,
         model=model,
@@ -141,7 +139,7 @@ def build(
 
 
 @click.command()
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @app.shared
 def check(bundle: Path) -> None:
     """Verify BUNDLE and show what it contains.

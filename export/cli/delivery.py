@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from edge.cli.terminal import complain, say, say_json
+from edge.cli.terminal import PATH, complain, say, say_json
 from edge.text import plural
 from export.cli import app
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("bundle", type=_PATH)
-@click.option("--key", required=True, type=_PATH, help="Your private key, made with `ssh-keygen -t ed25519`.")
+@click.argument("bundle", type=PATH)
+@click.option("--key", required=True, type=PATH, help="Your private key, made with `ssh-keygen -t ed25519`.")
 @app.shared
 def sign(bundle: Path, key: Path) -> None:
     """Sign BUNDLE, so that devices can verify that it comes from you.
@@ -27,7 +24,7 @@ def sign(bundle: Path, key: Path) -> None:
     from edge.bundle.signature import signer
     from export.bundle.sign import sign as sign_bundle
 
-    signed = sign_bundle(bundle, key, datetime.now(UTC).isoformat(timespec="seconds"))
+    signed = sign_bundle(bundle, key, app.now())
     assert signed.signature is not None
     by = signer(signed.signature).fingerprint
     if app.as_json():
@@ -38,7 +35,7 @@ def sign(bundle: Path, key: Path) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @click.argument("host", metavar="[USER@]HOST")
 @click.option(
     "--offline", is_flag=True, help="Send all packages from this machine; the device needs no internet access."
@@ -65,8 +62,8 @@ def deploy(bundle: Path, host: str, offline: bool) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=_PATH)
-@click.option("-o", "--output", type=_PATH, help="File to write, ending in .md.  [default: print it]")
+@click.argument("bundle", type=PATH)
+@click.option("-o", "--output", type=PATH, help="File to write, ending in .md.  [default: print it]")
 @app.shared
 def card(bundle: Path, output: Path | None) -> None:
     """Print the model card of BUNDLE as Markdown.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge.cli.terminal import PARTLY, Progress, say, say_json, say_json_list
+from edge.cli.terminal import PARTLY, PATH, Progress, say, say_json, say_json_list
 from edge.text import plural
 from export.cli import app, fleet_words
 
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
     from edge.bundle.archive import Bundle
     from export.fleet.gather import Rules
 
-_PATH = click.Path(path_type=Path)
 _BASE = click.option(
-    "--base", type=_PATH, help="The bundle that the devices run.  [default: the newest release in the store]"
+    "--base", type=PATH, help="The bundle that the devices run.  [default: the newest release in the store]"
 )
 _LABELS = click.option(
     "--labels",
-    type=_PATH,
+    type=PATH,
     help="File of labels that count as others; `edge-export fleet status --propose` writes one to be confirmed.",
 )
 _MOST = click.option(
@@ -33,7 +31,7 @@ _MOST = click.option(
     help="Examples of one device that count, at most.  [default: 256]",
 )
 _SIGNERS = click.option(
-    "--signers", type=_PATH, help="Accept only contributions signed by a key in this allowed-signers file of OpenSSH's."
+    "--signers", type=PATH, help="Accept only contributions signed by a key in this allowed-signers file of OpenSSH's."
 )
 
 
@@ -47,7 +45,7 @@ def fleet() -> None:
 
 @fleet.command()
 @click.argument("url")
-@click.option("-o", "--output", required=True, type=_PATH, help="File to write, ending in .edge.")
+@click.option("-o", "--output", required=True, type=PATH, help="File to write, ending in .edge.")
 @_BASE
 @_LABELS
 @_MOST
@@ -113,7 +111,7 @@ def merge(
 @_LABELS
 @_MOST
 @_SIGNERS
-@click.option("--propose", type=_PATH, help="Write labels that may mean the same to this file, to be confirmed by you.")
+@click.option("--propose", type=PATH, help="Write labels that may mean the same to this file, to be confirmed by you.")
 @app.shared
 def status(
     url: str,
@@ -158,7 +156,7 @@ def status(
 
 @fleet.command()
 @click.argument("url")
-@click.argument("bundle", type=_PATH, required=False)
+@click.argument("bundle", type=PATH, required=False)
 @click.option("--percent", required=True, type=click.IntRange(0, 100), help="Share of the devices that shall take it.")
 @app.shared
 def publish(url: str, bundle: Path | None, percent: int) -> None:
@@ -239,7 +237,7 @@ def undo(url: str, device: str, back: bool) -> None:
 
     remote = open_remote(url)
     found = undoing.find_device(remote, device)
-    changed = undoing.undo(remote, found, _now(), back)
+    changed = undoing.undo(remote, found, app.now(), back)
     if app.as_json():
         say_json({"device": found, "undone": not back, "changed": changed})
         return
@@ -266,7 +264,3 @@ def _write(path: Path, text: str) -> None:
     check_output(path, "labels.txt", "a file of labels", b"# Labels that may mean the same")
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from edge.cli.terminal import PARTLY, Progress, complain, say, say_json, table
+from edge.cli.terminal import PARTLY, PATH, Progress, complain, say, say_json, table
 from edge.errors import BundleError
 from edge.picture.count import line, partly, together
 from edge.text import percent, plural
@@ -19,12 +18,11 @@ from export.cli.listener import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
 
 SMALL = 160  # pixels that every network is tried at, beside its own
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("photos", type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder to write; give it to `edge-export build`.")
+@click.argument("photos", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Folder to write; give it to `edge-export build`.")
 @app.option("--backbone", default=DEFAULT, help="Network: a name listed by `edge-export backbones`, or timm:NAME.")
 @app.weights
 @app.size(help="Input size in pixels per side.  [default: the network's own]")
@@ -70,7 +68,7 @@ def adapt(
     plan = Plan(
         photos=photos,
         output=output,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=app.now(),
         backbone=backbone,
         weights=weights,
         size=size or 0,
@@ -122,7 +120,7 @@ def adapt(
 
 
 @click.command()
-@click.argument("photos", type=_PATH)
+@click.argument("photos", type=PATH)
 @click.option(
     "--backbone",
     "names",
@@ -137,7 +135,7 @@ def adapt(
 )
 @app.fit
 @click.option(
-    "--plot", "picture", type=_PATH, help="Also plot accuracy against latency to this .svg, .png or .pdf file."
+    "--plot", "picture", type=PATH, help="Also plot accuracy against latency to this .svg, .png or .pdf file."
 )
 @app.seed(help="Random seed for the sample taken from a large set of photos.")
 @app.group_by
@@ -246,8 +244,8 @@ def compare(
 
 
 @click.command()
-@click.argument("data", nargs=-1, required=True, type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="Weights file to write, ending in .safetensors.")
+@click.argument("data", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Weights file to write, ending in .safetensors.")
 @app.option("--arch", default="mobilenet_v3_small", help="Network: a name listed by `edge-export backbones`.")
 @app.option("--size", default=160, type=click.IntRange(32, 512), help="Input size in pixels per side.")
 @app.option("--steps", default=10_000, type=click.IntRange(1), help="Number of training steps (batches).")
@@ -255,13 +253,13 @@ def compare(
 @app.option("--rate", default=2e-3, type=click.FloatRange(0, min_open=True), help="Learning rate.")
 @click.option(
     "--teacher",
-    type=_PATH,
+    type=PATH,
     help="State-dict file of a teacher network with its classifier, for distillation instead of labels.",
 )
 @app.option(
     "--teacher-arch", default="mobilenet_v2", help="Network of the teacher: a name listed by `edge-export backbones`."
 )
-@click.option("--from", "start", type=_PATH, help="Weights file to start from.  [default: random weights]")
+@click.option("--from", "start", type=PATH, help="Weights file to start from.  [default: random weights]")
 @app.seed(help="Random seed.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @app.shared

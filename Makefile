@@ -6,6 +6,7 @@ DEVICE := .venv-device
 OLD_PILLOWS := 10.1.0 11.1.0
 PICTURES := tests/edge/picture/test_find.py tests/edge/picture/test_preprocess.py tests/edge/picture/test_metadata.py tests/edge/picture/test_folders.py
 HOMEASSISTANT := .venv-homeassistant
+FLOWER := .venv-flower
 TENSORFLOW := .venv-tensorflow
 RELEASE := .venv-release
 FUZZ := .venv-fuzz
@@ -16,7 +17,7 @@ PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
 
-.PHONY: demo test test-fast test-clients test-web test-arm test-vm test-container addon check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture fuzz docs licences dist clean
+.PHONY: demo test test-fast test-clients test-web test-flower test-arm test-vm test-container addon check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture fuzz docs licences dist clean
 
 demo: $(VENV)/ready  ## The main job, end to end, on real photographs
 	@rm -rf demo
@@ -42,6 +43,9 @@ test-fast: $(VENV)/ready  ## The workstation's tests without the converters, kil
 
 test-web: $(WEB)/ready build/surfaces.edge  ## The page in Chromium: mouse, touch, keyboard, phone and desktop, light and dark
 	@EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web
+
+test-flower: $(FLOWER)/ready  ## The Flower app: a SuperLink and SuperNodes on loopback, with TLS and keys, one of them killed
+	@$(FLOWER)/bin/python -m pytest tests/edge/fleet/test_flower.py
 
 test-clients: $(VENV)/ready  ## Every backbone, exported, in ONNX Runtime 1.16, OpenCV 4 and 5, tflite-runtime and MediaPipe
 	@EDGE_EVERY_BACKBONE=1 $(BIN)/python -m pytest tests/export/convert/test_clients.py
@@ -109,7 +113,7 @@ docs: $(DOCS)/ready  ## The documentation site, in build/site; a link that leads
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 	@echo "build/site/index.html; with its search: python3 -m http.server --directory build/site"
 
-licences: $(VENV)/ready $(DEVICE)/ready  ## docs/licences.md and docs/constraints.txt, from what is installed here
+licences: $(VENV)/ready $(DEVICE)/ready $(FLOWER)/ready  ## docs/licences.md and docs/constraints.txt, from what is installed here
 	@$(BIN)/python docs/dependencies.py licences > build/licences.md && mv build/licences.md docs/licences.md
 	@$(BIN)/python docs/dependencies.py constraints > build/constraints.txt && mv build/constraints.txt docs/constraints.txt
 
@@ -128,7 +132,7 @@ dist: $(RELEASE)/ready $(VENV)/ready  ## The wheel and the sdist, in dist; each 
 	@echo "dist/edge-transfer.cdx.json: what pip installs for it (CycloneDX)"
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(TENSORFLOW) $(RELEASE) $(FUZZ) demo build dist
+	rm -rf $(VENV) $(DEVICE) $(DOCS) $(WEB) $(HOMEASSISTANT) $(FLOWER) $(TENSORFLOW) $(RELEASE) $(FUZZ) demo build dist
 
 $(VENV)/ready: pyproject.toml
 	@echo "setting up the workstation in $(VENV): torch, torchvision, ONNX, LiteRT (about 2.5 GB, 3 minutes)"
@@ -167,6 +171,12 @@ $(HOMEASSISTANT)/ready:
 	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip $(PIP) uv
 	@build/uv/bin/uv venv --quiet --clear --python $(PYTHON313) $(HOMEASSISTANT)
 	@build/uv/bin/uv pip install --quiet --python $(HOMEASSISTANT) homeassistant==2025.4.4 paho-mqtt==2.1.0
+	@touch $@
+
+$(FLOWER)/ready: pyproject.toml
+	@echo "setting up Flower 1.42 in $(FLOWER), which asks for older versions than the workstation's (430 MB)"
+	@$(PYTHON) -m venv $(FLOWER)
+	@$(FLOWER)/bin/python -m pip $(PIP) --editable '.[onnx,flower]' pytest hypothesis
 	@touch $@
 
 $(RELEASE)/ready:

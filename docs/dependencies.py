@@ -3,8 +3,8 @@
     python docs/dependencies.py licences      > docs/licences.md
     python docs/dependencies.py constraints   > docs/constraints.txt
 
-Both follow the requirements of each extra down to the last one. The device's environment is read as well, for what the
-workstation's cannot hold: tflite-runtime and its NumPy 1.
+Both follow the requirements of each extra down to the last one. The environments of the device and of Flower are read
+as well, for what the workstation's cannot hold: tflite-runtime and its NumPy 1, and Flower.
 """
 
 import re
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 
 OURS = "edge-transfer"
-ALSO = [str(path) for path in Path().glob(".venv-device/lib/python3*/site-packages")]
+ALSO = [str(path) for name in ("device", "flower") for path in Path().glob(f".venv-{name}/lib/python3*/site-packages")]
 WORKSTATION = ("", "export", "camera", "demo", "fleet", "heic", "mqtt", "web")
 NOT_SHIPPED = {"dev": "tools of development", "docs": "tools for the website"}
 _SHORT = {

@@ -68,7 +68,7 @@ def collect(hosts: Sequence[str], output: str, hear: Callable[[Collected], None]
         except EdgeError as error:
             one = Collected(host, error=error)
         else:
-            one = _put(store, host, data)
+            one = put(store, host, data)
         found.append(one)
         hear(one)
     return found
@@ -95,7 +95,7 @@ def fetch(host: str) -> bytes:
         raise FleetError("contribution-damaged", f"{host}: what it sent is damaged ({error}); try again") from None
 
 
-def _put(store: Store, host: str, data: bytes) -> Collected:
+def put(store: Store, host: str, data: bytes) -> Collected:
     """Store a contribution under its device's next number, unless the newest one has the same content."""
     try:
         told = read(host, data)

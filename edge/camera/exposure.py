@@ -34,7 +34,7 @@ class WarmUp:
         self._over = False
 
     def over(self, data: bytes, now: float) -> bool:
-        """Whether the camera has settled; `picture` came at `now` seconds."""
+        """Whether the camera has settled; the picture `data` came at `now` seconds."""
         if self._over:
             return True
         if self._start is None:

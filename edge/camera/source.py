@@ -241,7 +241,7 @@ class _Newest:
         return self._thread.is_alive()
 
     def take(self, timeout: float) -> bytes | None:
-        """Wait at most `seconds` for a frame or for the end of the stream."""
+        """Wait at most `timeout` seconds for a frame or for the end of the stream."""
         with self._changed:
             self._changed.wait_for(lambda: self._data is not None or self.ended is not None, timeout)
             data, self._data = self._data, None

@@ -35,6 +35,7 @@ class Connection:
         topics: the topics to subscribe to.
         on_connect: called after each connect, to publish everything again.
         on_message: called with each message.
+        name: what the watcher is called in messages for people.
 
     Raises:
         SourceError: paho-mqtt is not installed.

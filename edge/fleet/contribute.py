@@ -22,7 +22,7 @@ from edge.fleet.header import MAX_EXAMPLES, About, Serves, moment
 from edge.fleet.identity import device_of
 from edge.fleet.names import DEVICES, SIGNATURE, Named, contributions, newest_of_each
 from edge.fleet.notes import Notes, Sent
-from edge.fleet.remote import open_remote
+from edge.fleet.remote import Remote, open_remote
 from edge.head.moments import Moments
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def contribute(
     with store.snapshot():
         about, first = tell(home, device, moments)
     content = sha256(first)
-    there = newest_of_each(contributions(remote.names(f"{DEVICES}{device}/"))).get(device)
+    there = newest(remote, device)
     with store.transaction():
         noted = notes.read(store)
         known = _known(noted, there, remote.url, device, identity == "keep")
@@ -60,6 +60,15 @@ def contribute(
     with store.transaction():
         notes.put(store, notes.read(store).plus(dataclasses.replace(coming, when=home.now())))
     return _answer(remote.url, device, sequence, True, about, len(data))
+
+
+def newest(remote: Remote, device: str) -> Named | None:
+    """Return the name of the device's contribution that counts in a store; None if there is none.
+
+    Raises:
+        StoreError: the store cannot be reached or refuses.
+    """
+    return newest_of_each(contributions(remote.names(f"{DEVICES}{device}/"))).get(device)
 
 
 def tell(home: "Home", device: str, moments: bool = False) -> tuple[About, bytes]:

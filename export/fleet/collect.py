@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import EdgeError, FleetError
+from edge.fleet.contribute import newest
 from edge.fleet.contribution import read, renumbered, sha256
-from edge.fleet.names import DEVICES, Named, contributions, newest_of_each
+from edge.fleet.names import Named
 from edge.fleet.remote import Remote as Store
 from edge.fleet.remote import open_remote
 from export.deploy.push import Device, last_line, look
@@ -104,10 +105,11 @@ def put(store: Store, host: str, data: bytes) -> Collected:
     except FleetError as error:
         return Collected(host, error=error)
     about = told.about
-    there = newest_of_each(contributions(store.names(f"{DEVICES}{about.device}/"))).get(about.device)
+    there = newest(store, about.device)
     if there is not None and sha256(renumbered(data, about, there.sequence)) == there.sha256:
         return Collected(host, about.device, str(there), False, about.examples)
-    data = renumbered(data, about, (there.sequence if there else 0) + 1)
-    name = Named(about.device, (there.sequence if there else 0) + 1, sha256(data))
+    sequence = there.sequence + 1 if there else 1
+    data = renumbered(data, about, sequence)
+    name = Named(about.device, sequence, sha256(data))
     store.put(str(name), data)
     return Collected(host, about.device, str(name), True, about.examples)

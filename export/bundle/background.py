@@ -37,7 +37,6 @@ from export.convert.frozen import freeze
 from export.network import backbones
 from export.network.embedder import JOINING, embedder, state
 from export.network.taps import project, scale, whiten
-from export.photos.folders import Skipped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +50,7 @@ class Generic:
 
     background: Background
     source: str
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[Left, ...] = ()
     files: Files | None = None  # of the folder
 
 
@@ -89,11 +88,11 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
     files, left = find([folder])
     rows: list[NDArray[np.float32]] = []
     kinds: list[str] = []
-    skipped: list[Skipped] = []
+    skipped: list[Left] = []
     for done, photo in enumerate(embed(files, network, info), 1):
         step(done, len(files))
         if photo.embedding is None:
-            skipped.append(Skipped(photo.path, str(photo.error), photo.error.reason if photo.error else "damaged"))
+            skipped.append(Left(photo.path, photo.error.reason if photo.error else "damaged", str(photo.error)))
         else:
             rows.append(photo.embedding)
             kinds.append(str(photo.path.parent))
@@ -102,7 +101,7 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
             "too-few-photos",
             f"{folder} contains {len(rows)} photos that can be read, but {FEWEST} are needed; add more of all kinds",
         )
-    counted = count(len(rows), [*left, *(Left(one.path, one.kind) for one in skipped)])
+    counted = count(len(rows), [*left, *skipped])
     known = len(set(kinds))
     source = f"{len(rows):,} generic photos" + (f" of {known} kinds" if known > 1 else "")
     return Generic(Background.of(np.stack(rows), kinds), source, tuple(skipped), counted)

@@ -15,12 +15,12 @@ from edge.errors import BundleError, DatasetError
 from edge.head import fit
 from edge.metrics.evaluate import Evaluation, evaluate
 from edge.network.photos import embed
-from edge.picture.count import line
+from edge.picture.count import Left, line
 from edge.text import plural
 from edge.unknown.domain import Look
 from export.bundle.background import Generic, of_folder, shipped
 from export.bundle.plan import Marked, Network, Stage, Work
-from export.photos.folders import Skipped, hold_out, pick_calibration, read_pixels
+from export.photos.folders import hold_out, pick_calibration, read_pixels
 from export.photos.sorted_out import check_labels, sort_out
 from export.photos.split import group_photos, in_groups, lone_labels, split_groups
 
@@ -54,8 +54,8 @@ def embed_photos(work: Work, network: Network) -> Marked:
                     f"{photo.path}; take other weights or another model",
                 )
             if photo.error is not None or photo.embedding is None or photo.look is None:
-                kind = photo.error.reason if photo.error else "damaged"
-                work.skipped.append(Skipped(photo.path, str(photo.error), kind))
+                why = photo.error.reason if photo.error else "damaged"
+                work.skipped.append(Left(photo.path, why, str(photo.error)))
                 continue
             rows.append(photo.embedding)
             looks.append(photo.look)

@@ -16,12 +16,13 @@ from edge.bundle.archive import Bundle, FactoryExamples, Golden
 from edge.bundle.manifest import BackboneInfo, ModelFile
 from edge.metrics.evaluate import Evaluation
 from edge.network.backbone import Backbone
+from edge.picture.count import Left
 from edge.unknown.domain import Look
 from export.bundle.adapted import Adaptation
 from export.network import backbones
 from export.photos.bursts import Bursts
 from export.photos.cut_off import CutOff
-from export.photos.folders import Photos, Skipped
+from export.photos.folders import Photos
 from export.photos.odd import Odd
 
 
@@ -110,7 +111,7 @@ class Built:
     layout: str
     files: Files
     background_files: Files | None
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Left, ...]
     seconds: Mapping[str, float]
     cut_off: CutOff
 
@@ -147,7 +148,7 @@ class Work:
     photos: Photos
     listener: Listener
     adaptation: Adaptation | None = None
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Left] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ import click
 from edge.cli.terminal import Progress, complain
 
 if TYPE_CHECKING:
-    from export.photos.folders import Skipped
+    from edge.picture.count import Left
 
 
 class Terminal:
@@ -49,14 +49,17 @@ class Terminal:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
 
 
-def skipped_json(skipped: tuple[Skipped, ...]) -> list[dict[str, object]]:
+def skipped_json(skipped: tuple[Left, ...]) -> list[dict[str, object]]:
     """The photos that were left out, as JSON."""
-    return [{"path": str(one.path), "reason": one.reason, "copy": one.is_copy, "kind": one.kind} for one in skipped]
+    return [
+        {"path": str(one.path), "reason": one.detail, "copy": one.reason == "copy", "kind": one.reason}
+        for one in skipped
+    ]
 
 
-def report_skipped(skipped: tuple[Skipped, ...]) -> None:
+def report_skipped(skipped: tuple[Left, ...]) -> None:
     """Print which photos were left out, and why."""
     for photo in skipped[:10]:
-        complain(f"left out: {photo.reason}")
+        complain(f"left out: {photo.detail}")
     if len(skipped) > 10:
         complain(f"left out: {len(skipped) - 10} more")

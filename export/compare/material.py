@@ -24,8 +24,9 @@ from edge.head import fit
 from edge.head.linear import Head
 from edge.metrics.binomial import tail
 from edge.picture import preprocess
+from edge.picture.count import Left
 from export.network.form import CROP, short_side
-from export.photos.folders import Photos, Skipped
+from export.photos.folders import Photos
 from export.photos.sorted_out import check_labels, counted, sort_out
 from export.photos.split import group_photos
 
@@ -65,7 +66,7 @@ class Material:
     targets: NDArray[np.int32]
     groups: NDArray[np.int64]
     held: NDArray[np.bool_]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Left, ...]
     files: Files
 
     @property
@@ -153,7 +154,7 @@ def read_material(
         for row, one in enumerate(pool.map(read, photos.paths)):
             step(row + 1, len(photos.paths))
             if isinstance(one, ImageError):
-                skipped.append(Skipped(photos.paths[row], str(one), one.reason))
+                skipped.append(Left(photos.paths[row], one.reason, str(one)))
             else:
                 rows.append(row)
                 found.append(one)

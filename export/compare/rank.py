@@ -26,7 +26,7 @@ from export.network import backbones
 from export.network.form import short_side
 from export.photos.bursts import Bursts, find_bursts
 from export.photos.cut_off import cut_off, warning
-from export.photos.folders import Photos, Skipped, find_photos, pick_calibration
+from export.photos.folders import Photos, find_photos, pick_calibration
 from export.photos.split import lone_labels
 from export.written import DRAWING
 
@@ -102,7 +102,7 @@ class Ranking:
     failed: tuple[str, ...]
     unmeasured: tuple[str, ...]
     bursts: Bursts
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Left, ...]
     files: Files
 
 

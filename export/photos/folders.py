@@ -47,23 +47,9 @@ class Photos:
     left: tuple[Left, ...]
 
     @property
-    def contradictions(self) -> tuple[Skipped, ...]:
+    def contradictions(self) -> tuple[Left, ...]:
         """The photos that are in the folders of two labels; none of them is among `paths`."""
-        return tuple(Skipped(one.path, one.detail, one.reason) for one in self.left if one.reason == "contradicts")
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A photo that was left out, the reason in one line, and the kind of reason (`edge.picture.count`)."""
-
-    path: Path
-    reason: str
-    kind: str = "damaged"
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether it was left out as a copy, and not because it cannot be read or is under two labels."""
-        return self.kind == "copy"
+        return tuple(one for one in self.left if one.reason == "contradicts")
 
 
 def find_photos(folder: Path) -> Photos:

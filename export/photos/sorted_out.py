@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from edge.answers import Files
 from edge.errors import DatasetError
 from edge.picture.count import Left, count
-from export.photos.folders import Photos, Skipped
+from export.photos.folders import Photos
 
 
-def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.bool_], list[Skipped]]:
+def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.bool_], list[Left]]:
     """Keep the first of equal files.
 
     Args:
@@ -26,20 +26,20 @@ def sort_out(paths: Sequence[Path], hashes: Sequence[str]) -> tuple[NDArray[np.b
 
     Example:
         >>> kept, left = sort_out([Path("a"), Path("b"), Path("c")], ["1", "1", "2"])
-        >>> kept.tolist(), left[0].reason
+        >>> kept.tolist(), left[0].detail
         ([True, False, True], 'b is an exact copy of a')
     """
     first: dict[str, int] = {}
     kept = np.array([first.setdefault(image, row) == row for row, image in enumerate(hashes)], np.bool_)
     copies = [
-        Skipped(path, f"{path} is an exact copy of {paths[first[image]]}", "copy")
+        Left(path, "copy", f"{path} is an exact copy of {paths[first[image]]}")
         for path, image, keep in zip(paths, hashes, kept, strict=True)
         if not keep
     ]
     return kept, copies
 
 
-def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[Skipped]) -> None:
+def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[Left]) -> None:
     """Raise an error if a label has no photo left.
 
     Args:
@@ -55,11 +55,11 @@ def check_labels(photos: Photos, targets: NDArray[np.int32], skipped: Sequence[S
         if target not in targets:
             first = next((one for one in skipped if of.get(one.path) == target), None)
             raise DatasetError(
-                "too-few-photos", f"no photo of label {label!r} can be read; {first.reason if first else 'add photos'}"
+                "too-few-photos", f"no photo of label {label!r} can be read; {first.detail if first else 'add photos'}"
             )
 
 
-def counted(photos: Photos, read: int, skipped: Sequence[Skipped]) -> Files:
+def counted(photos: Photos, read: int, skipped: Sequence[Left]) -> Files:
     """Count the files of a folder that were read and left out."""
     own = set(photos.paths)  # others are generic photos, which are counted elsewhere
-    return count(read, [*photos.left, *[Left(one.path, one.kind) for one in skipped if one.path in own]])
+    return count(read, [*photos.left, *[one for one in skipped if one.path in own]])

@@ -109,7 +109,10 @@ def test_photos_that_cannot_be_read_are_skipped_and_reported(
     (tmp_path / "photos" / "brick" / "brick_03.jpg").write_bytes(b"")
     shutil.copy(tmp_path / "photos" / "grass" / "grass_00.jpg", tmp_path / "photos" / "grass" / "again.jpg")
     built = build(_tiny_plan(tmp_path, tiny_backbone), listener)
-    assert {(s.path.name, s.is_copy) for s in built.skipped} == {("brick_03.jpg", False), ("grass_00.jpg", True)}
+    assert {(s.path.name, s.reason == "copy") for s in built.skipped} == {
+        ("brick_03.jpg", False),
+        ("grass_00.jpg", True),
+    }
     assert built.examples == {"brick": 39, "grass": 40, "gravel": 40}
     assert listener.steps[-1][0] == listener.steps[-1][1] == 121
 

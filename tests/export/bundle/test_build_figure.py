@@ -132,7 +132,7 @@ def test_a_photo_under_two_labels_teaches_neither(capfd: Capture, monkeypatch: P
     shutil.copy(photos / "label0" / "cam0_0001.png", photos / "label0" / "z.png")
     built = made(tmp_path, photos)
     assert built.examples == {"label0": 23, "label1": 24}
-    assert {one.path.name: one.kind for one in built.skipped} == {
+    assert {one.path.name: one.reason for one in built.skipped} == {
         "cam0_0000.png": "contradicts", "other.png": "contradicts", "z.png": "copy",
     }  # fmt: skip
     assert (built.files.seen, built.files.read) == (50, 47)

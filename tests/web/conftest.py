@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,12 @@ class Watched:
 
 
 @pytest.fixture
-def opened(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
-    """Open a page of the server, at a size and in a colour scheme."""
+def opening(browser: Any) -> Iterator[Callable[..., Page]]:
+    """Open a page of a server, at a size and in a colour scheme."""
     watched: list[Watched] = []
     contexts: list[Any] = []
 
-    def open_page(path: str = "", size: str = "desktop", scheme: str = "light", on: Server = server) -> Page:
+    def open_page(path: str = "", size: str = "desktop", scheme: str = "light", *, on: Server) -> Page:
         context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone")
         contexts.append(context)
         watched.append(Watched(context, on))
@@ -139,6 +140,12 @@ def opened(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
         one.check()
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def opened(opening: Callable[..., Page], server: Server) -> Callable[..., Page]:
+    """Open a page of `server`."""
+    return partial(opening, on=server)
 
 
 def until(page: Page, true: str, given: Any = None) -> None:

@@ -27,10 +27,10 @@ LOOKS = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
 
 
 @contextmanager
-def each_look(opened: Open, server: Server, path: str, state: str) -> Iterator[list[Any]]:
+def each_look(opening: Open, server: Server, path: str, state: str) -> Iterator[list[Any]]:
     """Open a page in every look; when the block has brought each into the state, check it and keep its picture."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    pages = [opened(path, size, scheme, on=server) for size, scheme in LOOKS]
+    pages = [opening(path, size, scheme, on=server) for size, scheme in LOOKS]
     yield pages
     for page, (size, scheme) in zip(pages, LOOKS, strict=True):
         found = axe.run(page)
@@ -71,65 +71,65 @@ def garden(tmp_path: Path, surfaces: Path, photos: dict[str, list[Path]]) -> Pat
     return tmp_path / "garden"
 
 
-def test_a_home_in_use(opened: Open, garden: Path, photos: dict[str, list[Path]]) -> None:
+def test_a_home_in_use(opening: Open, garden: Path, photos: dict[str, list[Path]]) -> None:
     images = [Image.open(files[15]).convert("RGB").resize((640, 480)) for files in flowers(photos).values()]
     with (
         filming(lambda number: images[number // 40 % len(images)], fps=10) as camera,
-        serving(garden, camera.url(), "--every", 0.1) as server,
+        serving(garden, camera.url(), "--every", 0.5) as server,
     ):
         server.until(lambda: len(server.now("changes")) > 1)
-        with each_look(opened, server, "", "used-watch") as pages:
+        with each_look(opening, server, "", "used-watch") as pages:
             for page in pages:
                 until(page, "document.querySelectorAll('#bars li').length > 1")
                 page.wait_for_selector("#changes .tile")
-        with each_look(opened, server, "", "used-why") as pages:
+        with each_look(opening, server, "", "used-why") as pages:
             for page in pages:
                 page.click("#why:not([disabled])")
                 page.wait_for_selector("dialog .tile")
-        with each_look(opened, server, "teach", "used-teach") as pages:
+        with each_look(opening, server, "teach", "used-teach") as pages:
             for page in pages:
                 page.wait_for_selector("#labels button:not([disabled])")
                 page.click("#region summary")
                 page.wait_for_selector("#drawing:not([hidden])")
-        with each_look(opened, server, "review", "used-review") as pages:
+        with each_look(opening, server, "review", "used-review") as pages:
             for page in pages:
                 until(page, "!document.querySelector('#strip').textContent.includes('…')")
                 page.wait_for_selector("#keys button")
                 page.click("#look")
                 page.wait_for_selector("#findings > *")
-        with each_look(opened, server, "learn", "used-learn") as pages:
+        with each_look(opening, server, "learn", "used-learn") as pages:
             for page in pages:
                 page.wait_for_selector("#confusion td button")
                 page.locator("#examples summary").first.click()
                 page.wait_for_selector("#examples .tile")
         camera.up = False
         server.until(lambda: server.now()["camera"]["state"] == "gone")
-        with each_look(opened, server, "", "gone-watch") as pages:
+        with each_look(opening, server, "", "gone-watch") as pages:
             for page in pages:
                 page.wait_for_selector("#banner:not([hidden])")
 
 
-def test_the_dialogs_of_a_home_in_use(opened: Open, garden: Path) -> None:
+def test_the_dialogs_of_a_home_in_use(opening: Open, garden: Path) -> None:
     with serving(garden) as server:
         for state, act in {
             "rename": lambda row: row.locator("text=Rename").click(),
             "forget-label": lambda row: row.locator("text=Forget the label").click(),
             "move": lambda row: (row.locator(".tile").nth(0).click(), row.locator("text=Move to …").click()),
         }.items():
-            with each_look(opened, server, "learn", f"dialog-{state}") as pages:
+            with each_look(opening, server, "learn", f"dialog-{state}") as pages:
                 for page in pages:
                     row = page.locator(".label-row").first
                     row.locator("summary").click()
                     row.locator(".tile").first.wait_for()
                     act(row)
                     page.wait_for_selector("dialog[open]")
-        with each_look(opened, server, "learn", "dialog-cell") as pages:
+        with each_look(opening, server, "learn", "dialog-cell") as pages:
             for page in pages:
                 page.locator("#confusion td button.wrong, #confusion td button.right").first.click()
                 page.wait_for_selector("dialog[open]")
 
 
-def test_a_home_that_was_taught_nothing_and_has_no_camera(opened: Open, tmp_path: Path, surfaces: Path) -> None:
+def test_a_home_that_was_taught_nothing_and_has_no_camera(opening: Open, tmp_path: Path, surfaces: Path) -> None:
     Learner.init(tmp_path / "empty", surfaces / "surfaces.edge").close()
     with serving(tmp_path / "empty") as server:
         for name, there in {
@@ -138,10 +138,10 @@ def test_a_home_that_was_taught_nothing_and_has_no_camera(opened: Open, tmp_path
             "review": "#none",
             "learn": "#history li",
         }.items():
-            with each_look(opened, server, "" if name == "watch" else name, f"empty-{name}") as pages:
+            with each_look(opening, server, "" if name == "watch" else name, f"empty-{name}") as pages:
                 for page in pages:
                     page.wait_for_selector(there)
-        with each_look(opened, server, "learn", "silent-learn") as pages:
+        with each_look(opening, server, "learn", "silent-learn") as pages:
             for page in pages:
                 page.wait_for_selector("#history li")
             server.process.kill()
@@ -149,12 +149,12 @@ def test_a_home_that_was_taught_nothing_and_has_no_camera(opened: Open, tmp_path
                 page.wait_for_selector("text=The device does not answer")
 
 
-def test_the_login_page(opened: Open, garden: Path) -> None:
+def test_the_login_page(opening: Open, garden: Path) -> None:
     put(garden, PASSWORD)
-    with serving(garden) as server, each_look(opened, server, "", "login") as pages:
+    with serving(garden) as server, each_look(opening, server, "", "login") as pages:
         for page in pages:
             page.wait_for_url("**/login")
-    with serving(garden) as server, each_look(opened, server, "", "login-refused") as pages:
+    with serving(garden) as server, each_look(opening, server, "", "login-refused") as pages:
         for page in pages:
             page.fill("#password", "wrong horse")
             page.keyboard.press("Enter")
@@ -162,13 +162,13 @@ def test_the_login_page(opened: Open, garden: Path) -> None:
 
 
 def test_photos_with_a_flaw_and_one_that_is_no_picture(
-    opened: Open, garden: Path, tmp_path: Path, photos: dict[str, list[Path]]
+    opening: Open, garden: Path, tmp_path: Path, photos: dict[str, list[Path]]
 ) -> None:
     there = flowers(photos)
     label, files = next(iter(there.items()))
     Image.new("RGB", (320, 240), (3, 3, 3)).save(tmp_path / "dark.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    with serving(garden) as server, each_look(opened, server, "teach", "photos") as pages:
+    with serving(garden) as server, each_look(opening, server, "teach", "photos") as pages:
         for number, page in enumerate(pages):
             page.wait_for_selector(f"#photo-label option[value={label}]", state="attached")
             page.select_option("#photo-label", label)

@@ -1,5 +1,6 @@
 """A real file system that turns read-only or fills up: one line says so, what was taught stays, and reading goes on."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(["mount", "-o", "loop", image, place], capture_output=True).returncode:
         pytest.skip("no disk can be mounted here")
     yield place
+    gc.collect()  # the refusals' tracebacks hold the bundle open
     subprocess.run(["umount", place], check=True)
 
 

@@ -63,8 +63,9 @@ def _made(environment: str) -> Path:
     wanted = "\n".join(REQUIREMENTS[environment])
     if ready.is_file() and ready.read_text() == wanted:
         return python
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(place)], check=True)
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
+    install.append("--disable-pip-version-check")
     done = subprocess.run([*install, *REQUIREMENTS[environment]], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"pip cannot install {', '.join(REQUIREMENTS[environment])} here: {done.stderr.strip()[-300:]}")

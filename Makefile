@@ -16,6 +16,10 @@ BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
 # One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
 WORKERS := -n auto --maxprocesses=8 --dist worksteal
+# Tests write thousands of small files and sync each: into memory where there is room for them.
+ifeq ($(shell test "$$(df -m --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 4000 2>/dev/null && echo room),room)
+test test-fast: export PYTEST_DEBUG_TEMPROOT := /dev/shm
+endif
 
 .PHONY: demo test test-fast test-clients test-web test-flower test-arm test-vm test-container addon check bench bench-heads bench-backbones bench-trust bench-fleet bench-frigate torture fuzz docs licences dist clean
 

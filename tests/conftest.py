@@ -7,6 +7,7 @@ them out.
 import os
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,16 @@ def surfaces() -> Path:
     if not named:
         pytest.skip("EDGE_SURFACES names no folder; run make test")
     return Path(named).resolve()
+
+
+@pytest.fixture
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of the disk: where make puts the others into memory, `doctor` would warn that a reboot loses them."""
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+        yield tmp_path_factory.mktemp("disk")
+        return
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """For `edge doctor` not in memory."""
+    return request.getfixturevalue("disk") if "doctor" in request.node.name else tmp_path
+
+
+@pytest.fixture
 def workspace(template: Path, tmp_path: Path) -> Path:
     """A copy of the template under a name that no program expects; README's tests have the ordinary ones."""
     shutil.copytree(template / "stores", tmp_path / "stores")  # a URL holds no name that is not UTF-8

@@ -15,6 +15,12 @@ from tests.edge.conftest import COLOURS, Run, write_pictures
 
 
 @pytest.fixture
+def tmp_path(disk: Path) -> Path:
+    """Not in memory, for the sake of `edge doctor`."""
+    return disk
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "pictures", dict.fromkeys(COLOURS, 6), first=700)
 

@@ -31,7 +31,7 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pi
 	@$(MAKE) --silent $(HOMEASSISTANT)/ready || echo "Home Assistant cannot be installed here: its own check of our messages is skipped"
 	@$(MAKE) --silent build/node-red/ready || echo "Node-RED cannot be installed here: the test of its flow is skipped"
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
-	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) tests
+	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) --durations=20 tests
 	@echo "== the page in a browser"
 	@if $(MAKE) --silent $(WEB)/ready; then EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web; \
 	  else echo "Chromium cannot be had here: the browser tests of the page are skipped"; fi

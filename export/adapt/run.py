@@ -338,7 +338,7 @@ def _embed(work: _Work, embedder: nn.Module) -> NDArray[np.float32]:
 
 
 def _note(trained: Trained) -> str:
-    best = min(trained.curve, key=lambda point: point.loss)
+    best = min(trained.curve[1:], key=lambda point: point.loss)
     return f"{trained.epochs} of {trained.planned or '?'} passes, {trained.ended}; best after {best.epoch}"
 
 

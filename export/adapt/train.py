@@ -16,8 +16,8 @@ Inputs and targets are mixed with others of the batch, λx + (1 − λ)x' (mixup
 overfitting. λ ~ Beta(α, α), one for each batch, is rarely far from 1 for small α.
 
 Each measurement fits the device's head again to the embeddings of all training photos, and classifies the held-out
-ones. The parameters p with the smallest held-out loss are kept. The number of epochs is decided after the first one,
-from the time it took; everything else depends only on the seed.
+ones. Of the parameters p that training led to, those with the smallest held-out loss are kept. The number of epochs is
+decided after the first one, from the time it took; everything else depends only on the seed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Trained:
     """The result of a training.
 
     Args:
-        state: The trunk's changed parameters with the smallest held-out loss, by name.
+        state: The trunk's changed parameters with the smallest held-out loss after a pass, by name.
         curve: The measurements, the first before any training.
         epochs: The number of epochs that were run.
         planned: The number of epochs that were planned.
@@ -284,10 +284,14 @@ class _Run:
         return self.progress.epoch % every == 0 or self.progress.epoch >= planned
 
     def _measure(self, training_loss: float) -> None:
-        """Add a measurement to the curve, and keep the parameters if they are the best."""
+        """Add a measurement to the curve, and keep the parameters if they are the best that training led to.
+
+        The untrained network is not among these: what half of the photos teach may be worth less than what is lost, and
+        the mean of both halves' networks more. Whether that is kept is decided later, against the untrained one.
+        """
         p = self.progress
         p.curve.append(self._measured(p.epoch, training_loss))
-        if p.curve[-1].loss < p.curve[p.best].loss:
+        if p.best == 0 or p.curve[-1].loss < p.curve[p.best].loss:
             p.best = len(p.curve) - 1
             self.best = _copies(self.changing)
 

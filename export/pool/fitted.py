@@ -56,7 +56,8 @@ class Fitted:
         owners = np.repeat(np.arange(len(devices)), [len(device) for device in devices])
         rows = np.concatenate([device.rows for device in devices]).astype(np.float32) / np.float32(GRID)
         points = self.spectrum.points(rows, columns, np.ones(len(rows)))
-        groups = np.zeros(len(rows), np.int64) if together else owners
+        del rows
+        groups = np.zeros(len(columns), np.int64) if together else owners
         return leave_out(self.spectrum, points, groups, self.tau).scores(self.nu) / self.temperature
 
     def columns(self, labels: list[str]) -> Ints:
@@ -87,6 +88,7 @@ def fit(pool: Pool, sums: Sums | None = None) -> Fitted:
     columns = np.array([place[name] for name in names], np.int64)
     counts = np.where(counted, total / counted.sum(), 0.0) if counted.any() else np.ones(len(names))
     points = spectrum.points(rows, columns, np.ones(len(names)))
+    del rows  # the points hold what is needed of them
     best = choose(spectrum, lambda tau: leave_out(spectrum, points, groups, tau), counts, counts, _METHOD)
     return Fitted(best.head(labels), spectrum, best.shrinkage * spectrum.unit, best.nu, best.temperature)
 

@@ -82,7 +82,7 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
         address = Address.parse(text, STREAMS)
         devices.opencv()
         return Live(str(address), lambda _: devices.video(address.full))
-    if path.is_dir():
+    if text and path.is_dir():  # Path("") is the current folder
         return Folder(path, journal(path))
     if path.is_file():
         if is_picture(path):

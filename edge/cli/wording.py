@@ -99,7 +99,7 @@ def retrained(result: "Retrained") -> list[str]:
         lines += ["", "true labels (rows) and answers (columns):"]
         lines += confusion_table(result.labels, result.labels, result.confusion)
     if result.doubts:
-        lines += ["", "doubtful examples, the most certain mistakes first:"]
+        lines += ["", "doubtful examples, the most certain mistakes first; to correct them, run: edge audit"]
         lines += [f"  {_doubt(doubt)}" for doubt in result.doubts]
     return lines
 

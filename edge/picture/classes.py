@@ -150,7 +150,7 @@ def _classes(places: Iterable[Path], left: list[Left], seen: Visited) -> Labelle
         if not pictures.files:
             raise DatasetError(
                 "too-few-photos",
-                f"class {label!r} has no photo ({found[label]}: {summary(pictures.left)}); add some, or move that "
+                f"label {label!r} has no photo ({found[label]}: {summary(pictures.left)}); add some, or move that "
                 "folder elsewhere",
             )
     labels = tuple(sorted(found))

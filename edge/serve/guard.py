@@ -65,7 +65,7 @@ class Guard:
         self._app, self._stored, self._needs, self._only_from = app, stored, needs_password, only_from
         self._named = frozenset(host.lower() for host in hosts)
         own = socket.gethostname().lower()
-        self._hosts = self._named | {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
+        self._hosts = self._named | {"localhost", own, own.partition(".")[0], local_name()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -134,6 +134,11 @@ class Guard:
         if parts.scheme not in ("http", "https"):
             return False
         return parts.netloc.lower() == host.lower() or _name(parts.netloc) in self._named
+
+
+def local_name() -> str:
+    """Return this machine's name as phones find it in the local network (mDNS), such as `raspberrypi.local`."""
+    return f"{socket.gethostname().lower().partition('.')[0]}.local"
 
 
 def _name(netloc: str) -> str | None:

@@ -19,7 +19,7 @@ from edge.serve import learn
 from edge.serve.app import build
 from edge.serve.desk import Desk
 from edge.serve.engine import Engine, Shared
-from edge.serve.guard import listens_beyond_loopback
+from edge.serve.guard import listens_beyond_loopback, local_name
 from edge.serve.live import Live
 from edge.serve.password import Stored
 from edge.watch.asked import Asked
@@ -90,6 +90,7 @@ def serve(
             f"{address.host} can be reached from other machines, but no password is set; run edge password, "
             "or listen on 127.0.0.1",
         )
+    everywhere = beyond and address.host in ("0.0.0.0", "::")
     listening = _listen(address)
     with contextlib.closing(listening):
         if asked.source is not None and asked.save_uncertain is None:
@@ -104,7 +105,8 @@ def serve(
         thread.start()
         thread.ready.wait()
         if thread.error is None:
-            say(f"the page is at {_url(listening, address)}; end with Ctrl-C")
+            elsewhere = f"on a phone open {_url(listening, address, local_name())}, or the same with its IP address; "
+            say(f"the page is at {_url(listening, address)}; {elsewhere * everywhere}end with Ctrl-C")
             notifier.tell("READY=1")
             server.run(sockets=[listening])
         notifier.tell("STOPPING=1")
@@ -283,6 +285,6 @@ def _listen(address: ListenAddress) -> socket.socket:
     return listening
 
 
-def _url(listening: socket.socket, address: ListenAddress) -> str:
-    host = f"[{address.host}]" if ":" in address.host else address.host
+def _url(listening: socket.socket, address: ListenAddress, host: str = "") -> str:
+    host = host or (f"[{address.host}]" if ":" in address.host else address.host)
     return f"http{'s' if address.cert else ''}://{host}:{listening.getsockname()[1]}/"

@@ -98,9 +98,9 @@ class Remote:
             said.seek(0)
             err = said.read().decode(errors="replace").strip()
         if child.returncode == _LOST:
+            why = (err.splitlines() or ["the connection broke"])[-1].removeprefix("ssh: ").removesuffix(".")
             raise RemoteError(
-                "device-unreachable",
-                f"{self.host}: {(err.splitlines() or ['the connection broke'])[-1].removeprefix('ssh: ')}",
+                "device-unreachable", f"{self.host}: {why}; run the command again once this works: ssh {self.host}"
             )
         return Done(child.returncode, "".join(lines), err)
 

@@ -296,7 +296,7 @@ def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkey
     assert "--codec mjpeg" in (tmp_path / "args").read_text()
 
 
-@pytest.mark.parametrize("source", ["nowhere", "picamera:x", "/dev/null", "ftp://x/y"])
+@pytest.mark.parametrize("source", ["nowhere", "picamera:x", "/dev/null", "ftp://x/y", ""])
 def test_what_is_no_source_is_said_in_one_line(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     with refused("source-unknown", SourceError):

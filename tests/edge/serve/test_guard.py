@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -93,6 +95,8 @@ def test_beyond_this_machine_only_with_a_password(home: Path) -> None:
 def test_only_who_knows_the_password_gets_in(home: Path) -> None:
     put(home, PASSWORD)
     with serving(home, "--listen", "0.0.0.0") as server:
+        said = f"http://{socket.gethostname().partition('.')[0].lower()}.local:{urlsplit(server.url).port}/"
+        assert f"on a phone open {said}" in server.said[-1], server.said
         for page in ("", "teach", "review", "learn"):
             led = server.get(page, allow_redirects=False)
             assert (led.status_code, led.headers["Location"]) == (303, "login")

@@ -8,9 +8,9 @@ from tests.readme import PAGES, ROOT, Shell, matches, steps
 
 
 @pytest.mark.converters
-def test_every_command_prints_what_is_shown(tmp_path: Path) -> None:
+def test_every_command_prints_what_is_shown(disk: Path) -> None:
     pytest.importorskip("torch", reason="README begins on the workstation")
-    shell = Shell(tmp_path)
+    shell = Shell(disk)
     wrong = []
     for step in (step for page in PAGES for step in steps(page)):
         done = shell.run(step.command)

@@ -289,6 +289,7 @@ class Status(NamedTuple):
     method: str
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
+    scope: str  # as of `Retrained`: which examples `loo_accuracy` counts
     unmeasured: tuple[Unmeasured, ...]  # labels that are not part of `loo_accuracy`
     labels: tuple[LabelCount, ...]
     untrained_examples: int  # taught or relabelled after the serving head was made
@@ -316,6 +317,7 @@ class HistoryEntry(NamedTuple):
     factory_examples: int
     loo_accuracy: float | None
     loo_interval: tuple[float, float] | None
+    scope: str  # as of `Retrained`: which examples `loo_accuracy` counts
     unmeasured: tuple[Unmeasured, ...]  # labels that are not part of `loo_accuracy`
     held_out_accuracy: float | None
     held_out_examples: int

@@ -184,7 +184,8 @@ def _stands(status: "Status") -> list[str]:
     left_out = note(status.unmeasured, status.loo_accuracy is not None)
     if status.loo_accuracy is None:
         return [f"accuracy    {left_out}"]
-    figure = f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, by leave-one-out"
+    on = " on the examples taught here" if status.scope == "local" else ""
+    figure = f"accuracy    {_accuracy(status.loo_accuracy, status.loo_interval)}, by leave-one-out{on}"
     return [figure, *([f"            {left_out}"] if left_out else [])]
 
 
@@ -232,6 +233,9 @@ def history(entries: "list[HistoryEntry]") -> list[str]:
         if few := [u for u in e.unmeasured if u.examples]:
             partly.setdefault(note(few, e.loo_accuracy is not None), []).append(str(e.generation))
     refused = [f"{', '.join(numbers)}: {told}" for told, numbers in partly.items()]
+    here = [str(e.generation) for e in entries if e.scope == "local" and e.loo_accuracy is not None]
+    if here and any(e.scope == "all" for e in entries):
+        refused.append(f"{', '.join(here)}: measured on the examples taught here, the others on all examples")
     refused += [f"{e.generation} is clearly worse: {e.refusal}" for e in entries if not e.promoted and e.refusal]
     if dropped := entries[-1].generation - len(entries):
         refused.append(

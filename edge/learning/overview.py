@@ -34,6 +34,7 @@ def status(home: "Home") -> Status:
         method=serving.method,
         loo_accuracy=serving.figures.get("loo_accuracy"),
         loo_interval=_pair(serving.figures.get("loo_interval")),
+        scope=serving.figures.get("scope", "all"),
         unmeasured=read(serving.figures.get("unmeasured"), serving.labels),
         labels=tuple(
             LabelCount(label, local[label], factory[label], held_out[label])
@@ -67,6 +68,7 @@ def history(home: "Home") -> list[HistoryEntry]:
             factory_examples=g.figures.get("factory_examples", 0),
             loo_accuracy=g.figures.get("loo_accuracy"),
             loo_interval=_pair(g.figures.get("loo_interval")),
+            scope=g.figures.get("scope", "all"),
             unmeasured=read(g.figures.get("unmeasured"), g.labels),
             held_out_accuracy=_share(g.figures.get("held_out_right"), g.figures.get("held_out_examples")),
             held_out_examples=g.figures.get("held_out_examples", 0),

@@ -32,6 +32,7 @@ def _text(value: Any) -> bool:
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "loo_accuracy": lambda value: value is None or _share(value),
     "loo_interval": lambda value: value is None or _interval(value),
+    "scope": lambda value: value in ("local", "all"),
     "unmeasured": is_stored,
     "local_examples": _count,
     "factory_examples": _count,

@@ -100,7 +100,7 @@ def retrain(learner: Learner, asked: dict[str, Any]) -> Any:
     force = field(asked, "force", bool)
     before = learner.status()
     made = to_json(learner.retrain(force=force))
-    old = {"loo_accuracy": before.loo_accuracy, "loo_interval": before.loo_interval}
+    old = {"loo_accuracy": before.loo_accuracy, "loo_interval": before.loo_interval, "scope": before.scope}
     for name in ("refusal", "note", "advice", "unknown_note"):
         made[name] = plain(made[name]) if made[name] else ""
     return {**made, "before": to_json({"generation": before.generation, **old})}

@@ -277,6 +277,18 @@ def test_the_picture_goes_on_while_it_learns(opened: Open, server: Server) -> No
     server.until(lambda: server.now()["answer"]["generation"] == server.now()["home"]["generation"])
 
 
+def test_two_accuracies_of_different_pictures_are_not_to_be_compared(opened: Open, server: Server) -> None:
+    server.post(
+        "rollback", {"generation": 2, "serving": 3}
+    )  # measured on all examples, the next one on those taught here
+    page = opened("teach")
+    page.click("#retrain")
+    page.wait_for_selector("#learned:not([hidden])")
+    said = page.inner_text("#learned")
+    assert "do not compare them. Of the " in said
+    assert said.count("of those taught here") == 1
+
+
 def test_two_people_see_each_other_and_the_slower_one_is_told(opened: Open, server: Server, camera: Camera) -> None:
     every = still(server, camera)
     one, other = opened("review"), opened("review", "phone")

@@ -24,7 +24,7 @@ function figure(home) {
   const share = home.loo_accuracy;
   const parts = share === null
     ? [el("p", { className: "soft" }, "This cannot be measured yet: at least two labels need five pictures each.")]
-    : [el("b", {}, percent(share)), el("span", { className: "soft" }, `of pictures are named correctly. Each taught picture was tested as if it had never been taught. With this number of pictures, the true share is probably between ${percent(home.loo_interval[0])} and ${percent(home.loo_interval[1])}.`)];
+    : [el("b", {}, percent(share)), el("span", { className: "soft" }, `of ${home.scope === "local" ? "the pictures taught here" : "pictures"} are named correctly. Each taught picture was tested as if it had never been taught. With this number of pictures, the true share is probably between ${percent(home.loo_interval[0])} and ${percent(home.loo_interval[1])}.`)];
   for (const one of home.unmeasured) parts.push(el("p", { className: "soft small" }, `Not counted yet: ${one.reason}.`));
   if (home.candidate !== null) {
     parts.push(el("div", { className: "note warn stack" }, el("p", {}, `Version ${home.candidate} is kept aside because it was clearly worse; version ${home.generation} stays in use. The list of versions says why.`)));
@@ -210,7 +210,7 @@ async function history() {
   if (!found) return;
   const serving = found.find((one) => one.serving).generation;
   $("history").replaceChildren(...found.map((one) => {
-    const share = one.loo_accuracy === null ? "not measurable yet" : `${percent(one.loo_accuracy)} correct`;
+    const share = one.loo_accuracy === null ? "not measurable yet" : `${percent(one.loo_accuracy)} ${one.scope === "local" ? "of them " : ""}correct`;
     const about = el("div", {}, el("strong", {}, `Version ${one.generation}`), el("div", { className: "soft small" }, `${when(one.created)}, ${plural(one.local_examples, "picture")} taught here, ${share}`),
       one.promoted ? null : el("div", { className: "small" }, `Kept aside: ${one.refusal}`),
       one.usable ? null : el("div", { className: "soft small" }, "Deleted, because it had learned something that was forgotten."));

@@ -178,7 +178,7 @@ export function taughtWords(one) {
 export function madeWords(made) {
   const share = (figures) => figures.loo_accuracy === null
     ? el("span", { className: "soft" }, "not measurable yet")
-    : el("span", {}, el("b", {}, percent(figures.loo_accuracy)), el("span", { className: "soft small" }, `probably ${Math.round(100 * figures.loo_interval[0])} to ${percent(figures.loo_interval[1])}`));
+    : el("span", {}, el("b", {}, percent(figures.loo_accuracy)), el("span", { className: "soft small" }, `${figures.scope === "local" ? "of those taught here, " : ""}probably ${Math.round(100 * figures.loo_interval[0])} to ${percent(figures.loo_interval[1])}`));
   const found = [];
   if (made.promoted) {
     found.push(el("p", { className: "note good" }, `Done: it has learned from ${plural(made.local_examples, "picture")} taught here. Version ${made.generation} answers from now on.`));
@@ -189,6 +189,11 @@ export function madeWords(made) {
     el("div", {}, el("span", { className: "soft small" }, `before (version ${made.before.generation})`), share(made.before)),
     el("div", {}, el("span", { className: "soft small" }, `now (version ${made.generation})`), share(made))));
   found.push(el("p", { className: "soft small" }, "The share of pictures that it names correctly. Each one was tested as if it had never been taught."));
+  if (made.before.loo_accuracy !== null && made.loo_accuracy !== null && made.before.scope !== made.scope) {
+    const both = [made.shared, made.factory].filter(Boolean), sum = (name) => both.reduce((total, one) => total + one[name], 0);
+    found.push(el("p", { className: "soft small" }, "The two figures count different pictures, so do not compare them."
+      + (both.length ? ` Of the ${plural(sum("examples"), "picture")} that both versions learned from, ${sum("serving_right")} were named correctly before and ${sum("right")} now.` : "")));
+  }
   for (const line of [made.note, made.advice, made.unknown_note]) if (line) found.push(el("p", { className: "soft small" }, line));
   return found;
 }

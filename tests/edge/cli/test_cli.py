@@ -40,6 +40,17 @@ def test_from_bundle_to_a_label_taught_here(ready: Run, pictures: Path) -> None:
         assert ready(line)[0] == 0, ready(line)
 
 
+def test_an_accuracy_says_which_examples_it_counts(ready: Run, pictures: Path) -> None:
+    ready("teach", "coins", pictures / "coins")
+    ready("retrain")
+    assert "taught here\n" not in ready("status")[1]
+    assert "measured on" not in ready("history")[1]
+    ready("teach", "brick", pictures / "brick")
+    ready("retrain")
+    assert ", by leave-one-out on the examples taught here\n" in ready("status")[1]
+    assert "\n3: measured on the examples taught here, the others on all examples\n" in ready("history")[1]
+
+
 CONTRACT = {
     "classify": {"image", "label", "unknown", "probability", "top", "generation", "milliseconds"},
     "evaluate": {"accuracy", "examples", "labels", "confusion", "unknown"},

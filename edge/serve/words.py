@@ -4,6 +4,8 @@ import re
 
 _COMMAND = re.compile(r"\bedge(?:-export)? [a-z-]+\b|\b--[a-z]")
 
+_INSTALL = re.compile(r", or: pip install \S+")
+
 _OURS = {
     "generation": "version",
     "from the bundle": "that are built in",
@@ -20,7 +22,10 @@ def plain(text: str) -> str:
     'Of 9 pictures that are built in, each tested as if it had never been taught, it classifies 4 correctly.'
     >>> plain("the picture is too dark (12 % of the usual light): add light or expose longer")
     'The picture is too dark (12 % of the usual light): add light or expose longer.'
+    >>> plain("upload: IMG_1.heic is an HEIC picture; convert it to JPEG, or: pip install 'edge-transfer[heic]'")
+    'IMG_1.heic is an HEIC picture; convert it to JPEG.'
     """
+    text = _INSTALL.sub("", text.removeprefix("upload: "))
     parts = [part.strip() for part in text.split("; ")]
     kept = [part for part in parts if not _COMMAND.search(part)] or [_COMMAND.split(parts[0])[0].strip(" :,(")]
     said = "; ".join(kept)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PIXELS = 600  # examples, at most
 GOOD = 0.97  # accuracy above which nobody needs another backbone
+FEW = 30  # examples, below which two accuracies around 50 % differ by 25 points by chance in 1 of 20 cases
 
 
 def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | None:
@@ -45,11 +46,20 @@ def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | 
     return float(np.mean(np.array(right)[measured])) if measured.any() else None
 
 
-def advice(accuracy: float | None, pixels: float | None) -> str:
-    """Say what to do if the network is not better than pixels; "" if it is."""
+def advice(accuracy: float | None, pixels: float | None, counted: int) -> str:
+    """Say what to do if the network is not better than pixels on the `counted` examples; "" if it is.
+
+    >>> advice(0.5, 0.5625, 16)
+    '8 × 8 pixels alone are at least as accurate (56.2 %), which may be chance with 16 examples; teach more first'
+    >>> advice(0.8, 0.7, 16)
+    ''
+    """
     if accuracy is None or pixels is None or accuracy > pixels or accuracy >= GOOD:
         return ""
+    alone = f"8 × 8 pixels alone are at least as accurate ({100 * pixels:.1f} %)"
+    if counted < FEW:
+        return f"{alone}, which may be chance with {counted} examples; teach more first"
     return (
-        f"8 × 8 pixels alone give the same accuracy ({100 * pixels:.1f} %): this backbone does not help "
-        "here; on the workstation, fine-tune one on such photos with edge-export adapt"
+        f"{alone}: this backbone does not help here; on the workstation, fine-tune one on such photos with edge-export "
+        "adapt"
     )

@@ -149,7 +149,7 @@ def _store(home: "Home", measured: NewHead, contest: Contest, force: bool) -> Re
         known_coverage=gate.coverage if gate else None,
         unknown_note=why_not(gate, head.labels, fitted.coverage),
         pixel_accuracy=measured.pixel_accuracy,
-        advice=advice(judged.accuracy, measured.pixel_accuracy),
+        advice=advice(judged.accuracy, measured.pixel_accuracy, int(judged.counted.sum())),
         milliseconds=fitted.milliseconds,
         total_milliseconds=0.0,
     )

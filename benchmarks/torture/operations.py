@@ -232,13 +232,15 @@ def _merge_fleet(folder: Path, device: Device) -> None:
 
 
 def _look_at_fleet(folder: Path) -> str:
-    """The state of the home, and of what the store has of it: the newest contribution, whatever its number."""
+    """The state of the home, and the examples that the store has of it, whatever the contribution's number."""
     told = ""
     for path in sorted((folder / "store" / "devices").glob("*/*.edgefleet")):
         name, data = Named.parse(str(path.relative_to(folder / "store"))), path.read_bytes()
         if name is None or contribution.sha256(data) != name.sha256:
             raise state.Damaged(f"{path.name} in the store is not what its name says")
-        told = contribution.sha256(contribution.renumbered(data, contribution.read(path.name, data).about, 1))
+        found = contribution.read(path.name, data)
+        columns = (a.tobytes() for part in found.parts() for a in (part.images, part.labels, part.embeddings))
+        told = contribution.sha256(b"".join([repr(found.about.labels).encode(), *columns]))
     return f"{state.of(folder / 'home')} {told}"
 
 

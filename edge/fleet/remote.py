@@ -15,6 +15,7 @@ appear in a message.
 """
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from edge.errors import RuntimeMissing, StoreError
-from edge.files import sync_folder
+from edge.files import abandoned, new_partial, sync_folder
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore
@@ -68,11 +69,11 @@ class Remote:
 
         try:
             with self._explained(name):
-                try:
+                if self._folder is None:
                     obstore.put(self._store, name, data, mode="create", use_multipart=False)
-                finally:
-                    self._sync(name)
-        except AlreadyExistsError:
+                else:
+                    _create(self._folder, name, data)
+        except (AlreadyExistsError, FileExistsError):
             if self._holds(name, data):
                 return False
             raise StoreError(
@@ -146,16 +147,6 @@ class Remote:
     def _holds(self, name: str, data: bytes) -> bool:
         return self.size(name) == len(data) and self.get(name, len(data)) == data
 
-    def _sync(self, name: str) -> None:
-        """Sync a file of a local folder to the disk, so that it survives a power cut."""
-        if self._folder is None or not (path := self._folder / name).exists():
-            return
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        while path != self._folder:
-            path = path.parent
-            sync_folder(path)
-
     @contextlib.contextmanager
     def _explained(self, name: str) -> Iterator[None]:
         """Turn a store's exceptions into `StoreError`, one line each."""
@@ -163,12 +154,44 @@ class Remote:
 
         try:
             yield
-        except AlreadyExistsError:
+        except (AlreadyExistsError, FileExistsError):
             raise
         except (BaseError, OSError, ValueError) as error:
             if isinstance(error, StoreError):
                 raise
             raise _explained(error, self.url, name) from None  # the original text may contain a password
+
+
+def _create(root: Path, name: str, data: bytes) -> None:
+    """Create a file below a folder so that a power cut leaves it whole or not at all: obstore does not sync.
+
+    Raises:
+        FileExistsError: the file exists; its name is on the disk now, should a power cut have come before that.
+        OSError: the disk refuses.
+    """
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in abandoned(path):
+        left.unlink(missing_ok=True)
+    partial = new_partial(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(partial)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            partial.replace(path)  # a FAT disk, say, has no links
+    finally:
+        partial.unlink(missing_ok=True)
+        while path != root:
+            path = path.parent
+            sync_folder(path)
 
 
 def open_remote(url: str) -> Remote:
@@ -253,7 +276,8 @@ def _explained(error: Exception, url: str, name: str) -> StoreError:
         )
     if isinstance(error, OSError) or "LocalFileSystem" in told:
         why = re.search(r"message: \"([^\"]{1,80})\"", str(error))
-        return StoreError("store-failed", f"{url}: {name}: {why[1] if why else 'the disk refuses'}; check the disk")
+        told = why[1] if why else getattr(error, "strerror", None) or "the disk refuses"
+        return StoreError("store-failed", f"{url}: {name}: {told}; check the disk")
     return StoreError(
         "store-failed",
         f"{url} failed{f' with status {number}' if number else f' ({kind})'} at {name or 'opening'}; try again later",

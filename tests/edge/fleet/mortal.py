@@ -67,8 +67,8 @@ def dying(at: int, act: Callable[[Path], object], folder: Path) -> bool:
     def die() -> None:
         deadly = Deadly(at)
         for owner, name in (
-            (Remote, "put"), (Remote, "part"), (Remote, "_sync"), (Path, "unlink"), (Path, "replace"), (os, "fsync"),
-            (shutil, "copyfile"), (Database, "put"),
+            (Remote, "put"), (Remote, "part"), (Path, "hardlink_to"), (Path, "unlink"), (Path, "replace"),
+            (os, "fsync"), (shutil, "copyfile"), (Database, "put"),
         ):  # fmt: skip
             setattr(owner, name, deadly.around(getattr(owner, name)))
         act(folder)

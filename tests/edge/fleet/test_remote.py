@@ -1,6 +1,7 @@
 """The store behind its URL: a folder and a real S3 server on loopback give the same answers and the same refusals."""
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -96,6 +97,29 @@ def test_a_folder_of_any_name_is_a_store(tmp_path: Path) -> None:
     open_remote(folder.as_uri()).put("a/b", b"x")
     assert (folder / "a" / "b").read_bytes() == b"x"
     assert open_remote(folder.as_uri()).names("a/") == ["a/b"]
+
+
+def test_a_disk_without_links_is_a_store_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")  # as on a FAT stick
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    store = open_remote(tmp_path.as_uri())
+    assert store.put("devices/a", b"one")
+    assert not store.put("devices/a", b"one")
+    with refused("store-name-taken", StoreError):
+        store.put("devices/a", b"two")
+    assert store.names("devices/") == ["devices/a"]
+    assert store.get("devices/a", 10) == b"one"
+    assert [path.name for path in (tmp_path / "devices").iterdir()] == ["a"]
+
+
+def test_a_put_that_was_killed_half_way_leaves_nothing_for_good(tmp_path: Path) -> None:
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / f".a.{2**22 + 1}.partial").write_bytes(b"on")  # no such process can be
+    store = open_remote(tmp_path.as_uri())
+    assert store.put("devices/a", b"one")
+    assert [path.name for path in (tmp_path / "devices").iterdir()] == ["a"]
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -87,11 +87,12 @@ class Server:
 
 @contextlib.contextmanager
 def serving(home: Path, *arguments: object) -> Iterator[Server]:
-    """Run a server until the block ends."""
+    """Run a server until the block ends, and end it as systemd does."""
     server = Server(home, *arguments)
     try:
         yield server
-    finally:
         if server.process.poll() is None:
-            server.process.kill()
+            assert server.stop() == 0, server.said
+    finally:
+        server.process.kill()
         server.process.wait(PATIENCE)

@@ -85,12 +85,18 @@ def device(path: str) -> Iterator[bytes]:
             f"it is not plugged in; {f'there are {others}' if others else 'there is no camera in /dev'}",
         )
     if not os.access(path, os.R_OK | os.W_OK):
-        user = getpass.getuser()
-        raise SourceRefused(
-            "camera-denied",
-            f"user {user} has no permission to open it; run: sudo usermod -aG video {user}, then log in again",
-        )
+        who, remedy = user()
+        raise SourceRefused("camera-denied", f"{who} has no permission to open it; to allow it: {remedy}")
     yield from _read(path, opencv().CAP_V4L2)
+
+
+def user() -> tuple[str, str]:
+    """Return who runs this program, and what lets them open a camera."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as containers have them
+        return f"user {os.getuid()}", "start the container with --group-add video"
+    return name, f"sudo usermod --append --groups video {name}, then log in again"
 
 
 def video(address: str) -> Iterator[bytes]:

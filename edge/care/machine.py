@@ -6,7 +6,6 @@ Source: proc(5); the kernel's documentation of thermal zones and hwmon; Raspberr
 0–3 are now, 16–19 since the start: too little voltage, capped, throttled, soft temperature limit.
 """
 
-import getpass
 import os
 import platform
 import shutil
@@ -160,7 +159,7 @@ def _synced(home: Path) -> Finding | None:
     if not os.access(folder, os.W_OK):
         if not os.access(home, os.F_OK):  # Path.exists raises where we may not look
             return None
-        seen = f"{_user()} has no permission to write to {home}"
+        seen = f"{devices.user()[0]} has no permission to write to {home}"
         owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} doctor"
         return Finding("sync", False, seen, f"run it as the home's owner: {owner}")
     partial = None
@@ -195,10 +194,9 @@ def _camera(root: Path) -> Finding:
     if not nodes:
         return Finding("camera", True, "none found; pictures can also come from a folder or an address", "")
     seen = ", ".join(dict.fromkeys(f"{name} ({node})" for node, name in nodes.items()))
-    user = _user()
+    user, remedy = devices.user()
     for node in nodes:
         if not os.access(node, os.R_OK | os.W_OK):
-            remedy = f"sudo usermod --append --groups video {user}, then log in again"
             return Finding("camera", False, f"{seen}; {user} has no permission to open {node}", remedy)
     if any(name.startswith(("unicam", "rp1-cfe")) for name in nodes.values()):
         try:
@@ -214,13 +212,6 @@ def _existing(path: Path) -> Path:
     while not os.access(path, os.F_OK):  # Path.exists raises where we may not look
         path = path.parent
     return path.resolve()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as containers have them
-        return f"user {os.getuid()}"
 
 
 def _read(path: Path) -> str:

@@ -4,6 +4,7 @@ Everything runs on whichever runtime is installed, so that the same tests prove 
 environment. Where there is none, the tests that need one are skipped.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,20 @@ def learner(tmp_path: Path, tiny_bundle: Path, clock: Callable[[], datetime]) ->
     """A new home of the tiny bundle."""
     with Learner.init(tmp_path / "home", tiny_bundle, clock=clock) as made:
         yield made
+
+
+@pytest.fixture
+def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Ask for permissions as a user without a name, as containers have them; returns the number. It takes root."""
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    os.setreuid(54321, 0)
+    try:
+        yield 54321
+    finally:
+        os.setreuid(0, 0)
 
 
 @pytest.fixture

@@ -256,6 +256,26 @@ def test_what_is_no_film_is_said_in_one_line(tmp_path: Path) -> None:
         open_source(str(tmp_path / "film.mp4"), _none)
 
 
+def test_a_camera_that_is_not_there_or_is_none_is_named(tmp_path: Path) -> None:
+    with refused("camera-missing", SourceError):
+        next(devices.device(str(tmp_path / "video0")))
+    pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
+    (tmp_path / "video0").write_bytes(b"no camera")
+    with refused("camera-failed", SourceError):
+        next(devices.device(str(tmp_path / "video0")))
+
+
+def test_a_camera_that_this_user_may_not_open_is_refused_with_what_allows_it(
+    tmp_path: Path, stranger: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "video0").touch()
+    with refused("camera-denied", SourceRefused, stranger, "--group-add video"):
+        next(devices.device(str(tmp_path / "video0")))
+    monkeypatch.setenv("LOGNAME", "anna")
+    with refused("camera-denied", SourceRefused, "sudo usermod --append --groups video anna"):
+        next(devices.device(str(tmp_path / "video0")))
+
+
 def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     (tmp_path / "film.mp4").touch()

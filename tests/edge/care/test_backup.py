@@ -1,7 +1,11 @@
 """A backup is one state of the home, whole; restored it is that home; and it never replaces what is there."""
 
+import json
+import sqlite3
 import threading
+import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -88,6 +92,69 @@ def test_what_is_no_backup_is_refused(saved: Path, tiny_bundle: Path, tmp_path: 
     with refused("backup-damaged", HomeError, "cannot be read"):
         restore(tmp_path / "nothing", tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+Files = dict[str, bytes]
+
+
+def packed(file: Path, files: Files, method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return file
+
+
+def noted(packed: Files, **other: object) -> Files:
+    return packed | {"backup.json": json.dumps(json.loads(packed["backup.json"]) | other).encode()}
+
+
+FORGED: dict[str, Callable[[Files], Files]] = {
+    "another file": lambda files: files | {"more": b""},
+    "a file less": lambda files: {name: data for name, data in files.items() if name != FILE},
+    "no JSON": lambda files: files | {"backup.json": b"{"},
+    "a list": lambda files: files | {"backup.json": b"[]"},
+    "endless JSON": lambda files: files | {"backup.json": b" " * 1_000_001 + files["backup.json"]},
+    "no digests": lambda files: noted(files, files={}),
+    "a bundle outside": lambda files: noted(files, bundle="../0123456789abcdef.edge"),
+    "a bundle by a number": lambda files: noted(files, bundle=3),
+    "another database": lambda files: files | {FILE: b"SQLite format 3\0"},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_backup_is_refused_and_leaves_nothing(saved: Path, tmp_path: Path, kind: str) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    restore(packed(tmp_path / "same.backup", files), tmp_path / "same")  # what is packed here can be restored
+    forged = packed(tmp_path / "forged.backup", FORGED[kind](files))
+    there = sorted(tmp_path.iterdir())
+    with refused("backup-damaged", HomeError, forged):
+        restore(forged, tmp_path / "again")
+    assert sorted(tmp_path.iterdir()) == there
+    assert not (tmp_path.parent / "0123456789abcdef.edge").exists()
+
+
+def test_a_backup_of_a_newer_program_or_a_compressed_one_is_refused(saved: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with refused("too-new", HomeError, 2):
+        restore(packed(tmp_path / "newer.backup", noted(files, format=2)), tmp_path / "again")
+    with refused("backup-damaged", HomeError):
+        restore(packed(tmp_path / "small.backup", files, zipfile.ZIP_DEFLATED), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_damaged_database_is_not_saved_over_a_good_backup(home: Path, saved: Path) -> None:
+    before = saved.read_bytes()
+    with closing(sqlite3.connect(home / FILE)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'examples'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with (home / FILE).open("r+b") as file:
+        file.seek(size * (page - 1) + size // 2)
+        file.write(b"\xff" * (size // 2))
+    with Learner(home) as learner, refused("home-damaged", HomeError, "edge verify"):
+        backup(learner, saved)
+    assert saved.read_bytes() == before
 
 
 def test_a_backup_is_one_state_while_others_write(home: Path, tmp_path: Path) -> None:

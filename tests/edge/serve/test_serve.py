@@ -245,6 +245,7 @@ def test_a_request_that_is_no_request_is_refused(closed: Server, body: bytes) ->
     for path in set(WRITES) - {"photo", "logout"}:
         got = closed.session.post(closed.url + path, data=body, headers={"Content-Type": "application/json"})
         assert got.status_code == 400, (path, got.text)
+        assert got.json()["code"] == "request-invalid", path
     assert closed.get("healthz").json()["ok"]
 
 
@@ -286,9 +287,10 @@ def test_a_kill_in_mid_burst_loses_nothing_that_was_acknowledged(home: Path) -> 
 
 def test_a_port_that_is_taken_is_said(home: Path, server: Server) -> None:
     port = server.url.rstrip("/").rpartition(":")[2]
-    command = [sys.executable, "-m", "edge", "--home", str(home), "serve", "--port", port]
+    command = [sys.executable, "-m", "edge", "--home", str(home), "--json", "serve", "--port", port]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
+    assert json.loads(done.stdout)["code"] == "port-unavailable"
     assert f"port {port} " in done.stderr
     assert "--port" in done.stderr
 

@@ -57,16 +57,17 @@ def find_examples(home: Home, names: Names = (), session: str | None = None, lab
     store = home.store
     found: list[Example] = []
     for name in [names] if isinstance(names, int | str | Path) else names:
-        name = str(name)
-        path = Path(name).expanduser()
-        if name.isdecimal() and len(name) < 19 and not path.exists():
-            matches = store.examples([int(name)])
+        text, path = str(name), Path(str(name)).expanduser()
+        if isinstance(name, int):  # never a file, whatever the folder holds
+            matches = store.examples([name]) if len(text) < 19 else []
+        elif text.isdecimal() and len(text) < 19 and not path.exists():
+            matches = store.examples([int(text)])
         else:
             matches = store.examples(images=[photos.digest(path)])
         if not matches:
             raise LabelError(
                 "example-unknown",
-                f"'{name}' was not found: give the number of an example (see edge examples) or a picture that "
+                f"'{text}' was not found: give the number of an example (see edge examples) or a picture that "
                 "was taught",
             )
         found += matches

@@ -106,7 +106,7 @@ class Control:
         before = learner.example_of(hashlib.sha256(frame.data).hexdigest())
         if before is None or before.label == label:
             return [f"MQTT: the picture of {when} is taught as '{label}' already"]
-        learner.relabel([str(before.id)], label)
+        learner.relabel(before.id, label)
         return [f"MQTT: the picture of {when} was taught as '{before.label}' and is '{label}' now"]
 
     def _retrain(self, asked: Asked) -> list[str]:

@@ -55,7 +55,7 @@ async def thumbnail(request: Request) -> Response:
     number = request.path_params["number"]
 
     def look(learner: Learner) -> bytes | None:
-        return thumbnails(learner, learner.find_examples([str(number)])).get(number)
+        return thumbnails(learner, learner.find_examples(number)).get(number)
 
     data = await desk(request).engine.do(look)
     if data is None:
@@ -69,7 +69,7 @@ def move(learner: Learner, asked: dict[str, Any]) -> Any:
     seen, label = examples(asked), field(asked, "label", str)
     unchanged(learner, seen)
     said = [plain(line) for line in learner.beside(label)]
-    return {"moved": to_json(learner.relabel([str(i) for i in seen], label)), "said": said}
+    return {"moved": to_json(learner.relabel(seen, label)), "said": said}
 
 
 @posted

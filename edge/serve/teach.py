@@ -85,7 +85,7 @@ def forget(learner: Learner, asked: dict[str, Any]) -> Any:
     """Forget examples, if each still has the label that the page shows."""
     seen = examples(asked)
     unchanged(learner, seen)
-    return to_json(learner.forget([str(number) for number in seen]))
+    return to_json(learner.forget(seen))
 
 
 def unchanged(learner: Learner, seen: dict[int, str]) -> None:

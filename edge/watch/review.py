@@ -106,7 +106,7 @@ class Review:
         (before,) = self.learner.find_examples([str(target)])
         if before.label == label:
             return Naming(path, target, None, None), (f"it was already taught as '{label}'",)
-        self.learner.relabel([str(before.id)], label)
+        self.learner.relabel(before.id, label)
         return Naming(path, target, None, before), (f"it was taught as '{before.label}' before and is '{label}' now",)
 
     @property

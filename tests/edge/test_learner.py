@@ -171,6 +171,23 @@ def test_a_forgotten_label_takes_the_factorys_examples_along(learner: Learner, h
         learner.forget(label="gravel")
 
 
+def test_a_number_is_that_of_an_example_and_never_a_file(
+    learner: Learner, coins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner.teach("coins", [coins])
+    first, second = learner.examples()[:2]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / str(first.id)).write_bytes(Path(second.source).read_bytes())
+    assert learner.find_examples(first.id) == [first]
+    assert learner.find_examples(str(first.id)) == [second], "a text may be a file"
+    for number in (0, -1, 10**30):
+        with refused("example-unknown", LabelError, number):
+            learner.forget(number)
+    learner.forget([first.id])
+    assert second in learner.examples()
+    assert first not in learner.examples()
+
+
 def test_relabelling_teaches_the_other_label(learner: Learner, coins: Path) -> None:
     taught = learner.teach("brick", [coins])
     changed = learner.relabel([str(i) for i in taught.examples], "coins")

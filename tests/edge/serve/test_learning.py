@@ -85,6 +85,12 @@ def test_examples_are_moved_only_if_they_are_what_the_page_showed(server: Server
     assert server.post("examples/forget", {"examples": [{"id": 1, "label": "money"}]}).status_code == 409
 
 
+def test_no_number_of_an_example_is_too_large_to_be_answered(closed: Server) -> None:
+    for path in ("examples/move", "examples/forget", "undo"):
+        stale = closed.post(path, {"examples": [{"id": 10**30, "label": "coins"}], "label": "gold"})
+        assert (stale.status_code, stale.json()["code"]) == (409, "page-outdated"), path
+
+
 def test_labels_are_renamed_merged_and_forgotten(server: Server) -> None:
     assert server.post("labels/rename", {"old": "coins", "new": "money", "merge": False}).json()["new"] == "money"
     assert server.post("labels/rename", {"old": "coins", "new": "gold", "merge": False}).status_code == 409
@@ -93,6 +99,47 @@ def test_labels_are_renamed_merged_and_forgotten(server: Server) -> None:
     assert server.post("labels/rename", {"old": "money", "new": "grass", "merge": True}).json()["merged"]
     assert server.post("labels/forget", {"label": "grass", "count": 5}).status_code == 409
     assert server.post("labels/forget", {"label": "grass", "count": 6}).json()["labels"] == ["grass"]
+
+
+def test_examples_are_listed_by_label_by_id_and_page_by_page(closed: Server) -> None:
+    newest = [example["id"] for example in closed.now("examples")["examples"]]
+    assert newest == [6, 5, 4, 3, 2, 1]
+    assert [example["id"] for example in closed.now("examples?before=3")["examples"]] == [2, 1]
+    among = closed.now("examples?ids=2,5,99")
+    assert ([example["id"] for example in among["examples"]], among["count"]) == ([5, 2], 2)
+    gone = closed.get("examples?label=money")
+    assert (gone.status_code, gone.json()["code"]) == (409, "page-outdated")
+    for asked in ("before=x", "before=-1", "ids=1,x", "ids=" + "9" * 19, "before=٣"):
+        odd = closed.get(f"examples?{asked}")
+        assert (odd.status_code, odd.json()["code"]) == (400, "request-invalid"), asked
+
+
+def test_an_example_has_the_picture_that_was_kept_of_it_or_that_of_its_unchanged_file(
+    home: Path, tmp_path: Path
+) -> None:
+    with Learner(home) as learner:
+        learner.remember("keep_crops", "0")
+        write_pictures(tmp_path / "more", {"brick": 1}, first=950)
+        learner.teach("brick", [tmp_path / "more" / "brick"])
+    with serving(home) as server:
+        assert server.get("examples/1.jpg").content.startswith(b"\xff\xd8\xff")
+        (file,) = (tmp_path / "more" / "brick").iterdir()
+        assert server.get("examples/7.jpg").content.startswith(b"\xff\xd8\xff")
+        file.write_bytes(next((tmp_path / "taught" / "coins").iterdir()).read_bytes())  # another picture by its name
+        assert server.get("examples/7.jpg").status_code == 404
+        file.unlink()
+        assert server.get("examples/7.jpg").status_code == 404
+        for number in (99, 10**30):
+            missing = server.get(f"examples/{number}.jpg")
+            assert (missing.status_code, missing.json()["code"]) == (422, "example-unknown")
+
+
+def test_a_home_that_was_taught_nothing_has_no_findings_but_says_why(tiny_bundle: Path, tmp_path: Path) -> None:
+    Learner.init(tmp_path / "home", tiny_bundle).store.close()
+    with serving(tmp_path / "home") as server:
+        found = server.now("findings")
+        assert found["examples"] == 0
+        assert found["note"]
 
 
 def test_a_new_generation_is_told_beside_the_old_one_and_taken_back_once(server: Server) -> None:

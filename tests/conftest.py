@@ -41,7 +41,7 @@ SLOW = {
 }
 CONVERTED = {"surfaces", "built", "tiny_files"}  # fixtures: what needs one of them is of the converters
 GROUPS = pytest.StashKey[dict[str, int]]()
-HANG = 1200  # seconds of one test on however busy a machine, after which it will never end
+HANG = 2700  # seconds of one test on however busy a machine, after which it will never end
 
 
 @pytest.fixture(scope="session")

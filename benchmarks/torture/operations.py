@@ -127,7 +127,11 @@ def _older(folder: Path, device: Device) -> None:
     """A home of the first schema."""
     _taught(folder, device)
     db = sqlite3.connect(folder / "home" / FILE)
-    for table, columns in {"heads": ("gate", "own", "crc"), "examples": ("thumb", "relabelled_after", "crc")}.items():
+    db.execute("DROP INDEX examples_at_a_glance")
+    for table, columns in {
+        "heads": ("gate", "own", "crc"),
+        "examples": ("thumb", "relabelled_after", "crc", "look"),
+    }.items():
         for column in columns:
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.execute("PRAGMA user_version = 1")

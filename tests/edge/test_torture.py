@@ -51,6 +51,12 @@ def test_a_fleet_loses_nothing_either() -> None:
     assert [line for row in rows for line in row.wrong] == []
 
 
+@needs_cc
+def test_every_command_of_the_torture_leads_somewhere_unharmed() -> None:
+    pytest.importorskip("obstore")
+    assert sum(row.tried for row in faults.run(quiet, 1_000_000)) == 0
+
+
 def test_no_kill_loses_anything() -> None:
     row = apart(kills.run, 15)
     assert row.tried >= 15

@@ -257,14 +257,16 @@ def pack(path: Path, entries: dict[str, bytes]) -> Path:
         for name, data in entries.items()
         if name not in ("manifest.json", "manifest.sig")
     }
-    _zip(path, {**entries, "manifest.json": json.dumps(manifest).encode()})
+    write_zip(path, {**entries, "manifest.json": json.dumps(manifest).encode()})
     return path
 
 
-def _zip(path: Path, entries: dict[str, bytes]) -> None:
+def write_zip(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    """Write entries as a zip file, as they are."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in entries.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
+            archive.writestr(zipfile.ZipInfo(name), data, compression)
+    return path
 
 
 def _gate(embeddings: np.ndarray, background: Background) -> bytes:  # type: ignore[type-arg]
@@ -297,7 +299,7 @@ class _Asked:
         _verify(pack(self._path, {**self._entries, self._name: data}))
 
     def manifest(self, data: bytes) -> None:
-        _zip(self._path, {**self._entries, "manifest.json": data})
+        write_zip(self._path, {**self._entries, "manifest.json": data})
         _verify(self._path)
 
     def journal(self, data: bytes) -> None:

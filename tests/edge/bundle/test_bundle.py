@@ -19,17 +19,10 @@ from edge.errors import BundleError
 from edge.network.backbone import Backbone
 from edge.unknown.gate import Background
 from tests.edge.conftest import DIMENSION, INFO, MODELS, write_bundle
-from tests.edge.hostile import entries_of
+from tests.edge.hostile import entries_of, write_zip
 from tests.refused import refused
 
 Entries = dict[str, bytes]
-
-
-def pack(path: Path, entries: Entries, compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in entries.items():
-            archive.writestr(name, data)
-    return path
 
 
 def edited(path: Path, source: Path, change: Callable[[dict], None]) -> Path:  # type: ignore[type-arg]
@@ -37,7 +30,7 @@ def edited(path: Path, source: Path, change: Callable[[dict], None]) -> Path:  #
     entries = entries_of(source)
     manifest = json.loads(entries["manifest.json"])
     change(manifest)
-    return pack(path, {**entries, "manifest.json": json.dumps(manifest).encode()})
+    return write_zip(path, {**entries, "manifest.json": json.dumps(manifest).encode()})
 
 
 def test_how_pictures_are_fitted_is_kept_and_older_bundles_crop(
@@ -99,10 +92,10 @@ def test_missing_empty_truncated_and_foreign_files_are_refused_by_name(tiny_bund
         "bundle-damaged: 0 bytes": b"",
         "bundle-damaged": data[: len(data) // 2],
         "bundle-foreign": b"hello, I am a text\n" * 9,
-        "bundle-invalid: 'hello.txt'": pack(tmp_path / "z", {"hello.txt": b"x"}).read_bytes(),
-        "bundle-foreign: manifest.json": pack(tmp_path / "z", {"golden.npz": b"x"}).read_bytes(),
-        "bundle-invalid: JSON": pack(tmp_path / "z", {"manifest.json": b"{"}).read_bytes(),
-        "bundle-foreign: format": pack(tmp_path / "z", {"manifest.json": b"{}"}).read_bytes(),
+        "bundle-invalid: 'hello.txt'": write_zip(tmp_path / "z", {"hello.txt": b"x"}).read_bytes(),
+        "bundle-foreign: manifest.json": write_zip(tmp_path / "z", {"golden.npz": b"x"}).read_bytes(),
+        "bundle-invalid: JSON": write_zip(tmp_path / "z", {"manifest.json": b"{"}).read_bytes(),
+        "bundle-foreign: format": write_zip(tmp_path / "z", {"manifest.json": b"{}"}).read_bytes(),
     }
     for says, content in cases.items():
         file = tmp_path / "broken.edge"
@@ -163,11 +156,11 @@ def test_an_impossible_manifest_is_refused_by_its_field(
 def test_compressed_repeated_and_too_many_entries_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     entries = entries_of(tiny_bundle)
     with refused("bundle-invalid", BundleError, "compressed"):
-        bundle.read(pack(tmp_path / "b.edge", entries, zipfile.ZIP_DEFLATED))
+        bundle.read(write_zip(tmp_path / "b.edge", entries, zipfile.ZIP_DEFLATED))
     with refused("bundle-invalid", BundleError, "list"):
-        bundle.read(pack(tmp_path / "b.edge", {f"e{i}": b"" for i in range(2000)}))
+        bundle.read(write_zip(tmp_path / "b.edge", {f"e{i}": b"" for i in range(2000)}))
     file = tmp_path / "twice.edge"
-    pack(file, entries)
+    write_zip(file, entries)
     with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("manifest.json", entries["manifest.json"])
     with refused("bundle-invalid", BundleError, "two entries"):
@@ -225,7 +218,7 @@ def _with_entry(path: Path, source: Path, name: str, data: bytes) -> Path:
     entries = entries_of(source)
     manifest = json.loads(entries["manifest.json"])
     manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    return pack(path, {**entries, name: data, "manifest.json": json.dumps(manifest).encode()})
+    return write_zip(path, {**entries, name: data, "manifest.json": json.dumps(manifest).encode()})
 
 
 @pytest.mark.fuzzing

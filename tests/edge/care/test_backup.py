@@ -18,6 +18,7 @@ from edge.errors import BundleError, HomeError
 from edge.home.database import FILE
 from edge.learner import Learner
 from tests.edge.conftest import write_pictures
+from tests.edge.hostile import write_zip
 from tests.refused import refused
 
 
@@ -97,13 +98,6 @@ def test_what_is_no_backup_is_refused(saved: Path, tiny_bundle: Path, tmp_path: 
 Files = dict[str, bytes]
 
 
-def packed(file: Path, files: Files, method: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return file
-
-
 def noted(packed: Files, **other: object) -> Files:
     return packed | {"backup.json": json.dumps(json.loads(packed["backup.json"]) | other).encode()}
 
@@ -125,8 +119,8 @@ FORGED: dict[str, Callable[[Files], Files]] = {
 def test_a_forged_backup_is_refused_and_leaves_nothing(saved: Path, tmp_path: Path, kind: str) -> None:
     with zipfile.ZipFile(saved) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    restore(packed(tmp_path / "same.backup", files), tmp_path / "same")  # what is packed here can be restored
-    forged = packed(tmp_path / "forged.backup", FORGED[kind](files))
+    restore(write_zip(tmp_path / "same.backup", files), tmp_path / "same")  # what is packed here can be restored
+    forged = write_zip(tmp_path / "forged.backup", FORGED[kind](files))
     there = sorted(tmp_path.iterdir())
     with refused("backup-damaged", HomeError, forged):
         restore(forged, tmp_path / "again")
@@ -138,9 +132,9 @@ def test_a_backup_of_a_newer_program_or_a_compressed_one_is_refused(saved: Path,
     with zipfile.ZipFile(saved) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     with refused("too-new", HomeError, 2):
-        restore(packed(tmp_path / "newer.backup", noted(files, format=2)), tmp_path / "again")
+        restore(write_zip(tmp_path / "newer.backup", noted(files, format=2)), tmp_path / "again")
     with refused("backup-damaged", HomeError):
-        restore(packed(tmp_path / "small.backup", files, zipfile.ZIP_DEFLATED), tmp_path / "again")
+        restore(write_zip(tmp_path / "small.backup", files, zipfile.ZIP_DEFLATED), tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 

@@ -4,6 +4,7 @@ Source: rename(2) and fsync(2): the new bytes are synced before the name moves, 
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -16,14 +17,16 @@ from edge.errors import BundleError
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o666, new: bool = False) -> Iterator[Path]:
     """Yield an empty file beside `path`, to be written; when the block has ended well, it becomes `path`, durably.
 
     Args:
         path: the file.
         mode: its permissions, less those that the umask takes.
+        new: `path` must not exist.
 
     Raises:
+        FileExistsError: `new`, and `path` exists.
         OSError: the disk refuses, with `path` as its file's name; `path` is as it was.
 
     >>> import tempfile
@@ -38,7 +41,10 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        if new:
+            _link(partial, path)
+        else:
+            partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:  # a full disk names no file, others the one beside, which nobody knows
         if error.filename is None or str(error.filename) == str(partial):
@@ -46,6 +52,18 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _link(partial: Path, path: Path) -> None:
+    """Give a file a second name, which must be new; where a disk has no links, as FAT, move it there."""
+    try:
+        path.hardlink_to(partial)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        partial.replace(path)
 
 
 def new_partial(path: Path, mode: int = 0o666, folder: bool = False) -> Path:

@@ -15,7 +15,6 @@ appear in a message.
 """
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from edge.errors import RuntimeMissing, StoreError
-from edge.files import abandoned, new_partial, sync_folder
+from edge.files import abandoned, replacing, sync_folder
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore
@@ -173,25 +172,12 @@ def _create(root: Path, name: str, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in abandoned(path):
         left.unlink(missing_ok=True)
-    partial = new_partial(path)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(partial)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
-                raise
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-            partial.replace(path)  # a FAT disk, say, has no links
+        with replacing(path, new=True) as partial:
+            partial.write_bytes(data)
     finally:
-        partial.unlink(missing_ok=True)
-        while path != root:
-            path = path.parent
-            sync_folder(path)
+        for folder in path.relative_to(root).parents:
+            sync_folder(root / folder)
 
 
 def open_remote(url: str) -> Remote:

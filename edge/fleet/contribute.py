@@ -19,7 +19,7 @@ from edge.errors import EdgeError, FleetError
 from edge.fleet import notes
 from edge.fleet.contribution import CHUNK, Part, renumbered, sha256, write, write_moments
 from edge.fleet.header import MAX_EXAMPLES, About, Serves, moment
-from edge.fleet.identity import device_of
+from edge.fleet.identity import device_of, unasked
 from edge.fleet.names import DEVICES, SIGNATURE, Named, contributions, newest_of_each
 from edge.fleet.notes import Notes, Sent
 from edge.fleet.remote import Remote, open_remote
@@ -109,6 +109,18 @@ def tell(home: "Home", device: str, moments: bool = False) -> tuple[About, bytes
     if moments:
         return about, write_moments(about, _moments(store, examples, about))
     return about, write(about, _parts(store, examples, about))
+
+
+def told(home: "Home") -> bytes:
+    """Return a home's contribution with sequence 1, unsigned, for what carries it to a store in the home's place.
+
+    Raises:
+        FleetError: there are more examples than one device may contribute.
+        HomeError: the home's id is damaged.
+    """
+    device, store = unasked(home), home.store
+    with store.snapshot():
+        return tell(home, device)[1]
 
 
 def _parts(store: "Store", examples: "Sequence[Example]", about: About) -> Iterator[Part]:

@@ -11,8 +11,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from edge.errors import EdgeError, HomeError
-from edge.fleet.contribute import tell
-from edge.fleet.identity import device_of, known_device
+from edge.fleet.contribute import told
 from edge.home.state import Home
 
 RECORD, ARRAY = "fleet", "contribution"  # where the bytes are in the answer
@@ -26,10 +25,7 @@ def contribute(message: Message, context: Context) -> Message:
     """
     try:
         with Home(_home(context)) as home:
-            store = home.store
-            device = known_device(home) or device_of(home, None, fresh=False)
-            with store.snapshot():
-                _, data = tell(home, device)
+            data = told(home)
     except EdgeError as error:
         return Message(Error(_UNKNOWN, str(error)), reply_to=message)
     array = Array("uint8", (len(data),), "edgefleet", data)

@@ -18,7 +18,7 @@ from edge.bundle import archive
 from edge.errors import BundleError, EdgeError, FleetError, HomeBusy, HomeError
 from edge.files import locked
 from edge.fleet import notes
-from edge.fleet.identity import device_of, known_device
+from edge.fleet.identity import unasked
 from edge.fleet.names import release_name
 from edge.fleet.notes import Taken
 from edge.fleet.release import Release, newest_plan
@@ -46,7 +46,7 @@ class _Refused(Exception):
 def follow(home: "Home", url: str, network: "Backbone | None", progress: Progress | None) -> Followed:
     """Install this device's release; arguments and errors are those of `edge.learner.Learner.follow`."""
     remote = open_remote(url)
-    device = known_device(home) or device_of(home, None, fresh=False)
+    device = unasked(home)
     store = home.store
     found = newest_plan(remote)
     meant = found[1].meant_for(device) if found else None

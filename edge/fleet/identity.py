@@ -30,6 +30,15 @@ def known_device(home: "Home") -> str | None:
     )
 
 
+def unasked(home: "Home") -> str:
+    """Return a home's id without asking for the key that it may sign with; if there is none yet, create a random one.
+
+    Raises:
+        HomeError: the stored id is damaged.
+    """
+    return known_device(home) or device_of(home, None, fresh=False)
+
+
 def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
     """Return a home's id; if there is none yet, create a random one or derive it from the key.
 

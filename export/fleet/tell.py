@@ -6,17 +6,14 @@ It uses only the device's own program, so the bytes are those that `edge contrib
 import base64
 import sys
 
-from edge.fleet.contribute import tell
-from edge.fleet.identity import device_of, known_device
+from edge.fleet.contribute import told
 from edge.learner import Learner
 
 
 def main(home: str) -> None:
     """Print the contribution of a home."""
     with Learner(home) as learner:
-        device = known_device(learner) or device_of(learner, None, fresh=False)
-        with learner.store.snapshot():
-            _, data = tell(learner, device)
+        data = told(learner)
     sys.stdout.write(base64.encodebytes(data).decode())
 
 

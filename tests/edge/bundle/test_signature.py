@@ -17,7 +17,7 @@ from edge.errors import EdgeError, HomeError, RuntimeMissing, SignatureError
 from edge.home.store import open_store
 from edge.home.trust import Pins
 from edge.learner import Learner
-from tests.edge.bundle.test_bundle import entries_of, pack
+from tests.edge.hostile import entries_of, write_zip
 from tests.refused import refused
 
 needs_openssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
@@ -265,7 +265,7 @@ def test_whatever_was_changed_after_signing_is_seen(
         manifest["files"][entry]["sha256"] = hashlib.sha256(entries[entry]).hexdigest()
     entries["manifest.json"] = json.dumps(manifest).encode()
     with refused("signature-invalid", SignatureError, "changed"):
-        Learner.init(tmp_path / "home", pack(tmp_path / "b.edge", entries), trust=anna.key)
+        Learner.init(tmp_path / "home", write_zip(tmp_path / "b.edge", entries), trust=anna.key)
 
 
 @needs_openssh
@@ -299,7 +299,7 @@ def test_a_bundle_that_changes_while_it_is_read_is_not_adopted(
     original = shutil.copyfile
 
     def swapped(source: Path, target: Path) -> None:
-        pack(path, {**entries, "manifest.json": json.dumps({**manifest, "name": "evil"}).encode()})
+        write_zip(path, {**entries, "manifest.json": json.dumps({**manifest, "name": "evil"}).encode()})
         original(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", swapped)

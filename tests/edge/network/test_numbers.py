@@ -17,8 +17,8 @@ from edge.metrics.figures import read_json
 from edge.modelfile.culprit import culprit
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES, Backbone
-from tests.edge.bundle.test_bundle import entries_of, pack
 from tests.edge.conftest import DIMENSION, MODELS, write_pictures
+from tests.edge.hostile import entries_of, write_zip
 from tests.refused import refused
 
 HUGE = 7**500  # 423 digits
@@ -47,7 +47,7 @@ def test_a_manifest_with_a_value_out_of_range_is_refused_in_a_line(
     for step in place[:-1]:
         inner = inner[step]
     inner[place[-1]] = "HERE"
-    file = pack(
+    file = write_zip(
         tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(manifest).replace('"HERE"', text).encode()}
     )
     with pytest.raises(BundleError) as error:
@@ -63,7 +63,7 @@ def test_a_float_where_a_models_error_stands_may_be_any_whole_number_but_not_one
     manifest = json.loads(entries["manifest.json"])
     manifest["models"][0]["error"] = HUGE
     with refused("bundle-invalid", BundleError, "out of range"):
-        archive.read(pack(tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(manifest).encode()}))
+        archive.read(write_zip(tmp_path / "b.edge", {**entries, "manifest.json": json.dumps(manifest).encode()}))
 
 
 @pytest.mark.parametrize("text", [f"[{HUGE}]", "[1e999]", "[NaN]", "[Infinity]", "[" * 100_000, "", b"\xff", "{"])

@@ -8,7 +8,7 @@ shows how they are used.
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from edge.answers import Answer as Answer

@@ -33,7 +33,7 @@ test: $(VENV)/ready $(DEVICE)/ready build/surfaces.edge $(OLD_PILLOWS:%=build/pi
 	@echo "== workstation: torch, ONNX Runtime, LiteRT"
 	@EDGE_SURFACES=build $(BIN)/python -m pytest $(WORKERS) --durations=20 tests
 	@echo "== the page in a browser"
-	@if $(MAKE) --silent $(WEB)/ready; then EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web; \
+	@if $(MAKE) --silent $(WEB)/ready; then EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest $(WORKERS) tests/web; \
 	  else echo "Chromium cannot be had here: the browser tests of the page are skipped"; fi
 	@echo "== device: tflite-runtime and numpy 1 alone, no torch"
 	@EDGE_SURFACES=build $(DEVICE)/bin/python -m pytest $(WORKERS) tests/edge
@@ -46,7 +46,7 @@ test-fast: $(VENV)/ready  ## The workstation's tests without the converters, kil
 	@$(BIN)/python -m pytest $(WORKERS) -m "not converters and not kills and not fuzzing" tests
 
 test-web: $(WEB)/ready build/surfaces.edge  ## The page in Chromium: mouse, touch, keyboard, phone and desktop, light and dark
-	@EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest tests/web
+	@EDGE_SURFACES=build EDGE_SHOTS=build/page $(WEB)/bin/python -m pytest $(WORKERS) tests/web
 
 test-flower: $(FLOWER)/ready  ## The Flower app: a SuperLink and SuperNodes on loopback, with TLS and keys, one of them killed
 	@$(FLOWER)/bin/python -m pytest tests/edge/fleet/test_flower.py
@@ -162,7 +162,7 @@ $(WEB)/ready: pyproject.toml
 	  || { echo "no chromium here; run: sudo apt install chromium"; exit 1; }
 	@echo "setting up a browser's driver in $(WEB) (about 250 MB)"
 	@$(PYTHON) -m venv $(WEB)
-	@$(WEB)/bin/python -m pip $(PIP) --editable '.[onnx,web]' pytest hypothesis playwright axe-playwright-python
+	@$(WEB)/bin/python -m pip $(PIP) --editable '.[onnx,web]' pytest pytest-xdist hypothesis playwright axe-playwright-python
 	@touch $@
 
 # Home Assistant 2025.4 needs Python 3.13, which uv finds here or brings; pip takes half an hour for the same. pyenv's

@@ -14,7 +14,8 @@ from edge.answers import Finding
 from edge.bundle import archive
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
 from edge.care import machine
-from edge.errors import EdgeError
+from edge.codes import CODES
+from edge.errors import EdgeError, HomeError
 from edge.home.database import FILE
 from edge.learner import Learner
 from edge.learning.domain_check import DomainCheck
@@ -103,6 +104,8 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
                 check, remedy = "pictures", "give picture files, or folders of them"
                 findings += _pictures(learner, pictures)
     except (EdgeError, sqlite3.Error, OSError) as error:
+        if isinstance(error, HomeError) and error.code in ("home-busy", "home-not-yours"):  # no damage
+            remedy = CODES[error.code].remedy
         findings.append(Finding(check, False, str(error), remedy))
     return findings
 

@@ -38,7 +38,7 @@ def verify(home: Path) -> Verified:
         out.
 
     Raises:
-        HomeMissing: the home does not exist.
+        HomeMissing, HomeBusy, HomeError: the home does not exist, is in use, or belongs to another user.
     """
     findings: list[Finding] = []
     mended: list[str] = []
@@ -67,9 +67,9 @@ def _reported(findings: list[Finding], check: str, remedy: str) -> Iterator[None
     """Turn an error that cannot be repaired into a finding."""
     try:
         yield
-    except HomeMissing:
-        raise
     except (EdgeError, OSError) as error:
+        if getattr(error, "code", "") in ("home-missing", "home-busy", "home-not-yours"):  # no damage
+            raise
         findings.append(Finding(check, False, str(error), remedy))
 
 

@@ -199,6 +199,11 @@ class Database:
             self._db.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT)}")
 
 
+def closed(home: Path) -> HomeError:
+    """The error for a home that the program itself has closed."""
+    return HomeError("home-closed", f"{home} was closed; open it again: Learner({str(home)!r})")
+
+
 def missing(home: Path) -> HomeMissing:
     """The error for a missing home, with the command that creates it."""
     return HomeMissing(
@@ -230,11 +235,10 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
                 "home-unwritable",
                 f"{home} cannot be used as the home ({error.strerror}); choose another one with --home",
             ) from error
-    elif os.access(home, os.F_OK) and not os.access(home, os.X_OK):
-        as_owner = f"sudo -u '#{home.stat().st_uid}' edge --home {home} …"
-        raise HomeError("home-not-yours", f"{home} belongs to another user; run the command as that user: {as_owner}")
-    elif not path.exists():
-        raise missing(home)
+    else:
+        _refuse_strangers(home, path)
+        if not path.exists():
+            raise missing(home)
     with explained(path):
         try:
             db = _connect(path)
@@ -249,6 +253,16 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
         if os.statvfs(home).f_flag & os.ST_RDONLY:
             return _connect(path, "?immutable=1")
         return _connect(path, first="PRAGMA locking_mode = EXCLUSIVE")
+
+
+def _refuse_strangers(home: Path, path: Path) -> None:
+    """Refuse a home, or the database in a folder that everybody may enter, that is another user's alone."""
+    for place, needed in ((home, os.X_OK), (path, os.R_OK)):
+        if os.access(place, os.F_OK) and not os.access(place, needed) and place.stat().st_uid != os.getuid():
+            as_owner = f"sudo -u '#{place.stat().st_uid}' edge --home {home} …"
+            raise HomeError(
+                "home-not-yours", f"{home} belongs to another user; run the command as that user: {as_owner}"
+            )
 
 
 def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:
@@ -284,6 +298,8 @@ def explained(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # what SQLite says of the damage quotes it
         raise HomeError("home-damaged", f"{path}: {_DAMAGED.format('its schema is not text')}") from error
     except sqlite3.Error as error:
+        if "closed database" in str(error):
+            raise closed(path.parent) from error
         code, told = _primary(error), " ".join(str(error).split())
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
             code = sqlite3.SQLITE_FULL

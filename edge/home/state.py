@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from edge.bundle import archive
 from edge.bundle.manifest import BackboneInfo, ModelFile
 from edge.errors import BundleError, EdgeError, HomeError
+from edge.home.database import closed
 from edge.home.heads import Generation
 from edge.home.serving import Serving, load_whole
 from edge.home.store import Store, open_store
@@ -46,7 +47,7 @@ def in_turn(verb: Callable[Concatenate[_H, _P], _R]) -> Callable[Concatenate[_H,
     def call(home: _H, /, *args: _P.args, **options: _P.kwargs) -> _R:
         with home.lock:
             if home.closed:
-                raise HomeError("home-closed", f"{home.home} was closed; open it again: Learner({str(home.home)!r})")
+                raise closed(home.home)
             return verb(home, *args, **options)
 
     return call

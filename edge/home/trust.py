@@ -16,8 +16,7 @@ from pathlib import Path
 from edge.answers import Trusted, TrustedKey
 from edge.bundle.archive import Bundle
 from edge.bundle.signature import Key, ssh_keygen, verify
-from edge.errors import HomeError, RuntimeMissing, SignatureError
-from edge.home.database import FILE
+from edge.errors import HomeError, HomeMissing, RuntimeMissing, SignatureError
 from edge.home.store import Store, open_store
 from edge.metrics.figures import read_json
 
@@ -133,10 +132,11 @@ def pins(store: Store) -> Pins:
 
 def pins_of(home: Path) -> Pins:
     """Read the trusted keys of a home that may not exist yet."""
-    if not (home / FILE).exists():
+    try:
+        with open_store(home) as store:
+            return pins(store)
+    except HomeMissing:
         return Pins()
-    with open_store(home) as store:
-        return pins(store)
 
 
 def put_pins(store: Store, pins: Pins) -> None:

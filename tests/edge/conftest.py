@@ -7,6 +7,7 @@ environment. Where there is none, the tests that need one are skipped.
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -82,6 +83,18 @@ def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield 54321
     finally:
         os.setreuid(0, 0)
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Be a user who owns nothing here, and comes only to what everybody may enter. It takes root."""
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    os.setresuid(54321, 54321, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 @pytest.fixture

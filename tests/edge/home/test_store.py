@@ -1,16 +1,21 @@
 """The database: every change whole or not at all; nothing forgotten stays; every refusal says why."""
 
+import os
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.care import doctor
+from edge.care.verify import verify
+from edge.codes import CODES
 from edge.errors import EdgeError, HomeBusy, HomeError, HomeMissing, LabelError
 from edge.home import database
 from edge.home.database import FILE
 from edge.home.examples import Embedded
 from edge.home.store import Store, open_store
+from tests.edge.conftest import another_user
 from tests.refused import refused
 
 NOW = "2026-11-23T12:00:00+00:00"
@@ -154,6 +159,26 @@ def test_a_home_that_is_none_is_refused_by_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with refused("home-unwritable", HomeError, "cannot be used as"):
         open_store(tmp_path / "file" / "home", create=True)
+
+
+def test_the_home_of_another_user_is_neither_missing_nor_damaged(home: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.close()
+    monkeypatch.chdir(home.path.parents[1])
+    Path().chmod(0o755)
+    folder = Path("home")
+    for mode in (0o700, 0o755):  # of the folder; others may never read the database
+        folder.chmod(mode)
+        for command in (open_store, verify):
+            with refused("home-not-yours", HomeError, "home", "'#0'"), another_user():
+                command(folder)
+        with another_user():
+            (found,) = doctor._home(folder, (), ())
+        assert found.remedy == CODES["home-not-yours"].remedy, "nothing is to be restored"
+    folder.chmod(0)
+    os.chown(folder, 54321, -1)
+    with pytest.raises(OSError, match="home") as own, another_user():
+        open_store(folder)
+    assert getattr(own.value, "code", "") != "home-not-yours", "it is that user's own"
 
 
 def test_a_home_of_a_newer_program_is_left_alone(home: Store) -> None:

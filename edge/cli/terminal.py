@@ -53,12 +53,13 @@ def run(command: click.Command, name: str, interrupted: str = "everything report
     except (click.Abort, KeyboardInterrupt) as stop:  # click turns a KeyboardInterrupt into an Abort
         complain(f"interrupted; {str(stop.__cause__ or '') or str(stop) or interrupted}")
         sys.exit(INTERRUPTED)
-    except (EdgeError, OSError, MemoryError) as error:
+    except (EdgeError, OSError, MemoryError, ImportError) as error:
         if os.environ.get("EDGE_DEBUG") == "1":
             raise
         complain(f"error: {_one_line(error)}")
-        code = "out-of-memory" if isinstance(error, MemoryError) else getattr(error, "code", "system")
-        _refuse(code, _one_line(error))
+        codes = {MemoryError: "out-of-memory", ImportError: "library-missing"}
+        usual = next((code for kind, code in codes.items() if isinstance(error, kind)), "system")
+        _refuse(getattr(error, "code", usual), _one_line(error))
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -189,6 +190,9 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
+    if isinstance(error, ImportError):
+        why = " ".join(str(error.__cause__ or error).split())  # the cause, where numpy adds a page of advice
+        return f"a library does not load ({why}); close other programs, or install it again"
     return "not enough memory; close other programs or use smaller pictures"
 
 

@@ -87,7 +87,10 @@ def embed(
     ahead: deque[Future[Photo]] = deque()
     try:
         for file in files:
-            ahead.append(pool.submit(work, file))
+            try:
+                ahead.append(pool.submit(work, file))
+            except RuntimeError as error:  # there is no room for another thread
+                raise MemoryError(str(error)) from error
             if len(ahead) > AHEAD * workers:
                 yield ahead.popleft().result()
         while ahead:

@@ -89,6 +89,8 @@ def read(path: Path | str) -> bytes:
                 "picture-missing", f"{path} is a link to {target}, which does not exist", "broken-link"
             ) from None
         raise ImageError("picture-missing", f"{path} does not exist; check the path", "unreadable") from None
+    except MemoryError:
+        raise _beyond_memory(path) from None
     except OSError as error:
         raise ImageError(
             "picture-unreadable",
@@ -198,7 +200,7 @@ def _explained(name: str) -> Iterator[None]:
             "too-large",
         ) from None
     except MemoryError:
-        raise ImageError("picture-too-large", f"{name} does not fit in memory; make it smaller", "too-large") from None
+        raise _beyond_memory(name) from None
     except Exception as error:  # Pillow's decoders raise nearly every builtin on damaged data
         said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names an object in memory
         raise ImageError(
@@ -286,6 +288,10 @@ def _reason(what: Kind, name: str) -> str:
     if what.reason in ("heic", "avif", "jpeg-2000", "raw", "format", "empty", "damaged"):
         return what.reason
     return "misnamed" if Path(name).suffix.lower() in CALLED else what.reason
+
+
+def _beyond_memory(name: Path | str) -> ImageError:
+    return ImageError("picture-too-large", f"{name} does not fit in memory; make it smaller", "too-large")
 
 
 def _too_large(path: Path, size: int) -> ImageError:

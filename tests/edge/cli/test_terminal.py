@@ -1,7 +1,12 @@
 """What reaches a terminal: lines that people can read and nobody can abuse."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from edge.cli.terminal import confusion_table, shown, table
 
@@ -37,3 +42,30 @@ def test_a_reader_that_goes_away_is_no_complaint() -> None:
     assert child.stderr.read() == ""
     child.wait()
     child.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "fact"),
+    [
+        ("bytearray(1_500_000_000)", "out-of-memory", "memory"),
+        ("__import__('numpy')", "library-missing", "(libblas.so: cannot be mapped)"),
+    ],
+)
+def test_what_memory_or_a_library_lacks_is_one_line(tmp_path: Path, fails: str, code: str, fact: str) -> None:
+    (tmp_path / "numpy.py").write_text(
+        "try:\n  raise ImportError('libblas.so: cannot be mapped')\n"
+        "except ImportError as error:\n  raise ImportError('A page\\nof advice') from error\n"
+    )
+    command = (
+        "import click, resource\nfrom edge.cli import terminal\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        f"def f(json): {fails}\n"
+        "terminal.run(click.Command('x', callback=f, params=[click.Option(['--json'], is_flag=True)]), 'x')"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", command, "--json"], env=os.environ | {"PYTHONPATH": path, "EDGE_DEBUG": ""},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n"), json.loads(done.stdout)["code"]) == (1, 1, code), done.stderr
+    assert fact in done.stderr

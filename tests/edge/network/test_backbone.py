@@ -1,5 +1,6 @@
 """Runtimes: each gives the same embeddings; each that is missing or broken says what to install."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -149,3 +150,13 @@ def test_pictures_given_up_half_way_wait_for_no_thread(photo_folder: Path) -> No
     with threading._shutdown_locks_lock:  # type: ignore[attr-defined]
         locked.set()
         assert ended.wait(PATIENCE)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core needs no threads")
+def test_where_no_thread_has_room_the_memory_is_to_blame(photo_folder: Path) -> None:
+    before = threading.stack_size(sys.maxsize // 2)
+    try:
+        with pytest.raises(MemoryError):
+            list(photos.embed(sorted(photo_folder.rglob("*.*g")), FakeNetwork(), INFO))
+    finally:
+        threading.stack_size(before)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,15 @@ def test_files_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
         file.truncate(preprocess.MAX_BYTES + 1)
     with refused("picture-too-large", ImageError, "at most 100"):
         load(huge)
+    os.truncate(huge, preprocess.MAX_BYTES)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 30_000_000, before[1]))
+    try:
+        with refused("picture-too-large", ImageError, "huge.jpg", "memory"):
+            load(huge)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 WHOLE = {kind: encode(scene(96, 80), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")}

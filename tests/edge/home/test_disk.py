@@ -14,6 +14,7 @@ from edge.care.verify import verify
 from edge.errors import EdgeError
 from edge.learner import Learner
 from tests.edge.conftest import write_pictures
+from tests.edge.serve.server import serving
 from tests.refused import refused
 
 pytestmark = pytest.mark.kills
@@ -90,3 +91,13 @@ def test_a_disk_without_room_is_named_and_read_all_the_same(home: Path, disk: Pa
     with Learner(home) as learner:
         learner.teach("brick", [pictures / "brick"])
         assert learner.retrain().generation == 3
+
+
+def test_a_card_without_room_takes_no_photo_from_the_page(home: Path, pictures: Path) -> None:
+    pytest.importorskip("starlette", reason="the extra `web` is not installed")
+    pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
+    with serving(home) as server:
+        answer = server.send((pictures / "brick" / "brick_300.png").read_bytes(), "wall")
+        assert (answer.status_code, answer.json()["code"]) == (413, "upload-too-large")
+    with Learner(home) as learner:
+        assert "wall" not in learner.labels()

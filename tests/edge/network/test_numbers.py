@@ -9,7 +9,7 @@ import pytest
 
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples, Golden, halves
-from edge.errors import BundleError, LabelError, ParityError
+from edge.errors import BundleError, ImageError, LabelError, ParityError
 from edge.head.linear import unit
 from edge.home.examples import Embedded
 from edge.learner import Learner
@@ -104,6 +104,8 @@ def test_a_picture_of_which_the_network_makes_nan_is_named_and_neither_taught_no
         assert learner.store.damaged_examples(DIMENSION) == []
         answers = list(learner.classify_each([folder / "dark.png"]))
         assert "NaN" in str(answers[0])
+        with refused("picture-not-numbers", ImageError, folder / "dark.png"):
+            learner.classify(folder / "dark.png")
         assert learner.retrain().promoted
         with refused("embedding-not-numbers", LabelError, "NaN"):
             learner.store.add_example(

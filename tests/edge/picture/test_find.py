@@ -19,6 +19,7 @@ from edge.picture.count import REASONS, Left, count, line, partly
 from edge.picture.find import find
 from edge.picture.kinds import kind
 from edge.picture.preprocess import load
+from tests.edge.conftest import another_user
 from tests.edge.kinds import PICTURE, WRITERS, Writer, encoded, write
 from tests.refused import refused
 
@@ -205,6 +206,14 @@ def test_another_layout_is_refused_in_one_line_that_says_what_to_do(
         text.write_text("0 0.5 0.5 1 1")
     with refused(code, DatasetError, says):
         labelled(folder)
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree("all/cup/1.jpg", "all/plate/2.jpg").parent)
+    Path().chmod(0o755)
+    Path("set/all").chmod(0)
+    with refused("folder-unreadable", DatasetError, "set/all"), another_user():
+        labelled(Path("set"))
 
 
 def test_a_class_without_photos_is_told_with_its_own_reason(tree: Tree) -> None:

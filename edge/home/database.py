@@ -237,8 +237,10 @@ def connect(home: Path, create: bool = False) -> sqlite3.Connection:
             ) from error
     else:
         _refuse_strangers(home, path)
-        if not path.exists():
-            raise missing(home)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing(home) from None
     with explained(path):
         try:
             db = _connect(path)

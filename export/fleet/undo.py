@@ -54,11 +54,14 @@ def undo(remote: Remote, device: str, when: str, back: bool = False) -> bool:
 
     Raises:
         StoreError: the store cannot be read or written.
-        FleetError: the newest order is damaged.
     """
     for _ in range(_TRIES):
         number = _newest(remote.names(f"{UNDONE}{device}/")).get(device, 0)
-        if (number > 0 and _read(remote, device, number).undone) is not back:
+        try:
+            now = number > 0 and _read(remote, device, number).undone
+        except FleetError:  # the newest order is damaged, so this one takes its place
+            now = back
+        if now is not back:
             return False
         order = Order(device, number + 1, not back, when)
         try:
@@ -114,6 +117,7 @@ def _read(remote: Remote, device: str, number: int) -> Order:
     if order is None or type(order.undone) is not bool or (order.device, order.number) != (device, number):
         raise FleetError(
             "order-damaged",
-            f"{remote.url}: {name} is damaged; give the order again: edge-export fleet undo URL {device}",
+            f"{remote.url}: {name} is damaged; give the order again, with --back or without: edge-export "
+            f"fleet undo URL {device}",
         )
     return order

@@ -97,7 +97,7 @@ def pretrain(
         The averaged weights of the trunk, float32, named as torchvision names them.
 
     Raises:
-        BundleError: The checkpoint is of another recipe, or there is nothing to learn from.
+        BundleError: The checkpoint is of another recipe, there is nothing to learn from, or the loss became infinite.
     """
     run = _Run(recipe, sources, teacher, processes, start)
     run.resume(checkpoint.load(saved), saved)
@@ -109,9 +109,10 @@ def pretrain(
             continue
         loss = float(processes.sum(torch.stack(losses).mean())) / processes.world
         if not math.isfinite(loss):
+            start_again = f"move {saved} away and use" if saved.exists() else "use"
             raise BundleError(
                 "training-diverged",
-                f"the loss became {loss} at step {run.step}; use a lower --rate (now {recipe.rate:g})",
+                f"the loss became {loss} at step {run.step}; {start_again} a lower --rate (now {recipe.rate:g})",
             )
         if processes.is_first:
             checkpoint.save(saved, run.state())

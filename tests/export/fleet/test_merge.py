@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 pytest.importorskip("obstore")
 
 from edge.bundle import archive
-from edge.errors import NotEnough, StoreError
+from edge.errors import FleetError, NotEnough, StoreError
 from edge.fleet.remote import Remote, open_remote
 from edge.head.fit import Examples, fit
 from edge.head.moments import GRID, Moments, fixed
+from edge.learner import Learner
+from edge.testing import FakeNetwork, surface
 from export.fleet.gather import Contributions, Rules
 from export.fleet.merge import Merged, merge
 from export.fleet.undo import undo
@@ -82,6 +84,24 @@ def test_a_device_that_is_undone_has_never_been_there_and_comes_back_whole(root:
     assert not undo(one, device_id(3), "2026-11-29T12:00:00+00:00"), "it is undone already"
     assert undo(one, device_id(3), "2026-11-29T13:00:00+00:00", back=True)
     assert bytes_of(root, one) == before
+
+
+@pytest.mark.parametrize(
+    "order",
+    [b"", b"[]", b"{}", b'{"device": "DEVICE", "number": 2, "undone": true, "when": ""}',
+     b'{"device": "0", "number": 1, "undone": true, "when": ""}',
+     b'{"device": "DEVICE", "number": 1, "undone": 1, "when": ""}'],
+)  # fmt: skip
+@pytest.mark.parametrize("back", [False, True])
+def test_a_damaged_order_is_named_and_given_again(root: Path, order: bytes, back: bool) -> None:
+    remote, device = store(root), device_id(0)
+    put(remote, 0)
+    put(remote, 1)
+    remote.put(f"undone/{device}/000001.json", order.replace(b"DEVICE", device.encode()))
+    with refused("order-damaged", FleetError, device, "--back"):
+        merged(root, remote)
+    assert undo(remote, device, "2026-11-29T12:00:00+00:00", back)
+    assert merged(root, remote).devices == (2 if back else 1)
 
 
 def test_an_example_that_is_forgotten_has_never_been_there(root: Path) -> None:
@@ -168,6 +188,19 @@ def test_a_contribution_under_another_devices_name_is_refused(root: Path) -> Non
     put(remote, 1)
     found = merged(root, remote)
     assert [(refusal.device, refusal.code) for refusal in found.refused] == [(device_id(9), "contribution-invalid")]
+
+
+def test_sums_alone_do_not_count_until_the_device_tells_its_examples(root: Path, tmp_path: Path) -> None:
+    remote = store(root)
+    put(remote, 0)
+    with Learner.init(tmp_path / "home", root / "base.edge", network=FakeNetwork()) as learner:
+        learner.teach("brick", [surface("brick", seed) for seed in range(3)])
+        learner.contribute(remote.url, moments=True)
+        found = merged(root, remote)
+        assert ([one.code for one in found.refused], found.devices) == (["contribution-moments"], 1)
+        learner.contribute(remote.url)
+    found = merged(root, remote)
+    assert (found.refused, found.devices) == ((), 2)
 
 
 def test_a_device_with_very_many_frames_counts_as_much_as_it_may(root: Path) -> None:

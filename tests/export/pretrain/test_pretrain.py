@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,16 @@ def test_a_checkpoint_of_another_recipe_is_refused(sources: list[Pictures], tmp_
         learn(RECIPE, sources[:1], None, tmp_path / "run", stop=1)
     with refused("run-mismatch", BundleError, "another run"):
         learn(Recipe(size=32, steps=7, batch=8, rate=1e-3, seed=5), sources[:1], None, tmp_path / "run")
+
+
+def test_a_rate_that_is_too_large_is_named_with_what_is_in_the_way_of_a_lower_one(
+    sources: list[Pictures], tmp_path: Path
+) -> None:
+    with refused("training-diverged", BundleError, "1e+10", tmp_path / "run"):
+        learn(replace(RECIPE, rate=1e10), sources[:1], None, tmp_path / "run")
+    with refused("training-diverged", BundleError, "1e+10") as told:
+        learn(replace(RECIPE, rate=1e10), sources[:1], None, tmp_path / "none", every=RECIPE.steps)
+    assert "none" not in str(told.value), "there is no checkpoint yet"
 
 
 def test_views_come_from_every_source_and_mosaics_have_no_label(sources: list[Pictures]) -> None:

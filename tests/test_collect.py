@@ -33,13 +33,15 @@ def collected(store: Path, *hosts: str) -> tuple[int, dict[str, object]]:
 
 def test_what_a_device_was_taught_comes_over_ssh_once_and_is_merged(machine: Machine, tmp_path: Path) -> None:
     bundle = make(tmp_path, "first.edge", write_pictures(tmp_path / "photos", {"brick": 4, "grass": 4}))
+    store = tmp_path / "store"
+    code, nothing = collected(store, "device")
+    assert (code, nothing["hosts"][0]["code"]) == (3, "device-failed"), "edge is not installed yet"  # type: ignore[index]
     deploy(bundle, "device", True, silent)
     machine.box.put(write_pictures(tmp_path / "new", {"coins": 6, "brick": 3}, first=50), "/tmp")
     edge = ("runuser", "-u", "edge", "--", "edge", "--home", "/var/lib/edge")
     for label in ("coins", "brick"):
         done = machine.box.run(*edge, "teach", label, f"/tmp/new/{label}")
         assert done.returncode == 0, done.stderr
-    store = tmp_path / "store"
     code, first = collected(store, "device", "nobody.invalid")
     assert code == 3, "one of them did not answer"
     told, missing = first["hosts"]  # type: ignore[misc]

@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 
 from edge.bundle import archive
+from edge.errors import EdgeError
 from edge.network.backbone import RUNTIMES, find_runtime, open_backbone
-from export.deploy.push import DeployError, Device, check, deploy
+from export.deploy import own_wheel, wheels
+from export.deploy.push import DeployError, Device, check, deploy, look
 from export.deploy.ssh import Remote, RemoteError
 from tests.refused import refused
 
@@ -224,8 +226,8 @@ def test_first_install_then_bundles_better_and_worse(machine: Machine, tmp_path:
     assert serving["bundle"] == "second"
 
     wrong = with_wrong_golden(second, tmp_path / "wrong.edge")
-    done = subprocess.run([*command[:4], str(wrong), "device"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
+    done = subprocess.run([*command[:4], str(wrong), "device", "--json"], capture_output=True, text=True)
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, "device-refuses-bundle")
     assert "error: device refuses wrong.edge: backbone." in done.stderr
     assert "at most 1e-03 is allowed" in done.stderr
     assert "the previous bundle stays in use" in done.stderr.splitlines()[-1]
@@ -350,6 +352,12 @@ def test_words_arrive_there_exactly(machine: Machine) -> None:
     assert done.out.strip() == ascii(words)
 
 
+def test_an_account_that_may_run_nothing_is_told_as_the_device_tells_it(machine: Machine) -> None:
+    machine.box.run("useradd", "--create-home", "--password", "*", "--shell", "/usr/sbin/nologin", "shut")
+    with refused("device-failed", DeployError, "shut@device", "not available"), Remote("shut@device") as remote:
+        look(remote)
+
+
 def test_a_host_that_does_not_answer_is_one_line(machine: Machine, tmp_path: Path, photos: Path) -> None:
     machine.close()
     command = [sys.executable, "-m", "export", "deploy", str(make(tmp_path, "a.edge", photos)), "device"]
@@ -359,11 +367,18 @@ def test_a_host_that_does_not_answer_is_one_line(machine: Machine, tmp_path: Pat
 
 
 def test_the_program_packs_itself_alike_each_time(tmp_path: Path) -> None:
-    from export.deploy import own_wheel
-
     (tmp_path / "again").mkdir()
     first, again = own_wheel.pack(tmp_path), own_wheel.pack(tmp_path / "again")
     assert first.read_bytes() == again.read_bytes()
     names = zipfile.ZipFile(first).namelist()
     assert {"edge/cli/app.py", "edge/device_scripts/install.sh", "edge/device_scripts/edge-watch.service"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
+
+
+@pytest.mark.parametrize(("machine_name", "facts"), [("aarch64", []), ("armv7l", ["--offline"])])
+def test_wheels_that_no_index_has_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine_name: str, facts: list[str]
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with refused("wheels-missing", EdgeError, "3.11", machine_name, "PIP_EXTRA_INDEX_URL", *facts):
+        wheels.download(own_wheel.pack(tmp_path), tmp_path / "wheels", ["onnx"], [], machine_name, (3, 11), 36)

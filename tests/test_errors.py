@@ -19,6 +19,12 @@ def test_the_page_is_made_from_the_table() -> None:
     assert DOCS.read_text() == page(), "run: python -m edge.codes > docs/errors.md"
 
 
+def test_every_code_is_named_by_a_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("*.py"))
+    forgotten = [code for code in CODES if f'"{code}"' not in tests]
+    assert not forgotten, f"no test names these codes, write one that provokes each: {', '.join(forgotten)}"
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_a_code_is_lower_case_words_and_its_meaning_whole_sentences(code: str) -> None:
     assert all(word.isalpha() and word.islower() for word in code.split("-"))
@@ -50,6 +56,7 @@ def test_an_error_keeps_its_code_through_copies_and_processes(error: EdgeError) 
         (["status", "--json"], 1, "home-missing"),
         (["forget", "--json"], 2, "usage"),
         (["init", "nowhere.edge", "--json"], 1, "file-missing"),
+        (["--home", "x" * 256, "status", "--json"], 1, "system"),  # a longer name than any file system takes
     ],
 )
 def test_a_program_gets_the_code_of_a_refusal(tmp_path: Path, arguments: list[str], exit_code: int, code: str) -> None:

@@ -118,6 +118,7 @@ docs: $(DOCS)/ready  ## The documentation site, in build/site; a link that leads
 	@echo "build/site/index.html; with its search: python3 -m http.server --directory build/site"
 
 licences: $(VENV)/ready $(DEVICE)/ready $(FLOWER)/ready  ## docs/licences.md and docs/constraints.txt, from what is installed here
+	@$(BIN)/python -m pip $(PIP) --editable '.[lite2]'
 	@$(BIN)/python docs/dependencies.py licences > build/licences.md && mv build/licences.md docs/licences.md
 	@$(BIN)/python docs/dependencies.py constraints > build/constraints.txt && mv build/constraints.txt docs/constraints.txt
 

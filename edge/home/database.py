@@ -1,4 +1,4 @@
-"""The home's database as a file: open it, make transactions, check it, and report SQLite's errors in one line.
+"""The home's database as a file: make transactions, check it, and report SQLite's errors in one line.
 
 A write-ahead log, synced at each commit (`synchronous=FULL`), ensures that a power cut loses only changes that were not
 acknowledged. `secure_delete` overwrites forgotten data. SQLite notices damage to the file's structure.
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from edge.errors import HomeBusy, HomeError, HomeMissing
-from edge.files import make_folder, sync_folder
 from edge.home import schema
 from edge.home.lock import turn
 
@@ -211,84 +210,6 @@ def missing(home: Path) -> HomeMissing:
     )
 
 
-def connect(home: Path, create: bool = False) -> sqlite3.Connection:
-    """Open a home's database file, bringing an older schema up to date.
-
-    Args:
-        home: the folder.
-        create: create the folder (0700) and the database (0600) if necessary; an existing folder is not changed.
-
-    Raises:
-        HomeMissing: the home does not exist and `create` is False.
-        HomeBusy, HomeError: the database cannot be opened, is damaged, or was written by a newer program.
-    """
-    path = home / FILE
-    made = False
-    if create:
-        try:
-            made = not home.is_dir()
-            make_folder(home)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # one that is there is not even touched
-            sync_folder(home)
-        except OSError as error:
-            raise HomeError(
-                "home-unwritable",
-                f"{home} cannot be used as the home ({error.strerror}); choose another one with --home",
-            ) from error
-    else:
-        _refuse_strangers(home, path)
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            raise missing(home) from None
-    with explained(path):
-        try:
-            db = _connect(path)
-            if made:
-                db.execute("INSERT INTO meta VALUES (?, '1') ON CONFLICT DO NOTHING", (FOLDER,))
-            return db
-        except sqlite3.OperationalError as error:
-            if _primary(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-                raise
-        # Processes share an index of the log in a file of its own. Where a read-only disk has none, nobody writes and
-        # none is needed; where a full disk has no room for it, we keep it in memory, alone.
-        if os.statvfs(home).f_flag & os.ST_RDONLY:
-            return _connect(path, "?immutable=1")
-        return _connect(path, first="PRAGMA locking_mode = EXCLUSIVE")
-
-
-def _refuse_strangers(home: Path, path: Path) -> None:
-    """Refuse a home, or the database in a folder that everybody may enter, that is another user's alone."""
-    for place, needed in ((home, os.X_OK), (path, os.R_OK)):
-        if os.access(place, os.F_OK) and not os.access(place, needed) and place.stat().st_uid != os.getuid():
-            as_owner = f"sudo -u '#{place.stat().st_uid}' edge --home {home} …"
-            raise HomeError(
-                "home-not-yours", f"{home} belongs to another user; run the command as that user: {as_owner}"
-            )
-
-
-def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connection:
-    address = f"{path.absolute().as_uri()}{options}"
-    # The home's lock lets one thread at a time use it, whichever: SQLite need not insist on the one that opened it.
-    connection = sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute(first)
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    version = schema.check(db, path)
-    db.create_function("crc32", -1, schema.crc32, deterministic=True)
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA secure_delete = ON")
-    schema.migrate(db, path, version)
-
-
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line each that says what to do."""
@@ -302,7 +223,7 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if "closed database" in str(error):
             raise closed(path.parent) from error
-        code, told = _primary(error), " ".join(str(error).split())
+        code, told = primary(error), " ".join(str(error).split())
         if code == sqlite3.SQLITE_IOERR and not os.statvfs(path.parent).f_bavail:
             code = sqlite3.SQLITE_FULL
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -333,6 +254,6 @@ def explained(path: Path) -> Iterator[None]:
         raise HomeError(kind, f"{path}: {advice}") from error
 
 
-def _primary(error: sqlite3.Error) -> int:
+def primary(error: sqlite3.Error) -> int:
     """Return the primary result code, which is the low byte of the extended one."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

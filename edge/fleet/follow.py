@@ -97,11 +97,10 @@ def _adopt(home: "Home", remote: Remote, meant: Release, network: "Backbone | No
         download(remote, meant, file, progress or (lambda _done, _total: None))
         format, precision = _as_before(home, file)
         try:
-            opened = init(
+            init(
                 home.home, file, format, precision, None, home.clock, None, (), network,
-                lambda _done, _total: None, judge,
+                lambda _done, _total: None, judge, home.store,
             )  # fmt: skip
-            opened.close()
             why = ""
         except _Refused as refused:  # keep the file: the release is tried again once more was taught
             return _shortened(refused.head.refusal)

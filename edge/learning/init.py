@@ -42,15 +42,19 @@ def init(
     network: backbone.Backbone | None,
     step: Step,
     judge: Callable[[Retrained], None] | None = None,
+    already: Store | None = None,
 ) -> Store:
     """Install a bundle and return the home's open database. Args, Raises: as in `edge.learner.Learner.init`.
 
     Args:
         judge: is given the bundle's first head, compared with the one that serves as `retrain` does, before anything is
             kept: what it raises leaves all as it was. None: the head serves in any case.
+        already: the home's database, if it is open already; it stays open. A second one would wait for the first, where
+            an error of the disk makes `connect` open it for one alone.
     """
     opened = archive.read(path)
-    pins_of(home).plus(trust).check(opened)  # before anything in it is looked at
+    known = pins_of(home) if already is None else pins(already)
+    known.plus(trust).check(opened)  # before anything in it is looked at
     opened.verify()
     for label in labels:
         if label not in opened.manifest.labels:
@@ -65,7 +69,7 @@ def init(
         _prove_here(opened, model)
 
     name = _name(path)
-    store = open_store(home, create=True)
+    store = already or open_store(home, create=True)
     opening = Home(home, clock, store=store)
     copy, info = home / name, opened.manifest.backbone
 
@@ -103,7 +107,8 @@ def init(
     except BaseException:
         with contextlib.suppress(EdgeError, OSError):
             _delete_copy(store, copy)
-        store.close()
+        if already is None:
+            store.close()
         raise
     return store
 

@@ -257,3 +257,15 @@ def test_a_full_disk_is_told_with_the_size(
     (learner.home / f"release-{plan.sha256[:16]}.part").mkdir()
     with refused("home-unwritable", EdgeError, "MB"):
         learner.follow(store)
+
+
+def test_a_home_whose_log_has_no_index_follows_without_waiting_for_itself(
+    learner: Learner, store: str, release: Path
+) -> None:
+    publish(open_remote(store), 1, 1, release)
+    learner.close()
+    (learner.home / "learner.db-shm").symlink_to("nowhere")  # cannot be made, as after an I/O error: it is opened alone
+    with Learner(learner.home) as alone:
+        assert alone.follow(store).verdict == "accepted"
+        assert alone.bundle.manifest.devices == tuple(OTHERS)
+        alone.teach("brick", [surface("brick", 991)])

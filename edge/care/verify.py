@@ -20,7 +20,7 @@ from edge.errors import EdgeError, HomeError, HomeMissing
 from edge.files import sha256
 from edge.home.leftovers import delete_leftovers
 from edge.home.serving import unpack
-from edge.home.state import Home
+from edge.home.state import Home, check_adopted
 from edge.home.store import Store, open_store
 
 _INDEX = ("missing from index", "entries in index", "non-unique entry in index")
@@ -38,17 +38,14 @@ def verify(home: Path) -> Verified:
         out.
 
     Raises:
-        HomeMissing, HomeBusy, HomeError: the home does not exist, is in use, or belongs to another user.
+        HomeMissing, HomeBusy, HomeError: the home does not exist or has no bundle yet, is in use, or belongs to another
+            user.
     """
     findings: list[Finding] = []
     mended: list[str] = []
     with _reported(findings, "database", _RESTORE), open_store(home) as store:
         if _database(store, findings, mended):
-            if store.get("serving") is None:
-                raise HomeMissing(
-                    "home-missing",
-                    (f"{home} has no bundle yet; to install one, run: edge --home {home} init NAME.edge"),
-                )
+            check_adopted(store, home)
             opened = Home(home, store=store)
             with _reported(findings, "bundle", _ADOPT):
                 _bundle(opened, findings)

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from edge.bundle import archive
 from edge.bundle.manifest import BackboneInfo, ModelFile
-from edge.errors import BundleError, EdgeError, HomeError
+from edge.errors import BundleError, EdgeError, HomeError, HomeMissing
 from edge.home.database import closed
 from edge.home.heads import Generation
 from edge.home.serving import Serving, load_whole
@@ -60,12 +60,25 @@ def open_adopted(home: Path) -> Store:
         HomeMissing, HomeBusy, HomeError: as in `open_store`, or `init` was interrupted before it installed a bundle.
     """
     store = open_store(home)
-    if store.get("serving") is None:
+    try:
+        check_adopted(store, home)
+    except BaseException:
         store.close()
-        raise HomeError(
+        raise
+    return store
+
+
+def check_adopted(store: Store, home: Path) -> None:
+    """Refuse a home without a bundle, which `init` left when it was interrupted.
+
+    Raises:
+        HomeMissing: the home has no bundle yet.
+        HomeError: the home cannot be read.
+    """
+    if store.get("serving") is None:
+        raise HomeMissing(
             "home-missing", f"{home} has no bundle yet; to install one, run: edge --home {home} init NAME.edge"
         )
-    return store
 
 
 class Home:

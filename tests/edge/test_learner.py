@@ -17,6 +17,7 @@ from PIL import Image
 from edge.answers import Answer, Skipped
 from edge.bundle import archive
 from edge.bundle.manifest import BackboneInfo
+from edge.care.verify import verify
 from edge.errors import (
     BundleError,
     DatasetError,
@@ -274,8 +275,9 @@ def test_init_cut_off_leaves_a_home_that_says_so(tmp_path: Path) -> None:
     from edge.home.store import open_store
 
     open_store(tmp_path, create=True).close()
-    with refused("home-missing", HomeError):
-        Learner(tmp_path)
+    for opening in (Learner, verify):
+        with refused("home-missing", HomeMissing, f"{tmp_path} has no bundle yet", f"edge --home {tmp_path} init"):
+            opening(tmp_path)
 
 
 def test_a_newer_bundle_of_the_same_backbone_keeps_what_was_taught(

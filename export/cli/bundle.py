@@ -204,8 +204,13 @@ def _lines(built: Built) -> list[str]:
         if len(evaluation.labels) <= TABLE:
             lines += ["", "true labels (rows) and answers (columns):"]
             lines += [*confusion_table(evaluation.labels, evaluation.labels, evaluation.confusion.tolist()), ""]
-    size, seconds = built.bundle.path.stat().st_size / 1e6, sum(built.seconds.values())
-    return [*lines, f"{built.bundle.path}: {size:.1f} MB, built in {seconds:.0f} s", line(built.files)]
+    written, seconds = built.bundle.path, sum(built.seconds.values())
+    return [
+        *lines,
+        f"{written}: {written.stat().st_size / 1e6:.1f} MB, built in {seconds:.0f} s",
+        f"next: edge-export deploy {written} USER@HOST, or on the device: edge init {written.name}",
+        line(built.files),
+    ]
 
 
 def _built(built: Built) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     arguments = ["build", sample / "photos", "-o", tmp_path / "x.edge", "--model", model]
     code, out, err = run(capfd, monkeypatch, *arguments)
     assert code == 0
-    first, second, third, *table, last, files = out.splitlines()
+    first, second, third, *table, last, coming, files = out.splitlines()
     assert first == "120 examples of 3 labels: brick 40, grass 40, gravel 40"
     assert second.startswith("accuracy ")
     assert "of 24 correct; 95 % interval" in second
@@ -97,6 +97,8 @@ def test_build_prints_its_result_on_stdout_and_its_progress_on_stderr(
     assert third.count(" of 8") == 3
     assert table[:3] == ["", "true labels (rows) and answers (columns):", "        brick  grass  gravel"]
     assert last.startswith(f"{tmp_path / 'x.edge'}: ")
+    deploy, init = f"edge-export deploy {tmp_path / 'x.edge'} USER@HOST", "edge init x.edge"
+    assert coming == f"next: {deploy}, or on the device: {init}"
     assert files == "120 files: 120 read"
     assert "backbone.tflite: 4.8 MB, as delivered; on litert error 0e+00 of the largest value" in err
     assert "\x1b" not in err

@@ -8,7 +8,6 @@ _INSTALL = re.compile(r", or: pip install \S+")
 
 _OURS = {
     "generation": "version",
-    "from the bundle": "that are built in",
     "each left out": "each tested as if it had never been taught",
 }
 
@@ -19,7 +18,7 @@ def plain(text: str) -> str:
     >>> plain("there is no generation 7; see: edge history")
     'There is no version 7.'
     >>> plain("of 9 pictures from the bundle, each left out, it classifies 4 correctly")
-    'Of 9 pictures that are built in, each tested as if it had never been taught, it classifies 4 correctly.'
+    'Of 9 pictures from the bundle, each tested as if it had never been taught, it classifies 4 correctly.'
     >>> plain("the picture is too dark (12 % of the usual light): add light or expose longer")
     'The picture is too dark (12 % of the usual light): add light or expose longer.'
     >>> plain("upload: IMG_1.heic is an HEIC picture; convert it to JPEG, or: pip install 'edge-transfer[heic]'")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from edge.cli import wording
 from edge.learner import Learner
 from edge.serve.password import put
 from tests.edge.cameras import Camera
@@ -247,6 +248,23 @@ def test_examples_are_moved_renamed_merged_and_forgotten(opened: Open, server: S
     coins.get_by_role("button", name="Forget", exact=True).click()
     page.click("dialog button.bad")
     server.until(lambda: len(learned(server.home)) == count - 1)
+
+
+def test_the_examples_of_the_bundle_are_called_as_on_the_command_line(opened: Open, server: Server) -> None:
+    with Learner(server.home) as learner:
+        shown = wording.status(learner.status())
+    columns = shown[shown.index("") + 1].split("  ")
+    page = opened("learn")
+    for label, counts in {
+        "brick": {"taught here": 6, "from the bundle": 40},
+        "gravel": {"from the bundle": 40},
+    }.items():
+        assert counts.keys() <= {column.strip() for column in columns}
+        row = page.locator(".label-row", has_text=label)
+        said = ", ".join(f"{count} {words}" for words, count in counts.items())
+        assert row.locator("summary").inner_text().split("\n") == [label, said]
+    page.locator(".label-row", has_text="gravel").locator("summary").click()
+    page.wait_for_selector("text=These examples are from the bundle.")
 
 
 def test_figures_open_their_pictures_and_generations_go_back(opened: Open, server: Server) -> None:

@@ -75,7 +75,7 @@ async function fill(body, one) {
       grid.append(el("li", {}, press));
     }
     more.hidden = found.count <= found.examples.length;
-    if (!one.local) grid.replaceWith(el("p", { className: "soft small" }, "These examples were built in. The device keeps no pictures of them."));
+    if (!one.local) grid.replaceWith(el("p", { className: "soft small" }, "These examples are from the bundle. The device keeps no pictures of them."));
   }
   function choose() {
     const mine = [...picked].filter(([, label]) => label === one.label);

@@ -170,7 +170,7 @@ function lost(is) {
 export function taughtWords(one) {
   const here = one.local + one.held_out, parts = [];
   if (here) parts.push(`${here} taught here`);
-  if (one.factory) parts.push(`${one.factory} built in`);
+  if (one.factory) parts.push(`${one.factory} from the bundle`);
   return parts.join(", ") || "nothing yet";
 }
 

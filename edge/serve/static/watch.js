@@ -66,7 +66,7 @@ $("why").addEventListener("click", async () => {
   const near = why.nearest.map((one) => {
     const alike = one.similarity > 0.8 ? "very alike" : one.similarity > 0.5 ? "alike" : "a little alike";
     return el("li", {}, one.example === null
-      ? el("div", { className: "tile" }, el("span", { className: "none" }, "built in, no picture here"), el("span", { className: "cap" }, one.label))
+      ? el("div", { className: "tile" }, el("span", { className: "none" }, "from the bundle, no picture here"), el("span", { className: "cap" }, one.label))
       : tile(`examples/${one.example}.jpg`, `${one.label}, ${alike}`, { onclick: () => enlarge(`examples/${one.example}.jpg`, `${one.label}: ${alike}`) }, el("span", { className: "cap" }, one.label)));
   });
   dialog(`Why ${name}?`, [

@@ -355,6 +355,45 @@ def test_who_has_no_password_sees_nothing(opened: Open, home: Path, camera: Came
         page.wait_for_url("**/login")
 
 
+def test_a_password_is_seen_to_be_checked_and_stays_to_be_sent_again(opened: Open, home: Path, camera: Camera) -> None:
+    put(home, PASSWORD)
+    with serving(home, camera.url()) as locked:
+        page, sent = opened("", on=locked), list[Any]()
+        page.wait_for_url("**/login")
+        page.route("**/login", lambda route: sent.append(route))
+
+        def send(password: str | None = None) -> Any:
+            """Press Enter twice; only one request goes out, and its answer is still to come."""
+            if password is not None:
+                page.fill("#password", password)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#enter:disabled")
+            assert page.inner_text("#enter") == "Checking …"
+            page.keyboard.press("Enter")
+            page.keyboard.type("typed too early")
+            page.wait_for_timeout(200)
+            (request,) = sent
+            sent.clear()
+            return request
+
+        def told(text: str, kept: str, selected: int) -> None:
+            """The answer is on the page, and the password is where it was."""
+            page.wait_for_selector(f"#problem >> text={text}")
+            assert page.inner_text("#enter:enabled") == "Log in"
+            assert page.input_value("#password") == kept
+            field = "document.activeElement.selectionEnd - document.activeElement.selectionStart"
+            assert page.evaluate(field) == selected
+
+        send("wrong horse").continue_()
+        told("That is not the password.", "wrong horse", len("wrong horse"))
+        send(PASSWORD).abort()
+        told("The device does not answer.", PASSWORD, 0)
+        send().fulfill(status=429, json={"error": "Too many wrong passwords; try again in 50 seconds."})
+        told("try again in 50 seconds", PASSWORD, 0)
+        send().continue_()
+        page.wait_for_selector("#picture:not([hidden])")
+
+
 def test_a_folder_is_watched_and_its_picture_taught_by_one_tap(
     opened: Open, home: Path, tmp_path: Path, photos: dict[str, list[Path]]
 ) -> None:

@@ -184,3 +184,69 @@ def test_photos_with_a_flaw_and_one_that_is_no_picture(
             page.wait_for_selector("text=Teach it anyway")
             page.wait_for_selector("#files .bad")
             until(page, "!document.querySelector('#files progress')")
+
+
+LONG = [
+    "monocrystalline solar panel",
+    "a cup with a broken handle, and a saucer that does not belong to it",
+    "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz",
+    "front_door_half_open_at_night",
+]
+BROKEN = """() => {
+    // words on two lines that would fit on one, and what leaves its card
+    const found = [], texts = "#labels .what, #keys .text, #guess, #findings p, #findings button, #examples, #files";
+    for (const text of document.querySelectorAll(texts)) {
+        const room = 0.7 * text.closest(".finding > div, .card").clientWidth, range = document.createRange();
+        const nodes = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+        for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+            for (const word of node.data.matchAll(/[^ ]+/g)) {
+                range.setStart(node, word.index);
+                range.setEnd(node, word.index + word[0].length);
+                const parts = [...range.getClientRects()], lines = new Set(parts.map((part) => Math.round(part.top)));
+                const wide = parts.reduce((sum, part) => sum + part.width, 0);
+                if (lines.size > 1 && wide < room) found.push(`broken: ${word[0]}`);
+            }
+        }
+    }
+    for (const one of document.querySelectorAll(".card :is(p, button, select, span):not(.scroll *)")) {
+        const box = one.getBoundingClientRect(), card = one.closest(".card").getBoundingClientRect();
+        if (box.width && (box.left < card.left || box.right > card.right)) found.push(`outside: ${one.textContent}`);
+    }
+    return found;
+}"""
+
+
+@pytest.fixture
+def wordy(tmp_path: Path, surfaces: Path, photos: dict[str, list[Path]]) -> Path:
+    """A home whose labels have long names, one of them taught with a wrong picture, with frames to review."""
+    with Learner.init(tmp_path / "wordy", surfaces / "surfaces.edge", keep_crops=True) as learner:
+        for old, new in zip(("brick", "grass", "gravel"), LONG, strict=False):
+            learner.rename(old, new)
+        learner.teach(LONG[3], photos["coins"][:6])
+        learner.teach(LONG[2], [photos["grass"][0]])
+        learner.teach("cup", photos["coins"][6:8])
+        learner.retrain()
+    folder = tmp_path / "wordy" / "uncertain"
+    folder.mkdir()
+    for minute, label in enumerate(("coins", "gravel", "grass")):
+        shutil.copy(photos[label][20 % len(photos[label])], folder / f"uncertain-20261124T10{minute:02}00.000000.jpg")
+    return tmp_path / "wordy"
+
+
+def test_labels_with_long_names(opening: Open, wordy: Path, photos: dict[str, list[Path]]) -> None:
+    image = Image.open(photos["coins"][9]).convert("RGB").resize((680, 480))
+    shift = [image.crop((left, 0, left + 640, 480)) for left in range(0, 40, 4)]
+    states = {"review": "#findings .finding", "teach": "#files .good", "learn": "#confusion td button"}
+    with filming(lambda number: shift[number % 10], fps=10) as camera, serving(wordy, camera.url()) as server:
+        for path, there in states.items():
+            with each_look(opening, server, path, f"long-{path}") as pages:
+                for number, page in enumerate(pages):
+                    if path == "review":
+                        until(page, "/Perhaps|Unlike/.test(document.querySelector('#guess').textContent)")
+                        page.click("#look")
+                    if path == "teach":
+                        page.wait_for_selector("#labels button:not([disabled])")
+                        page.select_option("#photo-label", LONG[2])
+                        page.set_input_files("#file", photos["gravel"][30 + number])
+                    page.wait_for_selector(there)
+                    assert page.evaluate(BROKEN) == [], path

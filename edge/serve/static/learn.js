@@ -38,7 +38,7 @@ function examples(home) {
   const focused = document.activeElement?.closest?.(".label-row")?.dataset.label;
   $("examples").replaceChildren(...home.labels.map((one) => {
     const row = el("details", { className: "label-row", "data-label": one.label, open: open.has(one.label) },
-      el("summary", {}, el("span", { className: "grow" }, one.label), el("span", { className: "soft small" }, taughtWords(one))));
+      el("summary", {}, el("span", {}, el("span", {}, one.label), el("span", { className: "soft small" }, taughtWords(one)))));
     const body = el("div", { className: "stack" });
     row.append(body);
     row.addEventListener("toggle", () => {

@@ -8,12 +8,13 @@ from pathlib import Path
 from edge.care.verify import verify
 from edge.errors import EdgeError
 from edge.home.database import FILE, FOLDER
+from edge.home.examples import IDENTITY
 from edge.learner import Learner
 
 NONE = "no home yet"
 # What may differ: an init that was cut off may have made the folder already and noted the file that it was to write
-# (which the next one deletes), a contribute what it was to send.
-_NOTES = ("recent", FOLDER, "own_bundles", "fleet")
+# (which the next one deletes), a contribute what it was to send; who a home is, is drawn at random.
+_NOTES = ("recent", FOLDER, "own_bundles", "fleet", IDENTITY)
 _PASSING = {"milliseconds"}  # of a head's figures: another in each run
 
 

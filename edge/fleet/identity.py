@@ -1,4 +1,8 @@
-"""A device's id in its fleet: random and stored in the home, or derived from the key that it signs with."""
+"""A device's id in its fleet: random and stored in the home, or derived from the key that it signs with.
+
+The random one is drawn with the first example, long before it is needed: homes made from one backup have the same
+examples and the same id, whether or not it was ever sent, so that the second of them to contribute is noticed.
+"""
 
 import hashlib
 import secrets
@@ -9,6 +13,7 @@ from edge.bundle.signature import FLEET, Key, sign, signer
 from edge.errors import FleetError, HomeError
 from edge.fleet import notes
 from edge.fleet.names import DEVICE
+from edge.home.examples import IDENTITY
 from edge.home.factory import DEVICE as _KEY
 
 if TYPE_CHECKING:
@@ -21,7 +26,11 @@ def known_device(home: "Home") -> str | None:
     Raises:
         HomeError: the stored id is damaged.
     """
-    kept = home.recall(_KEY)
+    return _stored(home, _KEY)
+
+
+def _stored(home: "Home", key: str) -> str | None:
+    kept = home.recall(key)
     if kept is None or DEVICE.fullmatch(kept):
         return kept
     raise HomeError(
@@ -31,7 +40,7 @@ def known_device(home: "Home") -> str | None:
 
 
 def unasked(home: "Home") -> str:
-    """Return a home's id without asking for the key that it may sign with; if there is none yet, create a random one.
+    """Return a home's id without asking for the key that it may sign with; if there is none yet, take the random one.
 
     Raises:
         HomeError: the stored id is damaged.
@@ -40,7 +49,7 @@ def unasked(home: "Home") -> str:
 
 
 def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
-    """Return a home's id; if there is none yet, create a random one or derive it from the key.
+    """Return a home's id; if there is none yet, take the one drawn with its first example, or derive it from the key.
 
     Args:
         home: the home.
@@ -56,7 +65,7 @@ def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
     with store.transaction():
         known = None if fresh else known_device(home)
         if known is None:
-            known = signs or secrets.token_hex(16)
+            known = signs or (None if fresh else _stored(home, IDENTITY)) or secrets.token_hex(16)
             store.put(_KEY, known)
             notes.forget(store)
     if signs is None and len(known) == 64:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from edge.home.database import explained
 from edge.home.labels import FORGET, RELABELLED, Labels
 from edge.home.schema import crc32
 from edge.unknown.domain import STATISTICS, Look
+
+IDENTITY = "identity"
+"""In the table meta: random, drawn with the first example, so that all copies of what was taught have the same one."""
 
 
 class Example(NamedTuple):
@@ -56,6 +60,7 @@ class Examples(Labels):
         self, item: Embedded, backbone: str, session: str | None, created: str, held_out: bool = False
     ) -> int:
         """Store one example, unless its picture is stored already, and return its id."""
+        self._db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING", (IDENTITY, secrets.token_hex(16)))
         label = self.add_label(item.label)
         blob = _to_blob(item.embedding)
         self._db.execute(

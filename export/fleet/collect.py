@@ -62,14 +62,14 @@ def collect(hosts: Sequence[str], output: str, hear: Callable[[Collected], None]
         Path(output).mkdir(parents=True, exist_ok=True)
         output = Path(output).absolute().as_uri()
     store = open_remote(output)
-    found = []
-    for host in hosts:
+    found: list[Collected] = []
+    for host in dict.fromkeys(hosts):
         try:
             data = fetch(host)
         except EdgeError as error:
             one = Collected(host, error=error)
         else:
-            one = put(store, host, data)
+            one = put(store, host, data, found)
         found.append(one)
         hear(one)
     return found
@@ -96,12 +96,23 @@ def fetch(host: str) -> bytes:
         raise FleetError("contribution-damaged", f"{host}: what it sent is damaged ({error}); try again") from None
 
 
-def put(store: Store, host: str, data: bytes) -> Collected:
-    """Store a contribution under its device's next number, unless the newest one has the same content."""
+def put(store: Store, host: str, data: bytes, before: Sequence[Collected] = ()) -> Collected:
+    """Store a contribution under its device's next number, unless the newest one has the same content.
+
+    Args:
+        before: the results of the other hosts so far; a host with the id of one of them is refused.
+    """
     try:
         told = read(host, data)
         for _ in told.parts():
             pass
+        device = told.about.device
+        if twin := next((one.host for one in before if one.device == device), None):
+            raise FleetError(
+                "device-twice",
+                f"{host} and {twin} have the same device's id, {device[:8]}, and only {twin} counts; run on one of "
+                "them, if it was copied from the other: edge contribute URL --id new",
+            )
     except FleetError as error:
         return Collected(host, error=error)
     about = told.about

@@ -14,7 +14,6 @@ from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from edge.errors import FleetError
-from edge.fleet.contribution import read
 from edge.fleet.flower import ARRAY, RECORD
 from edge.fleet.remote import Remote, open_remote
 from edge.text import plural
@@ -93,18 +92,11 @@ def _received(store: Remote, node: str, reply: Message, before: list[Collected])
             reason = "".join(c if c.isprintable() else " " for c in reply.error.reason)
             raise FleetError("device-failed", f"{node}: {reason[:500]}")
         data = reply.content.array_records[RECORD][ARRAY].data
-        device = read(node, data).about.device
-        if twin := next((one.host for one in before if one.device == device), None):
-            raise FleetError(
-                "device-twice",
-                f"{node} and {twin} have the same device's id, {device[:8]}, and only {twin} counts; run on one of "
-                "them, if it was copied from the other: edge contribute URL --id new",
-            )
     except FleetError as error:
         return Collected(node, error=error)
     except KeyError:
         return Collected(node, error=FleetError("contribution-invalid", f"{node}: its answer has no contribution"))
-    return put(store, node, data)
+    return put(store, node, data, before)
 
 
 app = ServerApp()

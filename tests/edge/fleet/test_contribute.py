@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("obstore")
 
+from edge.care.backup import backup, restore
 from edge.errors import EdgeError, FleetError, HomeError, StoreError
 from edge.fleet import contribution
 from edge.fleet.contribute import tell
@@ -173,6 +174,35 @@ def test_a_home_that_was_restored_goes_on_with_its_id_if_told_to(learner: Learne
         told = restored.contribute(store, identity="keep")
         assert (told.device, told.sequence, told.examples) == (first.device, 3, 4)
         assert not restored.contribute(store).sent
+
+
+def test_homes_of_one_backup_are_noticed_even_if_it_never_contributed(
+    learner: Learner, store: str, tmp_path: Path
+) -> None:
+    backup(learner, tmp_path / "home.backup")
+    boxes = [tmp_path / name for name in ("kitchen", "garage", "attic")]
+    for box in boxes:
+        restore(tmp_path / "home.backup", box)
+    with Learner(boxes[0]) as first:
+        device = first.contribute(store).device
+    for box in boxes[1:]:
+        with Learner(box) as other, refused("device-twice", FleetError, "--id new", "--id keep"):
+            other.contribute(store)
+    assert [name.device for name in names(store)] == [device]
+    with Learner(boxes[1]) as other:
+        assert other.contribute(store, identity="new").device != device
+
+
+def test_homes_that_were_copied_before_anything_was_taught_are_devices_of_their_own(
+    tiny_bundle: Path, store: str, tmp_path: Path
+) -> None:
+    Learner.init(tmp_path / "card", tiny_bundle).close()
+    for box in ("kitchen", "garage"):
+        shutil.copytree(tmp_path / "card", tmp_path / box)
+        with Learner(tmp_path / box) as learner:
+            learner.teach("coins", [surface("coins", len(box))])
+            assert learner.contribute(store).sequence == 1
+    assert len({name.device for name in names(store)}) == 2
 
 
 def test_an_empty_store_gets_all_again_with_a_higher_sequence(learner: Learner, store: str, tmp_path: Path) -> None:

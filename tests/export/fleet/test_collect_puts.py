@@ -26,6 +26,17 @@ def test_the_same_examples_are_put_once_and_others_under_the_next_number(tmp_pat
     assert contributions(store.names("devices/")) == sorted({name for name in names if name})
 
 
+def test_two_hosts_with_one_id_do_not_replace_each_other(tmp_path: Path) -> None:
+    store = open_remote(tmp_path.as_uri())
+    (_, first), (_, copy), (_, other) = (contribution(number, *examples(number, 6)) for number in (3, 3, 4))
+    told = [put(store, "kitchen", first)]
+    for host, data in (("garage", copy), ("attic", other)):
+        told.append(put(store, host, data, told))
+    assert [one.error and one.error.code for one in told] == [None, "device-twice", None]
+    assert "garage and kitchen have the same device's id" in str(told[1].error)
+    assert len(contributions(store.names("devices/"))) == 2
+
+
 def test_what_is_damaged_is_not_put(tmp_path: Path) -> None:
     store = open_remote(tmp_path.as_uri())
     _, data = contribution(3, *examples(3))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.answers import Finding, Verified
-from edge.errors import EdgeError, HomeError, HomeMissing
+from edge.errors import EdgeError, HomeError
 from edge.files import sha256
 from edge.home.leftovers import delete_leftovers
 from edge.home.serving import unpack

@@ -50,7 +50,7 @@ def init(
         judge: is given the bundle's first head, compared with the one that serves as `retrain` does, before anything is
             kept: what it raises leaves all as it was. None: the head serves in any case.
         already: the home's database, if it is open already; it stays open. A second one would wait for the first, where
-            an error of the disk makes `connect` open it for one alone.
+            an error of the disk made `open_store` open it for one alone.
     """
     opened = archive.read(path)
     known = pins_of(home) if already is None else pins(already)

@@ -14,9 +14,8 @@ WEB := .venv-web
 DOCS := .venv-docs
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check
-# A worker for each core and one more, as tests wait for programs that they start; up to eight. Each takes its share of the
-# tests and, when it is done, half of another's rest.
-WORKERS := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses=8 --dist worksteal
+# One worker for each core, up to eight. Each takes its share of the tests and, when it is done, half of another's rest.
+WORKERS := -n auto --maxprocesses=8 --dist worksteal
 # Tests write thousands of small files and sync each: into memory where there is room for them.
 ifeq ($(shell test "$$(df -m --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 4000 2>/dev/null && echo room),room)
 test test-fast: export PYTEST_DEBUG_TEMPROOT := /dev/shm

@@ -56,10 +56,9 @@ def run(command: click.Command, name: str, interrupted: str = "everything report
     except (EdgeError, OSError, MemoryError, ImportError) as error:
         if os.environ.get("EDGE_DEBUG") == "1":
             raise
-        complain(f"error: {_one_line(error)}")
-        codes = {MemoryError: "out-of-memory", ImportError: "library-missing"}
-        usual = next((code for kind, code in codes.items() if isinstance(error, kind)), "system")
-        _refuse(getattr(error, "code", usual), _one_line(error))
+        line = _one_line(error)
+        complain(f"error: {line}")
+        _refuse(getattr(error, "code", _usual_code(error)), line)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -194,6 +193,13 @@ def _one_line(error: BaseException) -> str:
         why = " ".join(str(error.__cause__ or error).split())  # the cause, where numpy adds a page of advice
         return f"a library does not load ({why}); close other programs, or install it again"
     return "not enough memory; close other programs or use smaller pictures"
+
+
+def _usual_code(error: BaseException) -> str:
+    """The code of an error that is not ours."""
+    if isinstance(error, MemoryError):
+        return "out-of-memory"
+    return "library-missing" if isinstance(error, ImportError) else "system"
 
 
 def _escaped(character: str) -> str:

@@ -1,11 +1,11 @@
-"""Exact moments of up to 2²⁹ examples: integers, so the order of adding does not matter, and subtracting is exact.
+"""Exact moments of up to 2²⁹ examples: integers, so the order of adding does not matter.
 
 A contribution contains embeddings of length one as integer multiples k of 2⁻¹⁷, |k| ≤ 2¹⁷. A product of two of them is
 an integer multiple of 2⁻³⁴, of at most 2³⁴ units. Therefore
 
 - a sum of up to 2¹⁹ products stays within 2⁵³: every partial sum is a float64 without rounding, in whatever order the
   matrix product adds. A chunk is smaller than that.
-- a sum of fewer than 2²⁹ = 536,870,912 products stays within 2⁶³: totals are int64, which add and subtract exactly.
+- a sum of fewer than 2²⁹ = 536,870,912 products stays within 2⁶³: totals are int64, which add exactly.
 
 A head is fitted to moments in float64: each total is rounded once, at the end, so they depend only on the
 totals. Up to 2¹⁹ examples nothing is rounded, and they are byte for byte `Moments.of` of the pooled examples.
@@ -35,12 +35,11 @@ class Sums:
     Args:
         features: D, the dimension of the embeddings.
 
-    >>> here, there = Sums(2), Sums(2)
-    >>> here.add(np.array([[131072, 0], [0, 131072]], np.int32), ["cat", "dog"])
-    >>> there.add(np.array([[78643, 104858]], np.int32), ["cat"])
-    >>> both = here + there
-    >>> both - there == here, both.counts
-    (True, {'cat': 2, 'dog': 1})
+    >>> sums = Sums(2)
+    >>> sums.add(np.array([[131072, 0], [0, 131072]], np.int32), ["cat", "dog"])
+    >>> sums.add(np.array([[78643, 104858]], np.int32), ["cat"])
+    >>> sums.counts
+    {'cat': 2, 'dog': 1}
     """
 
     def __init__(self, features: int) -> None:
@@ -88,7 +87,8 @@ class Sums:
         names = np.array(labels, np.object_)
         for label in sorted(set(labels)):
             own = rows[names == label]
-            self._put(label, len(own), own.sum(axis=0, dtype=np.int64))
+            self.counts[label] = self.counts.get(label, 0) + len(own)
+            self._sums[label] = self._sums.get(label, 0) + own.sum(axis=0, dtype=np.int64)
 
     def _check(self, rows: Whole, labels: Sequence[str]) -> None:
         if rows.ndim != 2 or rows.shape[1] != self.features:
@@ -112,60 +112,6 @@ class Sums:
                 "limit-exceeded",
                 f"there are {self.examples + len(rows)} examples, but the limit is {LIMIT}; merge fewer of each device",
             )
-
-    def _put(self, label: str, count: int, sums: Totals) -> None:
-        """Change one label's count and sums; a label without examples left is removed."""
-        left = self.counts.get(label, 0) + count
-        if left < 0:
-            raise BundleError(
-                "embeddings-mismatch", f"more examples of {label!r} would be taken away than were added; sum them anew"
-            )
-        total = self._sums.get(label, 0) + sums
-        if left:
-            self.counts[label], self._sums[label] = left, total
-        else:
-            self.counts.pop(label, None)
-            self._sums.pop(label, None)
-
-    def _changed(self, other: Sums, sign: int) -> Sums:
-        if other.features != self.features:
-            raise BundleError(
-                "embeddings-mismatch",
-                f"sums of {self.features} and {other.features} features cannot be combined; use one backbone for all",
-            )
-        found = Sums(self.features)
-        found.counts, found._sums = dict(self.counts), dict(self._sums)
-        found._total = self._gram + sign * other._gram
-        for label, count in other.counts.items():
-            found._put(label, sign * count, sign * other._sums[label])
-        return found
-
-    def __add__(self, other: Sums) -> Sums:
-        """Return the sums of both, whatever the order.
-
-        Raises:
-            BundleError: the two come from different backbones.
-        """
-        return self._changed(other, 1)
-
-    def __sub__(self, other: Sums) -> Sums:
-        """Return the sums without others that were added before, to the last bit as if these had never been added.
-
-        Raises:
-            BundleError: the two come from different backbones, or the others were not part of these sums.
-        """
-        return self._changed(other, -1)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sums):
-            return NotImplemented
-        return (
-            self.counts == other.counts
-            and all(np.array_equal(sums, other._sums[label]) for label, sums in self._sums.items())
-            and np.array_equal(self._gram, other._gram)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
 
     def moments(self) -> Moments:
         """Return the moments that a head is fitted to, each number rounded once."""

@@ -1,2 +1,2 @@
-"""From a folder of photos to a bundle, checked and signed.
+"""From a folder of photos to a bundle, and the check of one.
 May import `convert`, `network` and `photos`."""

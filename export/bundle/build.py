@@ -22,7 +22,7 @@ from edge.bundle.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.errors import BundleError
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from export.bundle import adapted, measured
-from export.bundle.plan import Built, Listener, Network, Plan, Stage, Work
+from export.bundle.plan import Built, Listener, Network, Plan, Work
 from export.convert.own_model import OwnModel, check_embeddings, read_own_model
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere, worst
 from export.convert.quantize import quantize
@@ -99,7 +99,7 @@ def build(plan: Plan, listener: Listener) -> Built:
 def _network(work: Work) -> Network:
     """Load a backbone of the table, export, quantize and prove it."""
     plan, watch = work.plan, work.listener
-    with Stage(work, "loading the network"):
+    with work.stage("loading the network"):
         loaded = (
             adapted.load(plan.adapted, work.adaptation)
             if plan.adapted and work.adaptation
@@ -119,14 +119,14 @@ def _network(work: Work) -> Network:
     models: list[ModelFile] = []
     running: Backbone | None = None
     for kind in plan.runtimes:
-        with Stage(work, f"exporting to {kind}"):
+        with work.stage(f"exporting to {kind}"):
             exact = {"onnx": to_onnx, "tflite": to_tflite}[kind](loaded.embedder, row.size)
         # one thread: edge.network.photos gives each processor core whole pictures
         running = running or open_backbone(exact, find_runtime({kind}), threads=1)
         if "fp32" in plan.precisions:
             _add(work, files, models, exact, kind, "fp32", "none", golden)
         if "int8" in plan.precisions:
-            with Stage(work, f"quantizing {kind}"):
+            with work.stage(f"quantizing {kind}"):
                 small = quantize(exact, kind, calibration, images)
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
     if running is None:
@@ -163,7 +163,7 @@ def _add(
 ) -> None:
     """Prove one model, then add it."""
     name = f"backbone.{kind}" if precision == "fp32" else f"backbone.int8.{kind}"
-    with Stage(work, f"proving {name}"):
+    with work.stage(f"proving {name}"):
         proofs = prove_everywhere(data, name, kind, precision, golden.images, golden.embeddings)
     parity = worst(proofs)
     files[name] = data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,7 @@ from edge.bundle import archive
 from edge.bundle.archive import Bundle
 from edge.bundle.signature import Key, signer, verify
 from edge.errors import RuntimeMissing, SignatureError
-from edge.network.backbone import Parity
-from export.convert.parity import prove_everywhere
-
-
-@dataclass(frozen=True)
-class FileProof:
-    """One file of the bundle, proved on one runtime."""
-
-    file: str
-    runtime: str
-    parity: Parity
+from export.convert.parity import Proof, prove_everywhere
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class Checked:
 
     bundle: Bundle
     examples: Mapping[str, int]
-    proofs: tuple[FileProof, ...]
+    proofs: tuple[Proof, ...]
     signer: Key | None
 
 
@@ -53,15 +44,12 @@ def check(path: Path) -> Checked:
     opened = archive.read(path)
     opened.verify()
     golden, examples = opened.golden(), opened.examples()
-    proofs: list[FileProof] = []
+    proofs: list[Proof] = []
     for model in opened.manifest.models:
-        try:
-            found = prove_everywhere(
+        with contextlib.suppress(RuntimeMissing):
+            proofs += prove_everywhere(
                 opened.entry(model.file), model.file, model.format, model.precision, golden.images, golden.embeddings
             )
-        except RuntimeMissing:
-            continue
-        proofs += [FileProof(model.file, proof.runtime, proof.parity) for proof in found]
     counts = np.bincount(examples.labels, minlength=len(opened.manifest.labels)).tolist()
     return Checked(opened, dict(zip(opened.manifest.labels, counts, strict=True)), tuple(proofs), _signer(opened))
 

@@ -19,7 +19,7 @@ from edge.picture.count import Left, line
 from edge.text import plural
 from edge.unknown.domain import Look
 from export.bundle.background import Generic, of_folder, shipped
-from export.bundle.plan import Marked, Network, Stage, Work
+from export.bundle.plan import Marked, Network, Work
 from export.photos.folders import hold_out, pick_calibration, read_pixels
 from export.photos.sorted_out import check_labels, sort_out
 from export.photos.split import group_photos, in_groups, lone_labels, split_groups
@@ -30,7 +30,7 @@ CALIBRATION = 64  # photos: half of them calibrate, half measure
 def calibration(work: Work, info: BackboneInfo) -> NDArray[np.uint8]:
     """Decode some photos of every label."""
     chosen = pick_calibration(work.photos.targets, CALIBRATION, work.plan.seed)
-    with Stage(work, "reading photos to calibrate"):
+    with work.stage("reading photos to calibrate"):
         pixels = read_pixels([work.photos.paths[i] for i in chosen], info.input_size, info.short_side, info.fit)
     if len(pixels) < 2:
         raise DatasetError("too-few-photos", f"fewer than two photos in {work.plan.photos} can be read; add some")
@@ -44,7 +44,7 @@ def embed_photos(work: Work, network: Network) -> Marked:
     read: list[int] = []
     hashes: list[str] = []
     looks: list[Look] = []
-    with Stage(work, "embedding photos"):
+    with work.stage("embedding photos"):
         for done, photo in enumerate(embed(photos.paths, network.running, network.info, look=True), 1):
             work.listener.step(done, total)
             if photo.error is not None and photo.error.reason == "not-numbers":
@@ -114,7 +114,7 @@ def background(work: Work, network: Network) -> Generic | None:
                 "no generic photos: unknown pictures are recognised by the plain embedding (--background DIR)"
             )
         return found
-    with Stage(work, "embedding generic photos"):
+    with work.stage("embedding generic photos"):
         generic = of_folder(folder, network.running, network.info, work.listener.step)
     work.skipped.extend(generic.skipped)
     counted = f"; {line(generic.files)}" if generic.files else ""
@@ -127,7 +127,7 @@ def measure(work: Work, marked: Marked) -> Evaluation | None:
     examples, held = marked.examples, marked.held
     if not held.any() or set(examples.labels[~held]) < set(examples.labels):
         return None
-    with Stage(work, "fitting the head"):
+    with work.stage("fitting the head"):
         names = np.array(work.photos.labels, np.object_)[examples.labels]
         together = tuple(None if group < 0 else str(group) for group in examples.groups[~held].tolist())
         head = fit.fit(fit.Examples(marked.embeddings[~held], tuple(names[~held]), together)).head

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -152,16 +153,10 @@ class Work:
     looks: list[Look] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
-
-class Stage:
-    """Reports a stage to the listener, and measures its time."""
-
-    def __init__(self, work: Work, name: str) -> None:
-        self._work, self._name = work, name
-
-    def __enter__(self) -> None:
-        self._work.listener.doing(self._name)
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._work.seconds[self._name] = time.perf_counter() - self._start
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Report a stage to the listener, and measure its time."""
+        self.listener.doing(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start

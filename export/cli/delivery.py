@@ -21,12 +21,11 @@ def sign(bundle: Path, key: Path) -> None:
     A device that trusts your key (edge init --trust KEY.pub) accepts only bundles signed with it, and none signed
     before the newest one it has installed. To let devices go back to an older bundle, sign that bundle again.
     """
-    from edge.bundle.signature import signer
-    from export.bundle.sign import sign as sign_bundle
+    from edge.bundle import archive, signature
 
-    signed = sign_bundle(bundle, key, app.now())
+    signed = archive.sign(archive.read(bundle), app.now(), lambda text: signature.sign(text, key))
     assert signed.signature is not None
-    by = signer(signed.signature).fingerprint
+    by = signature.signer(signed.signature).fingerprint
     if app.as_json():
         say_json({"bundle": str(bundle), "signed": signed.manifest.signed, "key": by})
         return

@@ -26,6 +26,7 @@ GOLDEN_COUNT = 4
 class Proof:
     """One file proved on one runtime: the figures of `edge.network.backbone.Parity`."""
 
+    file: str
     runtime: str
     parity: Parity
 
@@ -71,7 +72,7 @@ def prove_everywhere(
 
     Args:
         model: The file's bytes.
-        file: The file's name, for the error.
+        file: The file's name.
         model_format: `onnx` or `tflite`.
         precision: `fp32` (largest difference over largest value ≤ 1e-3) or `int8` (cosine ≥ 0.99).
         images: uint8 (N, H, W, 3).
@@ -92,7 +93,7 @@ def prove_everywhere(
         except RuntimeMissing as error:
             missing = missing or error
             continue
-        proofs.append(Proof(runtime.name, prove(backbone, images, reference, precision, file, model)))
+        proofs.append(Proof(file, runtime.name, prove(backbone, images, reference, precision, file, model)))
     if not proofs:
         raise missing or RuntimeMissing(
             "runtime-missing", f"there is no runtime for {model_format} models; choose another --runtime"
@@ -104,7 +105,7 @@ def worst(proofs: list[Proof]) -> Parity:
     """Return the largest error and the smallest cosine of several proofs, for the manifest.
 
     Example:
-        >>> worst([Proof("a", Parity(1e-6, 1.0)), Proof("b", Parity(1e-5, 0.999))])
+        >>> worst([Proof("a", "1", Parity(1e-6, 1.0)), Proof("a", "2", Parity(1e-5, 0.999))])
         Parity(error=1e-05, cosine=0.999)
     """
     return Parity(max(p.parity.error for p in proofs), min(p.parity.cosine for p in proofs))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import archive
+from edge.bundle import archive, signature
+from edge.bundle.archive import Bundle
 from edge.bundle.signature import read_key, verify
 from edge.errors import SignatureError
 from export.bundle.check import check
-from export.bundle.sign import sign
 from tests.export.conftest import Surfaces
 from tests.refused import refused
 
@@ -23,6 +23,10 @@ pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "anna", "-f", path], check=True)
     return path
+
+
+def sign(path: Path, key: Path, when: str) -> Bundle:
+    return archive.sign(archive.read(path), when, lambda text: signature.sign(text, key))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def merge(
             "labels": merged.labels,
             "accuracy": fleet_words.figure(merged.accuracy),
             "accuracy_of_all": fleet_words.figure(merged.accuracy_of_all),
-            "refused": [fleet_words.refusal(one) for one in merged.refused],
+            "refused": [asdict(one) for one in merged.refused],
             "undone": list(merged.undone),
             "doubled": list(merged.doubled),
             "signed": merged.signed,

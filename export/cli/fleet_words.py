@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge.cli.terminal import complain, say, table
@@ -34,11 +35,6 @@ def said(figure: Accuracy) -> str:
     return f"{percent(figure.accuracy)} ({percent(low)} to {percent(high)}), {of}"
 
 
-def refusal(one: Refused) -> dict[str, str]:
-    """Return a refusal as JSON."""
-    return {"device": one.device, "name": one.name, "code": one.code, "why": one.why}
-
-
 def complain_of(refused: Iterable[Refused]) -> None:
     """Name the contributions that do not count: the first ones in full, then how many there are for each reason."""
     every = list(refused)
@@ -62,7 +58,6 @@ def signatures(signed: int, devices: int, checked: bool) -> str:
 def device(line: Line) -> dict[str, Any]:
     """A device as JSON."""
     judged, serves = line.judged, line.serves
-    harm = judged.harm if judged else None
     return {
         "device": line.device,
         "seen": line.seen.isoformat(timespec="seconds"),
@@ -82,11 +77,8 @@ def device(line: Line) -> dict[str, Any]:
         "gain": judged.gain if judged else None,
         "suspicious": judged.suspicious if judged else False,
         "chance": judged.chance if judged else None,
-        "different": [
-            {"label": one.label, "looks_like": one.looks_like, "examples": one.examples, "chance": one.chance}
-            for one in (judged.different if judged else ())
-        ],
-        "harm": {"loss": harm.loss, "points": harm.points, "chance": harm.chance} if harm else None,
+        "different": [asdict(one) for one in (judged.different if judged else ())],
+        "harm": asdict(judged.harm) if judged and judged.harm else None,
         "why": line.why,
     }
 

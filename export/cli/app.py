@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 import click
 
 import edge
-from edge.bundle.manifest import FITS
+from edge.bundle.manifest import FITS, Accuracy
 from edge.cli.group import Group
 from edge.cli.terminal import PATH, run, say, say_json, table
+from edge.text import percent
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 MODULES = {  # the commands that other modules define
@@ -108,6 +109,17 @@ def _grouping(_context: click.Context, _option: click.Parameter, value: str | No
         return check_grouping(value)
     except DatasetError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def accuracy_line(accuracy: Accuracy | None) -> str:
+    """Say how accurate a head is on the photos that were kept back."""
+    if accuracy is None:
+        return "accuracy: not measured (no validation photos)"
+    right = round(accuracy.accuracy * accuracy.photos)
+    return (
+        f"accuracy {percent(accuracy.accuracy)} on validation photos ({right} of {accuracy.photos} correct; "
+        f"95 % interval {percent(accuracy.low)} to {percent(accuracy.high)})"
+    )
 
 
 @click.group(cls=Group, modules=MODULES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,13 @@ from edge.bundle.manifest import FITS
 from edge.cli.terminal import PARTLY, PATH, confusion_table, say, say_json
 from edge.errors import DatasetError
 from edge.picture.count import line, partly
-from edge.text import percent, plural
+from edge.text import plural
 from export.cli import app
 from export.cli.listener import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
 
 if TYPE_CHECKING:
-    from edge.bundle.manifest import Accuracy, Manifest
+    from edge.bundle.manifest import Manifest
     from export.bundle.check import Checked
     from export.bundle.plan import Built
 
@@ -173,7 +174,7 @@ def check(bundle: Path) -> None:
         for proof in (p for p in checked.proofs if p.file == model.file):
             say(f"    {proof.runtime} here: error {proof.parity.error:.0e}, cosine {proof.parity.cosine:.4f}")
     say(f"{plural(sum(checked.examples.values()), 'example')}: {_counts(checked.examples)}")
-    say(_accuracy_line(manifest.accuracy))
+    say(app.accuracy_line(manifest.accuracy))
     say(f"unknown pictures are recognised by: {_background(manifest)}")
     say("every hash, size and shape matches the manifest")
     say(_signed_line(checked))
@@ -185,7 +186,7 @@ def _lines(built: Built) -> list[str]:
     lines = [f"parts of the folder: {built.layout}"] if built.layout else []
     total = sum(built.examples.values())
     lines.append(f"{plural(total, 'example')} of {plural(len(built.examples), 'label')}: {_counts(built.examples)}")
-    lines.append(_accuracy_line(manifest.accuracy))
+    lines.append(app.accuracy_line(manifest.accuracy))
     lines += [unmeasured.reason for unmeasured in built.unmeasured[:SHOWN]]
     if len(built.unmeasured) > SHOWN:
         lines.append(f"{len(built.unmeasured) - SHOWN} more labels were not measured; --json lists them")
@@ -257,12 +258,7 @@ def _describe(path: Path, manifest: Manifest) -> dict[str, Any]:
         "labels": list(manifest.labels),
         "background": manifest.background,
         "files": [
-            {
-                "file": model.file, "bytes": manifest.files[model.file].size, "format": model.format,
-                "precision": model.precision, "quantization": model.quantization, "error": model.error,
-                "cosine": model.cosine,
-            }
-            for model in manifest.models
+            {**asdict(model), "bytes": manifest.files[model.file].size} for model in manifest.models
         ],
         "accuracy": accuracy and {
             "accuracy": accuracy.accuracy, "interval": [accuracy.low, accuracy.high], "photos": accuracy.photos,
@@ -281,16 +277,6 @@ def _signed_line(checked: Checked) -> str:
         return "not signed, so its origin is unknown (edge-export sign)"
     when, key = checked.bundle.manifest.signed, checked.signer.fingerprint
     return f"signed {when} with {key}; devices check whether they trust that key, this command does not"
-
-
-def _accuracy_line(accuracy: Accuracy | None) -> str:
-    if accuracy is None:
-        return "accuracy: not measured (no validation photos)"
-    right = round(accuracy.accuracy * accuracy.photos)
-    return (
-        f"accuracy {percent(accuracy.accuracy)} on validation photos ({right} of {accuracy.photos} correct; "
-        f"95 % interval {percent(accuracy.low)} to {percent(accuracy.high)})"
-    )
 
 
 def _counts(examples: Mapping[str, int]) -> str:

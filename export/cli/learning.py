@@ -6,9 +6,11 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.bundle.manifest import Accuracy
 from edge.cli.terminal import PARTLY, PATH, Progress, complain, say, say_json, table
 from edge.errors import BundleError
 from edge.picture.count import line, partly, together
@@ -16,6 +18,9 @@ from edge.text import percent, plural
 from export.cli import app
 from export.cli.listener import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
+
+if TYPE_CHECKING:
+    from export.compare.rank import Candidate
 
 SMALL = 160  # pixels that every network is tried at, beside its own
 
@@ -41,19 +46,7 @@ SMALL = 160  # pixels that every network is tried at, beside its own
 @app.seed(help="Random seed for the validation split and training.")
 @app.shared
 @app.interrupted("run the same command again to continue")
-def adapt(
-    photos: Path,
-    output: Path,
-    backbone: str,
-    weights: str,
-    size: int | None,
-    strategy: str,
-    minutes: float,
-    group_by: str | None,
-    fit: str,
-    flip: bool,
-    seed: int,
-) -> int:
+def adapt(photos: Path, output: Path, size: int | None, **options: Any) -> int:
     """Fine-tune a network on PHOTOS, one folder per label.
 
     A fifth of the photos is kept for validation. Strategies that train more and more of the network are tried within
@@ -65,21 +58,7 @@ def adapt(
     from export.adapt.run import Plan
     from export.adapt.run import adapt as adapt_network
 
-    plan = Plan(
-        photos=photos,
-        output=output,
-        created=app.now(),
-        backbone=backbone,
-        weights=weights,
-        size=size or 0,
-        strategy=strategy,
-        minutes=minutes,
-        seed=seed,
-        group_by=group_by,
-        flip=flip,
-        fit=fit,
-        progress=sys.stderr.isatty(),
-    )
+    plan = Plan(photos, output, app.now(), size=size or 0, progress=sys.stderr.isatty(), **options)
     with join_processes() as processes:
         with Terminal(mute=not processes.is_first) as terminal:
             result = adapt_network(plan, terminal, processes)
@@ -88,12 +67,12 @@ def adapt(
     skipped = result.material.skipped
     if app.as_json():
         say_json({
-            "folder": str(output), "fit": fit, "strategy": result.kept, "why": result.why,
+            "folder": str(output), "fit": plan.fit, "strategy": result.kept, "why": result.why,
             "accuracy": result.evaluation.accuracy, "interval": list(result.evaluation.interval),
             "held_out": int(result.held.sum()), "photos": len(result.held), "seconds": round(result.seconds, 1),
             "strategies": result.adaptation.report["strategies"], "baselines": result.adaptation.report["baselines"],
             "warning": result.baselines.warning or None,
-            "group_by": group_by, "careful": result.adaptation.report["careful"] or None,
+            "group_by": plan.group_by, "careful": result.adaptation.report["careful"] or None,
             "files": to_json(result.material.files), "skipped": skipped_json(skipped),
         })  # fmt: skip
     else:
@@ -107,10 +86,8 @@ def adapt(
         for row in table(rows, right=(2, 3, 4)):
             say(row)
         say(f"kept: {result.kept}: {result.why}")
-        low, high = result.evaluation.interval
-        right, total = int(result.final.right.sum()), len(result.final.right)
-        figure = f"accuracy {percent(result.evaluation.accuracy)} on validation photos ({right} of {total} correct"
-        say(f"{figure}; 95 % interval {percent(low)} to {percent(high)})")
+        found = result.evaluation
+        say(app.accuracy_line(Accuracy(found.accuracy, *found.interval, found.examples)))
         if result.adaptation.report["careful"]:
             say(f"warning: {result.adaptation.report['careful']}")
         say(f"{output / 'report.html'}: learning curves, confusions and the worst photos")
@@ -184,16 +161,12 @@ def compare(
     if app.as_json():
         say_json({
             "photos": found.photos, "fit": fit,
-            "take": {
-                "backbone": found.take.candidate.backbone, "weights": found.take.candidate.weights or None,
-                "size": found.take.candidate.size,
-            },
+            "take": _candidate(found.take.candidate),
             "advice": found.advice, "warning": found.baselines.warning or None,
             "baselines": asdict(found.baselines),
             "networks": [
                 {
-                    "backbone": one.candidate.backbone, "weights": one.candidate.weights or None,
-                    "size": one.candidate.size, "accuracy": one.accuracy, "interval": list(one.interval),
+                    **_candidate(one.candidate), "accuracy": one.accuracy, "interval": list(one.interval),
                     "milliseconds": one.milliseconds, "bytes": one.bytes,
                 }
                 for one in found.ranked
@@ -241,6 +214,10 @@ def compare(
             say(f"{picture}: accuracy against latency")
         say(line(found.files))
     return PARTLY if found.failed or partly(found.files) else 0
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {"backbone": candidate.backbone, "weights": candidate.weights or None, "size": candidate.size}
 
 
 @click.command()

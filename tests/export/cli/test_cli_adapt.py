@@ -33,6 +33,7 @@ def test_photos_are_adapted_to_and_bundled(capfd: Capture, monkeypatch: Patch, t
     assert [line.split()[0] for line in lines[1:3]] == ["head", "full"]
     assert lines[3].startswith("kept: full: it was chosen: +")
     assert lines[4].startswith("accuracy ")
+    assert "of 16 correct; 95 % interval" in lines[4]
     assert lines[-2:] == [f"next: edge-export build {folder} -o adapted.edge", "80 files: 80 read"]
     assert "80 photos of 2 labels, 16 of them for validation" in err
     assert "\x1b" not in err

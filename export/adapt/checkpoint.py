@@ -7,9 +7,12 @@ it. Reading it runs no code from the file.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from edge.errors import BundleError
 from edge.files import replacing
@@ -26,7 +29,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
         OSError: The file cannot be written; the older checkpoint stays unchanged.
 
     Example:
-        >>> import tempfile, torch
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "run.pt"
         >>> save(path, {"epoch": 3, "model": {"weight": torch.ones(2)}})
         >>> load(path)["epoch"]
@@ -34,10 +37,6 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
         >>> load(path.with_name("other.pt")) is None
         True
     """
-    import io
-
-    import torch
-
     file = io.BytesIO()  # given a path, torch raises RuntimeError for a full disk
     torch.save(dict(state), file)
     with replacing(path) as partial:
@@ -50,8 +49,6 @@ def load(path: Path) -> dict[str, Any] | None:
     Raises:
         BundleError: The file is not a checkpoint.
     """
-    import torch
-
     if not path.is_file():
         return None
     try:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from export.adapt.processes import Processes
 from export.adapt.strategies import last_stages
 from export.compare.material import BATCH, Material, fast_inference
 from export.network.embedder import Activations
 from export.photos.augment import Augment
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 VIEWS = 4  # augmented views of each photo whose frozen feature maps are kept
 VIEWS_BYTES = 2_000_000_000
@@ -55,8 +52,6 @@ class Pixels:
 
     def seen(self, photos: NDArray[np.intp]) -> torch.Tensor:
         """Inputs as the device will have them."""
-        import torch
-
         return torch.from_numpy(self.material.centres[photos]).to(self._device)
 
 
@@ -101,15 +96,11 @@ class Maps:
         return self._take(self._views[-1], photos)
 
     def _take(self, view: Activations, photos: NDArray[np.intp]) -> Activations:
-        import torch
-
         rows, device = torch.from_numpy(photos), self._processes.device
         return _each(view, lambda whole: whole[rows].to(device).float())
 
     def _compute(self, inputs: Callable[[NDArray[np.intp]], torch.Tensor], photos: NDArray[np.intp]) -> Activations:
         """Return the frozen part's feature maps for some photos, in float16 on the CPU; zeros for the others."""
-        import torch
-
         processes, front = self._processes, self._embedder
         whole: Activations | None = None
         mine = photos[processes.share(len(photos))]
@@ -130,7 +121,5 @@ def _each(seen: Activations, change: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 def _room(count: int, like: torch.Tensor) -> torch.Tensor:
     """Return zeros with a row for each photo."""
-    import torch
-
     order = torch.channels_last if like.ndim == 4 else torch.contiguous_format
     return torch.zeros((count, *like.shape[1:]), dtype=like.dtype).contiguous(memory_format=order)

@@ -17,16 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from export.compare.material import Material, Measured
 from export.photos.split import split_groups
-
-if TYPE_CHECKING:
-    import torch
 
 
 def split_in_halves(
@@ -57,7 +54,6 @@ def mean_of(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Ten
     """Return the mean of networks' weights.
 
     Example:
-        >>> import torch
         >>> mean_of([{"weight": torch.tensor([1.0])}, {"weight": torch.tensor([2.0])}])
         {'weight': tensor([1.5000])}
     """

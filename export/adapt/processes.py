@@ -14,11 +14,11 @@ import ctypes
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,12 @@ class Processes:
         """Wrap a module so that backward passes average gradients over all processes; a single process needs none."""
         if self.world == 1:
             return module
-        from torch.nn.parallel import DistributedDataParallel
-
         devices = [self.device] if self.device != "cpu" else None
         return DistributedDataParallel(module, device_ids=devices)
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add up a tensor over all processes, in place, and return it."""
         if self.world > 1:
-            import torch.distributed as dist
-
             dist.all_reduce(tensor)
         return tensor
 
@@ -70,9 +66,6 @@ class Processes:
         """Return the first process's number in all processes, for decisions that depend on the clock."""
         if self.world == 1:
             return value
-        import torch
-        import torch.distributed as dist
-
         said = torch.tensor([value], dtype=torch.float32 if self.device == "mps" else torch.float64, device=self.device)
         dist.broadcast(said, 0)
         return float(said)
@@ -80,8 +73,6 @@ class Processes:
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.world > 1:
-            import torch.distributed as dist
-
             dist.barrier()
 
 
@@ -100,16 +91,12 @@ def join_processes() -> Iterator[Processes]:
         ...     alone.world, alone.is_first
         (1, True)
     """
-    import torch
-
     _keep_memory()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     if "WORLD_SIZE" not in os.environ:
         yield Processes(0, 1, device)
         return
-    import torch.distributed as dist
-
     if device != "cpu":
         torch.cuda.set_device(device)
     dist.init_process_group("gloo" if device == "cpu" else "nccl")

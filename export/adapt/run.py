@@ -18,10 +18,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save  # save_file does not raise OSError
+from torch import nn
 
 import edge
 from edge.errors import BundleError, DatasetError
@@ -32,6 +34,7 @@ from export.adapt import strategies
 from export.adapt.halves import mean_of, put_together, split_in_halves
 from export.adapt.outcome import Adapted, Outcome, beats, choose
 from export.adapt.processes import Processes
+from export.adapt.report import report
 from export.adapt.resume import Unfinished, check_output
 from export.adapt.strategies import STRATEGIES, Strategy
 from export.adapt.train import Task, Trained, train
@@ -59,10 +62,6 @@ from export.photos.bursts import Bursts, find_bursts
 from export.photos.cut_off import cut_off, warning
 from export.photos.folders import find_photos
 from export.photos.split import lone_labels, split_groups
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 HOLD_OUT = 0.2
 SHRUNK = 5 / 7  # side of training pictures relative to the device's input: a pass takes half the time
@@ -405,10 +404,6 @@ def _result(
 
 def _write(result: Adapted, embedder: nn.Module) -> None:
     """Write the weights and the report first and adapted.json last, which marks the folder as complete."""
-    from safetensors.torch import save  # save_file does not raise OSError
-
-    from export.adapt.report import report
-
     folder = result.folder
     with replacing(folder / adapted.WEIGHTS) as partial:
         partial.write_bytes(save({name: tensor.contiguous() for name, tensor in state(embedder).items()}))

@@ -19,13 +19,12 @@ parts are not in sequence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
 
 from edge.errors import DatasetError
 from export.network.embedder import blocks
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,6 @@ def last_stages(trunk: nn.Module, size: int) -> int:
         trunk: float32 (N, 3, size, size) → (N, D, h, w).
         size: Pixels per side of the input.
     """
-    import torch
-
     row = blocks(trunk)
     lowering, shape = [0, 0], torch.Size((size, size))
     device = next(trunk.parameters()).device

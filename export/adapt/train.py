@@ -28,11 +28,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
 
+from edge.head.linear import Head
 from export.adapt import checkpoint
 from export.adapt.feed import Maps, Pixels
 from export.adapt.processes import Processes
@@ -40,12 +44,6 @@ from export.adapt.strategies import Strategy, last_stages, unfreeze
 from export.compare.material import BATCH, Material, Measured, embed_rows, fast_inference, measure
 from export.network.embedder import Activations
 from export.photos.augment import Augment
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from edge.head.linear import Head
 
 HEAD_RATE = 5e-3  # of W/T and b/T, in units of their size, as all rates
 SMALLEST = 1e-2  # size of a bias, and of a channel beside its whole weight, below which it is not taken for smaller
@@ -151,8 +149,6 @@ class _Run:
     """The tensors of one strategy's training."""
 
     def __init__(self, embedder: nn.Module, strategy: Strategy, task: Task) -> None:
-        import torch
-
         self.strategy, self.task = strategy, task
         self.rows = np.flatnonzero(task.taught)
         self.steps = max(1, round(len(self.rows) / BATCH))
@@ -164,8 +160,8 @@ class _Run:
         body = embedder
         if strategy.name == "last-stages":
             self.feed = Maps(pixels, task.taught, embedder, task.processes)
-            body = _rest(embedder, last_stages(trunk, task.material.size))
-        self.network = _with_head(body, task.head).to(task.processes.device)
+            body = _Rest(embedder, last_stages(trunk, task.material.size))
+        self.network = _WithHead(body, task.head).eval().to(task.processes.device)
         head = [parameter for name, parameter in self.network.named_parameters() if name.startswith("last.")]
         groups = [{"params": list(self.changing.values()), "lr": strategy.rate}, {"params": head, "lr": HEAD_RATE}]
         self.optimizer = torch.optim.Adam(groups)
@@ -215,8 +211,6 @@ class _Run:
         state = checkpoint.load(self.task.checkpoint)
         if state is None:
             return
-        import torch
-
         with torch.no_grad():
             for name, parameter in self.changing.items():
                 parameter.copy_(state["changing"][name])
@@ -234,9 +228,6 @@ class _Run:
 
     def _step(self, batch: NDArray[np.intp], step: int) -> float:
         """One step on this process's rows of a batch, mixed with others; returns the whole batch's loss."""
-        import torch
-        from torch.nn import functional
-
         device = self.task.processes.device
         factor = self._factor(self.progress.epoch + step / self.steps)
         for group, largest in zip(self.optimizer.param_groups, self.largest, strict=True):
@@ -328,8 +319,6 @@ def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
 
 def _scale(parameter: torch.Tensor) -> torch.Tensor:
     """The size of a parameter's values: by output channel of a weight, of the whole of a norm's scale or a bias."""
-    import torch
-
     squares = parameter.square()
     if parameter.ndim == 1:
         return squares.mean().sqrt().clamp_min(SMALLEST)
@@ -337,38 +326,26 @@ def _scale(parameter: torch.Tensor) -> torch.Tensor:
     return torch.maximum(channels, SMALLEST**2 * squares.mean()).sqrt()
 
 
-def _rest(embedder: nn.Module, start: int) -> nn.Module:
+class _Rest(nn.Module):
     """An embedder from some block on: how far a picture came → (N, D)."""
-    from torch import nn
 
-    class Rest(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedder = embedder
+    def __init__(self, embedder: nn.Module, start: int) -> None:
+        super().__init__()
+        self.embedder, self.start = embedder, start
 
-        def forward(self, seen: Activations) -> torch.Tensor:
-            return embedder.end(embedder.through(seen, start))  # type: ignore[no-any-return, operator]
-
-    return Rest()
+    def forward(self, seen: Activations) -> torch.Tensor:
+        return self.embedder.end(self.embedder.through(seen, self.start))  # type: ignore[no-any-return, operator]
 
 
-def _with_head(body: nn.Module, head: Head) -> nn.Module:
+class _WithHead(nn.Module):
     """A network with the device's head behind it, as layers that learn: inputs → logits (N, C)."""
-    import torch
-    from torch import nn
-    from torch.nn import functional
 
-    last = nn.Linear(head.features, len(head.labels))
-    with torch.no_grad():
-        last.weight.copy_(torch.from_numpy(head.weights.T / head.temperature))
-        last.bias.copy_(torch.from_numpy(head.bias / head.temperature))
+    def __init__(self, body: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.body, self.last = body, nn.Linear(head.features, len(head.labels))
+        with torch.no_grad():
+            self.last.weight.copy_(torch.from_numpy(head.weights.T / head.temperature))
+            self.last.bias.copy_(torch.from_numpy(head.bias / head.temperature))
 
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.last = body, last
-
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            return self.last(functional.normalize(self.body(inputs)))  # type: ignore[no-any-return]
-
-    return Network().eval()
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.last(functional.normalize(self.body(inputs)))  # type: ignore[no-any-return]

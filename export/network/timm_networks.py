@@ -12,16 +12,16 @@ import contextlib
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
 
 from edge.errors import BundleError
 from edge.text import first_line
 from export.network.embedder import Normalisation, swift
 from export.network.quiet import quiet
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from export.network.torchvision_shim import torchvision_models
 
 PREFIX = "timm:"
 VERSION = "1.0.31"
@@ -46,8 +46,6 @@ def library() -> Any:
     Raises:
         BundleError: timm is not installed.
     """
-    from export.network.torchvision_shim import torchvision_models
-
     torchvision_models()
     try:
         import timm
@@ -87,8 +85,6 @@ def trunk(name: str, size: int) -> nn.Module:
     Raises:
         BundleError: It does not give one feature map, or timm cannot build it.
     """
-    import torch
-
     network = _created(name)
     used: set[str] = set()
 
@@ -186,8 +182,6 @@ def _created(name: str, **options: Any) -> nn.Module:
 
 def _row(network: nn.Module, picture: torch.Tensor, maps: torch.Tensor) -> tuple[tuple[str, ...], ...]:
     """The names of the modules of each block; () if running them in sequence does not give the network's maps."""
-    import torch
-
     row: list[tuple[str, ...]] = []
     seen = picture
     try:
@@ -206,8 +200,6 @@ def _row(network: nn.Module, picture: torch.Tensor, maps: torch.Tensor) -> tuple
 
 def _parts(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The children of a network; a plain Sequential is replaced by its own children."""
-    from torch import nn
-
     for name, child in network.named_children():
         if type(child) is nn.Sequential:
             yield from _parts(child, f"{prefix}{name}.")

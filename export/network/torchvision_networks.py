@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from edge.errors import BundleError
 from export.network.torchvision_shim import torchvision_models
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 
 def trunk(architecture: str, parts: tuple[str, ...]) -> nn.Module:
@@ -21,16 +22,12 @@ def trunk(architecture: str, parts: tuple[str, ...]) -> nn.Module:
         architecture: The name of the torchvision function that builds it.
         parts: The modules of the classifier that compute the last feature map, in order.
     """
-    from collections import OrderedDict
-
-    from torch import nn
-
     build: Callable[..., nn.Module] = getattr(torchvision_models(), architecture)
     network = build(weights=None).eval()
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size == 1:
             parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, _mean_pool())
+            setattr(network.get_submodule(parent), child, MeanPool())
     return nn.Sequential(OrderedDict((part, network.get_submodule(part)) for part in parts)).eval()
 
 
@@ -40,8 +37,6 @@ def pretrained(architecture: str, name: str, progress: bool) -> dict[str, torch.
     Raises:
         BundleError: The weights cannot be downloaded.
     """
-    from http.client import HTTPException
-
     choice = _weights(architecture)
     try:
         state: dict[str, torch.Tensor] = choice.get_state_dict(progress=progress, check_hash=True)
@@ -56,8 +51,6 @@ def pretrained(architecture: str, name: str, progress: bool) -> dict[str, torch.
 
 def cached(architecture: str) -> bool:
     """Whether torchvision's cache contains the weights."""
-    import torch
-
     file = str(_weights(architecture).url).rpartition("/")[2]
     return (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file()
 
@@ -66,12 +59,8 @@ def _weights(architecture: str) -> Any:
     return torchvision_models().get_model_weights(architecture).DEFAULT
 
 
-def _mean_pool() -> nn.Module:
+class MeanPool(nn.Module):
     """The same numbers as AdaptiveAvgPool2d(1), which becomes `as_strided` (a chain of Gathers) where N is free."""
-    from torch import nn
 
-    class MeanPool(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean((2, 3), keepdim=True)
-
-    return MeanPool()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3), keepdim=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -29,8 +31,6 @@ def torchvision_models() -> ModuleType:
         True
     """
     if not _kept and not _operators_load():
-        import torch
-
         library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
             library.define(schema)  # type: ignore[no-untyped-call]
@@ -42,8 +42,6 @@ def torchvision_models() -> ModuleType:
 
 def _operators_load() -> bool:
     """Whether the compiled operators can be loaded (and are, when they can)."""
-    import torch
-
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return True  # no torchvision at all: let its own import say so

@@ -13,13 +13,11 @@ The device sees the centre square of 7/8 of the side, s² = 0.77; crops are draw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import torch
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,6 @@ class Augment:
             >>> Augment(0)(np.zeros((2, 32, 32, 3), np.uint8), np.arange(2), 0, 28).shape
             torch.Size([2, 28, 28, 3])
         """
-        import torch
-        from torch.nn import functional
-
         drawn = [self._draw(int(photo), epoch) for photo in photos]
         maps = torch.from_numpy(np.stack([one.affine for one in drawn]))
         light = torch.from_numpy(np.array([one.light for one in drawn], np.float32))

@@ -398,7 +398,7 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
 
     from export.adapt.feed import Maps, Pixels
     from export.adapt.strategies import last_stages
-    from export.adapt.train import _rest
+    from export.adapt.train import _Rest
     from export.compare.material import read_material
     from export.network.embedder import embedder
     from export.photos.augment import Augment
@@ -413,7 +413,7 @@ def test_from_what_is_kept_of_the_frozen_part_the_rest_gives_the_same_embedding(
     maps = Maps(Pixels(material, Augment(0), 32, "cpu"), ~held, network, Processes(0, 1, "cpu"))
     maps.prepare(0)
     with torch.no_grad():
-        found = _rest(network, last_stages(network.get_submodule("trunk"), 32))(maps.seen(np.array([5, 0, 3])))
+        found = _Rest(network, last_stages(network.get_submodule("trunk"), 32))(maps.seen(np.array([5, 0, 3])))
     torch.testing.assert_close(found, expected[[5, 0, 3]], rtol=1e-2, atol=1e-3)
     one, other = np.flatnonzero(~held)[:2], np.flatnonzero(~held)[2:4]
     alone, mixed = (maps.mixed(one, other, share, 0) for share in (1.0, 0.75))

@@ -25,6 +25,11 @@ Every message is one line that says what is wrong, both values if two do not mat
 Source: the shape of gpiozero's and river's error trees; the rule of one line is ours.
 """
 
+import contextlib
+from collections.abc import Iterator
+
+UNDAMAGED = ("home-missing", "home-busy", "home-not-yours")  # codes of a home that cannot be opened, but is intact
+
 
 class EdgeError(Exception):
     """Base of every error this package raises on purpose.
@@ -110,3 +115,14 @@ class HomeMissing(HomeError):
 
 class HomeBusy(HomeError):
     """Another process has locked the home for too long."""
+
+
+@contextlib.contextmanager
+def disk_errors_as(kind: type[EdgeError], code: str, what: str, remedy: str) -> Iterator[None]:
+    """Turn an error of the operating system into one of ours: "what (the system's reason); remedy"."""
+    try:
+        yield
+    except EdgeError:
+        raise
+    except OSError as error:
+        raise kind(code, f"{what} ({error.strerror or error}); {remedy}") from error

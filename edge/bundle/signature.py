@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.errors import RuntimeMissing, SignatureError
+from edge.errors import RuntimeMissing, SignatureError, disk_errors_as
 
 NAMESPACE = "edge-bundle"
 FLEET = "edge-fleet"  # namespace for a device's contributions
@@ -132,10 +132,8 @@ def sign(message: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
         RuntimeMissing: ssh-keygen is not installed.
     """
     tool = ssh_keygen()
-    try:
+    with disk_errors_as(SignatureError, "key-invalid", f"{key} cannot be read", _MAKE):
         public = key.read_bytes().startswith(b"ssh-")
-    except OSError as error:
-        raise SignatureError("key-invalid", f"{key} cannot be read ({error.strerror}); {_MAKE}") from None
     if public:
         raise SignatureError("key-invalid", f"{key} is a public key; give the private one: {key.with_suffix('')}")
     with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from edge.answers import Skipped
 from edge.camera import arrival
 from edge.camera.arrival import Stamp
-from edge.errors import HomeError, ImageError
+from edge.errors import HomeError, ImageError, disk_errors_as
 from edge.files import locked, replacing
 from edge.metrics.figures import read_json
 from edge.picture.find import is_system, reason
@@ -62,13 +62,9 @@ class Journal:
         self._tidy_at = TIDY
         self.last: Any = None  # the answer that a killed run may not have told everybody
         self._untold = False
-        try:
+        with disk_errors_as(HomeError, "home-unwritable", f"{self.path} cannot be used", "move it elsewhere"):
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             self._torn = self._read()
-        except OSError as error:
-            raise HomeError(
-                "home-unwritable", f"{self.path} cannot be used ({error.strerror}); move it elsewhere"
-            ) from error
 
     def has(self, name: str, stamp: Stamp) -> bool:
         """Whether this picture has been answered."""

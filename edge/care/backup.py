@@ -21,12 +21,13 @@ import re
 import shutil
 import stat
 import zipfile
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 
 from edge.answers import BackedUp
 from edge.care.verify import verify
-from edge.errors import EdgeError, HomeError
+from edge.errors import HomeError, disk_errors_as
 from edge.files import abandoned, check_output, make_folder, new_partial, replacing, sync_folder
 from edge.home.database import FILE, FOLDER
 from edge.home.state import Home
@@ -57,35 +58,29 @@ def backup(home: Home, file: Path) -> BackedUp:
             "home-damaged",
             f"{home.home} is damaged ({damage}), so a backup would be damaged as well; to check it, run: edge verify",
         )
-    copy = None
-    try:
+    with (
+        disk_errors_as(HomeError, "home-unwritable", f"{file} cannot be written", "choose another path"),
+        ExitStack() as closing,
+    ):
         copy = new_partial(file.with_name(f"{file.name}.db"), 0o600)
-        with store.snapshot():
-            home.bundle.verify()
-            store.copy_to(copy)
-            examples, generation, bundle = store.count(), home.serving().generation, home.bundle.path
-            with bundle.open("rb") as adopted, copy.open("rb") as database, replacing(file, 0o600) as partial:
-                about = {
-                    "format": 1,
-                    "created": home.now(),
-                    "bundle": bundle.name,
-                    "files": {FILE: _entry(database), _BUNDLE: _entry(adopted)},
-                }
-                with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-                    archive.writestr(_ABOUT, json.dumps(about, indent=1))
-                    for name, source in ((FILE, database), (_BUNDLE, adopted)):
-                        source.seek(0)
-                        with archive.open(name, "w", force_zip64=True) as target:
-                            shutil.copyfileobj(source, target, _BLOCK)
-    except OSError as error:
-        if isinstance(error, EdgeError):
-            raise
-        raise HomeError(
-            "home-unwritable", f"{file} cannot be written ({error.strerror}); choose another path"
-        ) from error
-    finally:
-        if copy is not None:
-            copy.unlink(missing_ok=True)
+        closing.callback(copy.unlink, missing_ok=True)
+        closing.enter_context(store.snapshot())
+        home.bundle.verify()
+        store.copy_to(copy)
+        examples, generation, bundle = store.count(), home.serving().generation, home.bundle.path
+        with bundle.open("rb") as adopted, copy.open("rb") as database, replacing(file, 0o600) as partial:
+            about = {
+                "format": 1,
+                "created": home.now(),
+                "bundle": bundle.name,
+                "files": {FILE: _entry(database), _BUNDLE: _entry(adopted)},
+            }
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr(_ABOUT, json.dumps(about, indent=1))
+                for name, source in ((FILE, database), (_BUNDLE, adopted)):
+                    source.seek(0)
+                    with archive.open(name, "w", force_zip64=True) as target:
+                        shutil.copyfileobj(source, target, _BLOCK)
     return BackedUp(str(file), file.stat().st_size, examples, generation)
 
 
@@ -101,12 +96,15 @@ def restore(file: Path, home: Path) -> None:
     """
     _refuse_to_replace(home, file)
     home = home.absolute()
-    partial = None
-    try:
+    with (
+        disk_errors_as(HomeError, "home-unwritable", f"{home} cannot be written", "nothing was restored"),
+        ExitStack() as closing,
+    ):
         make_folder(home.parent)
         for left in abandoned(home):  # of a restore that was cut off
             _remove(left)
         partial = new_partial(home, 0o700, folder=True)
+        closing.callback(shutil.rmtree, partial, ignore_errors=True)
         _unpack(file, partial)
         for finding in verify(partial).findings:
             if not finding.ok:
@@ -120,15 +118,6 @@ def restore(file: Path, home: Path) -> None:
         sync_folder(partial)
         partial.rename(home)
         sync_folder(home.parent)
-    except OSError as error:
-        if isinstance(error, EdgeError):
-            raise
-        raise HomeError(
-            "home-unwritable", f"{home} cannot be written ({error.strerror}); nothing was restored"
-        ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _note_folder(partial: Path, home: Path) -> None:
@@ -166,10 +155,8 @@ def _entry(file: BufferedReader) -> dict[str, object]:
 def _unpack(file: Path, folder: Path) -> None:
     """Write a backup's files into a folder, each checked against its SHA-256."""
     foreign = f"{file} is not a backup of edge, or is damaged"
-    try:
+    with disk_errors_as(HomeError, "backup-damaged", f"{file} cannot be read", "check the path"):
         opened = file.open("rb")
-    except OSError as error:
-        raise HomeError("backup-damaged", f"{file} cannot be read ({error.strerror}); check the path") from error
     try:
         with opened, zipfile.ZipFile(opened) as archive:
             infos = archive.infolist()

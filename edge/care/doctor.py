@@ -15,7 +15,7 @@ from edge.bundle import archive
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
 from edge.care import machine
 from edge.codes import CODES
-from edge.errors import EdgeError, HomeError
+from edge.errors import UNDAMAGED, EdgeError
 from edge.home.database import FILE
 from edge.learner import Learner
 from edge.learning.domain_check import DomainCheck
@@ -104,7 +104,7 @@ def _home(home: Path, pictures: Sequence[Path], loads: Sequence[backbone.Runtime
                 check, remedy = "pictures", "give picture files, or folders of them"
                 findings += _pictures(learner, pictures)
     except (EdgeError, sqlite3.Error, OSError) as error:
-        if isinstance(error, HomeError) and error.code in ("home-busy", "home-not-yours"):  # no damage
+        if isinstance(error, EdgeError) and error.code in UNDAMAGED:
             remedy = CODES[error.code].remedy
         findings.append(Finding(check, False, str(error), remedy))
     return findings

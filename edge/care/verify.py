@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.answers import Finding, Verified
-from edge.errors import EdgeError, HomeError
+from edge.errors import UNDAMAGED, EdgeError, HomeError
 from edge.files import sha256
 from edge.home.leftovers import delete_leftovers
 from edge.home.serving import unpack
@@ -65,7 +65,7 @@ def _reported(findings: list[Finding], check: str, remedy: str) -> Iterator[None
     try:
         yield
     except (EdgeError, OSError) as error:
-        if getattr(error, "code", "") in ("home-missing", "home-busy", "home-not-yours"):  # no damage
+        if isinstance(error, EdgeError) and error.code in UNDAMAGED:
             raise
         findings.append(Finding(check, False, str(error), remedy))
 

@@ -7,7 +7,6 @@ head is clearly worse than the current one, the transaction is rolled back and t
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from edge.answers import Followed, Retrained
 from edge.bundle import archive
-from edge.errors import BundleError, EdgeError, FleetError, HomeBusy, HomeError
-from edge.files import locked
+from edge.errors import BundleError, EdgeError, FleetError, HomeBusy, HomeError, disk_errors_as
+from edge.files import locked, sha256
 from edge.fleet import notes
 from edge.fleet.identity import unasked
 from edge.fleet.names import release_name
@@ -144,7 +143,8 @@ def download(remote: Remote, release: Release, file: Path, progress: Progress) -
 
 def _copied(remote: Remote, name: str, release: Release, file: Path, progress: Progress, resumed: bool) -> str:
     """Download the missing part; returns the SHA-256 of the whole file."""
-    try:
+    room = f"the release has {release.size / 1e6:.1f} MB: free some space and try again"
+    with disk_errors_as(HomeError, "home-unwritable", f"{file} cannot be written", room):
         with file.open("ab" if resumed else "wb") as target:
             file.chmod(0o600)
             done = target.tell()
@@ -159,16 +159,7 @@ def _copied(remote: Remote, name: str, release: Release, file: Path, progress: P
             target.flush()
             os.fsync(target.fileno())
         progress(done, release.size)
-        with file.open("rb") as whole:
-            return hashlib.file_digest(whole, "sha256").hexdigest()
-    except OSError as error:
-        if isinstance(error, EdgeError):
-            raise
-        raise HomeError(
-            "home-unwritable",
-            f"{file} cannot be written ({error.strerror}); the release has {release.size / 1e6:.1f} MB: free some "
-            "space and try again",
-        ) from error
+        return sha256(file)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from edge.errors import HomeError
+from edge.errors import HomeError, disk_errors_as
 from edge.files import make_folder, sync_folder
 from edge.home import database, schema
 from edge.home.database import FILE, FOLDER, explained, missing, primary
@@ -42,16 +42,12 @@ def _open(home: Path, create: bool) -> sqlite3.Connection:
     path = home / FILE
     made = False
     if create:
-        try:
+        unusable = f"{home} cannot be used as the home"
+        with disk_errors_as(HomeError, "home-unwritable", unusable, "choose another one with --home"):
             made = not home.is_dir()
             make_folder(home)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # one that is there is not even touched
             sync_folder(home)
-        except OSError as error:
-            raise HomeError(
-                "home-unwritable",
-                f"{home} cannot be used as the home ({error.strerror}); choose another one with --home",
-            ) from error
     else:
         _refuse_strangers(home, path)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.answers import Exported
-from edge.errors import BundleError
+from edge.errors import BundleError, disk_errors_as
 from edge.files import check_output, replacing
 from edge.home.state import Home
 from edge.modelfile.graft import graft
@@ -100,13 +100,11 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         BundleError: the disk refuses; an older file is unchanged.
     """
-    try:
-        with replacing(path) as partial:
-            partial.write_bytes(data)
-    except OSError as error:
-        raise BundleError(
-            "output-unwritable", f"{path} cannot be written ({error.strerror or error}); choose another path"
-        ) from error
+    with (
+        disk_errors_as(BundleError, "output-unwritable", f"{path} cannot be written", "choose another path"),
+        replacing(path) as partial,
+    ):
+        partial.write_bytes(data)
 
 
 def as_list(labels: Sequence[str]) -> bytes:

@@ -15,7 +15,7 @@ from edge.bundle import archive
 from edge.bundle.archive import Bundle
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
 from edge.bundle.signature import Key
-from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing
+from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing, disk_errors_as
 from edge.files import replacing, sha256
 from edge.home.factory import adopt_factory_labels
 from edge.home.leftovers import delete_leftovers
@@ -155,10 +155,8 @@ def _labels_before(home: Home, name: str, manifest: Manifest) -> Sequence[str] |
 
 def _name(path: Path) -> str:
     """The name of a bundle's copy, made from its content."""
-    try:
+    with disk_errors_as(BundleError, "file-unreadable", f"{path} cannot be read", "check the path"):
         return sha256(path)[:16] + ".edge"
-    except OSError as error:
-        raise BundleError("file-unreadable", f"{path} cannot be read ({error.strerror}); check the path") from error
 
 
 def _claim(store: Store, copy: Path) -> None:
@@ -191,18 +189,16 @@ def _delete_copy(store: Store, copy: Path) -> None:
 
 def _copy(opened: Bundle, target: Path) -> None:
     """Copy the bundle into the home and sync it, unless the same file is there already."""
+    if _holds_what_its_name_says(target):
+        return
     path = opened.path
-    try:
-        if _holds_what_its_name_says(target):
-            return
-        with replacing(target, 0o600) as partial:
-            shutil.copyfile(path, partial)
-            if not sha256(partial).startswith(target.stem) or archive.read(partial).text != opened.text:
-                raise BundleError(
-                    "file-changed", f"{path} changed while it was being read; wait until it is complete, then try again"
-                )
-    except OSError as error:
-        raise HomeError(
-            "home-unwritable",
-            f"{path} cannot be copied to {target.parent} ({error.strerror}); free some space and try again",
-        ) from error
+    unwritten = f"{path} cannot be copied to {target.parent}"
+    with (
+        disk_errors_as(HomeError, "home-unwritable", unwritten, "free some space and try again"),
+        replacing(target, 0o600) as partial,
+    ):
+        shutil.copyfile(path, partial)
+        if not sha256(partial).startswith(target.stem) or archive.read(partial).text != opened.text:
+            raise BundleError(
+                "file-changed", f"{path} changed while it was being read; wait until it is complete, then try again"
+            )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.errors import DatasetError
+from edge.errors import DatasetError, disk_errors_as
 from edge.files import sha256
 from edge.labels import clean
 from edge.picture.count import Left
@@ -106,12 +106,8 @@ def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collec
 
 def _folders(folder: Path) -> tuple[list[Path], list[Left]]:
     """The visible subfolders of a folder, linked ones last, and the files beside them."""
-    try:
+    with disk_errors_as(DatasetError, "folder-unreadable", f"{folder} cannot be opened", "check its permissions"):
         inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise DatasetError(
-            "folder-unreadable", f"{folder} cannot be opened ({error.strerror}); check its permissions"
-        ) from error
     places: list[Path] = []
     left: list[Left] = []
     for path in inside:

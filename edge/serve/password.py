@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import EdgeError, HomeError
+from edge.errors import EdgeError, HomeError, disk_errors_as
 from edge.files import replacing
 
 FILE = "password.json"
@@ -73,13 +73,11 @@ def put(home: Path, password: str) -> Path:
     salt = os.urandom(16)
     about = {"method": "scrypt", "n": _N, "r": _R, "p": _P, "salt": salt.hex(), "hash": _scrypt(password, salt).hex()}
     path = home / FILE
-    try:
-        with replacing(path, 0o600) as partial:
-            partial.write_text(json.dumps(about) + "\n")
-    except OSError as error:
-        raise HomeError(
-            "home-unwritable", f"{path} cannot be written ({error.strerror}); check the home's permissions"
-        ) from error
+    with (
+        disk_errors_as(HomeError, "home-unwritable", f"{path} cannot be written", "check the home's permissions"),
+        replacing(path, 0o600) as partial,
+    ):
+        partial.write_text(json.dumps(about) + "\n")
     return path
 
 

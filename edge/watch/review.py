@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.answers import Retrained
-from edge.errors import ImageError, SourceError
+from edge.errors import ImageError, SourceError, disk_errors_as
 from edge.home.examples import Example
 from edge.labels import clean
 from edge.learner import Learner
@@ -183,15 +183,12 @@ def _move(path: Path, target: Path) -> Path:
     Raises:
         SourceError: the disk refuses.
     """
-    try:
+    immovable = f"{path} cannot be moved to {target}"
+    with disk_errors_as(SourceError, "frames-unwritable", immovable, "it was not changed"):
         target.parent.mkdir(parents=True, exist_ok=True)
         while target.exists():  # another's, and it stays
             target = target.with_stem(target.stem + "0")
         return path.rename(target)
-    except OSError as error:
-        raise SourceError(
-            "frames-unwritable", f"{path} cannot be moved to {target} ({error.strerror}); it was not changed"
-        ) from error
 
 
 def blocks(pixels: preprocess.Pixels) -> list[str]:

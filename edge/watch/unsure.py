@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from edge.answers import Seen
-from edge.errors import SourceError
+from edge.errors import SourceError, disk_errors_as
 from edge.files import replacing
 from edge.picture.find import saved
 from edge.picture.frame import Frame
@@ -39,12 +39,8 @@ class Uncertain:
     """
 
     def __init__(self, folder: Path, budget: int, below: float, region: Region | None, fit: str = "crop") -> None:
-        try:
+        with disk_errors_as(SourceError, "frames-unwritable", f"{folder} cannot be created", "choose another folder"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SourceError(
-                "frames-unwritable", f"{folder} cannot be created ({error.strerror}); choose another folder"
-            ) from error
         self._folder = folder
         self._budget = budget
         self._below = below

@@ -16,6 +16,9 @@ import pytest
 
 from edge.answers import Finding
 from edge.care import machine
+from edge.care.doctor import examine
+from edge.codes import CODES
+from edge.home.store import open_store
 from edge.learner import Learner
 from edge.network.backbone import RUNTIMES, Backbone
 
@@ -98,6 +101,14 @@ def test_a_bundle_is_proved_where_there_is_no_home_yet(tiny_bundle: Path, tmp_pa
     assert found["new golden"].ok
     assert "home" not in found
     assert not (tmp_path / "none").exists()
+
+
+def test_a_home_without_a_bundle_is_to_be_given_one_and_not_restored(tmp_path: Path) -> None:
+    open_store(tmp_path / "home", create=True).close()  # as `init` leaves it when it is interrupted
+    (found,) = (finding for finding in examine(tmp_path / "home") if finding.check == "home")
+    assert not found.ok
+    assert "has no bundle yet" in found.seen
+    assert found.remedy == CODES["home-missing"].remedy
 
 
 def test_a_disk_that_takes_nothing_is_an_alarm(home: Path) -> None:

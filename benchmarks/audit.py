@@ -165,7 +165,7 @@ class Box:
         """Accuracy of the newest generation, serving or not, on photos never taught."""
         from edge.head.linear import Head
 
-        head = Head.from_bytes(self.learner.store.generations()[-1].head or b"")
+        head = Head.from_bytes(list(self.learner.store.each_generation())[-1].head or b"")
         names = np.array(head.labels)[head.scores(self.one.test if test is None else test).argmax(axis=1)]
         return float(np.mean(names == np.array(named(self.one.test_labels))))
 
@@ -318,7 +318,7 @@ def report(
             rest = np.setdiff1d(np.arange(len(one.train)), bundled)
             with box(one, bundled) as home:
                 play(home, replace(one, train=one.train[rest], train_labels=one.train_labels[rest]), rng)
-                if not home.learner.store.generations():
+                if not home.learner.store.generation_numbers():
                     continue
                 before = home.truth(test)
                 promoted = home.learner.retrain().promoted

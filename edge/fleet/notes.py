@@ -90,11 +90,8 @@ def read(store: "Store") -> Notes:
         taken = None if raw["taken"] is None else checked("taken", raw["taken"], Taken, _TAKEN)
         return Notes(raw["url"], sent, taken)
     except (EdgeError, ValueError, TypeError) as error:
-        raise HomeError(
-            "home-damaged",
-            f"{store.path} is damaged (what it contributed cannot be read: {error}); restore a backup, or contribute "
-            "under a new id: edge contribute URL --id new",
-        ) from error
+        remedy = "restore a backup, or contribute under a new id: edge contribute URL --id new"
+        raise store.damaged(f"what it contributed cannot be read: {error}", remedy) from error
 
 
 def state(home: "Home") -> FleetState | None:

@@ -94,9 +94,7 @@ class Database:
         """
         value = self.get(key)
         if value is None:
-            raise HomeError(
-                "home-damaged", f"{self.path} is damaged (it has no {key}); restore a backup, or run edge init again"
-            )
+            raise self.damaged(f"it has no {key}", "restore a backup, or run edge init again")
         return value
 
     def put(self, key: str, value: str) -> None:
@@ -104,14 +102,25 @@ class Database:
         self._db.execute(_PUT, (key, value))
 
     def note(self, key: str, value: str) -> None:
-        """Set a meta value that may be lost, without syncing, which would wear the card, and without waiting."""
-        self._attempt(_PUT, key, value)
+        """Set a meta value that may be lost, without syncing, which would wear the card, and without waiting.
+
+        If the disk refuses it, or another process holds the lock, no error is raised.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA busy_timeout = 100")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self.put(key, value)
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT)}")
 
     def version(self) -> int:
         """Return a number that changes with every change, by this or another process."""
-        row = self._one("PRAGMA data_version")
-        assert row is not None
-        return int(row[0]) << 32 | self._db.total_changes
+        return self._number("PRAGMA data_version") << 32 | self._db.total_changes
+
+    def damaged(self, how: str, remedy: str) -> HomeError:
+        """Return the error for something in the database that was not written there."""
+        return HomeError("home-damaged", f"{self.path} is damaged ({how}); {remedy}")
 
     def damage(self) -> str:
         """Check the whole file; return the first damage found, or ""."""
@@ -168,6 +177,11 @@ class Database:
             row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
             return row
 
+    def _number(self, sql: str, *values: object) -> int:
+        """Return the number of a query that always gives one."""
+        with explained(self.path):
+            return int(self._db.execute(sql, values).fetchone()[0])
+
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with explained(self.path):
             return self._db.execute(sql, values).fetchall()
@@ -181,21 +195,8 @@ class Database:
         for value, kind in zip(row, kinds, strict=True):
             if not isinstance(value, kind):
                 told = f"it contains {value!r:.40} instead of {getattr(kind, '__name__', kind)}"
-                raise HomeError("home-damaged", f"{self.path} is damaged ({told}); to check it, run: edge verify")
+                raise self.damaged(told, "to check it, run: edge verify")
         return row
-
-    def _attempt(self, sql: str, *values: object) -> None:
-        """Make a change that may be lost: it is not synced, and it does not wait for other processes.
-
-        If the disk refuses it, or another process holds the lock, no error is raised.
-        """
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("PRAGMA busy_timeout = 100")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(sql, values)
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT)}")
 
 
 def closed(home: Path) -> HomeError:

@@ -82,9 +82,7 @@ class Examples(Labels):
                 crc32(blob),
             ),
         )
-        row = self._one("SELECT id FROM examples WHERE image = ?", item.image)
-        assert row is not None
-        return int(row[0])
+        return self._number("SELECT id FROM examples WHERE image = ?", item.image)
 
     def examples(
         self,
@@ -228,13 +226,6 @@ class Examples(Labels):
         row = self._one("SELECT crop FROM examples WHERE id = ?", example)
         return None if row is None else self._typed(row, bytes | None)[0]
 
-    def taught(self, images: Sequence[str]) -> set[str]:
-        """Return which of these pictures (SHA-256) are examples here."""
-        rows = self._all(
-            "SELECT image FROM examples WHERE image IN (SELECT value FROM json_each(?))", json.dumps(images)
-        )
-        return {str(row[0]) for row in rows}
-
     def digest(self) -> str:
         """Return the SHA-256 of which examples there are: their pictures, labels and sessions, whatever their order."""
         found = hashlib.sha256()
@@ -248,25 +239,19 @@ class Examples(Labels):
     def count(self, label: int | None = None, before: int | None = None) -> int:
         """Return how many examples there are: in all, of one label, whose number is below `before`."""
         where, given = _page(label, before)
-        row = self._one(f"SELECT count(*) FROM examples WHERE {where}", *given)
-        assert row is not None
-        return int(row[0])
+        return self._number(f"SELECT count(*) FROM examples WHERE {where}", *given)
 
     def last_example(self) -> int:
         """Return the newest example's number; 0 if there is none."""
-        row = self._one("SELECT coalesce(max(id), 0) FROM examples")
-        assert row is not None
-        return int(row[0])
+        return self._number("SELECT coalesce(max(id), 0) FROM examples")
 
     def count_after(self, generation: int) -> int:
         """Return how many examples were taught or relabelled since a generation was trained."""
-        row = self._one(
+        return self._number(
             "SELECT count(*) FROM examples WHERE held_out = 0"
             " AND (id > (SELECT last_example FROM heads WHERE generation = ?1) OR relabelled_after >= ?1)",
             generation,
         )
-        assert row is not None
-        return int(row[0])
 
     def remove_examples(self, ids: Sequence[int]) -> None:
         """Delete examples, and overwrite every head that may have been trained on one of them."""

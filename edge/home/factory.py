@@ -117,7 +117,7 @@ def _own(bundle: Bundle, examples: FactoryExamples, store: Store) -> NDArray[np.
     device = store.get(DEVICE)
     index = devices.index(device) if device in devices else len(devices)
     images = [row.tobytes().hex() for row in examples.images]
-    taught = store.taught(images)
+    taught = {example.image for example in store.examples(images=images)}
     return np.asarray((examples.devices == index) | [image in taught for image in images], np.bool_)
 
 
@@ -132,8 +132,5 @@ def _ids(store: Store) -> list[int | None]:
 
 
 def _damaged(store: Store, why: str) -> HomeError:
-    return HomeError(
-        "home-damaged",
-        f"{store.path} is damaged (the bundle's labels: {why}); install its bundle again: edge init NAME.edge, "
-        "or restore a backup: edge restore FILE",
-    )
+    remedy = "install its bundle again: edge init NAME.edge, or restore a backup: edge restore FILE"
+    return store.damaged(f"the bundle's labels: {why}", remedy)

@@ -115,10 +115,6 @@ class Heads(Labels):
         """Overwrite a head, so that its generation can never be used."""
         self._db.execute(f"UPDATE heads SET {FORGET} WHERE generation = ?", (generation,))
 
-    def generations(self) -> list[Generation]:
-        """Return every generation, oldest first."""
-        return list(self.each_generation())
-
     def each_generation(self) -> Iterator[Generation]:
         """Yield every generation, oldest first, with one in memory at a time."""
         names = self.labels()

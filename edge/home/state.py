@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from edge.bundle import archive
 from edge.bundle.manifest import BackboneInfo, ModelFile
-from edge.errors import BundleError, EdgeError, HomeError, HomeMissing
+from edge.errors import BundleError, EdgeError, HomeMissing
 from edge.home.database import closed
 from edge.home.heads import Generation
 from edge.home.serving import Serving, load_whole
@@ -215,11 +215,8 @@ class Home:
             share = float(kept or COVERAGE)
             if 0 < share <= 1:
                 return share
-        raise HomeError(
-            "home-damaged",
-            f"{self.store.path} is damaged (known_coverage {kept!r:.40}); set it again: edge retrain --known-coverage "
-            f"{COVERAGE}",
-        )
+        again = f"set it again: edge retrain --known-coverage {COVERAGE}"
+        raise self.store.damaged(f"known_coverage {kept!r:.40}", again)
 
     def wanted(self) -> int:
         """The number of the current generation; 0 (which never exists) if it cannot be read."""
@@ -275,9 +272,6 @@ class Home:
     def _bundle_name(self) -> str:
         name = self.store.meta("bundle")
         if not re.fullmatch(r"[0-9a-f]{16}\.edge", name):
-            raise HomeError(
-                "home-damaged",
-                f"{self.store.path} is damaged ({name!r:.60} is not the name of a bundle); install it again: edge init "
-                "NAME.edge, or restore a backup: edge restore FILE",
-            )
+            again = "install it again: edge init NAME.edge, or restore a backup: edge restore FILE"
+            raise self.store.damaged(f"{name!r:.60} is not the name of a bundle", again)
         return name

@@ -16,7 +16,7 @@ from pathlib import Path
 from edge.answers import Trusted, TrustedKey
 from edge.bundle.archive import Bundle
 from edge.bundle.signature import Key, ssh_keygen, verify
-from edge.errors import HomeError, HomeMissing, RuntimeMissing, SignatureError
+from edge.errors import HomeMissing, RuntimeMissing, SignatureError
 from edge.home.store import Store, open_store
 from edge.metrics.figures import read_json
 
@@ -123,10 +123,7 @@ def pins(store: Store) -> Pins:
         if newest:
             datetime.fromisoformat(newest)
     except (ValueError, TypeError, AttributeError) as error:  # a SignatureError is a ValueError
-        raise HomeError(
-            "home-damaged",
-            f"{store.path} is damaged (its trusted keys cannot be read); restore a backup: edge restore FILE",
-        ) from error
+        raise store.damaged("its trusted keys cannot be read", "restore a backup: edge restore FILE") from error
     return Pins(keys, newest)
 
 

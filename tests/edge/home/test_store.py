@@ -109,7 +109,7 @@ def test_a_renamed_label_takes_its_examples_and_heads_along(home: Store) -> None
         with refused("label-taken", LabelError):
             home.rename_label("bottle", "tin")
     assert home.examples()[0].label == "bottle"
-    assert home.generations()[0].labels == ("bottle", "tin")
+    assert next(home.each_generation()).labels == ("bottle", "tin")
 
 
 def test_forgetting_overwrites_the_heads_that_may_have_learned_from_it(home: Store) -> None:
@@ -121,7 +121,7 @@ def test_forgetting_overwrites_the_heads_that_may_have_learned_from_it(home: Sto
             heads.append(home.add_head(f"head {name}".encode(), ["glass"], "lda", "backbone", {}, NOW, last))
     with home.transaction():
         home.remove_examples([2])
-    assert [g.head for g in home.generations()] == [b"head a", None, None]
+    assert [g.head for g in home.each_generation()] == [b"head a", None, None]
 
 
 def test_what_was_forgotten_is_in_no_file_any_more(home: Store) -> None:

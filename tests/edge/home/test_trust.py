@@ -130,7 +130,7 @@ def test_forgetting_leaves_the_gate_that_was_never_taught(
         never.teach("coins", files[:8])
         never.retrain()
         assert gate_bytes(never) == gate_bytes(learner) is not None
-    assert [g.gate for g in learner.store.generations()][1] is None, (
+    assert [g.gate for g in learner.store.each_generation()][1] is None, (
         "the gate that had learned from them is overwritten"
     )
 

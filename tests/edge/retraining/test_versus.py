@@ -192,7 +192,7 @@ def test_a_home_of_the_first_schema_is_brought_up_to_date(tmp_path: Path, monkey
         old.commit()
         old.close()
     with open_store(tmp_path) as opened:
-        (generation,) = opened.generations()
+        (generation,) = opened.each_generation()
         assert (generation.head, generation.own) == (b"\0", None)
     with monkeypatch.context() as older, refused("too-new", HomeError, "upgrade"):
         older.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])

@@ -23,7 +23,7 @@ from edge.errors import EdgeError
 from edge.learner import Learner
 from edge.picture.frame import Frame
 from edge.serve import learn, review, teach
-from edge.serve.asked import answer, body, desk, failed, field
+from edge.serve.asked import body, desk, failed, field
 from edge.serve.desk import Desk, Stale
 from edge.serve.guard import PAGES, Guard
 from edge.serve.password import Stored, Tries
@@ -69,7 +69,7 @@ async def now(request: Request) -> Response:
     """Return the current state of the camera and the home."""
     here = desk(request)
     state = here.now(look=request.query_params.get("look") == "1")
-    return answer({**state, "login": request.app.state.stored.get() is not None})
+    return JSONResponse({**state, "login": request.app.state.stored.get() is not None})
 
 
 async def frame(request: Request) -> Response:
@@ -95,12 +95,12 @@ async def why(request: Request) -> Response:
         name = Frame(shown.frame.name, shown.frame.data, shown.frame.time)
         return to_json(next(iter(learner.classify_each([name], explain=True))))
 
-    return answer(await here.engine.do(look))
+    return JSONResponse(await here.engine.do(look))
 
 
 async def changes(request: Request) -> Response:
     """List the latest changes of the answer, newest first."""
-    return answer([{"number": one.number, **one.seen} for one in list(desk(request).live.changes)])
+    return JSONResponse([{"number": one.number, **one.seen} for one in list(desk(request).live.changes)])
 
 
 async def change(request: Request) -> Response:
@@ -116,7 +116,7 @@ async def healthz(request: Request) -> Response:
     """Report that the server and the learner's thread are running."""
     thread = request.app.state.thread
     well = thread is None or thread.is_alive()
-    return answer({"ok": well, "version": edge.__version__}, 200 if well else 503)
+    return JSONResponse({"ok": well, "version": edge.__version__}, 200 if well else 503)
 
 
 async def login(request: Request) -> Response:
@@ -125,7 +125,7 @@ async def login(request: Request) -> Response:
     given, address = field(asked, "password", str), request.client.host if request.client else ""
     password = state.stored.get()
     if password is None:
-        return answer({"ok": True})
+        return JSONResponse({"ok": True})
     async with state.trying:
         wait = state.tries.wait(address, time.monotonic())
         if wait:
@@ -133,8 +133,8 @@ async def login(request: Request) -> Response:
             return JSONResponse({"error": text}, 429, {"Retry-After": f"{wait + 1:.0f}"})
         if not await asyncio.to_thread(password.fits, given):
             state.tries.failed(address, time.monotonic())
-            return answer({"error": "That is not the password."}, 403)
-    response = answer({"ok": True})
+            return JSONResponse({"error": "That is not the password."}, 403)
+    response = JSONResponse({"ok": True})
     response.set_cookie(
         password.cookie_name,
         password.cookie(time.time()),
@@ -148,7 +148,7 @@ async def login(request: Request) -> Response:
 
 async def logout(request: Request) -> Response:
     """Delete the browser's cookie."""
-    response, password = answer({"ok": True}), request.app.state.stored.get()
+    response, password = JSONResponse({"ok": True}), request.app.state.stored.get()
     if password is not None:
         response.delete_cookie(password.cookie_name, httponly=True, samesite="strict")
     return response

@@ -26,6 +26,9 @@ class TooLarge(EdgeError, ValueError):
     """A photo that is larger than the limit or than the free space on the disk."""
 
 
+_STATUS = {Stale: 409, BadRequest: 400, TooLarge: 413, Busy: 503, Ended: 503, HomeBusy: 503, ClientDisconnect: 400}
+
+
 def desk(request: Request) -> Desk:
     """Return the state shared by the pages."""
     found: Desk = request.app.state.desk
@@ -88,33 +91,18 @@ def posted(act: Callable[[Learner, dict[str, Any]], Any]) -> Callable[[Request],
     @functools.wraps(act)
     async def route(request: Request) -> Response:
         asked = await body(request)
-        return answer(await desk(request).engine.do(lambda learner: act(learner, asked)))
+        return JSONResponse(await desk(request).engine.do(lambda learner: act(learner, asked)))
 
     return route
 
 
-def answer(value: Any, status: int = 200) -> Response:
-    """Answer with JSON."""
-    return JSONResponse(value, status)
-
-
 async def failed(request: Request, error: Exception) -> Response:
     """Turn an error into a response in plain words."""
-    status, again = 422, {}
-    if isinstance(error, Stale):
-        status = 409
-    elif isinstance(error, BadRequest):
-        status = 400
-    elif isinstance(error, TooLarge):
-        status = 413
-    elif isinstance(error, Busy | Ended | HomeBusy):
-        status, again = 503, {"Retry-After": "2"}
-    elif isinstance(error, ClientDisconnect):
-        status = 400
-    elif not isinstance(error, EdgeError):
-        status = 500
+    usual = 422 if isinstance(error, EdgeError) else 500
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), usual)
+    if status == 500:
         request.app.state.say(f"error: {request.url.path}: {type(error).__name__}: {error}")
     told = {"error": "The device could not do that.", "stale": status == 409}
     if isinstance(error, EdgeError):
         told |= {"error": plain(str(error)), "code": error.code}
-    return JSONResponse(told, status, again)
+    return JSONResponse(told, status, {"Retry-After": "2"} if status == 503 else {})

@@ -9,7 +9,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -36,8 +36,7 @@ class Ended(EdgeError):
 @dataclass(frozen=True)
 class _Job:
     act: Callable[[Learner], Any]
-    loop: asyncio.AbstractEventLoop
-    answer: "asyncio.Future[Any]"
+    answer: Future[Any]
 
 
 class Engine:
@@ -65,12 +64,11 @@ class Engine:
             raise Busy("server-busy", "too many requests are waiting; try again in a moment")
         if self.stop.is_set():
             raise Ended("server-stopping", "the server is stopping")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+        answer: Future[T] = Future()
         self._jobs += 1
-        self._queue.put(_Job(act, loop, answer))
+        self._queue.put(_Job(act, answer))
         try:
-            return await answer
+            return await asyncio.wrap_future(answer)
         finally:
             self._jobs -= 1
 
@@ -96,32 +94,19 @@ class Engine:
                 item = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(item, _Job):
-                _answer(item, error=Ended("server-stopping", "the server is stopping"))
+            if isinstance(item, _Job) and item.answer.set_running_or_notify_cancel():
+                item.answer.set_exception(Ended("server-stopping", "the server is stopping"))
 
     def _work(self, job: _Job, learner: Learner) -> None:
-        if job.answer.cancelled():  # the client has disconnected
+        if not job.answer.set_running_or_notify_cancel():  # the client has disconnected
             return
         try:
             result = job.act(learner)
             self.settle(learner)  # so that the client's next request sees the result
         except Exception as error:
-            _answer(job, error=error)
-        else:
-            _answer(job, result)
-
-
-def _answer(job: _Job, result: Any = None, error: Exception | None = None) -> None:
-    def give() -> None:
-        if job.answer.done():
-            return
-        if error is not None:
             job.answer.set_exception(error)
         else:
             job.answer.set_result(result)
-
-    with suppress(RuntimeError):  # the event loop has ended
-        job.loop.call_soon_threadsafe(give)
 
 
 class _End:

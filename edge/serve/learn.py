@@ -5,13 +5,13 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from edge.answers import to_json
@@ -20,7 +20,7 @@ from edge.care.backup import backup
 from edge.errors import LabelError, NotEnough
 from edge.labels import clean
 from edge.learner import Learner
-from edge.serve.asked import BadRequest, answer, body, desk, examples, field, posted
+from edge.serve.asked import BadRequest, body, desk, examples, field, posted
 from edge.serve.desk import Stale
 from edge.serve.teach import forget, unchanged
 from edge.serve.uploads import FOLDER
@@ -47,7 +47,7 @@ async def listed(request: Request) -> Response:
         except LabelError:
             raise Stale("page-outdated", f"somebody else renamed or removed '{label}'; look again") from None
 
-    return answer(await desk(request).engine.do(look))
+    return JSONResponse(await desk(request).engine.do(look))
 
 
 async def thumbnail(request: Request) -> Response:
@@ -59,7 +59,7 @@ async def thumbnail(request: Request) -> Response:
 
     data = await desk(request).engine.do(look)
     if data is None:
-        return answer({"error": "No picture is kept of this example.", "stale": False}, 404)
+        return JSONResponse({"error": "No picture is kept of this example.", "stale": False}, 404)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
@@ -109,7 +109,7 @@ def retrain(learner: Learner, asked: dict[str, Any]) -> Any:
 async def history(request: Request) -> Response:
     """List the generations, newest first."""
     found = await desk(request).engine.do(lambda learner: to_json(learner.history()[::-1]))
-    return answer([{**one, "refusal": plain(one["refusal"]) if one["refusal"] else ""} for one in found])
+    return JSONResponse([{**one, "refusal": plain(one["refusal"]) if one["refusal"] else ""} for one in found])
 
 
 @posted
@@ -143,28 +143,22 @@ async def findings(request: Request) -> Response:
         gathered = await here.engine.do(read)
         if gathered is not None:
             state.audited = gathered[0], await _beside(lambda: _look_through(gathered[1]))
-    return answer(state.audited[1])
+    return JSONResponse(state.audited[1])
 
 
 async def _beside(work: Callable[[], T]) -> T:
     """Run some work in a daemon thread; a server that stops does not wait for it."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
+    found: Future[T] = Future()
+    found.set_running_or_notify_cancel()  # from now on it cannot be cancelled
 
     def run() -> None:
         try:
-            found = work()
+            found.set_result(work())
         except Exception as error:
-            tell(lambda error=error: answer.set_exception(error))  # type: ignore[misc]
-        else:
-            tell(lambda: answer.set_result(found))
-
-    def tell(give: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the event loop has ended
-            loop.call_soon_threadsafe(lambda: None if answer.done() else give())
+            found.set_exception(error)
 
     threading.Thread(target=run, name="audit", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(found)
 
 
 def _look_through(gathered: Gathered | None) -> Any:
@@ -188,7 +182,7 @@ async def take_away(request: Request) -> Response:
 
     _, day = await here.engine.do(act)
     name = f"edge-{day}.backup"
-    gone = BackgroundTask(_remove, path)
+    gone = BackgroundTask(path.unlink, missing_ok=True)
     return FileResponse(path, filename=name, media_type="application/octet-stream", background=gone)
 
 
@@ -196,8 +190,8 @@ async def fleet(request: Request) -> Response:
     """Return what this device last did in its fleet; without `url` if it belongs to none."""
     found = await desk(request).engine.do(lambda learner: learner.fleet())
     if found is None:
-        return answer({"url": _shown(None)})
-    return answer({**to_json(found), "url": _shown(found.url), "why": plain(found.why) if found.why else ""})
+        return JSONResponse({"url": _shown(None)})
+    return JSONResponse({**to_json(found), "url": _shown(found.url), "why": plain(found.why) if found.why else ""})
 
 
 def _shown(last: str | None) -> str | None:
@@ -219,11 +213,7 @@ async def take_part(request: Request) -> Response:
             return to_json(learner.contribute(url) if what == "contribute" else learner.follow(url))
 
     found = await asyncio.to_thread(act)
-    return answer({**found, "why": plain(found["why"])} if found.get("why") else found)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    return JSONResponse({**found, "why": plain(found["why"])} if found.get("why") else found)
 
 
 def tidy(home: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edge.answers import to_json
@@ -25,7 +25,7 @@ from edge.learner import Learner
 from edge.learning.answering import Answering, guesses
 from edge.picture import preprocess
 from edge.picture.find import saved
-from edge.serve.asked import BadRequest, answer, body, desk, field
+from edge.serve.asked import BadRequest, body, desk, field
 from edge.serve.desk import Stale
 from edge.serve.words import plain
 from edge.watch.review import Naming, Review, take_back
@@ -196,7 +196,7 @@ class Waiting:
 async def waiting(request: Request) -> Response:
     """List the frames to review."""
     found = _waiting(request)
-    return answer(await desk(request).engine.do(lambda learner: found.listed(learner)))
+    return JSONResponse(await desk(request).engine.do(lambda learner: found.listed(learner)))
 
 
 async def picture(request: Request) -> Response:
@@ -210,19 +210,19 @@ async def name(request: Request) -> Response:
     """Label frames."""
     asked, found = await body(request), _waiting(request)
     files, label = field(asked, "files", list), field(asked, "label", str)
-    return answer(await desk(request).engine.do(lambda learner: found.name(learner, files, label)))
+    return JSONResponse(await desk(request).engine.do(lambda learner: found.name(learner, files, label)))
 
 
 async def useless(request: Request) -> Response:
     """Discard frames."""
     files, found = field(await body(request), "files", list), _waiting(request)
-    return answer(await desk(request).engine.do(lambda _: found.put_away(files)))
+    return JSONResponse(await desk(request).engine.do(lambda _: found.put_away(files)))
 
 
 async def undo(request: Request) -> Response:
     """Undo one step."""
     number, found = field(await body(request), "step", int), _waiting(request)
-    return answer(await desk(request).engine.do(lambda learner: found.undo(learner, number)))
+    return JSONResponse(await desk(request).engine.do(lambda learner: found.undo(learner, number)))
 
 
 def _waiting(request: Request) -> Waiting:

@@ -3,14 +3,14 @@
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edge.answers import to_json
 from edge.labels import clean, hidden
 from edge.learner import Learner
 from edge.picture.region import WHOLE, Region
-from edge.serve.asked import BadRequest, answer, body, desk, examples, field, posted
+from edge.serve.asked import BadRequest, body, desk, examples, field, posted
 from edge.serve.desk import Stale
 from edge.serve.uploads import FOLDER, Arrived, Uploads, receive
 
@@ -20,18 +20,18 @@ async def record(request: Request) -> Response:
     asked = await body(request)
     label, here = field(asked, "label", str), desk(request)
     frame = field(asked, "frame", int) if asked.get("frame") is not None else None
-    return answer(await here.engine.do(lambda learner: here.start(learner, label, frame)))
+    return JSONResponse(await here.engine.do(lambda learner: here.start(learner, label, frame)))
 
 
 async def record_on(request: Request) -> Response:
     """Keep a recording running; the page sends this every second."""
-    return answer(desk(request).keep_on(field(await body(request), "session", str)))
+    return JSONResponse(desk(request).keep_on(field(await body(request), "session", str)))
 
 
 async def record_off(request: Request) -> Response:
     """End a recording."""
     session, here = field(await body(request), "session", str), desk(request)
-    return answer(await here.engine.do(lambda _: here.finish(session)))
+    return JSONResponse(await here.engine.do(lambda _: here.finish(session)))
 
 
 async def photo(request: Request) -> Response:
@@ -41,7 +41,7 @@ async def photo(request: Request) -> Response:
     session = clean(asked["session"]) if asked.get("session") else None
     path = await receive(request, here.home / FOLDER)
     try:
-        return answer(await _uploads(request).teach(Arrived(path, label, name, session, ask=True)))
+        return JSONResponse(await _uploads(request).teach(Arrived(path, label, name, session, ask=True)))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -58,10 +58,10 @@ async def keep(request: Request) -> Response:
         raise Stale("page-outdated", "this photo is no longer here; choose it again")
     if not field(asked, "keep", bool):
         path.unlink(missing_ok=True)
-        return answer({"stored": False})
+        return JSONResponse({"stored": False})
     name, session = _name(str(asked.get("name", ""))), asked.get("session") or None
     session = clean(str(session)) if session else None
-    return answer(await _uploads(request).teach(Arrived(path, label, name, session, ask=False)))
+    return JSONResponse(await _uploads(request).teach(Arrived(path, label, name, session, ask=False)))
 
 
 async def region(request: Request) -> Response:
@@ -77,7 +77,7 @@ async def region(request: Request) -> Response:
         here.region_changed(learner)
         return {"region": str(learner.region) if learner.region else None, "others": others}
 
-    return answer(await here.engine.do(put))
+    return JSONResponse(await here.engine.do(put))
 
 
 @posted

@@ -53,6 +53,9 @@ _ALLOWED: dict[str, dict[int, str]] = {  # the fields of each table; "*": a vect
     "tensor name": {0: _BYTES, 1: _ONE},
 }
 _ELSEWHERE = "its weights are in another file; export it as one file"
+_QUANTIZED = "its kind of quantization is not supported; quantize it per tensor or per channel"
+_CUSTOM_OPTIONS = "one of its operators has options of a custom operator; only builtin operators are allowed"
+_FROM_STABLEHLO = "one of its operators is from StableHLO; export it with TFLite's builtin operators"
 _REFUSED = {  # refused unless 0 or empty: the kind of field, and the reason
     ("model", 8): ("vector", _ELSEWHERE),
     ("model", 9): ("vector", _ELSEWHERE),
@@ -60,22 +63,13 @@ _REFUSED = {  # refused unless 0 or empty: the kind of field, and the reason
     ("tensor", 5): ("byte", "it has variables, which change from picture to picture; export it for inference"),
     ("tensor", 6): ("table", "it has sparse weights, which are not supported; export it with dense ones"),
     ("tensor", 9): ("vector", "it has tensors of several types in one; export it for inference"),
-    ("quantization", 4): ("byte", "its kind of quantization is not supported; quantize it per tensor or per channel"),
-    ("quantization", 5): ("table", "its kind of quantization is not supported; quantize it per tensor or per channel"),
-    ("operator", 5): (
-        "vector",
-        "one of its operators has options of a custom operator; only builtin operators are allowed",
-    ),
-    ("operator", 9): (
-        "int64",
-        "one of its operators has options of a custom operator; only builtin operators are allowed",
-    ),
-    ("operator", 10): (
-        "int64",
-        "one of its operators has options of a custom operator; only builtin operators are allowed",
-    ),
-    ("operator", 11): ("byte", "one of its operators is from StableHLO; export it with TFLite's builtin operators"),
-    ("operator", 12): ("table", "one of its operators is from StableHLO; export it with TFLite's builtin operators"),
+    ("quantization", 4): ("byte", _QUANTIZED),
+    ("quantization", 5): ("table", _QUANTIZED),
+    ("operator", 5): ("vector", _CUSTOM_OPTIONS),
+    ("operator", 9): ("int64", _CUSTOM_OPTIONS),
+    ("operator", 10): ("int64", _CUSTOM_OPTIONS),
+    ("operator", 11): ("byte", _FROM_STABLEHLO),
+    ("operator", 12): ("table", _FROM_STABLEHLO),
 }
 
 

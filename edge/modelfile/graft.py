@@ -5,7 +5,6 @@ runtime, but none of the usual tools for editing models. So both edit the file's
 and append the head's few operators to its output::
 
     x = embedding                                  (N, D) float32, the backbone's output
-    x = sign(x) · |x|^power                        only where power is not 1
     x = x / max(‖x‖₂, SMALLEST_NORM)               row by row; a row of zeros stays zeros
     probabilities = softmax(x @ weights + bias)    (N, C) float32
 
@@ -31,8 +30,6 @@ def graft(
     weights: NDArray[np.float32],
     bias: NDArray[np.float32],
     labels: Sequence[str],
-    *,
-    power: float = 1.0,
 ) -> bytes:
     """Return the whole classifier, backbone and head, as the bytes of one model file.
 
@@ -47,7 +44,6 @@ def graft(
         weights: (D, C) float, finite. Divide weights and bias by the temperature beforehand.
         bias: (C,) float, finite.
         labels: C names of one or more characters, none of them a control character.
-        power: exponent of the signed power before the L2 norm, > 0; 1 adds no operator.
 
     Raises:
         BundleError: the backbone is damaged or unsupported, its embedding does not have D values, or the head does not
@@ -62,20 +58,18 @@ def graft(
     """
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the check refuses
         weights, bias = np.asarray(weights, "<f4"), np.asarray(bias, "<f4")
-    _check_head(weights, bias, labels, power)
+    _check_head(weights, bias, labels)
     add_head = {"onnx": graft_onnx, "tflite": graft_tflite}[runtime]
-    return add_head(bytes(backbone), weights, bias, list(labels), power)
+    return add_head(bytes(backbone), weights, bias, list(labels))
 
 
-def _check_head(weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float) -> None:
+def _check_head(weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str]) -> None:
     if weights.ndim != 2 or bias.shape != weights.shape[1:] or 0 in weights.shape:
         raise BundleError(
             "head-damaged", f"the head has weights {weights.shape} and bias {bias.shape}, expected (D, C) and (C,)"
         )
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         raise BundleError("head-damaged", "the head contains values that are not finite in float32; retrain it")
-    if not (np.isfinite(power) and power > 0):
-        raise BundleError("head-damaged", f"the power before the norm is {power}, expected a finite number above 0")
     if len(labels) != len(bias):
         raise LabelError("labels-mismatch", f"the head has {len(bias)} columns but {len(labels)} labels; retrain it")
     for label in labels:

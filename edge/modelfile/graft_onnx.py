@@ -10,7 +10,7 @@ repeats the default.
 
 Source: field numbers from onnx/onnx.proto; operators' versions
 from onnx/docs/Operators.md: ReduceL2 takes its axes as an attribute before opset 18 and as an input from it on;
-Sign is there, and Max, Pow and Div broadcast, from opset 9 on; for two axes Gemm, Flatten and Softmax with an
+Max and Div broadcast from opset 9 on; for two axes Gemm, Flatten and Softmax with an
 explicit axis mean the same in all of them.
 """
 
@@ -49,9 +49,7 @@ _OLDEST_OPSET = 9
 _AXES_ARE_INPUT = 18  # first opset whose ReduceL2 takes the axes as an input
 
 
-def graft_onnx(
-    backbone: bytes, weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float
-) -> bytes:
+def graft_onnx(backbone: bytes, weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str]) -> bytes:
     """Return the backbone's ONNX file with the head behind it; see graft.py, which checks the arguments."""
     model = list(fields(memoryview(backbone)))
     graph = list(fields(_only(model, _MODEL_GRAPH, "graph")))
@@ -62,7 +60,7 @@ def graft_onnx(
     check_onnx(backbone)
     opset, domains = _opset(model), _domains(graph)
     prefix = next(name for i in count() if (name := f"head{i or ''}/").encode() not in backbone)
-    head = _head(embedding, weights, bias, power, opset, prefix)
+    head = _head(embedding, weights, bias, opset, prefix)
     grown = b"".join(_plain(field) for field in graph if field.number != _GRAPH_OUTPUT)
     grown += bytes_field(_GRAPH_VALUE_INFO, bytes(output)) + head
     metadata = bytes_field(_ENTRY_KEY, LABELS_KEY.encode()) + bytes_field(
@@ -85,9 +83,7 @@ class _Embedding:
     rank: int
 
 
-def _head(
-    embedding: _Embedding, weights: NDArray[Any], bias: NDArray[Any], power: float, opset: int, prefix: str
-) -> bytes:
+def _head(embedding: _Embedding, weights: NDArray[Any], bias: NDArray[Any], opset: int, prefix: str) -> bytes:
     """Return the head as fields of GraphProto: nodes, initializers and the output."""
     parts: list[bytes] = []
 
@@ -109,9 +105,6 @@ def _head(
     x = embedding.name
     if embedding.rank != 2:
         x = node("Flatten", x, attributes=_attribute("axis", 1))
-    if power != 1:
-        raised = node("Pow", node("Abs", x), constant("power", np.array([power], "<f4")))
-        x = node("Mul", node("Sign", x), raised)
     if opset >= _AXES_ARE_INPUT:
         norm = node("ReduceL2", x, constant("axes", np.array([1], "<i8")))
     else:

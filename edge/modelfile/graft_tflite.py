@@ -63,13 +63,10 @@ class _Op:
 
 
 _FULLY_CONNECTED, _L2_NORMALIZATION, _SOFTMAX, _RESHAPE = _Op(9, 8), _Op(11, 12), _Op(25, 9), _Op(22, 17)
-_MUL, _POW, _ABS, _SIGN = _Op(18, 21), _Op(78, 56), _Op(101, 78), _Op(158, 123)
 _DEQUANTIZE = {_UINT8: _Op(6, 38), _INT8: _Op(6, 38, version=2)}
 
 
-def graft_tflite(
-    backbone: bytes, weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str], power: float
-) -> bytes:
+def graft_tflite(backbone: bytes, weights: NDArray[Any], bias: NDArray[Any], labels: Sequence[str]) -> bytes:
     """Return the backbone's TFLite file with the head added; see graft.py, which checks the arguments."""
     old = Reader(backbone, _IDENTIFIER, "TFLite")
     graphs = old.tables(old.root, _SUBGRAPHS)
@@ -90,7 +87,7 @@ def graft_tflite(
         )
     check_whole(old, graph)
     head = _Head(old, graph)
-    probabilities = _add_head(head, outputs[0], weights, bias, power)
+    probabilities = _add_head(head, outputs[0], weights, bias)
     # the backbone's own metadata describes an output that is no longer the model's
     kept = [entry for entry in old.tables(old.root, _METADATA) if old.raw(entry, _ENTRY_NAME) != METADATA.encode()]
     about = head.buffer(metadata(LABELS_FILE, OUTPUT))
@@ -172,7 +169,7 @@ class _Head:
         return self._codes[op]
 
 
-def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any], power: float) -> int:
+def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any]) -> int:
     """Add the head's operators behind the backbone's output and return the index of the probabilities."""
     old, tensors = head.old, head.old.tables(head.graph, _TENSORS)
     if not 0 <= output < len(tensors):
@@ -203,10 +200,6 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
     if len(shape) != 2:
         target = np.array([_FREE, dimension], "<i4")
         x = head.add(_RESHAPE, x, head.constant("shape", target), shape=rows(dimension), options={_NEW_SHAPE: target})
-    if power != 1:
-        size = head.add(_ABS, x, shape=rows(dimension))
-        raised = head.add(_POW, size, head.constant("power", np.array([power], "<f4")), shape=rows(dimension))
-        x = head.add(_MUL, head.add(_SIGN, x, shape=rows(dimension)), raised, shape=rows(dimension))
     x = head.add(_L2_NORMALIZATION, x, shape=rows(dimension))
     columns = head.constant("weights", np.ascontiguousarray(weights.T))
     x = head.add(_FULLY_CONNECTED, x, columns, head.constant("bias", bias), shape=rows(len(bias)))

@@ -81,9 +81,8 @@ def outputs(name: str, model: bytes, images: NDArray[np.uint8], delegate: bool =
     return np.asarray(result, np.float32).reshape(len(images), -1)
 
 
-def logits_of(embeddings: NDArray[Any], weights: NDArray[Any], bias: NDArray[Any], power: float) -> NDArray[np.float64]:
+def logits_of(embeddings: NDArray[Any], weights: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
     x = embeddings.astype(np.float64)
-    x = np.sign(x) * np.abs(x) ** power
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), SMALLEST_NORM)
     logits: NDArray[np.float64] = x @ weights.astype(np.float64) + bias
     return logits
@@ -121,27 +120,25 @@ def grafted(name: str, **arguments: Any) -> bytes:
 # --- Rules --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("power", [1.0, 0.6, 2.0])
 @pytest.mark.parametrize(("name", "delegate"), RUNS)
-def test_a_grafted_model_gives_the_probabilities_numpy_gives(name: str, delegate: bool, power: float) -> None:
+def test_a_grafted_model_gives_the_probabilities_numpy_gives(name: str, delegate: bool) -> None:
     parts = head(5)
-    model = grafted(name, **parts, power=power)
+    model = grafted(name, **parts)
     for seed in range(5):
         images = pictures(seed=seed)
         embeddings = outputs(name, BACKBONES[name], images, delegate)
         assert embeddings.shape == (1, FEATURES)
         assert np.linalg.norm(embeddings) > 0.01
-        logits = logits_of(embeddings, parts["weights"], parts["bias"], power)
+        logits = logits_of(embeddings, parts["weights"], parts["bias"])
         assert_same(outputs(name, model, images, delegate), logits)
 
 
-@pytest.mark.parametrize("power", [1.0, 0.6])
 @pytest.mark.parametrize(("name", "delegate"), RUNS)
-def test_an_embedding_of_zeros_gives_the_softmax_of_the_bias(name: str, delegate: bool, power: float) -> None:
+def test_an_embedding_of_zeros_gives_the_softmax_of_the_bias(name: str, delegate: bool) -> None:
     parts = head(5)
     black = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     assert not outputs(name, BACKBONES[name], black, delegate).any()
-    found = outputs(name, grafted(name, **parts, power=power), black, delegate)
+    found = outputs(name, grafted(name, **parts), black, delegate)
     assert_same(found, parts["bias"][None].astype(np.float64))
 
 
@@ -149,7 +146,7 @@ def test_an_embedding_of_zeros_gives_the_softmax_of_the_bias(name: str, delegate
 def test_a_free_batch_axis_stays_free(name: str) -> None:
     parts, images = head(4), pictures(3)
     model = grafted(name, **parts)
-    logits = logits_of(outputs(name, BACKBONES[name], images), parts["weights"], parts["bias"], 1.0)
+    logits = logits_of(outputs(name, BACKBONES[name], images), parts["weights"], parts["bias"])
     assert_same(outputs(name, model, images), logits)
 
 
@@ -161,7 +158,7 @@ def test_any_number_of_labels_and_any_finite_weights_give_probabilities(
 ) -> None:
     parts, images = head(columns, seed, 10.0**exponent), pictures(seed=seed)
     found = outputs(name, grafted(name, **parts), images)
-    logits = logits_of(outputs(name, BACKBONES[name], images), parts["weights"], parts["bias"], 1.0)
+    logits = logits_of(outputs(name, BACKBONES[name], images), parts["weights"], parts["bias"])
     assert found.shape == (1, columns)
     assert np.isfinite(found).all()
     assert found.sum() == pytest.approx(1, abs=1e-5)
@@ -232,13 +229,13 @@ def test_a_tflite_signature_gives_probabilities(name: str) -> None:
     (target,) = interpreter.get_output_details()
     assert target["name"] == OUTPUT
     assert list(target["shape_signature"]) == [-1 if "free" in name else 1, 4]
-    logits = logits_of(outputs(name, BACKBONES[name], images), parts["weights"], parts["bias"], 1.0)
+    logits = logits_of(outputs(name, BACKBONES[name], images), parts["weights"], parts["bias"])
     assert_same(found, logits)
 
 
 def test_a_tflite_operator_that_the_backbone_has_gets_no_second_code() -> None:
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="reads the file with the official schema")
-    model = schema.ModelT.InitFromPackedBuf(grafted("tiny_uint8.tflite", **head(3), power=0.5), 0)
+    model = schema.ModelT.InitFromPackedBuf(grafted("tiny_uint8.tflite", **head(3)), 0)
     codes = [(code.builtinCode, code.version) for code in model.operatorCodes]
     assert len(codes) == len(set(codes))
     old = schema.ModelT.InitFromPackedBuf(BACKBONES["tiny_uint8.tflite"], 0)
@@ -261,15 +258,14 @@ def make_tiny() -> ModuleType:
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 18, 21])
-@pytest.mark.parametrize("power", [1.0, 0.6])
 @pytest.mark.parametrize("pooled", [False, True], ids=["rank 2", "rank 4"])
 @pytest.mark.parametrize("batch", [1, "N"])
-def test_every_opset_passes_the_official_checker(opset: int, power: float, pooled: bool, batch: int | str) -> None:
+def test_every_opset_passes_the_official_checker(opset: int, pooled: bool, batch: int | str) -> None:
     backbone = make_tiny().tiny_onnx(opset, batch, pooled=pooled)
     import onnx
 
     parts, images = head(5), pictures()
-    model = graft(backbone, "onnx", **parts, power=power)
+    model = graft(backbone, "onnx", **parts)
     proto, old = onnx.load_from_string(model), onnx.load_from_string(backbone)
     onnx.checker.check_model(proto, full_check=True)
     inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
@@ -277,7 +273,7 @@ def test_every_opset_passes_the_official_checker(opset: int, power: float, poole
     assert list(proto.graph.node)[: len(old.graph.node)] == list(old.graph.node)
     assert list(proto.graph.initializer)[: len(old.graph.initializer)] == list(old.graph.initializer)
     assert proto.graph.input == old.graph.input
-    logits = logits_of(outputs("a.onnx", backbone, images), parts["weights"], parts["bias"], power)
+    logits = logits_of(outputs("a.onnx", backbone, images), parts["weights"], parts["bias"])
     assert_same(outputs("a.onnx", model, images), logits)
 
 
@@ -285,7 +281,7 @@ def test_every_opset_passes_the_official_checker(opset: int, power: float, poole
 def test_names_of_the_head_never_clash_with_the_backbones(embedding: str) -> None:
     backbone = make_tiny().tiny_onnx(embedding=embedding)
     parts, images = head(5), pictures()
-    logits = logits_of(outputs("a.onnx", backbone, images), parts["weights"], parts["bias"], 1.0)
+    logits = logits_of(outputs("a.onnx", backbone, images), parts["weights"], parts["bias"])
     assert_same(outputs("a.onnx", graft(backbone, "onnx", **parts), images), logits)
 
 
@@ -325,8 +321,6 @@ def test_a_label_that_cannot_be_written_is_refused(label: str) -> None:
         ("weights", np.full((8, 3), np.nan, np.float32)),
         ("weights", np.full((8, 3), 1e39)),
         ("bias", np.full(3, np.inf, np.float32)),
-        ("power", 0.0),
-        ("power", float("nan")),
     ],
 )
 def test_a_head_that_is_none_is_refused(part: str, value: Any) -> None:
@@ -358,7 +352,7 @@ def test_a_truncated_onnx_backbone_is_refused_unless_only_its_metadata_is_gone()
     results = [graft_or_refuse(whole[:length], "tiny.onnx") for length in range(len(whole))]
     assert not any(results[: whole.index(b"labels") - 10])
     for model in filter(None, results):
-        logits = logits_of(outputs("tiny.onnx", whole, images), parts["weights"], parts["bias"], 1.0)
+        logits = logits_of(outputs("tiny.onnx", whole, images), parts["weights"], parts["bias"])
         assert_same(outputs("tiny.onnx", model, images), logits)
 
 
@@ -412,14 +406,13 @@ def varint(value: int) -> bytes:
 # --- A real network -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("power", [1.0, 0.6])
 @pytest.mark.parametrize("name", ["backbone.onnx", "backbone.tflite"])
-def test_a_real_network_gives_the_probabilities_numpy_gives(surfaces: Path, name: str, power: float) -> None:
+def test_a_real_network_gives_the_probabilities_numpy_gives(surfaces: Path, name: str) -> None:
     built = archive.read(surfaces / "surfaces.edge")
     whole, info = built.entry(name), built.manifest.backbone
     parts, images = head(200, features=info.dimension, scale=1.0), pictures(1, info.input_size, seed=5)
-    model = graft(whole, runtime_of(name), **parts, power=power)
-    logits = logits_of(outputs(name, whole, images), parts["weights"], parts["bias"], power)
+    model = graft(whole, runtime_of(name), **parts)
+    logits = logits_of(outputs(name, whole, images), parts["weights"], parts["bias"])
     assert_same(outputs(name, model, images), logits)
     if name.endswith("onnx") and importlib.util.find_spec("onnx"):
         import onnx

@@ -44,34 +44,27 @@ def clean(name: str) -> str:
     edge.errors.LabelError: label '../etc' contains '/', which a folder name cannot contain; remove it
     """
     label = unicodedata.normalize("NFC", name).strip()
+    if fault := _fault(label):
+        raise LabelError("label-invalid", fault)
+    return label
+
+
+def _fault(label: str) -> str:
+    """What keeps a text from being a label, and what to do; "" if nothing does."""
     if not label:
-        raise LabelError("label-invalid", "a label must not be empty; give it a name such as 'glass'")
+        return "a label must not be empty; give it a name such as 'glass'"
     if len(label) > MAX_LENGTH:
-        raise LabelError(
-            "label-invalid",
-            f"label '{label[:20]}…' has {len(label)} characters, but at most {MAX_LENGTH} are allowed; shorten it",
-        )
+        return f"label '{label[:20]}…' has {len(label)} characters, but at most {MAX_LENGTH} are allowed; shorten it"
     for character in label:
         if character in "/\\":
-            raise LabelError(
-                "label-invalid",
-                f"label {label!r} contains '{character}', which a folder name cannot contain; remove it",
-            )
+            return f"label {label!r} contains '{character}', which a folder name cannot contain; remove it"
         if hidden(character) or unicodedata.category(character) in ("Co", "Cn"):
-            raise LabelError(
-                "label-invalid",
-                f"label {label!r} contains the unprintable character U+{ord(character):04X}; remove it",
-            )
+            return f"label {label!r} contains the unprintable character U+{ord(character):04X}; remove it"
     if label[0] in ".-":
-        raise LabelError(
-            "label-invalid", f"label '{label}' begins with '{label[0]}'; it must begin with a letter or digit"
-        )
+        return f"label '{label}' begins with '{label[0]}'; it must begin with a letter or digit"
     if label.casefold() == RESERVED:
-        raise LabelError(
-            "label-invalid",
-            f"'{label}' is reserved for pictures that are unlike all examples; choose another name, such as 'other'",
-        )
-    return label
+        return f"'{label}' is reserved for pictures that are unlike all examples; choose another name, such as 'other'"
+    return ""
 
 
 def beside(label: str, known: Iterable[str]) -> tuple[str, ...]:

@@ -36,8 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.card import card
-from edge.bundle.container import Arrays, directory, found, npz, read_entry, stored
-from edge.bundle.manifest import SIGNATURE, FileEntry, Manifest, format_of, parse
+from edge.bundle.container import Arrays, damaged, directory, found, npz, read_entry, stored
+from edge.bundle.manifest import SIGNATURE, FileEntry, Manifest, format_of, invalid, parse
 from edge.bundle.stored import Opened, Stored, Window
 from edge.errors import BundleError
 from edge.files import replacing
@@ -144,25 +144,22 @@ class Bundle:
         embeddings = Stored(file, start + place.offset, shape, name, kind=place.dtype.str)
         n = len(embeddings)
         labels, trained_on = arrays.take("labels", np.int32, (n,)), arrays.take("trained_on", np.uint8, (n,))
-        groups = arrays.take("groups", np.int32, (n,)) if arrays.holds("groups") else np.full(n, -1, np.int32)
-        if len(labels) and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
-            raise BundleError(
-                "bundle-invalid",
-                f"{self.path}: an example's label is not one of the {len(self.manifest.labels)} labels; build it again",
+        optional = (("groups", np.int32, (n,)), ("devices", np.int32, (n,)), ("images", np.uint8, (n, 32)))
+        held = {key: arrays.take(key, dtype, shape) for key, dtype, shape in optional if arrays.holds(key)}
+        examples = FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), **held)
+        if n and (labels.min() < 0 or labels.max() >= len(self.manifest.labels)):
+            raise invalid(
+                f"{self.path}: an example's label is not one of the {len(self.manifest.labels)} labels; build it again"
             )
-        if len(groups) and groups.min() < -1:
-            raise BundleError(
-                "bundle-invalid",
-                f"{self.path}: an example's group is {groups.min()}, but must be at least −1; build it again",
+        if n and examples.groups.min() < -1:
+            raise invalid(
+                f"{self.path}: an example's group is {examples.groups.min()}, but must be at least −1; build it again"
             )
-        devices = arrays.take("devices", np.int32, (n,)) if arrays.holds("devices") else np.full(n, -1, np.int32)
-        if len(devices) and (devices.min() < -1 or devices.max() >= len(self.manifest.devices)):
-            raise BundleError(
-                "bundle-invalid",
-                f"{self.path}: an example's device is not one of the {len(self.manifest.devices)} devices; merge again",
+        if n and (examples.devices.min() < -1 or examples.devices.max() >= len(self.manifest.devices)):
+            raise invalid(
+                f"{self.path}: an example's device is not one of the {len(self.manifest.devices)} devices; merge again"
             )
-        images = arrays.take("images", np.uint8, (n, 32)) if arrays.holds("images") else np.zeros((n, 32), np.uint8)
-        return FactoryExamples(embeddings, labels, trained_on.astype(np.bool_), groups, devices, images)
+        return examples
 
     def background(self) -> Background | None:
         """Return the generic pictures' statistics, or None if the bundle has none."""
@@ -173,9 +170,7 @@ class Bundle:
         basis = arrays.take("basis", np.float16, (None, d))
         values, rest = arrays.take("values", np.float32, (len(basis),)), arrays.take("rest", np.float32, (1,))
         if (values < 0).any() or rest[0] < 0 or values.sum() + rest[0] <= 0:
-            raise BundleError(
-                "bundle-invalid", f"{self.path}: background.npz: values are not variances; build the bundle again"
-            )
+            raise invalid(f"{self.path}: background.npz: values are not variances; build the bundle again")
         return Background(arrays.take("mean", np.float32, (d,)), basis, values, float(rest[0]))
 
     def domain(self) -> FactoryDomain | None:
@@ -199,10 +194,9 @@ class Bundle:
         self.background()
         domain = self.domain()
         if domain is not None and len(domain.thumbs) != len(examples.labels):
-            raise BundleError(
-                "bundle-invalid",
+            raise invalid(
                 f"{self.path}: domain.npz: the number of thumbnails differs from that of examples; build the "
-                "bundle again",
+                "bundle again"
             )
         for model in self.manifest.models:
             found(Opened(self.path), model.file, self.manifest.files[model.file])
@@ -231,25 +225,20 @@ def read(path: Path | str) -> Bundle:
     if "manifest.json" not in infos:
         raise BundleError("bundle-foreign", f"{path} contains no manifest.json; it is not a bundle of edge-transfer")
     if infos["manifest.json"].file_size > MAX_MANIFEST:
-        raise BundleError(
-            "bundle-invalid", f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again"
-        )
+        raise invalid(f"{path}: manifest.json is larger than {MAX_MANIFEST} bytes; build the bundle again")
     if SIGNATURE in infos and infos[SIGNATURE].file_size > MAX_SIGNATURE:
-        raise BundleError(
-            "bundle-invalid", f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again"
-        )
+        raise invalid(f"{path}: {SIGNATURE} is larger than {MAX_SIGNATURE} bytes; sign the bundle again")
     text = stored(path, file, infos["manifest.json"])
     signature = stored(path, file, infos[SIGNATURE]) if SIGNATURE in infos else None
     manifest = parse(path, text)
     present = {name: info.file_size for name, info in infos.items() if name not in ("manifest.json", SIGNATURE)}
     for name in sorted(set(present) ^ set(manifest.files)):
         where = "the manifest does not list it" if name in present else "it is missing"
-        raise BundleError("bundle-damaged", f"{path}: {name}: {where}; copy or build the bundle again")
+        raise damaged(f"{path}: {name}: {where}; copy or build the bundle again")
     for name, entry in manifest.files.items():
         if present[name] != entry.size:
-            raise BundleError(
-                "bundle-damaged",
-                f"{path}: {name} has {present[name]} bytes, but the manifest says {entry.size}; copy it again",
+            raise damaged(
+                f"{path}: {name} has {present[name]} bytes, but the manifest says {entry.size}; copy it again"
             )
     return Bundle(path, manifest, text, signature)
 
@@ -330,9 +319,8 @@ def halves(embeddings: NDArray[np.float32]) -> NDArray[np.float16]:
     rows = np.asarray(embeddings, np.float64)
     if not np.isfinite(rows).all():
         row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise BundleError(
-            "bundle-invalid",
-            f"examples.npz: embeddings contains NaN or infinity in row {row} of {len(rows)}; use other weights",
+        raise invalid(
+            f"examples.npz: embeddings contains NaN or infinity in row {row} of {len(rows)}; use other weights"
         )
     largest = np.abs(rows).max(axis=1, initial=0.0)
     far = (largest > 0) & ((largest < _LEAST) | (largest > _MOST))
@@ -371,9 +359,3 @@ def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
         bundle = read(partial)
         bundle.verify()
     return dataclasses.replace(bundle, path=path)
-
-
-# reading the zip ------------------------------------------------------------------------------------------------
-
-
-# arrays -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle.manifest import ENTRIES, FileEntry
+from edge.bundle.manifest import ENTRIES, FileEntry, invalid
 from edge.bundle.stored import Opened, Window
 from edge.errors import BundleError
 
@@ -26,7 +26,7 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
     """List the entries, after checking that reading the list itself is cheap and that no two overlap."""
     size = file.seek(0, io.SEEK_END)
     if not size:
-        raise BundleError("bundle-damaged", f"{path} is empty (0 bytes); copy it again")
+        raise damaged(f"{path} is empty (0 bytes); copy it again")
     file.seek(max(0, size - _END_OF_ZIP.size))
     tail = file.read()
     signature, _, _, _, count, length, offset, _ = _END_OF_ZIP.unpack(tail.rjust(_END_OF_ZIP.size, b"\0"))
@@ -34,45 +34,32 @@ def directory(path: Path, file: Window) -> dict[str, zipfile.ZipInfo]:
         file.seek(0)
         cut = file.read(4) == b"PK\3\4"
         if cut:
-            raise BundleError("bundle-damaged", f"{path} is incomplete; copy it again")
+            raise damaged(f"{path} is incomplete; copy it again")
         raise BundleError("bundle-foreign", f"{path} is not a bundle of edge-transfer")
     if count > len(ENTRIES) or length > 65536 or offset + length + _END_OF_ZIP.size != size:
-        raise BundleError(
-            "bundle-invalid", f"{path}: its list of {count} entries is not that of a bundle; copy or build it again"
-        )
+        raise invalid(f"{path}: its list of {count} entries is not that of a bundle; copy or build it again")
     try:
         infos = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
-        raise BundleError("bundle-damaged", f"{path}: damaged zip ({error}); copy it again") from error
+        raise damaged(f"{path}: damaged zip ({error}); copy it again") from error
     used = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
         if info.filename not in ENTRIES:
-            raise BundleError(
-                "bundle-invalid",
-                (f"{path} contains {info.filename[:80]!r}, which does not belong in a bundle; build it again"),
-            )
+            raise invalid(f"{path} contains {info.filename[:80]!r}, which does not belong in a bundle; build it again")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
-            raise BundleError(
-                "bundle-invalid",
+            raise invalid(
                 f"{path}: {info.filename} is compressed or encrypted, but a bundle's entries must be stored "
-                "without compression; build it again",
+                "without compression; build it again"
             )
         if info.file_size > MAX_ENTRY:
-            raise BundleError(
-                "bundle-invalid",
-                (f"{path}: {info.filename} has {info.file_size} bytes, but at most {MAX_ENTRY} are allowed"),
-            )
+            raise invalid(f"{path}: {info.filename} has {info.file_size} bytes, but at most {MAX_ENTRY} are allowed")
         if info.header_offset < used:
-            raise BundleError(
-                "bundle-damaged", f"{path}: {info.filename} overlaps another entry; copy or build the bundle again"
-            )
+            raise damaged(f"{path}: {info.filename} overlaps another entry; copy or build the bundle again")
         used = info.header_offset + 30 + len(info.filename) + info.file_size  # 30: a local header without the name
     if used > offset:
-        raise BundleError(
-            "bundle-damaged", f"{path}: its entries extend beyond its end; copy or build the bundle again"
-        )
+        raise damaged(f"{path}: its entries extend beyond its end; copy or build the bundle again")
     if len({info.filename for info in infos}) < len(infos):
-        raise BundleError("bundle-invalid", f"{path} contains two entries with the same name; build it again")
+        raise invalid(f"{path} contains two entries with the same name; build it again")
     return {info.filename: info for info in infos}
 
 
@@ -81,9 +68,7 @@ def stored(path: Path, file: Window, info: zipfile.ZipInfo) -> bytes:
         with zipfile.ZipFile(file) as archive:
             return archive.read(info.filename)
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(
-            "bundle-damaged", f"{path}: {info.filename} is damaged ({error}); copy the bundle again"
-        ) from error
+        raise damaged(f"{path}: {info.filename} is damaged ({error}); copy the bundle again") from error
 
 
 def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
@@ -99,7 +84,7 @@ def read_entry(path: Path, name: str, expected: FileEntry) -> bytes:
 def found(file: Opened, name: str, expected: FileEntry | None) -> tuple[int, int]:
     """Return the offset and length of an entry's bytes after checking their SHA-256."""
     if expected is None:
-        raise BundleError("bundle-damaged", f"{file.path} contains no {name}; copy or build the bundle again")
+        raise damaged(f"{file.path} contains no {name}; copy or build the bundle again")
     start = _begin(file, name, expected)
     if file.sha256(start, expected.size) != expected.sha256:
         raise _not_as_said(file.path, name)
@@ -126,10 +111,13 @@ def _after_header(file: io.RawIOBase | io.BytesIO, info: zipfile.ZipInfo) -> int
     return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
 
 
+def damaged(message: str) -> BundleError:
+    """Return the error for a bundle that was cut off or changed."""
+    return BundleError("bundle-damaged", message)
+
+
 def _not_as_said(path: Path, name: str) -> BundleError:
-    return BundleError(
-        "bundle-damaged", f"{path}: {name} does not match the manifest (its SHA-256 differs); copy the bundle again"
-    )
+    return damaged(f"{path}: {name} does not match the manifest (its SHA-256 differs); copy the bundle again")
 
 
 def npz(**arrays: NDArray[Any]) -> bytes:
@@ -156,11 +144,9 @@ class Arrays:
             self._zip = zipfile.ZipFile(file)
             entries = self._zip.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
-            raise BundleError("bundle-damaged", f"{name} is damaged ({error}); build the bundle again") from error
+            raise damaged(f"{name} is damaged ({error}); build the bundle again") from error
         if len(entries) > 8 or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise BundleError(
-                "bundle-invalid", f"{name} is compressed or contains too many arrays; build the bundle again"
-            )
+            raise invalid(f"{name} is compressed or contains too many arrays; build the bundle again")
 
     def holds(self, key: str) -> bool:
         """Whether there is an array with this name."""
@@ -175,17 +161,14 @@ class Arrays:
             with self._zip.open(f"{key}.npy") as file:
                 version = np.lib.format.read_magic(file)
                 if version != (1, 0):
-                    raise BundleError(
-                        "bundle-invalid", f"{self._name}: {key} has npy version {version}, expected (1, 0)"
-                    )
+                    raise invalid(f"{self._name}: {key} has npy version {version}, expected (1, 0)")
                 found, fortran, kind = np.lib.format.read_array_header_1_0(file)
                 right = len(found) == len(shape) and all(w in (None, n) for w, n in zip(shape, found, strict=True))
                 if kind not in [np.dtype(one).newbyteorder("<") for one in kinds] or not right or fortran:
                     wanted = tuple("N" if n is None else n for n in shape)
-                    raise BundleError(
-                        "bundle-invalid",
+                    raise invalid(
                         f"{self._name}: {key} is {kind} {found}, expected "
-                        f"{' or '.join(str(np.dtype(one)) for one in kinds)} {wanted}; build it again",
+                        f"{' or '.join(str(np.dtype(one)) for one in kinds)} {wanted}; build it again"
                     )
                 header = file.tell()
             info = self._zip.getinfo(f"{key}.npy")
@@ -193,14 +176,11 @@ class Arrays:
         except BundleError:
             raise
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, *_HEADER) as error:
-            raise BundleError(
-                "bundle-damaged", f"{self._name}: {key} cannot be read ({error}); build the bundle again"
-            ) from error
+            raise damaged(f"{self._name}: {key} cannot be read ({error}); build the bundle again") from error
         size = int(np.prod(found, dtype=object)) * kind.itemsize
         if info.file_size - header != size or offset + size > self._size:
-            raise BundleError(
-                "bundle-invalid",
-                f"{self._name}: {key} has {info.file_size - header} bytes, but its shape {found} needs {size}",
+            raise invalid(
+                f"{self._name}: {key} has {info.file_size - header} bytes, but its shape {found} needs {size}"
             )
         return _Place(offset, size, kind, found)
 
@@ -210,8 +190,5 @@ class Arrays:
         self._file.seek(place.offset)
         array = np.frombuffer(self._file.read(place.size) or b"", place.dtype).reshape(place.shape).astype(dtype)
         if place.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BundleError(
-                "bundle-invalid",
-                f"{self._name}: {key} contains NaN or infinity; build it again",
-            )
+            raise invalid(f"{self._name}: {key} contains NaN or infinity; build it again")
         return array

@@ -111,14 +111,17 @@ def most_precise(models: Sequence[ModelFile]) -> list[ModelFile]:
     return [model for model in models if model.precision == "fp32"] or list(models)
 
 
+def invalid(message: str) -> BundleError:
+    """Return the error for something in a bundle that is as it was written, but that no bundle should hold."""
+    return BundleError("bundle-invalid", message)
+
+
 def parse(path: Path, data: bytes) -> Manifest:
     """Parse JSON into a `Manifest`, checking that every field has the right type and is valid."""
     try:
         raw = read_json(data)
     except ValueError as error:
-        raise BundleError(
-            "bundle-invalid", f"{path}: manifest.json is not valid JSON ({error}); build the bundle again"
-        ) from error
+        raise invalid(f"{path}: manifest.json is not valid JSON ({error}); build the bundle again") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("reader"), int):
         raise BundleError("bundle-foreign", f"{path}: manifest.json has no format; it is not a bundle of edge-transfer")
     if raw["reader"] > FORMAT:
@@ -144,16 +147,12 @@ def parse(path: Path, data: bytes) -> Manifest:
     }
     for field, fits in possible.items():
         if not fits:
-            raise BundleError(
-                "bundle-invalid", f"{path}: manifest.json: {field} has an impossible value; build the bundle again"
-            )
+            raise invalid(f"{path}: manifest.json: {field} has an impossible value; build the bundle again")
     try:
         if any(clean(label) != label for label in manifest.labels):
-            raise BundleError(
-                "bundle-invalid", f"{path}: manifest.json: labels have an impossible value; build the bundle again"
-            )
+            raise invalid(f"{path}: manifest.json: labels have an impossible value; build the bundle again")
     except LabelError as error:
-        raise BundleError("bundle-invalid", f"{path}: {error}") from error
+        raise invalid(f"{path}: {error}") from error
     return manifest
 
 
@@ -166,7 +165,7 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
         optional = {f.name: f.default for f in fields if f.default is None or f.metadata.get("since")}
         missing = hints.keys() - value.keys() - optional.keys()
         if missing:
-            raise BundleError("bundle-invalid", f"{path}: {where} has no {sorted(missing)[0]}; build the bundle again")
+            raise invalid(f"{path}: {where} has no {sorted(missing)[0]}; build the bundle again")
         given = {**optional, **value}
         return kind(**{name: _typed(path, f"{where}: {name}", hint, given[name]) for name, hint in hints.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
@@ -179,14 +178,11 @@ def _typed(path: Path, where: str, kind: Any, value: Any) -> Any:
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         if not _is_possible(value):
-            raise BundleError(
-                "bundle-invalid", f"{path}: {where} has an impossible value ({_shown(value)}); build the bundle again"
-            )
+            raise invalid(f"{path}: {where} has an impossible value ({_shown(value)}); build the bundle again")
         return value
-    raise BundleError(
-        "bundle-invalid",
+    raise invalid(
         f"{path}: {where} is {_shown(value)!r}, which is not of type {getattr(kind, '__name__', kind)}; build "
-        "the bundle again",
+        "the bundle again"
     )
 
 

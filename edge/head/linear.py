@@ -103,27 +103,18 @@ class Head:
             )
         shape, classes = self.weights.shape, len(self.labels)
         if len(shape) != 2 or shape[1] != classes or self.bias.shape != (classes,):
-            raise BundleError(
-                "head-damaged",
-                f"the head has {classes} labels, but weights {shape} and bias {self.bias.shape}; retrain it",
-            )
+            raise _damaged(f"the head has {classes} labels, but weights {shape} and bias {self.bias.shape}; retrain it")
         if not 1 <= shape[0] <= LIMIT or classes > LIMIT:
-            raise BundleError(
-                "head-damaged", f"the head has {shape[0]} features and {classes} labels, but the limit is {LIMIT} each"
-            )
+            raise _damaged(f"the head has {shape[0]} features and {classes} labels, but the limit is {LIMIT} each")
         if self.weights.dtype != np.float32 or self.bias.dtype != np.float32:
-            raise BundleError(
-                "head-damaged",
-                f"the head is {self.weights.dtype} and {self.bias.dtype}, expected float32; retrain it",
-            )
+            raise _damaged(f"the head is {self.weights.dtype} and {self.bias.dtype}, expected float32; retrain it")
         if not (np.isfinite(self.weights).all() and np.isfinite(self.bias).all()):
-            raise BundleError("head-damaged", "the head's weights or bias are not finite; retrain it or roll back")
+            raise _damaged("the head's weights or bias are not finite; retrain it or roll back")
         if max(np.abs(self.weights).max(), np.abs(self.bias).max()) > LARGEST:
-            raise BundleError("head-damaged", f"the head's weights or bias exceed {LARGEST:g}; retrain it or roll back")
+            raise _damaged(f"the head's weights or bias exceed {LARGEST:g}; retrain it or roll back")
         if not (np.isfinite(self.temperature) and self.temperature >= COLDEST):
-            raise BundleError(
-                "head-damaged",
-                f"the head's temperature is {self.temperature}, but must be positive; retrain it or roll back",
+            raise _damaged(
+                f"the head's temperature is {self.temperature}, but must be positive; retrain it or roll back"
             )
 
     @property
@@ -175,10 +166,7 @@ class Head:
             LabelError: the labels are not valid.
         """
         if len(blob) < _HEADER.itemsize or blob[: len(MAGIC)] != MAGIC:
-            raise BundleError(
-                "head-damaged",
-                f"the stored head is damaged ({len(blob)} bytes of something else); retrain it or roll back",
-            )
+            raise _damaged(f"the stored head is damaged ({len(blob)} bytes of something else); retrain it or roll back")
         header = np.frombuffer(blob, _HEADER, count=1)[0]
         version, features, classes, named = (int(header[field]) for field in ("version", "features", "labels", "names"))
         if version != VERSION:
@@ -187,28 +175,26 @@ class Head:
                 f"the head has format {version}, but this version reads only {VERSION}; upgrade edge-transfer",
             )
         if not 1 <= features <= LIMIT or not 1 <= classes <= LIMIT or named > classes * 1024:
-            raise BundleError(
-                "head-damaged",
-                f"the head claims {features} features and {classes} labels, but the limit is {LIMIT} each",
-            )
+            raise _damaged(f"the head claims {features} features and {classes} labels, but the limit is {LIMIT} each")
         start = _HEADER.itemsize + 4 * classes
         expected = start + named + 4 * classes * (features + 1)
         if len(blob) != expected:
-            raise BundleError(
-                "head-damaged",
-                f"the head has {len(blob)} bytes, but its header needs {expected}; it is damaged, roll back",
-            )
+            raise _damaged(f"the head has {len(blob)} bytes, but its header needs {expected}; it is damaged, roll back")
         lengths = np.frombuffer(blob, "<u4", classes, _HEADER.itemsize).astype(np.int64)
         ends = start + np.cumsum(lengths)
         if int(ends[-1]) != start + named:
-            raise BundleError("head-damaged", "the head's labels have the wrong length; it is damaged, roll back")
+            raise _damaged("the head's labels have the wrong length; it is damaged, roll back")
         try:
             labels = tuple(blob[end - n : end].decode() for end, n in zip(ends.tolist(), lengths.tolist(), strict=True))
         except UnicodeDecodeError:
-            raise BundleError("head-damaged", "the head's labels are not UTF-8; it is damaged, roll back") from None
+            raise _damaged("the head's labels are not UTF-8; it is damaged, roll back") from None
         numbers = np.frombuffer(blob, "<f4", classes * (features + 1), start + named).astype(np.float32)
         weights = numbers[: features * classes].reshape(features, classes)
         return cls(labels, weights, numbers[features * classes :], float(header["t"]))
+
+
+def _damaged(message: str) -> BundleError:
+    return BundleError("head-damaged", message)
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

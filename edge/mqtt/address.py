@@ -32,32 +32,29 @@ def parsed(url: str) -> tuple[Address, str]:
     try:
         address = Address.parse(url, PORTS)
     except SourceError as error:
-        raise SourceError("address-invalid", f"--mqtt: {error}; write it like {_EXAMPLE}") from None
+        raise _invalid(str(error)) from None
     if re.search("[?#]", address.rest):
         raise SourceError(
             "address-invalid",
             f"--mqtt: this address contains ? or # after the host; write them as %3F and %23, as in {_EXAMPLE}",
         )
     if address.user == "" or "\ufffd" in f"{address.user}{address.password}" or "\0" in (address.user or ""):
-        raise SourceError(
-            "address-invalid",
-            f"--mqtt: this address has a user name or password that no broker accepts; write it like {_EXAMPLE}",
-        )
+        raise _invalid("this address has a user name or password that no broker accepts")
     try:
         if ":" not in address.host and not re.fullmatch(rb"[\w.-]+", address.host.encode("idna")):
             raise UnicodeError
     except UnicodeError:
-        raise SourceError(
-            "address-invalid", f"--mqtt: the host name in this address is not valid; write it like {_EXAMPLE}"
-        ) from None
+        raise _invalid("the host name in this address is not valid") from None
     name = unicodedata.normalize("NFC", unquote(address.rest)).strip("/ ")
     if len(name) > LONGEST_NAME or "\ufffd" in name or any(hidden(c) or unicodedata.category(c) == "Cn" for c in name):
-        raise SourceError(
-            "address-invalid",
-            f"--mqtt: the NAME in this address is longer than {LONGEST_NAME} characters, or contains one that "
-            f"cannot be printed; write it like {_EXAMPLE}",
+        raise _invalid(
+            f"the NAME in this address is longer than {LONGEST_NAME} characters, or contains one that cannot be printed"
         )
     return address, name
+
+
+def _invalid(why: str) -> SourceError:
+    return SourceError("address-invalid", f"--mqtt: {why}; write it like {_EXAMPLE}")
 
 
 def identity(home: Path, source: str, machine: Path = Path("/etc/machine-id")) -> str:

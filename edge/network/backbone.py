@@ -236,7 +236,7 @@ class _OnnxBackbone:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         types = [i.type for i in inputs], [o.type for o in outputs[:1]]
         if types != (["tensor(uint8)"], ["tensor(float)"]):
-            raise BundleError("model-unsuitable", _wrong_form([(i.type, i.shape) for i in inputs]))
+            raise _wrong_form([(i.type, i.shape) for i in inputs])
         self._input, self._output = inputs[0].name, outputs[0].name
         self.size, self.dimension = _check_form(inputs[0].shape, outputs[0].shape)
 
@@ -274,9 +274,7 @@ class _TfliteBackbone:
         self.runtime = runtime.name
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or inputs[0]["dtype"] is not np.uint8 or not outputs:
-            raise BundleError(
-                "model-unsuitable", _wrong_form([(i["dtype"].__name__, i["shape"].tolist()) for i in inputs])
-            )
+            raise _wrong_form([(i["dtype"].__name__, i["shape"].tolist()) for i in inputs])
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._scale, self._zero = outputs[0]["quantization"]  # scale 0: not quantized
         self.size, self.dimension = _check_form(inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
@@ -330,11 +328,12 @@ def _failed(runtime: str, error: Exception) -> BundleError:
     )
 
 
-def _wrong_form(inputs: list[tuple[str, Any]]) -> str:
+def _wrong_form(inputs: list[tuple[str, Any]]) -> BundleError:
     seen = ", ".join(f"{kind} {shape}" for kind, shape in inputs)
-    return (
-        f"a backbone must take one input of uint8 (N, S, S, 3) and give floats, but this one takes {seen}; export "
-        "it again"
+    return BundleError(
+        "model-unsuitable",
+        f"a backbone must take one input of uint8 (N, S, S, 3) and give floats, but this one takes {seen}; export it "
+        "again",
     )
 
 

@@ -184,7 +184,7 @@ class Gate:
 
 
 class Detector:
-    """Decides whether pictures are unknown, by a gate; everything that does not depend on the picture is " "computed
+    """Decides whether pictures are unknown, by a gate; everything that does not depend on the picture is computed
     once."""
 
     def __init__(self, gate: Gate, background: Background) -> None:

@@ -28,53 +28,31 @@ CHANCE = 0.01  # probability of keeping a strategy that is not better
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one strategy.
-
-    Args:
-        strategy: The strategy.
-        measured: The device head's answer for each photo, with that photo left out; None if there was not enough time.
-        seconds: Time taken.
-        bytes: Size of the network's changed parameters, as float32.
-        curves: Measurements during the training on each half of the photos.
-        note: How the strategy ended, in words.
-    """
+    """The result of one strategy."""
 
     strategy: Strategy
-    measured: Measured | None
+    measured: Measured | None  # the answers with each photo left out; None if there was not enough time
     seconds: float
-    bytes: int
-    curves: tuple[tuple[Point, ...], ...]
-    note: str
+    bytes: int  # size of the network's changed parameters, as float32
+    curves: tuple[tuple[Point, ...], ...]  # measurements during the training on each half of the photos
+    note: str  # how the strategy ended, in words
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """The result of `adapt`, for the terminal and the report.
+    """The result of `adapt`, for the terminal and the report."""
 
-    Args:
-        adaptation: The contents of adapted.json.
-        folder: The output folder.
-        material, held: The photos, and bool (N,) marking those held out.
-        outcomes: The results of all strategies, cheapest first.
-        kept: The strategy that is kept.
-        why: The reason for keeping it, in words.
-        final: The kept strategy, measured as the device runs it.
-        evaluation: The evaluation of `final`.
-        baselines: Accuracy without pretraining.
-        seconds: Total time of this run.
-    """
-
-    adaptation: Adaptation
-    folder: Path
+    adaptation: Adaptation  # the contents of adapted.json
+    folder: Path  # the output folder
     material: Material
-    held: NDArray[np.bool_]
-    outcomes: tuple[Outcome, ...]
-    kept: str
-    why: str
-    final: Measured
-    evaluation: Evaluation
+    held: NDArray[np.bool_]  # (N,), the photos that are held out
+    outcomes: tuple[Outcome, ...]  # the results of all strategies, cheapest first
+    kept: str  # the strategy that is kept
+    why: str  # the reason for keeping it, in words
+    final: Measured  # the kept strategy, measured as the device runs it
+    evaluation: Evaluation  # the evaluation of `final`
     baselines: Baselines
-    seconds: float
+    seconds: float  # total time of this run
 
 
 def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:

@@ -23,17 +23,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among all processes.
+    """This process's place among all processes."""
 
-    Args:
-        rank: This process's number, 0 ≤ rank < world.
-        world: The number of processes.
-        device: The torch device of its tensors.
-    """
-
-    rank: int
-    world: int
-    device: str
+    rank: int  # this process's number, 0 ≤ rank < world
+    world: int  # the number of processes
+    device: str  # the torch device of its tensors
 
     @property
     def is_first(self) -> bool:

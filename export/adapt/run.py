@@ -74,36 +74,21 @@ NO_TIME = "there was no time left for it"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to adapt.
+    """What to adapt."""
 
-    Args:
-        photos: Folder of class folders.
-        output: Folder to write; created if it does not exist.
-        created: Time of creation, ISO 8601, UTC.
-        backbone, weights: As for `export.network.backbones.load`.
-        size: Pixels per side of the network's input; 0 for its own.
-        strategy: `auto`, or a name of `export.adapt.strategies`.
-        minutes: Time limit for everything, over all runs.
-        seed: Random seed for the split, the augmentation and the order of photos.
-        group_by: As for `export.photos.split.group_photos`.
-        flip: Whether to train on mirror images too.
-        fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
-        progress: Show a progress bar for downloads.
-    """
-
-    photos: Path
-    output: Path
-    created: str
-    backbone: str = backbones.DEFAULT
-    weights: str = ""
-    size: int = 0
-    strategy: str = "auto"
-    minutes: float = 20.0
-    seed: int = 0
-    group_by: str | None = None
-    flip: bool = True
-    fit: str = "crop"
-    progress: bool = False
+    photos: Path  # folder of class folders
+    output: Path  # folder to write; created if it does not exist
+    created: str  # time of creation, ISO 8601, UTC
+    backbone: str = backbones.DEFAULT  # as for `export.network.backbones.load`
+    weights: str = ""  # the same
+    size: int = 0  # pixels per side of the network's input; 0 for its own
+    strategy: str = "auto"  # `auto`, or a name of `export.adapt.strategies`
+    minutes: float = 20.0  # time limit for everything, over all runs
+    seed: int = 0  # random seed for the split, the augmentation and the order of photos
+    group_by: str | None = None  # as for `export.photos.split.group_photos`
+    flip: bool = True  # whether to train on mirror images too
+    fit: str = "crop"  # how photos are made square: a name of `edge.bundle.manifest.FITS`
+    progress: bool = False  # show a progress bar for downloads
 
 
 @dataclass

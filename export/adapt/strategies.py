@@ -29,19 +29,12 @@ from export.network.embedder import blocks
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to adapt.
+    """One way to adapt."""
 
-    Args:
-        name: What `--strategy` takes.
-        summary: What changes, for people.
-        rate: Largest learning rate of the network's parameters (Adam), in units of their own size.
-        epochs: Most passes over the photos.
-    """
-
-    name: str
-    summary: str
-    rate: float = 0.0
-    epochs: int = 0
+    name: str  # what `--strategy` takes
+    summary: str  # what changes, for people
+    rate: float = 0.0  # largest learning rate of the network's parameters (Adam), in units of their own size
+    epochs: int = 0  # most passes over the photos
 
     @property
     def trains(self) -> bool:

@@ -66,55 +66,31 @@ class Point:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training.
+    """The result of a training."""
 
-    Args:
-        state: The trunk's changed parameters with the smallest held-out loss after a pass, by name.
-        curve: The measurements, the first before any training.
-        epochs: The number of epochs that were run.
-        planned: The number of epochs that were planned.
-        seconds: Time taken, over all runs.
-        ended: Why training ended, in words.
-    """
-
-    state: Mapping[str, torch.Tensor]
-    curve: tuple[Point, ...]
-    epochs: int
-    planned: int
-    seconds: float
-    ended: str
+    state: Mapping[str, torch.Tensor]  # the changed parameters with the smallest held-out loss after a pass
+    curve: tuple[Point, ...]  # the measurements, the first before any training
+    epochs: int  # the number of epochs that were run
+    planned: int  # the number of epochs that were planned
+    seconds: float  # time taken, over all runs
+    ended: str  # why training ended, in words
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to train on, and within what limits.
-
-    Args:
-        material: The photos.
-        taught: bool (N,), the photos to train on.
-        held: bool (N,), the held-out photos, which decide which parameters are kept.
-        before: The device head's measurement before any training.
-        head: The device's head fitted to the photos to train on, from which the last layer starts.
-        augment: How training pictures are augmented.
-        size: Side of the training pictures in pixels.
-        seconds: Time limit for this network with its measurements, over all runs.
-        checkpoint: The checkpoint file.
-        processes: The processes that share the training.
-        step: Called with (batches done, total).
-        clock: Returns seconds.
-    """
+    """What to train on, and within what limits."""
 
     material: Material
-    taught: NDArray[np.bool_]
-    held: NDArray[np.bool_]
-    before: Measured
-    head: Head
+    taught: NDArray[np.bool_]  # (N,), the photos to train on
+    held: NDArray[np.bool_]  # (N,), the held-out photos, which decide which parameters are kept
+    before: Measured  # the device head's measurement before any training
+    head: Head  # the device's head fitted to the photos to train on, from which the last layer starts
     augment: Augment
-    size: int
-    seconds: float
+    size: int  # side of the training pictures in pixels
+    seconds: float  # time limit for this network with its measurements, over all runs
     checkpoint: Path
     processes: Processes
-    step: Callable[[int, int], None]
+    step: Callable[[int, int], None]  # called with (batches done, total)
     clock: Callable[[], float] = time.monotonic
 
 

@@ -26,41 +26,25 @@ JSON, WEIGHTS, REPORT = "adapted.json", "weights.safetensors", "report.html"
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The contents of adapted.json.
+    """The contents of adapted.json."""
 
-    Args:
-        created: ISO 8601, UTC.
-        program: Name and version of the program that wrote it.
-        photos: The folder of class folders that it was adapted to.
-        backbone, size: The network, and pixels per side of its input.
-        taps: Numbers of the blocks whose maps join its embedding.
-        origin, licence: Origin and licence of the weights from which training started.
-        strategy: The strategy that was kept.
-        accuracy, low, high: Accuracy of the device's head on the validation photos, and its 95 % interval.
-        trained: SHA-256 of the photos that the network was trained on; empty if the strategy trains nothing.
-        held_out: SHA-256 of the other photos.
-        report: Everything else that was measured.
-        format: The file's format version.
-        fit: How photos were made square: a name of `edge.bundle.manifest.FITS`.
-    """
-
-    created: str
-    program: str
-    photos: str
+    created: str  # ISO 8601, UTC
+    program: str  # name and version of the program that wrote it
+    photos: str  # the folder of class folders that it was adapted to
     backbone: str
-    size: int
-    taps: tuple[int, ...]
-    origin: str
-    licence: str
-    strategy: str
-    accuracy: float
-    low: float
-    high: float
-    trained: tuple[str, ...]
-    held_out: tuple[str, ...]
-    report: Mapping[str, Any]
-    format: int = 1
-    fit: str = "crop"
+    size: int  # pixels per side of the network's input
+    taps: tuple[int, ...]  # numbers of the blocks whose maps join its embedding
+    origin: str  # origin of the weights from which training started
+    licence: str  # licence of these weights
+    strategy: str  # the strategy that was kept
+    accuracy: float  # accuracy of the device's head on the validation photos
+    low: float  # start of its 95 % interval
+    high: float  # end of its 95 % interval
+    trained: tuple[str, ...]  # SHA-256 of the photos that the network was trained on; empty if it was not
+    held_out: tuple[str, ...]  # SHA-256 of the other photos
+    report: Mapping[str, Any]  # everything else that was measured
+    format: int = 1  # the file's format version
+    fit: str = "crop"  # how photos were made square: a name of `edge.bundle.manifest.FITS`
 
 
 def is_adapted(folder: Path) -> bool:

@@ -18,19 +18,12 @@ from export.convert.parity import Proof, prove_everywhere
 
 @dataclass(frozen=True)
 class Checked:
-    """An intact bundle.
-
-    Args:
-        bundle: The bundle.
-        examples: Number of examples by label.
-        proofs: One for every model and every runtime that works here.
-        signer: The key that signed it, or None.
-    """
+    """An intact bundle."""
 
     bundle: Bundle
-    examples: Mapping[str, int]
-    proofs: tuple[Proof, ...]
-    signer: Key | None
+    examples: Mapping[str, int]  # number of examples by label
+    proofs: tuple[Proof, ...]  # one for every model and every runtime that works here
+    signer: Key | None  # the key that signed it, or None
 
 
 def check(path: Path) -> Checked:

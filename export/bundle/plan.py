@@ -42,79 +42,44 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to build.
+    """What to build."""
 
-    Args:
-        photos: Folder with one subfolder per label.
-        output: The bundle's path.
-        backbone, weights: As in `export.network.backbones.load`.
-        model: A model file to use instead of a backbone of the table.
-        adapted: A folder written by `adapt`, whose network to use instead.
-        runtimes: `onnx`, `tflite` or both.
-        precisions: `fp32`, `int8` or both.
-        holdout: Fraction of each label used for validation, 0 ≤ fraction < 1; 0 measures nothing.
-        group_by: How related photos are grouped, as in `export.photos.split.group_photos`; None for no groups.
-        background: Folder of generic photos, to recognise unknown pictures.
-        fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.
-        seed: Random seed for the validation split and the golden pictures.
-        created: ISO 8601, UTC, for the manifest.
-        progress: Show a progress bar for downloads.
-    """
-
-    photos: Path
+    photos: Path  # folder with one subfolder per label
     output: Path
-    created: str
-    backbone: str = backbones.DEFAULT
-    weights: str = ""
-    model: Path | None = None
-    adapted: Path | None = None
+    created: str  # ISO 8601, UTC, for the manifest
+    backbone: str = backbones.DEFAULT  # as in `export.network.backbones.load`
+    weights: str = ""  # the same
+    model: Path | None = None  # a model file to use instead of a backbone of the table
+    adapted: Path | None = None  # a folder written by `adapt`, whose network to use instead
     runtimes: tuple[str, ...] = ("onnx", "tflite")
     precisions: tuple[str, ...] = ("fp32", "int8")
-    holdout: float = 0.2
-    group_by: str | None = None
-    background: Path | None = None
-    fit: str = "crop"
-    seed: int = 0
-    progress: bool = False
+    holdout: float = 0.2  # fraction of each label used for validation, 0 ≤ fraction < 1; 0 measures nothing
+    group_by: str | None = None  # how related photos are grouped, as in `export.photos.split.group_photos`
+    background: Path | None = None  # folder of generic photos, to recognise unknown pictures
+    fit: str = "crop"  # how photos are made square: a name of `edge.bundle.manifest.FITS`
+    seed: int = 0  # random seed for the validation split and the golden pictures
+    progress: bool = False  # show a progress bar for downloads
 
 
 @dataclass(frozen=True)
 class Built:
-    """The bundle that was built, and what was measured.
-
-    Args:
-        bundle: The bundle.
-        examples: Number of examples by label.
-        evaluation: Accuracy on the photos held out; None if none were.
-        unmeasured: The labels that have no part in that figure.
-        group_by: How photos were grouped.
-        groups: int32 (N,), the groups, as the bundle has them.
-        bursts: Labels whose photos look like bursts but are not grouped.
-        odd: Photos that show nothing, or differ from the others.
-        warnings: Other warnings, one line each.
-        layout: How the parts of the folder (train, val) were used, in words; "" if it has none.
-        files: What became of all files of the folder.
-        background_files: The same for the folder of generic photos; None if there was none.
-        skipped: Photos that were left out.
-        seconds: Duration of each stage.
-        cut_off: The part of the typical photo that the network does not see.
-    """
+    """The bundle that was built, and what was measured."""
 
     bundle: Bundle
-    examples: Mapping[str, int]
-    evaluation: Evaluation | None
-    unmeasured: tuple[Unmeasured, ...]
+    examples: Mapping[str, int]  # number of examples by label
+    evaluation: Evaluation | None  # accuracy on the photos held out; None if none were
+    unmeasured: tuple[Unmeasured, ...]  # the labels that have no part in that figure
     group_by: str | None
-    groups: NDArray[np.int32]
-    bursts: Bursts
-    odd: tuple[Odd, ...]
-    warnings: tuple[str, ...]
-    layout: str
-    files: Files
-    background_files: Files | None
-    skipped: tuple[Left, ...]
-    seconds: Mapping[str, float]
-    cut_off: CutOff
+    groups: NDArray[np.int32]  # (N,), the groups, as the bundle has them
+    bursts: Bursts  # labels whose photos look like bursts but are not grouped
+    odd: tuple[Odd, ...]  # photos that show nothing, or differ from the others
+    warnings: tuple[str, ...]  # other warnings, one line each
+    layout: str  # how the parts of the folder (train, val) were used, in words; "" if it has none
+    files: Files  # what became of all files of the folder
+    background_files: Files | None  # the same for the folder of generic photos; None if there was none
+    skipped: tuple[Left, ...]  # photos that were left out
+    seconds: Mapping[str, float]  # duration of each stage
+    cut_off: CutOff  # the part of the typical photo that the network does not see
 
 
 @dataclass(frozen=True)

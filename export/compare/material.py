@@ -42,32 +42,20 @@ SMALLEST = 1e-9  # probability that a logarithm is taken of
 
 @dataclass(frozen=True)
 class Material:
-    """Photos in memory.
+    """Photos in memory."""
 
-    Args:
-        labels: C names.
-        paths: N files.
-        hashes: N SHA-256 of their bytes.
-        squares: uint8 (N, S, S, 3), a little larger than `centres`; training pictures are cropped from these. For
-            `--fit crop`, the centre square of the whole short side.
-        centres: uint8 (N, size, size, 3), as the device sees them.
-        targets: int32 (N,).
-        groups: int64 (N,), equal for related photos (`export.photos.split.group_photos`).
-        held: bool (N,), true for photos in the folder's own validation part.
-        skipped: Photos that could not be read, copies, and photos under two labels.
-        files: What became of all files of the folder.
-    """
-
-    labels: tuple[str, ...]
-    paths: tuple[Path, ...]
-    hashes: tuple[str, ...]
+    labels: tuple[str, ...]  # C names
+    paths: tuple[Path, ...]  # N files
+    hashes: tuple[str, ...]  # N SHA-256 of their bytes
+    # (N, S, S, 3), a little larger than `centres`; training pictures are cropped from these; for `--fit crop`, the
+    # centre square of the whole short side
     squares: NDArray[np.uint8]
-    centres: NDArray[np.uint8]
-    targets: NDArray[np.int32]
-    groups: NDArray[np.int64]
-    held: NDArray[np.bool_]
-    skipped: tuple[Left, ...]
-    files: Files
+    centres: NDArray[np.uint8]  # (N, size, size, 3), as the device sees them
+    targets: NDArray[np.int32]  # (N,)
+    groups: NDArray[np.int64]  # (N,), equal for related photos (`export.photos.split.group_photos`)
+    held: NDArray[np.bool_]  # (N,), true for photos in the folder's own validation part
+    skipped: tuple[Left, ...]  # photos that could not be read, copies, and photos under two labels
+    files: Files  # what became of all files of the folder
 
     @property
     def size(self) -> int:
@@ -86,22 +74,14 @@ class Measured:
 
     Photos that the network was trained on are used to train the head but have no part in choices, as on the device, and
     the answers to them are not fair.
-
-    Args:
-        labels: C names, in the order of the columns.
-        probabilities: float32 (N, C).
-        right: bool (N,).
-        surprise: float64 (N,), log-loss of the true label in nats.
-        held: bool (N,), the photos held out.
-        groups: int64 (N,), equal for photos that were left out together.
     """
 
-    labels: tuple[str, ...]
-    probabilities: NDArray[np.float32]
-    right: NDArray[np.bool_]
-    surprise: NDArray[np.float64]
-    held: NDArray[np.bool_]
-    groups: NDArray[np.int64]
+    labels: tuple[str, ...]  # C names, in the order of the columns
+    probabilities: NDArray[np.float32]  # (N, C)
+    right: NDArray[np.bool_]  # (N,)
+    surprise: NDArray[np.float64]  # (N,), log-loss of the true label in nats
+    held: NDArray[np.bool_]  # (N,), the photos held out
+    groups: NDArray[np.int64]  # (N,), equal for photos that were left out together
 
     @property
     def accuracy(self) -> float:

@@ -55,21 +55,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate with its measurements.
-
-    Args:
-        candidate: The candidate.
-        right: bool (N,), whether each photo, left out, was classified correctly.
-        interval: 95 % interval of the accuracy.
-        milliseconds: Time for one picture on one core of this machine.
-        bytes: Size of the exported file, fp32.
-    """
+    """A candidate with its measurements."""
 
     candidate: Candidate
-    right: NDArray[np.bool_]
-    interval: tuple[float, float]
-    milliseconds: float
-    bytes: int
+    right: NDArray[np.bool_]  # (N,), whether each photo, left out, was classified correctly
+    interval: tuple[float, float]  # 95 % interval of the accuracy
+    milliseconds: float  # time for one picture on one core of this machine
+    bytes: int  # size of the exported file, fp32
 
     @property
     def accuracy(self) -> float:
@@ -79,31 +71,18 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The ranking.
+    """The ranking."""
 
-    Args:
-        ranked: The candidates, best first.
-        take: The recommended candidate.
-        advice: Whether fine-tuning it will probably help, in words.
-        baselines: Accuracy without pretraining, for the recommended candidate.
-        photos: Number of photos used.
-        failed: Candidates that could not be used, each with the reason in one line.
-        unmeasured: Labels that were not measured because all their photos are in one group.
-        bursts: Labels whose photos look like bursts but are not grouped.
-        skipped: Photos that were left out.
-        files: What became of all files of the folder.
-    """
-
-    ranked: tuple[Ranked, ...]
-    take: Ranked
-    advice: str
-    baselines: Baselines
-    photos: int
-    failed: tuple[str, ...]
-    unmeasured: tuple[str, ...]
-    bursts: Bursts
-    skipped: tuple[Left, ...]
-    files: Files
+    ranked: tuple[Ranked, ...]  # the candidates, best first
+    take: Ranked  # the recommended candidate
+    advice: str  # whether fine-tuning it will probably help, in words
+    baselines: Baselines  # accuracy without pretraining, for the recommended candidate
+    photos: int  # number of photos used
+    failed: tuple[str, ...]  # candidates that could not be used, each with the reason in one line
+    unmeasured: tuple[str, ...]  # labels that were not measured because all their photos are in one group
+    bursts: Bursts  # labels whose photos look like bursts but are not grouped
+    skipped: tuple[Left, ...]  # photos that were left out
+    files: Files  # what became of all files of the folder
 
 
 def rank(

@@ -32,21 +32,13 @@ MAX_BYTES = 256_000_000
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A model file that can serve as a backbone.
+    """A model file that can serve as a backbone."""
 
-    Args:
-        name: The file's name without its suffix.
-        data: The file's bytes, which go into the bundle unchanged.
-        format: `onnx` or `tflite`.
-        precision: `int8` if the file contains integer weights, else `fp32`.
-        opened: The model, opened on this machine's runtime.
-    """
-
-    name: str
-    data: bytes
+    name: str  # the file's name without its suffix
+    data: bytes  # the file's bytes, which go into the bundle unchanged
     format: Literal["onnx", "tflite"]
-    precision: str
-    opened: Backbone
+    precision: str  # `int8` if the file contains integer weights, else `fp32`
+    opened: Backbone  # the model, opened on this machine's runtime
 
     @property
     def sha256(self) -> str:

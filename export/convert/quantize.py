@@ -48,21 +48,13 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Quantized:
-    """An eight-bit network, how it was made, and how close it is to the float network.
-
-    Args:
-        model: The file's bytes.
-        method: `static` or `weight-only`.
-        snr: dB, on pictures that did not calibrate it.
-        cosine: Smallest cosine among those pictures.
-        static_snr: dB of the best static form, even if it was not chosen; None if it could not be made.
-    """
+    """An eight-bit network, how it was made, and how close it is to the float network."""
 
     model: bytes
-    method: str
-    snr: float
-    cosine: float
-    static_snr: float | None
+    method: str  # `static` or `weight-only`
+    snr: float  # dB, on pictures that did not calibrate it
+    cosine: float  # smallest cosine among those pictures
+    static_snr: float | None  # dB of the best static form, even if it was not chosen; None if it could not be made
 
 
 def quantize(model: bytes, model_format: str, photos: Images, golden: Images) -> Quantized:

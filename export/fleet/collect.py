@@ -28,23 +28,14 @@ _PYTHON = 'exec "$(readlink -f "$1/bin")/python" - "$2"'
 
 @dataclass(frozen=True)
 class Collected:
-    """The result for one host.
+    """The result for one host."""
 
-    Args:
-        host: the host, as given to ssh.
-        device: the device's id; "" if it did not answer.
-        name: the contribution's name in the store; "" if the device did not answer.
-        new: whether the contribution is new to the store.
-        examples: the number of examples in it.
-        error: why the fetch failed; None if it succeeded.
-    """
-
-    host: str
-    device: str = ""
-    name: str = ""
-    new: bool = False
-    examples: int = 0
-    error: EdgeError | None = None
+    host: str  # the host, as given to ssh
+    device: str = ""  # the device's id; "" if it did not answer
+    name: str = ""  # the contribution's name in the store; "" if the device did not answer
+    new: bool = False  # whether the contribution is new to the store
+    examples: int = 0  # the number of examples in it
+    error: EdgeError | None = None  # why the fetch failed; None if it succeeded
 
 
 def collect(hosts: Sequence[str], output: str, hear: Callable[[Collected], None]) -> list[Collected]:

@@ -63,19 +63,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules for which contributions and examples count.
+    """The rules for which contributions and examples count."""
 
-    Args:
-        backbone: the backbone that all embeddings must come from.
-        labels: maps a label to the one that it counts as.
-        most: the largest number of examples per device.
-        signers: the keys that may sign contributions; None if signatures are not required.
-    """
-
-    backbone: BackboneInfo
-    labels: Mapping[str, str] = field(default_factory=dict)
-    most: int = MOST
-    signers: Signers | None = None
+    backbone: BackboneInfo  # the backbone that all embeddings must come from
+    labels: Mapping[str, str] = field(default_factory=dict)  # maps a label to the one that it counts as
+    most: int = MOST  # the largest number of examples per device
+    signers: Signers | None = None  # the keys that may sign contributions; None if signatures are not required
 
 
 class Told(NamedTuple):

@@ -44,37 +44,21 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Merged:
-    """The result of a merge.
-
-    Args:
-        bundle: the bundle that was written.
-        devices: the number of devices in the bundle, or in the sums if `shipped` is less than `examples`.
-        examples: the number of the devices' examples that count.
-        factory: the number of the workstation's own examples.
-        shipped: the number of the devices' examples in the bundle.
-        labels: the number of examples of each label, including the workstation's own.
-        accuracy: accuracy of a head fitted to the bundle, leaving out each device; None if it cannot be measured.
-        accuracy_of_all: accuracy of a head fitted to all examples, measured on the same devices.
-        refused: the contributions that do not count, with the reasons.
-        undone: the devices that are undone.
-        doubled: the devices that have two contributions with the same sequence.
-        signed: the number of merged contributions that are signed.
-        checked: whether signatures were required and checked.
-    """
+    """The result of a merge."""
 
     bundle: Bundle
-    devices: int
-    examples: int
-    factory: int
-    shipped: int
-    labels: dict[str, int]
-    accuracy: Accuracy | None
-    accuracy_of_all: Accuracy | None
-    refused: tuple[Refused, ...]
-    undone: tuple[str, ...]
-    doubled: tuple[str, ...]
-    signed: int
-    checked: bool
+    devices: int  # the number of devices in the bundle, or in the sums if `shipped` is less than `examples`
+    examples: int  # the number of the devices' examples that count
+    factory: int  # the number of the workstation's own examples
+    shipped: int  # the number of the devices' examples in the bundle
+    labels: dict[str, int]  # the number of examples of each label, including the workstation's own
+    accuracy: Accuracy | None  # accuracy of a head fitted to the bundle, leaving out each device; None if unknown
+    accuracy_of_all: Accuracy | None  # accuracy of a head fitted to all examples, measured on the same devices
+    refused: tuple[Refused, ...]  # the contributions that do not count, with the reasons
+    undone: tuple[str, ...]  # the devices that are undone
+    doubled: tuple[str, ...]  # the devices that have two contributions with the same sequence
+    signed: int  # the number of merged contributions that are signed
+    checked: bool  # whether signatures were required and checked
 
 
 def merge(remote: Remote, base: Path, output: Path, rules: Callable[[Bundle], Rules], step: Step) -> Merged:

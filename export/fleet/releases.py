@@ -24,19 +24,12 @@ from edge.fleet.remote import Remote
 
 @dataclass(frozen=True)
 class Published:
-    """The result of publishing.
+    """The result of publishing."""
 
-    Args:
-        plan: the plan that counts now.
-        sequence: the plan's number.
-        changed: whether the plan is new; False if it was the newest already.
-        devices: the number of devices that should install the release, and of all devices in the store.
-    """
-
-    plan: Plan
-    sequence: int
-    changed: bool
-    devices: tuple[int, int]
+    plan: Plan  # the plan that counts now
+    sequence: int  # the plan's number
+    changed: bool  # whether the plan is new; False if it was the newest already
+    devices: tuple[int, int]  # the number of devices that should install the release, and of all devices in the store
 
 
 @contextlib.contextmanager

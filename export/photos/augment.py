@@ -22,23 +22,14 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Augment:
-    """How much a training picture may differ from the photo.
-
-    Args:
-        seed: Random seed.
-        flip: Whether mirror images may be shown; not if left and right matter, as for text or hands.
-        area: Smallest and largest fraction of the full square that is cropped.
-        aspect: Largest stretch of the crop.
-        tilt: Largest rotation in degrees.
-        light: Largest relative change of brightness, and of contrast.
-    """
+    """How much a training picture may differ from the photo."""
 
     seed: int
-    flip: bool = True
-    area: tuple[float, float] = (0.45, 1.0)
-    aspect: float = 1.2
-    tilt: float = 10.0
-    light: float = 0.25
+    flip: bool = True  # whether mirror images may be shown; not if left and right matter, as for text or hands
+    area: tuple[float, float] = (0.45, 1.0)  # smallest and largest fraction of the full square that is cropped
+    aspect: float = 1.2  # largest stretch of the crop
+    tilt: float = 10.0  # largest rotation in degrees
+    light: float = 0.25  # largest relative change of brightness, and of contrast
 
     def __call__(self, squares: NDArray[np.uint8], photos: NDArray[np.intp], epoch: int, size: int) -> torch.Tensor:
         """Draw pictures.

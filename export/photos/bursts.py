@@ -35,15 +35,10 @@ _NEXT = 2  # numbered next to it, on either side
 
 @dataclass(frozen=True)
 class Bursts:
-    """Labels whose photos look like bursts.
-
-    Args:
-        labels: Their names.
-        advice: What to do about it.
-    """
+    """Labels whose photos look like bursts."""
 
     labels: tuple[str, ...] = ()
-    advice: str = ""
+    advice: str = ""  # what to do about it
 
     @property
     def warning(self) -> str:

@@ -28,23 +28,14 @@ from edge.picture.count import Left
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos of a folder, before any file is opened.
+    """The photos of a folder, before any file is opened."""
 
-    Args:
-        labels: Sorted, cleaned names; a photo's target is an index into them.
-        paths: N files.
-        targets: int32 (N,).
-        held: bool (N,), true for photos in the folder's own validation part.
-        layout: How the parts of the folder (train, val) were used, in words; "" if it has none.
-        left: The files that are not among `paths`, with the reason.
-    """
-
-    labels: tuple[str, ...]
-    paths: tuple[Path, ...]
-    targets: NDArray[np.int32]
-    held: NDArray[np.bool_]
-    layout: str
-    left: tuple[Left, ...]
+    labels: tuple[str, ...]  # sorted, cleaned names; a photo's target is an index into them
+    paths: tuple[Path, ...]  # N files
+    targets: NDArray[np.int32]  # (N,)
+    held: NDArray[np.bool_]  # (N,), true for photos in the folder's own validation part
+    layout: str  # how the parts of the folder (train, val) were used, in words; "" if it has none
+    left: tuple[Left, ...]  # the files that are not among `paths`, with the reason
 
     @property
     def contradictions(self) -> tuple[Left, ...]:

@@ -27,17 +27,11 @@ _METHOD = METHODS["lda"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head, with everything needed to compute left-out answers.
+    """A head, with everything needed to compute left-out answers."""
 
-    Args:
-        head: the head fitted to all examples of the pool.
-        spectrum: the spectrum of the pool's sums.
-        tau, nu, temperature: the chosen parameters.
-    """
-
-    head: Head
-    spectrum: Spectrum
-    tau: float
+    head: Head  # the head fitted to all examples of the pool
+    spectrum: Spectrum  # the spectrum of the pool's sums
+    tau: float  # chosen, as `nu` and `temperature` are
     nu: float
     temperature: float
 

@@ -29,21 +29,13 @@ SAMPLE = 1 << 22  # limit in numbers of the sample beyond that
 
 @dataclass(frozen=True)
 class Device:
-    """The examples of one device that count.
+    """The examples of one device that count."""
 
-    Args:
-        name: the device's id.
-        rows: (N, D) embeddings in units of 2⁻¹⁷.
-        labels: N labels.
-        sessions: N sessions or None; examples of one session were taken together.
-        images: (N, 32) uint8, SHA-256 of the pictures.
-    """
-
-    name: str
-    rows: Whole
-    labels: tuple[str, ...]
-    sessions: tuple[str | None, ...]
-    images: NDArray[np.uint8]
+    name: str  # the device's id
+    rows: Whole  # (N, D) embeddings in units of 2⁻¹⁷
+    labels: tuple[str, ...]  # N labels
+    sessions: tuple[str | None, ...]  # N sessions or None; examples of one session were taken together
+    images: NDArray[np.uint8]  # (N, 32) uint8, SHA-256 of the pictures
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,19 +43,12 @@ class Device:
 
 @dataclass(frozen=True)
 class Factory:
-    """The workstation's own examples, of the bundle that the pool starts from.
+    """The workstation's own examples, of the bundle that the pool starts from."""
 
-    Args:
-        embeddings: (N, D) float32, raw.
-        labels: N labels.
-        trained_on: (N,) whether the backbone was adapted on the example; accuracy is not measured on these.
-        groups: (N,) equal for photos that are left out together, −1 for a single photo.
-    """
-
-    embeddings: NDArray[np.float32]
-    labels: tuple[str, ...]
-    trained_on: NDArray[np.bool_]
-    groups: NDArray[np.int32]
+    embeddings: NDArray[np.float32]  # (N, D) float32, raw
+    labels: tuple[str, ...]  # N labels
+    trained_on: NDArray[np.bool_]  # (N,), whether the backbone was adapted on it; no accuracy is measured on these
+    groups: NDArray[np.int32]  # (N,), equal for photos that are left out together, −1 for a single photo
 
     def rows(self) -> Whole:
         """The embeddings (N, D) scaled to length one, in units of 2⁻¹⁷."""

@@ -44,17 +44,11 @@ Read = Callable[[Sequence[str]], Iterable[Device]]
 
 @dataclass(frozen=True)
 class Harm:
-    """How much better other devices are classified without a device.
+    """How much better other devices are classified without a device."""
 
-    Args:
-        loss: mean log-loss on the witnesses' examples with the device, minus that without it; positive means harm.
-        points: the difference in accuracy, as a fraction; positive if more answers are correct without the device.
-        chance: the probability that a harmless device looks this harmful by chance in a fleet of this size.
-    """
-
-    loss: float
-    points: float
-    chance: float
+    loss: float  # mean log-loss on the witnesses' examples with the device, minus that without it; positive means harm
+    points: float  # the difference in accuracy, as a fraction; positive if more answers are correct without the device
+    chance: float  # the probability that a harmless device looks this harmful by chance in a fleet of this size
 
     @property
     def counts(self) -> bool:
@@ -64,32 +58,20 @@ class Harm:
 
 @dataclass(frozen=True)
 class Judged:
-    """The measurements of one device.
+    """The measurements of one device."""
 
-    Args:
-        device: the device's id.
-        examples: the number of its examples that count.
-        measured: the number of these whose label other devices use as well.
-        right: the number of measured examples that the others' head classifies correctly.
-        alone: accuracy of the device's own head, leaving out one session at a time, on the examples that both heads
-            could be measured on; None if there are none, or if it was not requested.
-        gain: accuracy of the others' head on these examples, minus `alone`; None without it.
-        uses: how the device uses each label that others use as well.
-        different: the labels that the device uses differently.
-        chance: the probability that all its labels together look this different by chance.
-        harm: the harm to other devices; None if it was not tested.
-    """
-
-    device: str
-    examples: int
-    measured: int
-    right: int
+    device: str  # the device's id
+    examples: int  # the number of its examples that count
+    measured: int  # the number of these whose label other devices use as well
+    right: int  # the number of measured examples that the others' head classifies correctly
+    # accuracy of the device's own head, leaving out one session at a time, on the examples that both heads could be
+    # measured on; None if there are none, or if it was not requested
     alone: float | None = None
-    gain: float | None = None
-    uses: tuple[Use, ...] = ()
-    different: tuple[Different, ...] = ()
-    chance: float = 1.0
-    harm: Harm | None = None
+    gain: float | None = None  # accuracy of the others' head on these examples, minus `alone`; None without it
+    uses: tuple[Use, ...] = ()  # how the device uses each label that others use as well
+    different: tuple[Different, ...] = ()  # the labels that the device uses differently
+    chance: float = 1.0  # the probability that all its labels together look this different by chance
+    harm: Harm | None = None  # the harm to other devices; None if it was not tested
 
     @property
     def fleet(self) -> float | None:

@@ -34,21 +34,13 @@ PICTURES = 2  # least number of a device's pictures of a label: one odd photo is
 
 @dataclass(frozen=True)
 class Use:
-    """How one device uses one label, measured with the device left out.
-
-    Args:
-        label: the label.
-        looks_like: the other label with the highest score.
-        examples: the number of the device's examples of the label.
-        margin: mean score of the label minus that of `looks_like`, in units of the temperature.
-        scatter: variance of the margin between examples; NaN if there is only one example.
-    """
+    """How one device uses one label, measured with the device left out."""
 
     label: str
-    looks_like: str
-    examples: int
-    margin: float
-    scatter: float
+    looks_like: str  # the other label with the highest score
+    examples: int  # the number of the device's examples of the label
+    margin: float  # mean score of the label minus that of `looks_like`, in units of the temperature
+    scatter: float  # variance of the margin between examples; NaN if there is only one example
 
 
 @dataclass(frozen=True)

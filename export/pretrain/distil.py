@@ -38,25 +38,16 @@ DECAY = 0.05  # of the weights, each step, times the rate (Loshchilov & Hutter, 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the weights depend on, except the pictures and the teacher.
+    """Everything that the weights depend on, except the pictures and the teacher."""
 
-    Args:
-        arch: A name of the table in export/network/backbones.py.
-        size: Pixels per side while training. Crops enlarge things, so twice the pixels suit later use best (Touvron et
-            al., "Fixing the train-test resolution discrepancy", NeurIPS 2019: a little more at test than in training).
-        steps: Number of batches.
-        batch: Number of pictures in a batch.
-        rate: Largest learning rate of AdamW; it rises over the first twentieth and falls along a cosine to 0.
-        average: Fraction of the running average of weights that each step keeps. The result is this average.
-        seed: Random seed.
-    """
-
-    arch: str = "mobilenet_v3_small"
+    arch: str = "mobilenet_v3_small"  # a name of the table in export/network/backbones.py
+    # pixels per side while training; crops enlarge things, so twice the pixels suit later use best (Touvron et al.,
+    # "Fixing the train-test resolution discrepancy", NeurIPS 2019: a little more at test than in training)
     size: int = 160
-    steps: int = 10_000
-    batch: int = 128
-    rate: float = 2e-3
-    average: float = 0.999
+    steps: int = 10_000  # number of batches
+    batch: int = 128  # number of pictures in a batch
+    rate: float = 2e-3  # largest learning rate of AdamW; `cycle` says how it rises and falls
+    average: float = 0.999  # fraction of the running average of weights that each step keeps
     seed: int = 0
 
 

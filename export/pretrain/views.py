@@ -34,19 +34,12 @@ NONE = Files(0, 0)
 
 @dataclass(frozen=True)
 class Pictures:
-    """One source.
+    """One source."""
 
-    Args:
-        images: uint8 (N, S, S, 3), RGB.
-        labels: int (N,), or None.
-        classes: Number of labels; 0 if there are none.
-        files: The files of a folder that were read and left out.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64] | None
-    classes: int
-    files: Files = NONE
+    images: NDArray[np.uint8]  # (N, S, S, 3), RGB
+    labels: NDArray[np.int64] | None  # (N,)
+    classes: int  # number of labels; 0 if there are none
+    files: Files = NONE  # the files of a folder that were read and left out
 
     @classmethod
     def read(cls, path: Path) -> Pictures:

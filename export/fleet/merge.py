@@ -94,7 +94,7 @@ def merge(remote: Remote, base: Path, output: Path, rules: Callable[[Bundle], Ru
         bundle,
         pool.device_count,
         pool.device_examples,
-        len(pool.factory.labels) if pool.factory else 0,
+        len(pool.factory.labels),
         sum(map(len, sample)),
         dict(sorted(pool.sums.counts.items())),
         shipped,
@@ -117,12 +117,10 @@ def pooled(base: Bundle, contributions: Contributions, step: Step) -> Pool:
     return pool
 
 
-def factory_of(base: Bundle, rules: Rules) -> Factory | None:
-    """Return the workstation's own examples of a bundle; None if it has none."""
+def factory_of(base: Bundle, rules: Rules) -> Factory:
+    """Return the workstation's own examples of a bundle."""
     examples = base.examples()
     own = np.flatnonzero(examples.devices < 0)
-    if not len(own):
-        return None
     names = [rules.labels.get(label, label) for label in base.manifest.labels]
     return Factory(
         np.asarray(examples.embeddings)[own],
@@ -142,8 +140,7 @@ def figure(pool: Pool, sample: list[Device], sums: Sums | None = None) -> Accura
 def _sums(pool: Pool, sample: list[Device]) -> Sums:
     """Return the sums over the examples in the bundle."""
     total = Sums(pool.sums.features)
-    if pool.factory is not None:
-        total.add(pool.factory.rows(), pool.factory.labels)
+    total.add(pool.factory.rows(), pool.factory.labels)
     for device in sample:
         total.add(device.rows, device.labels)
     return total
@@ -172,9 +169,7 @@ def _written(
 
 def shipped_examples(pool: Pool, sample: list[Device]) -> tuple[FactoryExamples, tuple[str, ...]]:
     """Return the examples for a bundle, the workstation's own first, and its labels."""
-    factory = pool.factory or Factory(
-        np.zeros((0, pool.sums.features), np.float32), (), np.zeros(0, np.bool_), np.zeros(0, np.int32)
-    )
+    factory = pool.factory
     own, count = len(factory.labels), len(factory.labels) + sum(map(len, sample))
     names = [*factory.labels, *(label for device in sample for label in device.labels)]
     labels = tuple(sorted(set(names)))

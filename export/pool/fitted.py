@@ -90,20 +90,16 @@ def fit(pool: Pool, sums: Sums | None = None) -> Fitted:
 def _sample(pool: Pool) -> tuple[NDArray[np.float32], list[str], Ints, NDArray[np.bool_]]:
     """Return the examples for choosing parameters: rows, labels, groups to leave out, and which of them count."""
     devices, factory = pool.devices, pool.factory
-    parts = [device.rows for device in devices]
-    names = [label for device in devices for label in device.labels]
-    groups = np.repeat(np.arange(len(devices)), [len(device) for device in devices])
-    counted = np.ones(len(names), np.bool_)
-    if factory is not None:
-        parts.append(factory.rows())
-        names += factory.labels
-        groups = np.concatenate([groups, len(devices) + _alone(factory)])
-        counts_here = np.zeros(len(factory.labels), np.bool_) if len(counted) else ~factory.trained_on
-        counted = np.concatenate([counted, counts_here])
+    theirs = [label for device in devices for label in device.labels]
+    names = [*theirs, *factory.labels]
+    owners = np.repeat(np.arange(len(devices)), [len(device) for device in devices])
+    groups = np.concatenate([owners, len(devices) + _alone(factory)])
+    own_count = np.zeros(len(factory.labels), np.bool_) if theirs else ~factory.trained_on
+    counted = np.concatenate([np.ones(len(theirs), np.bool_), own_count])
     # float32 represents multiples of 2⁻¹⁷ up to one exactly
     rows = np.empty((len(names), pool.sums.features), np.float32)
     start = 0
-    for part in parts:
+    for part in (*(device.rows for device in devices), factory.rows()):
         np.divide(part, np.float32(GRID), out=rows[start : start + len(part)], casting="unsafe")
         start += len(part)
     return rows, names, groups, counted

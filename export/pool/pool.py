@@ -50,6 +50,11 @@ class Factory:
     trained_on: NDArray[np.bool_]  # (N,), whether the backbone was adapted on it; no accuracy is measured on these
     groups: NDArray[np.int32]  # (N,), equal for photos that are left out together, −1 for a single photo
 
+    @classmethod
+    def empty(cls, features: int) -> Factory:
+        """No examples of this dimension."""
+        return cls(np.zeros((0, features), np.float32), (), np.zeros(0, np.bool_), np.zeros(0, np.int32))
+
     def rows(self) -> Whole:
         """The embeddings (N, D) scaled to length one, in units of 2⁻¹⁷."""
         return whole(self.embeddings)
@@ -80,7 +85,7 @@ class Pool:
 
     def __init__(self, features: int, factory: Factory | None = None) -> None:
         self.sums = Sums(features)
-        self.factory = factory
+        self.factory = factory or Factory.empty(features)
         self.device_count = 0
         self.device_examples = 0
         self.using = Counter[str]()  # the number of devices that use each label
@@ -89,8 +94,7 @@ class Pool:
         self._rows = 0
         self._most = ALL // features
         self._beyond: bytes | None = None  # the smallest hash that is not kept
-        if factory is not None:
-            self.sums.add(factory.rows(), factory.labels)
+        self.sums.add(self.factory.rows(), self.factory.labels)
 
     @property
     def everything(self) -> bool:

@@ -62,7 +62,8 @@ def _check(path: Path, what: str, ours: Callable[[Path], object]) -> None:
     """Refuse a file that is there already, unless `ours` makes something true of it."""
     why: Exception | None = None
     try:
-        if not is_there(path) or ours(path):
+        is_empty = not path.exists() or (path.is_file() and path.stat().st_size == 0)  # then nothing would be lost
+        if is_empty or ours(path):
             return
     except Exception as error:  # SafetensorError is a bare Exception
         why = error
@@ -71,11 +72,6 @@ def _check(path: Path, what: str, ours: Callable[[Path], object]) -> None:
         "output-exists",
         f"{path} is there already and {what}{told}; name another path, or move that file elsewhere first",
     ) from why
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is something that would be lost: an empty file would not."""
-    return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 
 def read_json(path: Path, lines: int = 0) -> Any:

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from edge.errors import DatasetError
 from export.network.embedder import blocks
 
 
@@ -51,24 +50,6 @@ STRATEGIES = {
         Strategy("full", "the whole network", rate=1.5e-3, epochs=12),
     )
 }  # cheapest first: if two are equally good, the first is kept
-
-
-def find(name: str) -> Strategy:
-    """Look a strategy up by name.
-
-    Raises:
-        DatasetError: There is no strategy with this name.
-
-    Example:
-        >>> find("full").summary
-        'the whole network'
-    """
-    try:
-        return STRATEGIES[name]
-    except KeyError:
-        raise DatasetError(
-            "option-invalid", f"there is no strategy {name!r}; choose auto, {', '.join(STRATEGIES)}"
-        ) from None
 
 
 def last_stages(trunk: nn.Module, size: int) -> int:

@@ -19,7 +19,6 @@ import numpy as np
 from edge.bundle import archive
 from edge.bundle.archive import FactoryDomain, Golden
 from edge.bundle.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
-from edge.errors import BundleError
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from export.bundle import adapted, measured
 from export.bundle.plan import Built, Listener, Network, Plan, Work
@@ -129,8 +128,7 @@ def _network(work: Work) -> Network:
             with work.stage(f"quantizing {kind}"):
                 small = quantize(exact, kind, calibration, images)
             _add(work, files, models, small.model, kind, "int8", small.method, golden)
-    if running is None:
-        raise BundleError("option-invalid", "no runtime was chosen; give --runtime onnx or --runtime tflite")
+    assert running is not None, "a plan names a runtime"
     usual = form.fingerprint(loaded.embedder, row.size, crop=row.crop)
     return Network(info, files, tuple(models), golden, running, cropping=usual)
 

@@ -87,7 +87,6 @@ class Device:
 class Deployed:
     """The bundle now in use on the device, and other problems that `edge doctor` found there."""
 
-    host: str
     home: str
     status: dict[str, Any]  # as `edge status --json`
     warnings: tuple[Finding, ...]
@@ -274,7 +273,7 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
             except RemoteError:
                 tell(f"{path} was left on {host}; the next deploy removes it")
     warnings = tuple(finding for finding in bad if finding.check not in ("bundle", "golden"))  # of the old one
-    return Deployed(host, device.home, json.loads(done.out.splitlines()[-1]), warnings)
+    return Deployed(device.home, json.loads(done.out.splitlines()[-1]), warnings)
 
 
 def _findings(host: str, out: str, err: str) -> list[Finding]:

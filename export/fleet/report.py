@@ -24,7 +24,6 @@ from export.fleet.merge import Step, pooled
 from export.fleet.synonyms import Proposal
 from export.pool.fitted import fit
 from export.pool.truth import Accuracy, Judged, accuracy, judge
-from export.pool.usage import Different
 
 ALONE = 1000  # largest number of devices for which each gets its own head
 
@@ -50,7 +49,8 @@ class Line:
             return f"undone on {self.undone[:10]}"
         if self.refused is not None:
             return self.refused.why
-        reasons = [f"uses {one.label!r} as others use {one.looks_like!r}" for one in _different(self.judged)]
+        different = self.judged.different if self.judged else ()
+        reasons = [f"uses {one.label!r} as others use {one.looks_like!r}" for one in different]
         if self.judged and self.judged.suspicious and not reasons:
             harm = self.judged.harm
             worse = harm is not None and harm.counts and harm.chance < self.judged.chance
@@ -107,10 +107,6 @@ def _nearer(judged: Sequence[Judged]) -> dict[tuple[str, str], tuple[int, int]]:
                 a, b = sorted((use.label, use.looks_like))
                 confused[a, b] += 1
     return {(a, b): (using[a] + using[b] - other, other) for (a, b), other in confused.items()}
-
-
-def _different(judged: Judged | None) -> tuple[Different, ...]:
-    return judged.different if judged else ()
 
 
 def _lines(contributions: Contributions, judged: Sequence[Judged]) -> tuple[Line, ...]:

@@ -234,16 +234,17 @@ def _row_of_timm(name: str) -> Backbone:
 
     from export.network import timm_networks
 
-    facts = timm_networks.facts(name.removeprefix(TIMM))
+    known = timm_networks.settings(name.removeprefix(TIMM))
+    size = known.input_size[-1]
     with torch.random.fork_rng(devices=[]):
-        trunk = timm_networks.trunk(name.removeprefix(TIMM), facts.size)
+        trunk = timm_networks.trunk(name.removeprefix(TIMM), size)
     with FlopCounterMode(display=False) as counter, torch.no_grad(), swift():
-        embedding = trunk(torch.zeros(1, 3, facts.size, facts.size)).shape[1]
+        embedding = trunk(torch.zeros(1, 3, size, size)).shape[1]
     parameters = sum(parameter.numel() for parameter in trunk.parameters())
     return Backbone(
         name, name, embedding, parameters, counter.get_total_flops() // 2,
-        origin=facts.origin, licence=facts.licence, size=facts.size, fixed=facts.fixed,
-        pixels=facts.pixels,
+        origin=f"timm, {known.hf_hub_id or known.url or 'no weights'}", licence=known.license or "not stated by timm",
+        size=size, fixed=bool(known.fixed_input_size), pixels=Normalisation(known.mean, known.std),
     )  # fmt: skip
 
 

@@ -12,32 +12,20 @@ import contextlib
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from edge.errors import BundleError
 from edge.text import first_line
-from export.network.embedder import Normalisation, swift
+from export.network.embedder import swift
 from export.network.quiet import quiet
 from export.network.torchvision_shim import torchvision_models
 
 PREFIX = "timm:"
 VERSION = "1.0.31"
 EXAMPLE = f"{PREFIX}mobilenetv4_conv_small"
-
-
-class Facts(NamedTuple):
-    """timm's facts about a network: its size (pixels per side, and whether it accepts no other), the mean and
-    deviation of its input, its origin and licence in words.
-    """
-
-    size: int
-    fixed: bool
-    pixels: Normalisation
-    origin: str
-    licence: str
 
 
 def library() -> Any:
@@ -57,8 +45,8 @@ def library() -> Any:
     return timm
 
 
-def facts(name: str) -> Facts:
-    """Find a network by timm's name.
+def settings(name: str) -> Any:
+    """Find a network by timm's name: its input, the origin and licence of its weights, as timm has them.
 
     Raises:
         BundleError: timm has no such network.
@@ -68,11 +56,7 @@ def facts(name: str) -> Facts:
         near = difflib.get_close_matches(name, timm.list_models(), 3)
         advice = f"did you mean {' or '.join(PREFIX + one for one in near)}?" if near else f"one that it has: {EXAMPLE}"
         raise BundleError("backbone-unknown", f"timm has no network {name[:80]!r}; {advice}")
-    settings = timm.get_pretrained_cfg(name)
-    source = settings.hf_hub_id or settings.url or "no weights"
-    licence = settings.license or "not stated by timm"
-    size, fixed = settings.input_size[-1], bool(settings.fixed_input_size)
-    return Facts(size, fixed, Normalisation(settings.mean, settings.std), f"timm, {source}", licence)
+    return timm.get_pretrained_cfg(name)
 
 
 def trunk(name: str, size: int) -> nn.Module:
@@ -125,8 +109,8 @@ def pretrained(name: str, progress: bool = False) -> dict[str, torch.Tensor]:
     Raises:
         BundleError: The weights cannot be downloaded.
     """
-    settings, file = library().get_pretrained_cfg(name), cached(name)
-    if not settings.hf_hub_id and not settings.url:
+    known, file = settings(name), cached(name)
+    if not known.hf_hub_id and not known.url:
         raise BundleError("weights-unknown", f"timm has no weights for {name}; give --weights FILE")
     if not file:
         _check_hub(name)
@@ -143,7 +127,7 @@ def cached(name: str) -> Path | None:
     """The path of a network's weights in the hub's cache, or None."""
     from huggingface_hub import constants, try_to_load_from_cache
 
-    hub = library().get_pretrained_cfg(name).hf_hub_id
+    hub = settings(name).hf_hub_id
     for file in ("model.safetensors", "pytorch_model.bin") if hub else ():
         found = try_to_load_from_cache(hub, file, cache_dir=constants.HF_HUB_CACHE)
         if isinstance(found, str):
@@ -159,18 +143,13 @@ def merged(network: nn.Module) -> nn.Module:
     return library().utils.reparameterize_model(network)  # type: ignore[no-any-return]
 
 
-def whole(name: str) -> Mapping[str, torch.Tensor]:
-    """The untrained network's tensors, including the classifier's."""
-    return _created(name).state_dict()
-
-
 def renamed(name: str, tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
     """Rename tensors that are in timm's order but have other names.
 
     Raises:
         BundleError: A shape or the number of tensors differs.
     """
-    wanted = whole(name)
+    wanted = _created(name).state_dict()
     if [value.shape for value in tensors.values()] != [value.shape for value in wanted.values()]:
         raise BundleError("weights-mismatch", f"{source} does not fit timm's {name}; run: pip install timm=={VERSION}")
     return dict(zip(wanted, tensors.values(), strict=True))

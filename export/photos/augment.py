@@ -48,8 +48,8 @@ class Augment:
             torch.Size([2, 28, 28, 3])
         """
         drawn = [self._draw(int(photo), epoch) for photo in photos]
-        maps = torch.from_numpy(np.stack([one.affine for one in drawn]))
-        light = torch.from_numpy(np.array([one.light for one in drawn], np.float32))
+        maps = torch.from_numpy(np.stack([affine for affine, _ in drawn]))
+        light = torch.from_numpy(np.array([light for _, light in drawn], np.float32))
         source = torch.from_numpy(squares).permute(0, 3, 1, 2).to(torch.float32)  # channels last in memory
         grid = functional.affine_grid(maps, [len(drawn), 3, size, size], align_corners=False)
         picture = functional.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
@@ -58,7 +58,8 @@ class Augment:
         picture = ((picture - mean) * contrast + mean * brightness).clamp_(0, 255)
         return picture.permute(0, 2, 3, 1).contiguous()
 
-    def _draw(self, photo: int, epoch: int) -> _Drawn:
+    def _draw(self, photo: int, epoch: int) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        """One photo's affine map (2, 3), and its factors of brightness and contrast."""
         random = np.random.default_rng([self.seed, epoch, photo])
         side = np.sqrt(random.uniform(*self.area))
         stretch = np.sqrt(self.aspect ** random.uniform(-1, 1))
@@ -71,12 +72,4 @@ class Augment:
             [[mirror * width * cos, -height * sin, shift[0]], [mirror * width * sin, height * cos, shift[1]]],
             np.float32,
         )
-        return _Drawn(affine, (1 + random.uniform(-1, 1) * self.light, 1 + random.uniform(-1, 1) * self.light))
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """One photo's affine map (2, 3), and its factors of brightness and contrast."""
-
-    affine: NDArray[np.float32]
-    light: tuple[float, float]
+        return affine, (1 + random.uniform(-1, 1) * self.light, 1 + random.uniform(-1, 1) * self.light)

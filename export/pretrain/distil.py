@@ -47,7 +47,7 @@ class Recipe:
     steps: int = 10_000  # number of batches
     batch: int = 128  # number of pictures in a batch
     rate: float = 2e-3  # largest learning rate of AdamW; `cycle` says how it rises and falls
-    average: float = 0.999  # fraction of the running average of weights that each step keeps
+    average: float = 0.999  # fraction of the weights' running average, the result, that each step keeps
     seed: int = 0
 
 

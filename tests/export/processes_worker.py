@@ -35,7 +35,7 @@ def main(photos: Path, folder: Path) -> None:
                 material, ~held, held, measure(frozen, material, held), fit_head(frozen, material, held), Augment(0),
                 SIZE, 1e9, folder / f"{strategy}.checkpoint", processes, lambda *_: None, clock=lambda: 0.0,
             )  # fmt: skip
-            trained = train(network, replace(strategies.find(strategy), rate=RATE / 3), task)
+            trained = train(network, replace(strategies.STRATEGIES[strategy], rate=RATE / 3), task)
             if processes.is_first:
                 found = {"state": dict(trained.state), "world": processes.world, "epochs": trained.epochs}
                 torch.save(found, folder / f"{strategy}.pt")

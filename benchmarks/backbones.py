@@ -23,10 +23,9 @@ import numpy as np
 from benchmarks.embeddings import SHARED
 from edge.head.fit import Examples, fit
 from edge.network.backbone import Backbone, find_runtime, open_backbone
+from export.convert.converters import to_onnx, to_tflite
 from export.convert.parity import golden_images
 from export.convert.quantize import quantize
-from export.convert.to_onnx import to_onnx
-from export.convert.to_tflite import to_tflite
 from export.network import backbones
 from export.network.form import short_side
 from export.photos.folders import decoded, find_photos, pick_calibration

@@ -28,10 +28,7 @@ class Pixels:
     """Inputs for a network that is trained as a whole.
 
     Args:
-        material: The photos.
-        augment: How training pictures are augmented.
         size: Side of the training pictures in pixels.
-        device: The torch device that the network is on.
     """
 
     def __init__(self, material: Material, augment: Augment, size: int, device: str) -> None:
@@ -62,10 +59,7 @@ class Maps:
     the same view; each process computes a part.
 
     Args:
-        pixels: The inputs for the whole network.
         taught: bool (N,), photos to train on; the others get no augmented views.
-        embedder: The network.
-        processes: The processes that share the training.
     """
 
     def __init__(self, pixels: Pixels, taught: NDArray[np.bool_], embedder: nn.Module, processes: Processes) -> None:

@@ -32,9 +32,7 @@ def split_in_halves(
     """Split the training photos of each label into two halves without dividing groups.
 
     Args:
-        material: The photos.
         held: bool (N,), the photos that are held out.
-        seed: Random seed for the split.
 
     Returns:
         bool (N,) twice: the photos of each half.

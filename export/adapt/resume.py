@@ -72,7 +72,6 @@ class Unfinished:
     """The checkpoints of one run; those of an interrupted start are kept, those of a different run are deleted.
 
     Args:
-        output: The folder that `adapt` writes.
         depends: Everything that the run depends on: the initial network, the photos, the options.
         processes: The processes; only the first writes.
     """

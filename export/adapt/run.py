@@ -113,10 +113,7 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
     """Adapt a network to photos.
 
     Args:
-        plan: What to adapt, and how.
-        listener: Reports progress.
         processes: This process's place among all; only the first writes files.
-        clock: Returns seconds.
 
     Raises:
         DatasetError: The folder of photos cannot be used, or a class is too small to hold out some of it.
@@ -256,8 +253,6 @@ def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     """Train with one strategy on each half of the photos, within a time limit, and measure the result.
 
     Args:
-        work: The photos, the network and the time.
-        strategy: A strategy that trains.
         seconds: Time limit for both trainings with their measurements, over all runs.
     """
     material, held, name = work.material, work.held, strategy.name

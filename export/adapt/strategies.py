@@ -57,7 +57,6 @@ def last_stages(trunk: nn.Module, size: int) -> int:
 
     Args:
         trunk: float32 (N, 3, size, size) → (N, D, h, w).
-        size: Pixels per side of the input.
     """
     row = blocks(trunk)
     lowering, shape = [0, 0], torch.Size((size, size))

@@ -99,8 +99,6 @@ def train(embedder: nn.Module, strategy: Strategy, task: Task) -> Trained:
 
     Args:
         embedder: uint8 or float32 (N, H, W, 3), 0–255 → float32 (N, D).
-        strategy: Any strategy that trains.
-        task: The photos and limits.
     """
     run = _Run(copy.deepcopy(embedder).eval().to(task.processes.device), strategy, task)
     run.resume()

@@ -74,7 +74,6 @@ def of_folder(folder: Path, network: Backbone, info: BackboneInfo, step: Callabl
 
     Args:
         folder: the photos; if it has two subfolders or more, each is one kind of thing.
-        network, info: the running backbone.
         step: called with (done, total).
 
     Raises:

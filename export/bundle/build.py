@@ -22,11 +22,10 @@ from edge.bundle.manifest import Accuracy, BackboneInfo, Manifest, ModelFile
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from export.bundle import adapted, measured
 from export.bundle.plan import Built, Listener, Network, Plan, Work
+from export.convert.converters import to_onnx, to_tflite
 from export.convert.own_model import OwnModel, check_embeddings, read_own_model
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere, worst
 from export.convert.quantize import quantize
-from export.convert.to_onnx import to_onnx
-from export.convert.to_tflite import to_tflite
 from export.network import backbones, form
 from export.network.embedder import check_answers
 from export.photos.bursts import Bursts, find_bursts

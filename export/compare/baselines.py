@@ -51,8 +51,6 @@ def measure_baselines(name: str, material: Material, embeddings: NDArray[np.floa
     """Compare a pretrained network with the baselines.
 
     Args:
-        name: The backbone.
-        material: The photos.
         embeddings: (N, D), by the pretrained network.
         seed: Random seed for the untrained weights and the sample of photos.
     """

@@ -106,7 +106,6 @@ def read_material(
     """Decode all photos; those that cannot be read, and copies, are skipped and listed.
 
     Args:
-        photos: The photos.
         size: Pixels per side of the network's input.
         step: Called with (done, total).
         group_by, folder: How related photos are grouped, as in `export.photos.split.group_photos`.
@@ -179,7 +178,6 @@ def measure(
 
     Args:
         embeddings: (N, D).
-        material: The photos.
         held: bool (N,), the photos held out.
         trained_on: bool (N,), the photos that the network was trained on, which have no part in choices; () for none.
     """

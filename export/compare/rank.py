@@ -96,9 +96,6 @@ def rank(
     """Rank candidates on a folder with one subfolder per label.
 
     Args:
-        folder: The photos.
-        candidates: At least one candidate.
-        listener: Receives the progress.
         seed: Random seed for the sample taken from many photos.
         group_by: How related photos are grouped, as in `export.photos.split.group_photos`.
         fit: How photos are made square: a name of `edge.bundle.manifest.FITS`.

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from edge.errors import BundleError
 from edge.network.backbone import Backbone, find_runtime, open_backbone
 from edge.text import first_line
+from export.convert.converters import to_onnx
 from export.convert.parity import golden_images
-from export.convert.to_onnx import to_onnx
 from export.network.embedder import dimension
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ def embed_pixels(frozen: Frozen, pixels: NDArray[np.uint8], step: Callable[[int,
     """Embed pictures in parallel, one thread per core: uint8 (N, S, S, 3) → float32 (N, D).
 
     Args:
-        frozen: The network.
         pixels: The pictures, prepared as on the device.
         step: Called with (done, total).
     """

@@ -83,7 +83,6 @@ def check_embeddings(embeddings: NDArray[np.float32], name: str) -> tuple[str, .
 
     Args:
         embeddings: (N, D) outputs for N photos.
-        name: The model's name.
 
     Returns:
         Warnings, one line each.

@@ -71,8 +71,6 @@ def prove_everywhere(
     """Prove one file on every runtime for its format that works here.
 
     Args:
-        model: The file's bytes.
-        file: The file's name.
         model_format: `onnx` or `tflite`.
         precision: `fp32` (largest difference over largest value ≤ 1e-3) or `int8` (cosine ≥ 0.99).
         images: uint8 (N, H, W, 3).

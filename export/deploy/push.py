@@ -96,7 +96,6 @@ def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
     """Install a bundle on a device.
 
     Args:
-        path: the bundle.
         host: `[USER@]HOST`, as for ssh.
         offline: send all wheels, so that the device needs no internet access.
         tell: called with a line for each step.
@@ -139,12 +138,9 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
     """Refuse a device that cannot take a bundle.
 
     Args:
-        device: the device.
-        host: its name, for the error.
         formats: the formats of the bundle's models.
         size: the size of the bundle in bytes.
         offline: whether all wheels are sent from here.
-        tell: called with each message.
 
     Returns:
         The runtimes that work there for the bundle, the best first.

@@ -108,7 +108,6 @@ class Remote:
         """Make a folder on the machine contain exactly these files; files that are there already are not sent again.
 
         Args:
-            files: the files to send.
             folder: the folder, relative to the user's home directory.
             tell: called with a line before each file that is sent.
 

@@ -24,11 +24,9 @@ def download(
 
     Args:
         program: the program's wheel.
-        folder: the folder to write.
         extras: extras of the program to install.
         packages: further requirements.
         machine: the architecture: "aarch64", "armv7l" or "x86_64".
-        python: the device's Python version.
         libc: minor version of its glibc 2.
 
     Returns:

@@ -31,7 +31,6 @@ def main(grid: Grid, context: Context) -> None:
     """Collect the contributions of all nodes, and merge them if the run's configuration names an output.
 
     Args:
-        grid: the nodes.
         context: its `run_config` has `store`, the URL of a store; `output`, the bundle to write, or ""; and `base`, the
             bundle that the devices run, or "" for the newest release in the store.
 

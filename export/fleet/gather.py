@@ -81,12 +81,7 @@ class Told(NamedTuple):
 
 
 class Contributions:
-    """The newest contributions of a store, each read on demand.
-
-    Args:
-        remote: the store.
-        rules: the rules for what counts.
-    """
+    """The newest contributions of a store, each read on demand."""
 
     def __init__(self, remote: Remote, rules: Rules) -> None:
         self._remote, self.rules = remote, rules

@@ -65,9 +65,7 @@ def merge(remote: Remote, base: Path, output: Path, rules: Callable[[Bundle], Ru
     """Merge the contributions of a store into a bundle.
 
     Args:
-        remote: the store.
         base: the bundle that the devices run.
-        output: the bundle to write.
         rules: returns the rules for a base.
         step: called after each contribution with (number read, total).
 

@@ -58,7 +58,6 @@ def publish(remote: Remote, bundle: Path | None, percent: int) -> Published:
     """Publish a bundle for a percentage of the devices.
 
     Args:
-        remote: the store.
         bundle: the bundle; None to change the percentage of the newest plan's release.
         percent: the percentage of devices, 0 to 100; a larger one includes all devices of a smaller one.
 

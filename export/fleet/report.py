@@ -72,7 +72,6 @@ def report(remote: Remote, base: Path, rules: Callable[[Bundle], Rules], step: S
     """Report on a fleet.
 
     Args:
-        remote: the store.
         base: the bundle that the devices run.
         rules: returns the rules for a base.
         step: called after each contribution, in both passes, with (number read, total).

@@ -38,7 +38,6 @@ class Signers:
 
         Args:
             name: the contribution's name, for errors.
-            data: the contribution's bytes.
             signature: the contribution's signature; None if there is none.
 
         Raises:

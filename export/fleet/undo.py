@@ -47,8 +47,6 @@ def undo(remote: Remote, device: str, when: str, back: bool = False) -> bool:
     """Undo or restore a device; returns whether anything changed.
 
     Args:
-        remote: the store.
-        device: the device's id.
         when: the time of the order, ISO 8601.
         back: restore the device instead.
 

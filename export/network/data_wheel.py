@@ -37,7 +37,6 @@ def read(wheel: DataWheel, name: str) -> dict[str, torch.Tensor]:
     """Check the file's SHA-256 and read the tensors.
 
     Args:
-        wheel: The package.
         name: The backbone's name, for errors.
 
     Raises:

@@ -177,7 +177,6 @@ def check_answers(network: nn.Module, images: NDArray[np.uint8], source: str) ->
     """Refuse a network that gives NaN or infinity, naming the first layer that does.
 
     Args:
-        network: An embedder.
         images: uint8 (N, S, S, 3).
         source: The origin of its weights, for the error.
 

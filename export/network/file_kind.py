@@ -36,7 +36,6 @@ def foreign(path: Path, wanted: str) -> str:
     """Describe a file that is neither weights nor a model, and what to do; "" if its kind is not known.
 
     Args:
-        path: A file.
         wanted: The kind of file that is needed, in words.
 
     Raises:

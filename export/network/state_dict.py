@@ -110,7 +110,6 @@ def misfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
     """Compare names and shapes.
 
     Args:
-        state: The tensors of a file.
         wanted: The tensors that the network needs; its counters may be missing.
         beside: Prefixes of other names that are allowed: the classifier's.
     """

@@ -75,11 +75,9 @@ def pretrain(
     """Train, or continue from the checkpoint `saved`.
 
     Args:
-        recipe: The recipe.
         sources: The pictures; they need labels if there is no teacher.
         teacher: The teacher, or None to learn from labels.
         saved: The checkpoint; written every `every` steps and at the end.
-        processes: This process among all.
         tell: Called every `every` steps.
         start: Weights to start from instead of random ones.
         every: Number of steps between two checkpoints.

@@ -117,8 +117,7 @@ def tiny() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def tiny_files(tiny: nn.Module, exports: Path) -> dict[str, bytes]:
-    from export.convert.to_onnx import to_onnx
-    from export.convert.to_tflite import to_tflite
+    from export.convert.converters import to_onnx, to_tflite
     from tests.once import once
 
     return {"onnx": once(to_onnx, exports)(tiny, 32), "tflite": once(to_tflite, exports)(tiny, 32)}

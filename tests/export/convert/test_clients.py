@@ -24,10 +24,9 @@ from edge.modelfile.graft import graft
 from edge.modelfile.graft_rules import OUTPUT
 from edge.network.backbone import find_runtime, open_backbone
 from export.convert import quantize
+from export.convert.converters import to_onnx, to_tflite
 from export.convert.parity import golden_images
 from export.convert.portable import KEPT, portable
-from export.convert.to_onnx import to_onnx
-from export.convert.to_tflite import to_tflite
 from export.network.backbones import BACKBONES, load
 from tests.export.clients import CLIENTS, answers_of, python_of
 from tests.export.conftest import Surfaces

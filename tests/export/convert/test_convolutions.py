@@ -14,11 +14,10 @@ from torch import nn
 
 from edge.network.backbone import find_runtime, measure_parity, open_backbone
 from export.convert import convolutions as module
+from export.convert.converters import to_onnx, to_tflite
 from export.convert.convolutions import round_onnx, round_tflite
 from export.convert.parity import golden_images
 from export.convert.rounding import Inputs
-from export.convert.to_onnx import to_onnx
-from export.convert.to_tflite import to_tflite
 
 pytestmark = pytest.mark.converters
 

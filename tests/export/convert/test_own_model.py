@@ -93,7 +93,7 @@ def test_a_tflite_model_whose_weights_are_not_numbers_is_refused_by_tensor(tmp_p
 
     import torch
 
-    from export.convert.to_tflite import to_tflite
+    from export.convert.converters import to_tflite
 
     broken = copy.deepcopy(tiny)
     with torch.no_grad():

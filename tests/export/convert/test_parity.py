@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.errors import ParityError
+from export.convert.converters import to_onnx
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere, worst
-from export.convert.to_onnx import to_onnx
 from tests.refused import refused
 
 pytestmark = pytest.mark.converters

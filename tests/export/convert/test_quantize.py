@@ -16,11 +16,10 @@ from torch import nn
 
 from edge.network.backbone import find_runtime, measure_parity, open_backbone
 from export.convert import quantize as module
+from export.convert.converters import to_onnx, to_tflite
 from export.convert.convolutions import round_onnx, round_tflite
 from export.convert.parity import golden_images
 from export.convert.quantize import quantize, signal_to_noise
-from export.convert.to_onnx import to_onnx
-from export.convert.to_tflite import to_tflite
 from export.network import data_wheel
 from export.network.backbones import BACKBONES, load
 from export.network.embedder import embedder

@@ -18,10 +18,9 @@ from export.adapt.run import adapt
 from export.adapt.strategies import last_stages
 from export.bundle.build import build
 from export.bundle.plan import Plan
+from export.convert.converters import to_onnx, to_tflite
 from export.convert.frozen import freeze
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere
-from export.convert.to_onnx import to_onnx
-from export.convert.to_tflite import to_tflite
 from export.network import backbones, timm_networks
 from export.network.backbones import load
 from export.network.embedder import blocks, embedder

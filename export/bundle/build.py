@@ -137,8 +137,9 @@ def _own_network(work: Work, own: OwnModel) -> Network:
     size = own.opened.size
     images = golden_images(size, seed=work.plan.seed)
     golden = Golden(images, own.opened.embed(images))
+    depends = f"{hashlib.sha256(own.data).hexdigest()} {form.cut(size, work.plan.fit)}"
     info = BackboneInfo(
-        own.name, hashlib.sha256(f"{own.sha256} {form.cut(size, work.plan.fit)}".encode()).hexdigest(),
+        own.name, hashlib.sha256(depends.encode()).hexdigest(),
         f"file {own.name}", "as that file's", size, form.short_side(size), own.opened.dimension, work.plan.fit,
     )  # fmt: skip
     work.listener.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")

@@ -7,7 +7,6 @@ no PyTorch network to compare with, so every device is compared with the model's
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,11 +38,6 @@ class OwnModel:
     format: Literal["onnx", "tflite"]
     precision: str  # `int8` if the file contains integer weights, else `fp32`
     opened: Backbone  # the model, opened on this machine's runtime
-
-    @property
-    def sha256(self) -> str:
-        """The file's SHA-256."""
-        return hashlib.sha256(self.data).hexdigest()
 
 
 def read_own_model(path: Path) -> OwnModel:

@@ -9,7 +9,6 @@ to the previous one. Devices choose by a hash of their id (edge/fleet/release.py
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from edge.bundle import archive
 from edge.errors import FleetError, StoreError
+from edge.fleet.contribution import sha256
 from edge.fleet.names import DEVICES, RELEASES, contributions, plan_name, release_name, release_number
 from edge.fleet.release import MAX_RELEASE, Plan, newest_plan
 from edge.fleet.remote import Remote
@@ -95,7 +95,7 @@ def _planned(remote: Remote, bundle: Path, percent: int, before: Plan | None) ->
     opened = archive.read(bundle)
     opened.verify()
     data = bundle.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
+    digest = sha256(data)
     if len(data) > MAX_RELEASE:
         raise FleetError("limit-exceeded", f"{bundle} has {len(data)} bytes, but a release has at most {MAX_RELEASE}")
     if before is not None and before.sha256 == digest:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.bundle.signature import FLEET as NAMESPACE
 from edge.bundle.signature import ssh_keygen
-from edge.errors import FleetError
+from edge.errors import FleetError, disk_errors_as
 
 
 class Signers:
@@ -27,10 +27,8 @@ class Signers:
 
     def __init__(self, path: Path) -> None:
         self._tool = ssh_keygen()
-        try:
+        with disk_errors_as(FleetError, "file-unreadable", f"{path} cannot be read", "check the path"):
             path.read_bytes()
-        except OSError as error:
-            raise FleetError("file-unreadable", f"{path} cannot be read ({error.strerror}); check the path") from None
         self._path = path
 
     def check(self, name: str, data: bytes, signature: bytes | None) -> str:

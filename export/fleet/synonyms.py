@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.errors import FleetError, LabelError
+from edge.errors import FleetError, LabelError, disk_errors_as
 from edge.labels import clean
 from edge.metrics.evaluate import wilson
 
@@ -90,14 +90,13 @@ def read(path: Path) -> dict[str, str]:
     Raises:
         FleetError: the file cannot be read, a line is not a pair, or the pairs form a cycle.
     """
+    unreadable = disk_errors_as(FleetError, "file-unreadable", f"{path} cannot be read", "check the path")
+    with unreadable, path.open("rb") as file:
+        text = file.read(_MAX_FILE + 1)
+    if len(text) > _MAX_FILE:
+        raise FleetError("labels-file-invalid", f"{path} has more than {_MAX_FILE} bytes; give a file of pairs")
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_FILE + 1)
-        if len(text) > _MAX_FILE:
-            raise FleetError("labels-file-invalid", f"{path} has more than {_MAX_FILE} bytes; give a file of pairs")
         lines = text.decode().splitlines()
-    except OSError as error:
-        raise FleetError("file-unreadable", f"{path} cannot be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError:
         raise FleetError("labels-file-invalid", f"{path} is not UTF-8 text; save it as such") from None
     pairs: dict[str, str] = {}

@@ -10,7 +10,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from edge.errors import BundleError
+from edge.errors import BundleError, disk_errors_as
 from edge.picture.kinds import HEAD, kind
 
 _STARTS = (  # what `edge.picture.kinds` does not tell, as no folder of pictures holds it
@@ -41,15 +41,11 @@ def foreign(path: Path, wanted: str) -> str:
     Raises:
         BundleError: The file cannot be read.
     """
-    try:
+    with disk_errors_as(BundleError, "file-unreadable", f"{path} cannot be read", "check its permissions"):
         if path.is_dir():
             return f"is a folder; name {wanted}"
         with path.open("rb") as file:
             start = file.read(HEAD)
-    except OSError as error:
-        raise BundleError(
-            "file-unreadable", f"{path} cannot be read ({error.strerror}); check its permissions"
-        ) from error
     for first, words in _STARTS:
         if start.startswith(first):
             return words

@@ -11,7 +11,9 @@ from edge.answers import Neighbour
 from edge.head.matrix import chunks
 from edge.home.factory import factory_examples
 from edge.metrics.binomial import tail
-from edge.unknown.domain import Complaint, Look, complaints, summary
+from edge.picture import preprocess
+from edge.picture.frame import Frame
+from edge.unknown.domain import Complaint, Look, complaints, look, summary
 
 if TYPE_CHECKING:
     from edge.home.state import Home
@@ -27,7 +29,7 @@ class Looks:
     """Says in one word how a picture differs from the bundle's photos, if the examples taught here do not."""
 
     def __init__(self, home: "Home") -> None:
-        self._store = home.store
+        self._home = home
         found = home.bundle.domain()
         self.domain = found.domain if found else None
 
@@ -35,9 +37,20 @@ class Looks:
         """The ways in which a picture differs from the bundle's photos; none if the bundle does not describe them."""
         return complaints(statistics, self.domain) if self.domain else []
 
+    def complaints_about(self, frame: Frame) -> list[Complaint]:
+        """As `complaints`, of a frame as the network would see it.
+
+        Raises:
+            ImageError: the frame cannot be decoded.
+        """
+        info, region = self._home.info, self._home.region
+        pixels = preprocess.decode(frame.data, frame.name, info.input_size, info.short_side, region, info.fit)
+        return self.complaints(look(pixels).statistics)
+
     @cached_property
     def _usual(self) -> set[str]:
-        taught = self._store.looks(TAUGHT) if self.domain else []
+        store = self._home.store
+        taught = store.looks(TAUGHT) if self.domain else []
         words = Counter(complaint.word for statistics in taught for complaint in self.complaints(statistics))
         return {word for word, count in words.items() if count > FEW * len(taught)}
 
@@ -83,7 +96,7 @@ class DomainCheck:
         return lines
 
 
-def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) -> tuple[Neighbour, ...]:
+def nearest(home: "Home", embedding: NDArray[np.float32]) -> tuple[Neighbour, ...]:
     """Find the examples most similar to an embedding (D,), by the cosine of whitened embeddings, best first."""
     store = home.store
     white = home.background.white()
@@ -95,11 +108,11 @@ def nearest(home: "Home", embedding: NDArray[np.float32], count: int = NEAREST) 
         cosines = white(store.embeddings([e.id for e in part], home.info.dimension)) @ z
         best += [
             Neighbour(part[i].id, part[i].source, part[i].label, float(cosines[i]))
-            for i in np.argsort(-cosines, kind="stable")[:count].tolist()
+            for i in np.argsort(-cosines, kind="stable")[:NEAREST].tolist()
         ]
     factory, names = factory_examples(home.bundle, store)
     if len(names):
         cosines = np.concatenate([white(factory.embeddings[part]) @ z for part in chunks(len(names), CHUNK)])
-        rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:count]
+        rows = [i for i in np.argsort(-cosines, kind="stable").tolist() if names[i] is not None][:NEAREST]
         best += [Neighbour(None, f"factory photo {i + 1}", str(names[i]), float(cosines[i])) for i in rows]
-    return tuple(sorted(best, key=lambda neighbour: -neighbour.similarity)[:count])
+    return tuple(sorted(best, key=lambda neighbour: -neighbour.similarity)[:NEAREST])

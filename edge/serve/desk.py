@@ -18,14 +18,12 @@ from edge.labels import clean
 from edge.learner import Learner
 from edge.learning.domain_check import Looks
 from edge.network.photos import Photo
-from edge.picture import preprocess
 from edge.picture.find import saved
 from edge.picture.frame import Frame
 from edge.serve.engine import Engine
 from edge.serve.live import LOOKING, Live
 from edge.serve.words import plain
-from edge.unknown import domain
-from edge.unknown.domain import Look
+from edge.unknown.domain import Complaint, summary
 from edge.watch.capture import Burst, Captured
 
 ALONE = 3.0  # seconds without a request from the phone after which a recording stops
@@ -173,7 +171,7 @@ class Desk:
         if time.monotonic() - self._look_asked > LOOKING:
             return
         try:
-            self._look = next(iter(complaints(self.looks(learner), learner, frame)), "")
+            self._look = next(iter(_said(self.looks(learner).complaints_about(frame))), "")
         except ImageError:
             self._look = ""
 
@@ -207,21 +205,10 @@ def told(captured: Captured, running: bool) -> dict[str, Any]:
     return {**about, "complaints": [plain(line) for line in captured.complaints], "running": running}
 
 
-def complaints(looks: Looks, learner: Learner, frame: Frame) -> list[str]:
-    """Return in plain words how a picture differs from those that the network knows, such as too dark or blurred.
-
-    Raises:
-        ImageError: the picture cannot be decoded.
-    """
-    info = learner.info
-    pixels = preprocess.decode(frame.data, frame.name, info.input_size, info.short_side, learner.region, info.fit)
-    return _said(looks, domain.look(pixels))
-
-
 def complaints_of(looks: Looks, photo: Photo) -> list[str]:
-    """Return the same for a picture that has been embedded with its statistics."""
-    return _said(looks, photo.look) if photo.look is not None else []
+    """Return in plain words how a picture, which was embedded with its statistics, differs from the bundle's."""
+    return _said(looks.complaints(photo.look.statistics)) if photo.look is not None else []
 
 
-def _said(looks: Looks, look: Look) -> list[str]:
-    return [plain(line) for line in domain.summary([looks.complaints(look.statistics)])]
+def _said(complaints: list[Complaint]) -> list[str]:
+    return [plain(line) for line in summary([complaints])]

@@ -10,9 +10,9 @@ from edge.camera.exposure import LONGEST, blank
 from edge.camera.folder import Notice
 from edge.camera.source import Source
 from edge.errors import ImageError
+from edge.home.state import unheard
 from edge.learner import Learner
 from edge.learning.domain_check import FEW, Looks
-from edge.picture import preprocess
 from edge.picture.frame import Frame
 from edge.picture.same import Alike
 from edge.unknown import domain
@@ -46,8 +46,8 @@ def capture(
     seconds: float,
     every: float,
     stop: threading.Event,
-    progress: Callable[[int, int], None] | None = None,
-    notice: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None],
+    notice: Callable[[str], object],
 ) -> Captured:
     """Teach a label from the frames of a source; each is stored at once, so that stopping early loses none.
 
@@ -73,12 +73,11 @@ def capture(
     for event in source.frames(every, stop):
         if isinstance(event, Notice):
             warming = 0.0 if event.gone else warming
-            if notice is not None:
-                notice(event.text)
+            notice(event.text)
         if isinstance(event, Frame):
             if not burst.frames:
                 end, warming = time.monotonic() + seconds, 0.0
-            if burst.add(event) and progress is not None:
+            if burst.add(event):
                 progress(len(burst.taught), count)
         if len(burst.taught) >= count or time.monotonic() >= end + warming:
             break
@@ -102,7 +101,7 @@ class Burst:
         label: str,
         session: str,
         count: int,
-        notice: Callable[[str], None] | None = None,
+        notice: Callable[[str], object] = unheard,
     ) -> None:
         self.label, self.session = label, session
         self.taught: list[int] = []
@@ -125,14 +124,14 @@ class Burst:
         if nothing:
             self.blank += 1
             if self.blank == 1:
-                self._tell(BLANK)
+                self._notice(BLANK)
         elif new:
             result = self._learner.teach_each(self.label, [frame], self.session)
             self.taught += result.examples
             self.alike += len(result.known)
-            self.faults.append(_complaints(self._learner, self._looks, frame))
+            self.faults.append(self._looks.complaints_about(frame))
             if self.faults[-1] and not any(self.faults[:-1]):
-                self._tell(f"warning: {domain.summary(self.faults[-1:])[0]}")
+                self._notice(f"warning: {domain.summary(self.faults[-1:])[0]}")
         else:
             self.alike += 1
         return True
@@ -144,12 +143,3 @@ class Burst:
             self.label, self.session, tuple(self.taught), self.frames, self.alike, tuple(self.unreadable), self.blank,
             lines,
         )  # fmt: skip
-
-    def _tell(self, line: str) -> None:
-        if self._notice is not None:
-            self._notice(line)
-
-
-def _complaints(learner: Learner, looks: Looks, frame: Frame) -> list[Complaint]:
-    pixels = preprocess.decode(frame.data, frame.name, learner.info.input_size, learner.info.short_side, learner.region)
-    return looks.complaints(domain.look(pixels).statistics)

@@ -1,6 +1,7 @@
 """Capturing: a burst teaches what differs, once, under one session."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from edge.learner import Learner
+from edge.learning.domain_check import Looks
+from edge.picture.given import frame
+from edge.testing import INFO, FakeNetwork, surface, write_bundle, write_photos
 from edge.unknown import domain
 from edge.unknown.domain import Domain
 
@@ -175,3 +179,16 @@ def test_what_teach_says_of_pictures_capture_says_too(
         assert "edge forget --session 'my burst'" in out
         code, out, _ = ready("capture", "coins", camera.url(), "--count", 1, "--every", 0.02, "--json")
     assert any("too dark" in line for line in json.loads(out)["complaints"])
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_frame_is_compared_with_the_bundles_photos_as_the_network_sees_it(
+    fit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path / "tiny.edge", write_photos(tmp_path / "photos"), info=replace(INFO, fit=fit))
+    wide = frame(surface("brick", seed=1).resize((120, 40)), "door", 0.0)
+    with Learner.init(tmp_path / "home", bundle, network=FakeNetwork()) as learner:
+        looks, (photo,) = Looks(learner), learner.embed([wide], look=True)
+        monkeypatch.setattr(looks, "complaints", lambda statistics: statistics.tolist())
+        assert photo.look is not None
+        assert looks.complaints_about(wide) == photo.look.statistics.tolist()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from edge.answers import Unmeasured
+from edge.text import plural
 
 ENOUGH = 5  # measured examples of a label, from which leave-one-out is honest
 SHOWN = 4  # reasons in one line
@@ -76,5 +77,4 @@ def is_stored(value: Any) -> bool:
 
 
 def _reason(missing: Missing, label: str) -> str:
-    pictures = f"{missing.examples:,} picture{'' if missing.examples == 1 else 's'}"
-    return _REASONS[missing.why].format(label=label, pictures=pictures, enough=ENOUGH)
+    return _REASONS[missing.why].format(label=label, pictures=plural(missing.examples, "picture"), enough=ENOUGH)

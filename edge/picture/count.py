@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.answers import Files, LeftOut, Skipped
+from edge.text import plural
 
 
 class Left(NamedTuple):
@@ -19,59 +20,56 @@ class Left(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """A reason why files are left out: `one` or `many` follows their count; `partly` if a picture was lost."""
+    """A reason why files are left out: `one` follows their count, or `many`; `partly` if a picture was lost."""
 
     one: str
-    many: str
     advice: str
     partly: bool = False
+    many: str = ""  # if it differs from `one`
 
 
-_PIP = "pip install 'edge-transfer[heic]'"
 REASONS = {
-    "heic": Reason(".heic", ".heic", f"convert them, or: {_PIP}", True),
-    "avif": Reason(".avif", ".avif", "convert them, or: pip install --upgrade pillow", True),
-    "jpeg-2000": Reason("JPEG 2000", "JPEG 2000", "convert them to JPEG", True),
-    "raw": Reason("raw picture of a camera", "raw pictures of a camera", "export them as JPEG", True),
-    "format": Reason("picture in another format", "pictures in other formats", "save them as JPEG or PNG", True),
-    "damaged": Reason("damaged or cut short", "damaged or cut short", "copy them again from the camera or card", True),
-    "empty": Reason("empty", "empty", "copy them again from the camera or card", True),
-    "too-large": Reason("too large", "too large", "make them smaller", True),
+    "heic": Reason(".heic", "convert them, or: pip install 'edge-transfer[heic]'", True),
+    "avif": Reason(".avif", "convert them, or: pip install --upgrade pillow", True),
+    "jpeg-2000": Reason("JPEG 2000", "convert them to JPEG", True),
+    "raw": Reason("raw picture of a camera", "export them as JPEG", True, "raw pictures of a camera"),
+    "format": Reason("picture in another format", "save them as JPEG or PNG", True, "pictures in other formats"),
+    "damaged": Reason("damaged or cut short", "copy them again from the camera or card", True),
+    "empty": Reason("empty", "copy them again from the camera or card", True),
+    "too-large": Reason("too large", "make them smaller", True),
     "misnamed": Reason(
         "named like a picture that is something else",
-        "named like pictures that are something else",
         "edge classify FILE says what it is",
         True,
+        "named like pictures that are something else",
     ),
-    "unreadable": Reason("that cannot be opened", "that cannot be opened", "check their permissions", True),
-    "folder": Reason("folder that cannot be opened", "folders that cannot be opened", "check their permissions", True),
-    "broken-link": Reason("broken link", "broken links", "copy the photos themselves", True),
-    "not-numbers": Reason(
-        "of which the network makes NaN or infinity", "of which the network makes NaN or infinity", "edge doctor", True
-    ),
-    "contradicts": Reason("under two labels", "under two labels", "keep each photo in the folder of its true label"),
+    "unreadable": Reason("that cannot be opened", "check their permissions", True),
+    "folder": Reason("folder that cannot be opened", "check their permissions", True, "folders that cannot be opened"),
+    "broken-link": Reason("broken link", "copy the photos themselves", True, "broken links"),
+    "not-numbers": Reason("of which the network makes NaN or infinity", "edge doctor", True),
+    "contradicts": Reason("under two labels", "keep each photo in the folder of its true label"),
     "beside-labels": Reason(
-        "photo beside the label folders", "photos beside the label folders", "move each into the folder of its label"
+        "photo beside the label folders",
+        "move each into the folder of its label",
+        many="photos beside the label folders",
     ),
     "frigate-guess": Reason(
         "guess of Frigate's that nobody has named",
-        "guesses of Frigate's that nobody has named",
         "edge review names them",
+        many="guesses of Frigate's that nobody has named",
     ),
-    "other-part": Reason(
-        "in a part of the data set that is not used here", "in a part of the data set that is not used here", ""
-    ),
-    "not-asked": Reason("not asked, as a sample is enough", "not asked, as a sample is enough", ""),
-    "copy": Reason("exact copy", "exact copies", ""),
-    "known": Reason("known already", "known already", ""),
-    "video": Reason("video", "videos", "take single pictures from them"),
-    "archive": Reason("archive", "archives", "unpack them"),
-    "text": Reason("text file", "text files", ""),
-    "other": Reason("other file", "other files", ""),
-    "not-a-file": Reason("socket, pipe or device", "sockets, pipes or devices", ""),
-    "system": Reason("hidden or system file", "hidden or system files", ""),
-    "loop": Reason("link to a folder around it", "links to folders around them", ""),
-    "linked-twice": Reason("link to a folder looked at already", "links to folders looked at already", ""),
+    "other-part": Reason("in a part of the data set that is not used here", ""),
+    "not-asked": Reason("not asked, as a sample is enough", ""),
+    "copy": Reason("exact copy", "", many="exact copies"),
+    "known": Reason("known already", ""),
+    "video": Reason("video", "take single pictures from them", many="videos"),
+    "archive": Reason("archive", "unpack them", many="archives"),
+    "text": Reason("text file", "", many="text files"),
+    "other": Reason("other file", "", many="other files"),
+    "not-a-file": Reason("socket, pipe or device", "", many="sockets, pipes or devices"),
+    "system": Reason("hidden or system file", "", many="hidden or system files"),
+    "loop": Reason("link to a folder around it", "", many="links to folders around them"),
+    "linked-twice": Reason("link to a folder looked at already", "", many="links to folders looked at already"),
 }
 
 
@@ -107,14 +105,14 @@ def line(files: Files) -> str:
     >>> print(line(count(2, [Left(Path("a.heic"), "heic"), Left(Path("b.txt"), "text")])))
     4 files: 2 read, 2 left out: 1 .heic (convert them, or: pip install 'edge-transfer[heic]'), 1 text file
     """
-    start = f"{files.seen:,} file{'' if files.seen == 1 else 's'}: {files.read:,} read"
+    start = f"{plural(files.seen, 'file')}: {files.read:,} read"
     if not files.left_out:
         return start
-    groups = [
-        f"{group.count:,} {REASONS[group.reason].one if group.count == 1 else REASONS[group.reason].many}"
-        + (f" ({group.advice})" if group.advice else "")
-        for group in files.left_out
-    ]
+    groups = []
+    for group in files.left_out:
+        reason = REASONS[group.reason]
+        words = reason.one if group.count == 1 else reason.many or reason.one
+        groups.append(f"{group.count:,} {words}" + (f" ({group.advice})" if group.advice else ""))
     return f"{start}, {files.seen - files.read:,} left out: {', '.join(groups)}"
 
 

@@ -25,6 +25,7 @@ from edge.mqtt.address import identity
 from edge.mqtt.control import Control
 from edge.mqtt.mqtt import Mqtt
 from edge.picture.region import WHOLE, Region
+from edge.text import plural
 from edge.watch.asked import Asked
 from edge.watch.hooks import Hook, Hooks
 from edge.watch.loop import Sight, watch
@@ -202,8 +203,9 @@ def put_region(learner: Learner, text: str | None) -> list[str]:
     others = learner.put_region(None if text == WHOLE else Region.parse(text))
     if not others:
         return []
-    told = "1 example" if others == 1 else f"{others:,} examples"
-    return [f"warning: {told} taught on another part of the picture; teach them again, or forget them"]
+    return [
+        f"warning: {plural(others, 'example')} taught on another part of the picture; teach them again, or forget them"
+    ]
 
 
 def keep_watching(

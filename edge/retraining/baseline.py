@@ -21,7 +21,8 @@ FEW = 30  # examples, below which two accuracies around 50 % differ by 25 points
 
 def pixel_accuracy(home: "Home", gathered: Gathered, judged: Judged) -> float | None:
     """The leave-one-out accuracy on thumbnails, for the labels that are measured; None without thumbnails."""
-    taught, thumbs = gathered.basis.taught, gathered.thumbs()
+    taught, store = gathered.basis.taught, home.store
+    thumbs = store.thumbs()
     if any(example.id not in thumbs for example in taught):
         return None
     pixels = [thumbs[example.id] for example in taught]

@@ -30,8 +30,6 @@ class Contest:
     """The new head, not stored yet, and the current one.
 
     Args:
-        home: the home.
-        head: the new head.
         loo: (N, C) its leave-one-out answers to the local examples, then to the bundle's that have a label.
         taught: the local examples, in the same order.
         factory: the bundle's examples, including those without a label today.

@@ -1,11 +1,8 @@
 """The first step of `retrain`: read everything to which the head is fitted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.bundle.archive import FactoryExamples
 from edge.head.fit import Examples
@@ -40,7 +37,6 @@ class Gathered:
     """The examples themselves.
 
     Args:
-        basis: which examples.
         bundled: the bundle's examples, including those without a label today.
         names: their labels today; None for a forgotten one.
         factory: the bundle's examples that have a label.
@@ -63,19 +59,6 @@ class Gathered:
     def sessions(self) -> list[str | None]:
         """The sessions of the local examples."""
         return [example.session for example in self.basis.taught]
-
-    @property
-    def countable(self) -> NDArray[np.bool_]:
-        """Which of the bundle's examples may count in figures."""
-        return self.factory.counts > 0
-
-    def thumbs(self) -> Mapping[int, NDArray[np.uint8]]:
-        """Return the thumbnails (8, 8, 3) of the local examples that have one, by example."""
-        return self.store.thumbs()
-
-    def sources(self, ids: Sequence[int]) -> Mapping[int, str]:
-        """Return the paths that local examples were taught from, by example."""
-        return {example.id: example.source for example in self.store.examples(ids)}
 
     def local(self) -> Iterator[Examples]:
         """Read the local examples in parts that fit in memory, without dividing a session."""

@@ -32,21 +32,14 @@ KEPT = 20  # generations, beside those that are needed yet
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A head with its leave-one-out accuracy, and its gate."""
+class NewHead:
+    """The result of the first three steps, not compared and not stored yet: a head, its accuracy and its gate."""
 
+    gathered: Gathered
     judged: Judged
     gate: "Gate | None"
     coverage: float
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class NewHead:
-    """The result of the first three steps, not compared and not stored yet."""
-
-    gathered: Gathered
-    fitted: Fitted
+    milliseconds: float  # that the fit took
     doubts: tuple[Doubt, ...]
     pixel_accuracy: float | None
 
@@ -76,40 +69,39 @@ def fit_anew(home: "Home", coverage: float) -> NewHead:
     """Gather, fit and measure without storing anything, inside a snapshot or a transaction of the store.
 
     Args:
-        home: the home.
         coverage: the fraction of known pictures that must not be reported as unknown.
 
     Raises:
         NotEnough: there are fewer than two labels.
     """
     give_back()
-    gathered = gather(home)
-    measured = _measure(home, gathered, _fit(gathered, home.background, coverage))
+    gathered, start = gather(home), time.perf_counter()
+    judged, gate = _fit(gathered, home.background, coverage)
+    milliseconds = 1000 * (time.perf_counter() - start)
+    pixels = pixel_accuracy(home, gathered, judged) if judged.measurable else None
+    new = NewHead(gathered, judged, gate, coverage, milliseconds, _doubts(home, gathered, judged), pixels)
     trim()
-    return measured
+    return new
 
 
-def _fit(gathered: Gathered, background: "Background", coverage: float) -> Fitted:
-    start = time.perf_counter()
-    factory, countable = gathered.factory, gathered.countable
+def _fit(gathered: Gathered, background: "Background", coverage: float) -> "tuple[Judged, Gate | None]":
+    factory, countable = gathered.factory, gathered.factory.counts > 0
     sessions = (*gathered.sessions, *factory.sessions)
     judged = judge(fit_chunks(gathered.local, factory), gathered.labels, factory.labels, countable, sessions)
     gate = None
     for scope in (judged.scope, "all") if coverage < 1 else ():  # the factory's help where a burst is all there is
         counted = np.concatenate([np.ones(len(gathered.labels), bool), countable & (scope == "all")])
         gate = gate or fit_gate(gathered.local, factory, judged.fit.head.labels, background, counted, coverage)
-    return Fitted(judged, gate, coverage, 1000 * (time.perf_counter() - start))
+    return judged, gate
 
 
-def _measure(home: "Home", gathered: Gathered, fitted: Fitted) -> NewHead:
-    judged, taught = fitted.judged, gathered.basis.taught
-    pixels = pixel_accuracy(home, gathered, judged) if judged.measurable else None
+def _doubts(home: "Home", gathered: Gathered, judged: Judged) -> tuple[Doubt, ...]:
+    taught, store = gathered.basis.taught, home.store
     found = mistakes(judged.fit, gathered.labels, DOUBTS)
-    source = gathered.sources([taught[m.row].id for m in found])
-    doubts = tuple(
+    source = {example.id: example.source for example in store.examples([taught[m.row].id for m in found])}
+    return tuple(
         Doubt(one.id, source[one.id], one.label, m.guess, m.probability) for m in found for one in [taught[m.row]]
     )
-    return NewHead(gathered, fitted, doubts, pixels)
 
 
 def _outdated(store: "Store", basis: Basis) -> bool:
@@ -118,13 +110,12 @@ def _outdated(store: "Store", basis: Basis) -> bool:
 
 
 def _compare(home: "Home", measured: NewHead) -> Contest:
-    gathered, result = measured.gathered, measured.fitted.judged.fit
+    gathered, result = measured.gathered, measured.judged.fit
     return Contest(home, result.head, result.loo, gathered.basis.taught, gathered.bundled, gathered.names)
 
 
 def _store(home: "Home", measured: NewHead, contest: Contest, force: bool) -> Retrained:
-    gathered, fitted, store = measured.gathered, measured.fitted, home.store
-    judged, gate = fitted.judged, fitted.gate
+    gathered, judged, gate, store = measured.gathered, measured.judged, measured.gate, home.store
     head = judged.fit.head
     refused = "" if force else refusal(contest.held_out, contest.shared, contest.factory, contest.serving)
     answer = Retrained(
@@ -147,10 +138,10 @@ def _store(home: "Home", measured: NewHead, contest: Contest, force: bool) -> Re
         factory_examples=len(judged.fit.loo) - len(gathered.labels),
         doubts=measured.doubts,
         known_coverage=gate.coverage if gate else None,
-        unknown_note=why_not(gate, head.labels, fitted.coverage),
+        unknown_note=why_not(gate, head.labels, measured.coverage),
         pixel_accuracy=measured.pixel_accuracy,
         advice=advice(judged.accuracy, measured.pixel_accuracy, int(judged.counted.sum())),
-        milliseconds=fitted.milliseconds,
+        milliseconds=measured.milliseconds,
         total_milliseconds=0.0,
     )
     figures = {name: getattr(answer, name) for name in (*FIGURES, "promoted", "refusal")}

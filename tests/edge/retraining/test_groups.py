@@ -38,7 +38,7 @@ def test_a_burst_of_the_factory_is_left_out_whole(learner: Learner) -> None:
     sessions = tuple(None if group < 0 else f"burst {group}" for group in examples.groups.tolist())
     wanted = fit(Examples(examples.embeddings, labels, sessions))
     with learner.store.transaction():
-        found = fit_anew(learner, 0.95).fitted.judged.fit
+        found = fit_anew(learner, 0.95).judged.fit
     np.testing.assert_array_equal(found.loo, wanted.loo)
     np.testing.assert_array_equal(found.head.weights, wanted.head.weights)
     unmeasured = np.isnan(found.loo).any(axis=1)
@@ -52,7 +52,7 @@ def test_a_local_session_of_a_groups_name_is_another_one(learner: Learner, tmp_p
     for label in ("brick", "grass"):
         learner.teach(label, [pictures / label], session="0")
     with learner.store.transaction():
-        loo = fit_anew(learner, 0.95).fitted.judged.fit.loo
+        loo = fit_anew(learner, 0.95).judged.fit.loo
     assert not np.isnan(loo[:12]).any()  # bricks of the factory are left
 
 
@@ -66,7 +66,7 @@ def test_the_audit_leaves_bursts_out_and_counts_them_once(learner: Learner, tmp_
 def test_a_burst_of_the_factory_counts_once_in_the_contest(learner: Learner) -> None:
     with learner.store.transaction():
         measured = fit_anew(learner, 0.95)
-        gathered, result = measured.gathered, measured.fitted.judged.fit
+        gathered, result = measured.gathered, measured.judged.fit
         contest = Contest(learner, result.head, result.loo, gathered.basis.taught, gathered.bundled, gathered.names)
         assert contest.factory is not None
         found = tally(contest.factory)

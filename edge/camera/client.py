@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from requests import Session
 
 TIMEOUT = 10.0  # seconds: to connect, from one byte to the next, and for a whole picture
+_PASSING = {408, 425, 429}  # of the answers 4xx, those that a later try may not get
 
 
 @contextlib.contextmanager
@@ -71,6 +72,22 @@ def session(address: Address, self_signed: bool) -> "Session":
 
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return session
+
+
+def answered(status: int) -> str:
+    """Say a status in the standard's words, and not in the server's own, which may repeat the address.
+
+    >>> answered(404)
+    'it answered 404 Not Found'
+    """
+    from http.client import responses
+
+    return f"it answered {status} {responses.get(status, '')}".strip()
+
+
+def passes(status: int) -> bool:
+    """Whether a later try may get another answer than this status, which is no success."""
+    return status >= 500 or status in _PASSING
 
 
 def _certificate(why: str) -> str:

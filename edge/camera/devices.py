@@ -242,9 +242,8 @@ def _no_pi_camera(reason: str) -> str:
     text = f"the Pi's camera cannot be read: picamera2 cannot be loaded ({reason}), and rpicam-vid is not installed; "
     if sys.prefix != sys.base_prefix and not _sees_system_packages():
         return text + (
-            "picamera2 is installed with apt (sudo apt install python3-picamera2), and this virtual "
-            "environment hides what apt "
-            "installs: create it again with python3 -m venv --system-site-packages, or run: sudo apt install "
+            "picamera2 is installed with apt (sudo apt install python3-picamera2), and this virtual environment hides "
+            "what apt installs: create it again with python3 -m venv --system-site-packages, or run: sudo apt install "
             "rpicam-apps"
         )
     return text + "run: sudo apt install python3-picamera2, or: sudo apt install rpicam-apps"

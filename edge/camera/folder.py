@@ -45,10 +45,6 @@ class Notice(NamedTuple):
 class Journal:
     """The answers for the pictures of one folder.
 
-    Args:
-        home: the home's folder.
-        folder: the watched folder.
-
     Raises:
         HomeError: it cannot be written, or another process watches the same folder for this home.
     """
@@ -74,7 +70,6 @@ class Journal:
         """Store an answer.
 
         Args:
-            frame: the picture.
             answer: its answer, as JSON values.
             at: the time, in seconds since 1970; None for now.
 
@@ -148,19 +143,14 @@ class Journal:
 
 
 class Folder:
-    """A source of the pictures in a folder and its subfolders, both existing and new ones, oldest first.
-
-    Args:
-        path: the folder.
-        journal: the answers so far.
-    """
+    """A source of the pictures in a folder and its subfolders, both existing and new ones, oldest first."""
 
     live = False
 
     def __init__(self, path: Path, journal: Journal) -> None:
         self.path = path
         self.name = str(path)
-        self._journal = journal
+        self.journal = journal
         self._refused: dict[str, Stamp] = {}
         self._cut: set[str] = set()  # those called incomplete, once
         self._resting: dict[str, float] = {}  # since when each has been as it is, by the monotonic clock
@@ -171,7 +161,6 @@ class Folder:
 
         Args:
             every: seconds between two checks; a folder that takes long to list is checked less often.
-            stop: set it to end.
         """
         before: dict[str, Stamp] = {}
         gone = False
@@ -179,7 +168,7 @@ class Folder:
             start = time.monotonic()
             try:
                 now = _scan(self.path)
-                self._journal.tidy(now, time.time())
+                self.journal.tidy(now, time.time())
                 if gone:
                     yield Notice(f"{self.name} is back", gone=False)
                 gone = False
@@ -200,7 +189,7 @@ class Folder:
             yield from pause(max(every, 4 * cost), stop)
 
     def _new(self, name: str, stamp: Stamp) -> bool:
-        return not self._journal.has(name, stamp) and self._refused.get(name) != stamp
+        return not self.journal.has(name, stamp) and self._refused.get(name) != stamp
 
     def _read(self, name: str) -> Frame | Skipped | None:
         path = Path(name)

@@ -28,7 +28,6 @@ OPEN, LOGIN = 5000, 8971  # Frigate's ports without and with a login
 TIMEOUT = 5.0  # seconds: to connect, from one byte to the next, and for a whole answer
 QUALITY = 95  # of the JPEG files asked for; Frigate's own default is 70
 _FORM = "write frigate://HOST/CAMERA for its frames, or frigate://HOST/CAMERA/person,dog for tracked objects"
-_PASSING = {408, 425, 429}
 
 
 @dataclass(frozen=True)
@@ -203,10 +202,8 @@ class Frigate:
         status = answer.status_code
         if status < 300:
             return
-        from http.client import responses
-
-        known = f"it answered {status} {responses.get(status, '')}".strip()
-        if status >= 500 or status in _PASSING:
+        known = client.answered(status)
+        if client.passes(status):
             raise SourceError("stream-failed", known)
         if status == 403:
             raise SourceRefused(
@@ -247,7 +244,6 @@ def frames(place: Place, every: float, self_signed: bool) -> Iterator[bytes]:
     """Yield the newest frame of a camera again and again.
 
     Args:
-        place: which camera.
         every: seconds from one asking to the next.
         self_signed: take any certificate.
 

@@ -51,7 +51,6 @@ def split(
         read: returns at most the given number of bytes, and none at the end of the stream.
         seconds: longest time for one picture, however slowly its bytes arrive.
         boundary: the boundary between pictures that the stream's header names, if any.
-        clock: returns seconds.
 
     Raises:
         SourceError: no complete picture came in time, or within `MAX_BYTES`.

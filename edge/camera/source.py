@@ -42,12 +42,12 @@ class Source(Protocol):
         """Yield frames at least `every` seconds apart, and None from time to time, until `stop` is set."""
 
 
-def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool = False) -> Source:
+def open_source(text: str, home: Path, self_signed: bool = False) -> Source:
     """Open the source that a text names. A camera that is not connected yet is not an error, but a missing library is.
 
     Args:
         text: a folder, a picture or video file, `picamera`, /dev/video0 or its number, or an address.
-        journal: opens the journal of a folder.
+        home: the home's folder, where the journal of a watched folder is kept.
         self_signed: accept any certificate of an https address.
 
     Raises:
@@ -83,7 +83,7 @@ def open_source(text: str, journal: Callable[[Path], Journal], self_signed: bool
         devices.opencv()
         return Live(str(address), lambda _: devices.video(address.full))
     if text and path.is_dir():  # Path("") is the current folder
-        return Folder(path, journal(path))
+        return Folder(path, Journal(home, path))
     if path.is_file():
         if is_picture(path):
             return Still(path)
@@ -102,7 +102,6 @@ class Live:
 
     Args:
         name: its name for people; a frame's name is this and its time.
-        stream: opens the stream.
     """
 
     live = True
@@ -217,8 +216,7 @@ class _Repeats:
         self._frozen = True
         self.wording = (
             f"has given exactly the same picture {self._equal} times in {now - self._since:.0f} s, so it may "
-            "have stopped; "
-            "switch it off and on, unless it rarely updates its picture"
+            "have stopped; switch it off and on, unless it rarely updates its picture"
         )
         return True
 

@@ -20,11 +20,7 @@ STALE, STALE_FACTOR = 60.0, 20.0  # seconds, and times the longest wait before: 
 
 
 class Still:
-    """A source that yields a picture file each time it changes.
-
-    Args:
-        path: the file.
-    """
+    """A source that yields a picture file each time it changes."""
 
     live = False
 

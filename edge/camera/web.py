@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 REDIRECTS = 5
 _SNIFF = 4096  # bytes by which an answer is known
-_PASSING = {408, 425, 429}  # of the answers 4xx, those that a later try may not get
 _TEXT = re.compile(rb"[\s\x20-\x7e]*")
 
 
@@ -171,31 +170,24 @@ def _check(answer: "Response", address: Address, own: bool) -> None:
     if status < 400:
         return
     answer.close()
-    from http.client import responses
-
-    known = f"{status} {responses.get(status, '')}".strip()  # not the camera's own words, which may repeat the address
+    known = client.answered(status)
     if status == 401:
-        from edge.camera.login import challenges, choose, offers
-
-        offered = list(challenges(offers(answer)))
-        if choose(offered) is None and offered:
-            names = ", ".join(sorted({challenge.name for challenge in offered}))
-            raise SourceRefused(
-                "login-refused", f"it answered {known}: it asks for the login {names}, which is not supported"
-            )
-        if not own:
-            raise SourceRefused(
-                "login-refused", f"it answered {known}: it redirects to another host, to which no password is sent"
-            )
-        if address.user is None:
-            raise SourceRefused(
-                "login-refused", f"it answered {known}: write {address.scheme}://user:password@ before the host"
-            )
-        raise SourceRefused(
-            "login-refused",
-            f"it answered {known}: the user name or password is wrong; if one contains / # ? @ : or %, escape it",
-        )
-    if status >= 500 or status in _PASSING:
-        raise SourceError("stream-failed", f"it answered {known}")
+        raise SourceRefused("login-refused", f"{known}: {_why_no_login(answer, address, own)}")
+    if client.passes(status):
+        raise SourceError("stream-failed", known)
     advice = {403: "this user has no permission", 404: "check the path in the address", 410: "check the path"}
-    raise SourceRefused("address-refused", f"it answered {known}: {advice.get(status, 'check the address')}")
+    raise SourceRefused("address-refused", f"{known}: {advice.get(status, 'check the address')}")
+
+
+def _why_no_login(answer: "Response", address: Address, own: bool) -> str:
+    from edge.camera.login import challenges, choose, offers
+
+    offered = list(challenges(offers(answer)))
+    if choose(offered) is None and offered:
+        names = ", ".join(sorted({challenge.name for challenge in offered}))
+        return f"it asks for the login {names}, which is not supported"
+    if not own:
+        return "it redirects to another host, to which no password is sent"
+    if address.user is None:
+        return f"write {address.scheme}://user:password@ before the host"
+    return "the user name or password is wrong; if one contains / # ? @ : or %, escape it"

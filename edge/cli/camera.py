@@ -50,7 +50,7 @@ def watch(source: str, **options: Any) -> int:
         learner.backbone()  # loads the network before READY is sent
         notifier.tell("READY=1")
         complain(f"watching {ready.source.name}; press Ctrl-C to stop")
-        watched = keep_watching(learner, ready.source, ready.rule, asked.every, stop, ready.listeners, *ready.journals)
+        watched = keep_watching(learner, ready.source, ready.rule, asked.every, stop, ready.listeners, ready.journal)
         notifier.tell("STOPPING=1")
     unread = f", {watched.skipped:,} could not be read" if watched.skipped else ""
     complain(f"stopped; {plural(watched.answered, 'frame')} answered{unread}")
@@ -96,7 +96,7 @@ def capture(
     learner = app.learner()
     label = clean(label)
     session = session or f"{label} {learner.now()}"
-    opened = open_source(source, _no_journal, self_signed)
+    opened = open_source(source, learner.home, self_signed)
     for line in put_region(learner, region):
         complain(line)
     learner.backbone()
@@ -260,7 +260,3 @@ def _reviewed(result: "Reviewed") -> list[str]:
     if result.known:
         lines.append(f"{plural(result.known, 'frame')} of them had that label already")
     return [*lines, *(wording.retrained(result.retrained) if result.retrained else [])]
-
-
-def _no_journal(_: Path) -> Any:
-    raise AssertionError("a folder is refused before")

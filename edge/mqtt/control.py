@@ -54,14 +54,6 @@ class Control:
         finally:
             self.mqtt.tell(seen, labels, picture)
 
-    def present(self, there: bool) -> None:
-        """Publish whether the source is available."""
-        self.mqtt.present(there)
-
-    def frozen(self, frozen: bool) -> None:
-        """Publish whether the camera is frozen: it repeats the same picture."""
-        self.mqtt.frozen(frozen)
-
     def turn(self) -> list[str]:
         """Carry out commands and do the work that is due; returns messages for people, one line each."""
         lines = list(self.mqtt.news())

@@ -70,11 +70,6 @@ def serve(
 
     Args:
         open_learner: opens the home; called in the thread that will own it.
-        home: the home's folder.
-        asked: what to watch, and how.
-        address: where to listen.
-        notifier: sends messages to systemd.
-        stop: set it to end.
         tell: called with each answer, and with whether it comes from a camera.
         say: called with each message, one line.
 
@@ -193,7 +188,7 @@ class _Thread(threading.Thread):
             shared: Source = Shared(ready.source, self._engine, learner, self._live.show, self._turn(learner))
             learner.backbone()
             self._at_work(learner)
-            keep_watching(learner, shared, ready.rule, self._asked.every, self._engine.stop, listeners, *ready.journals)
+            keep_watching(learner, shared, ready.rule, self._asked.every, self._engine.stop, listeners, ready.journal)
 
     def _serve_alone(self, learner: Learner, seconds: float) -> None:
         """Run jobs while there is nothing to watch."""

@@ -52,14 +52,10 @@ def capture(
     """Teach a label from the frames of a source; each is stored at once, so that stopping early loses none.
 
     Args:
-        learner: the learner to teach.
-        label: the label.
         source: a camera, stream or video file.
         session: the burst's name; its examples are left out together when accuracy is measured.
         count: number of examples to collect.
-        seconds: time limit.
         every: least number of seconds between two frames.
-        stop: set it to end.
         progress: called with (examples, count).
         notice: called with messages for people.
 

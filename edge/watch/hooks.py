@@ -49,8 +49,7 @@ class Hook(NamedTuple):
             raise SourceError(
                 "option-invalid",
                 f"--on {label}: program '{words[0] if words else ''}' was not found; give its path. It is not "
-                "run by a shell: "
-                "if you need pipes or variables, write a script",
+                "run by a shell: if you need pipes or variables, write a script",
             )
         return cls(label, words)
 
@@ -62,12 +61,10 @@ class Hooks:
     that its label is still the answer then.
 
     Args:
-        hooks: the programs and their labels.
         home: passed to the programs as EDGE_HOME.
         cool_down: least number of seconds between two starts of a program.
         last: the label for which programs were last run, perhaps by an earlier process.
         remember: stores that label for the next process.
-        clock: returns seconds.
     """
 
     def __init__(

@@ -48,7 +48,6 @@ def watch(
 
     Args:
         learner: the learner; it is left open.
-        source: the source.
         rule: how many answers must agree.
         every: least number of seconds between two frames.
         stop: set it to end after the current frame.

@@ -46,7 +46,6 @@ class Review:
     """Goes through the saved frames of a folder in order.
 
     Args:
-        learner: the learner to teach.
         folder: the folder given to `watch --save-uncertain`.
 
     Raises:
@@ -79,7 +78,6 @@ class Review:
 
         Args:
             path: one of `waiting`.
-            label: the label.
             session: the session; None for that of the frame's hour.
 
         Raises:

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from edge.answers import Skipped
-from edge.camera.folder import Journal, Notice
+from edge.camera.folder import Folder, Journal, Notice
 from edge.camera.source import Source, open_source
 from edge.errors import EdgeError, SourceError
 from edge.frigate import objects
@@ -131,16 +130,14 @@ class Ready:
     source: Source
     listeners: Listeners
     rule: Rule
-    journals: tuple[Journal, ...]  # one, of a folder; else none
+    journal: Journal | None  # of a folder
 
 
 def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitStack) -> Ready:
     """Open the source, and add the broker, the programs and the folder for review to the listeners.
 
     Args:
-        learner: the learner.
         asked: the user's options, with a source.
-        listeners: the listeners.
         until: closes everything that was opened.
 
     Raises:
@@ -154,28 +151,22 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
         listeners.say(f"warning: --on {label}: there is no such label yet; the labels are {', '.join(labels)}")
     for line in put_region(learner, asked.region):
         listeners.say(line)
-    journals: list[Journal] = []
-
-    def journal(folder: Path) -> Journal:
-        kept = asked.save_uncertain
-        if kept is not None and kept.absolute().is_relative_to(folder.absolute()):
-            raise SourceError(
-                "option-invalid",
-                f"--save-uncertain {kept} is in {folder}, which is being watched; choose another folder",
-            )
-        journals.append(Journal(learner.home, folder))
-        until.callback(journals[0].close)
-        return journals[0]
-
     source = asked.source or ""
     tracked = objects.watched(source, asked.mqtt, asked.smooth, asked.write_back, asked.self_signed)
     if tracked:
         listeners.writer = tracked.writer
         until.callback(tracked.writer.close)
-    opened = tracked.objects if tracked else open_source(source, journal, asked.self_signed)
+    opened = tracked.objects if tracked else open_source(source, learner.home, asked.self_signed)
+    journal, kept = None, asked.save_uncertain
+    if isinstance(opened, Folder):
+        journal = opened.journal
+        until.callback(journal.close)
+        if kept is not None and kept.absolute().is_relative_to(opened.path.absolute()):
+            watched = f"{opened.path}, which is being watched"
+            raise SourceError("option-invalid", f"--save-uncertain {kept} is in {watched}; choose another folder")
     listeners.keep = asked.uncertain(learner)
-    if asked.save_uncertain is not None:
-        learner.put_uncertain(asked.save_uncertain)
+    if kept is not None:
+        learner.put_uncertain(kept)
     if hooks:
         pause = asked.cool_down if asked.cool_down is not None else (5.0 if opened.live else 0.0)
         listeners.hooks = hooks_of(learner, hooks, pause, source)
@@ -189,7 +180,7 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
             )  # fmt: skip
 
         listeners.broker = Control(learner, connect)
-    return Ready(opened, listeners, rule or Rule.usual(opened.live), tuple(journals))
+    return Ready(opened, listeners, rule or Rule.usual(opened.live), journal)
 
 
 def put_region(learner: Learner, text: str | None) -> list[str]:
@@ -254,7 +245,7 @@ def keep_watching(
                     listeners.say(f"skipped: {event.reason}{more}")
                     said, unsaid = now, 0
                 if listeners.broker and source.live and unread == rule.of:
-                    listeners.broker.present(False)
+                    listeners.broker.mqtt.present(False)
     return Watched(answered, skipped)
 
 
@@ -263,7 +254,6 @@ def hooks_of(learner: Learner, hooks: list[Hook], cool_down: float, source: str)
 
     Args:
         learner: the learner; it is left open.
-        hooks: the programs and their labels.
         cool_down: least number of seconds between two starts of a program.
         source: the source, as the user wrote it.
     """
@@ -279,6 +269,6 @@ def _tell_camera(notice: Notice, source: Source, broker: Control | None) -> None
     if broker is None:
         return
     if notice.gone or (notice.gone is False and not source.live):  # a camera is there when its answers agree again
-        broker.present(not notice.gone)
+        broker.mqtt.present(not notice.gone)
     if notice.frozen is not None:
-        broker.frozen(notice.frozen)
+        broker.mqtt.frozen(notice.frozen)

@@ -73,8 +73,7 @@ class Uncertain:
             raise SourceError(
                 "frame-over-budget",
                 f"a frame takes {len(data) / 1e6:.2g} MB, but all saved frames together may take only "
-                f"{self._budget / 1e6:.2g} MB; "
-                "such frames are not saved; give a larger --budget",
+                f"{self._budget / 1e6:.2g} MB; such frames are not saved; give a larger --budget",
             )
         with replacing(path) as partial:
             partial.write_bytes(data)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from edge.answers import Seen, Skipped
-from edge.camera.folder import Journal, Notice
+from edge.camera.folder import Folder, Notice
 from edge.camera.source import Source, open_source
 from edge.home.state import unheard
 from edge.learner import Learner
@@ -73,19 +73,14 @@ class Watcher:
 
     def __iter__(self) -> Iterator[FrameAnswer]:
         with ExitStack() as closes:
-            journals: list[Journal] = []
-
-            def journal(folder: Path) -> Journal:
-                journals.append(closes.enter_context(closing(Journal(self._learner.home, folder))))
-                return journals[0]
-
             source = self._source
             if isinstance(source, str | Path):
                 text = str(source)
                 path = str(Path(text).expanduser()) if text.startswith("~") else text  # a Path would spoil an address
-                source = open_source(path, journal, self._self_signed)
+                source = open_source(path, self._learner.home, self._self_signed)
+            journal = closes.enter_context(closing(source.journal)) if isinstance(source, Folder) else None
             rule = self._rule or Rule.usual(source.live)
-            events = watch(self._learner, source, rule, self._every, self._stop, *journals)
+            events = watch(self._learner, source, rule, self._every, self._stop, journal)
             for event in closes.enter_context(closing(events)):
                 if isinstance(event, Sight) and event.frame is not None:
                     answer = FrameAnswer(*event.seen)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from .conftest import picture
 
+NOWHERE = Path("no-such-home")  # the home, to a source that keeps no journal there
 Show = Callable[[int], Image.Image]  # the frame of this number
 
 

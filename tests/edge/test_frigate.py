@@ -30,6 +30,7 @@ from edge.learner import Learner
 from edge.picture.frame import Frame
 from tests.refused import refused
 
+from .cameras import NOWHERE
 from .conftest import picture
 from .frigate_server import FrigateServer, frigate
 from .login_server import serving
@@ -117,7 +118,7 @@ def test_the_frames_of_a_camera_are_watched_like_those_of_any_other(home: Path) 
 
 def test_a_camera_that_frigate_does_not_have_is_refused_with_those_it_has() -> None:
     with frigate() as nvr:
-        source = open_source(nvr.url("dor"), lambda _: None)  # type: ignore[arg-type, return-value]
+        source = open_source(nvr.url("dor"), NOWHERE)
         with refused("address-refused", SourceRefused, "'dor'", "door"):
             next(event for event in source.frames(0.01, threading.Event()) if event)
 
@@ -340,7 +341,7 @@ def test_what_does_not_go_together_is_refused(args: list[str], code: str, home: 
 
 def test_a_tracked_object_cannot_be_captured_from(nvr: FrigateServer) -> None:
     with refused("broker-missing", SourceError, "--mqtt"):
-        open_source(nvr.url("door/cat"), lambda _: None)  # type: ignore[arg-type, return-value]
+        open_source(nvr.url("door/cat"), NOWHERE)
 
 
 # laws ----------------------------------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ from .test_watch import home, learner, start, wait_for, wait_until_watching  # n
 
 
 class Broker:
-    """Stands where `Control` does; what it does is `tell`'s business."""
+    """Stands where `Control` and its `Mqtt` do; what it does is `tell`'s business."""
 
     def __init__(self, tell: Any) -> None:
-        self.tell = tell
+        self.tell, self.mqtt = tell, self
         self.states: list[bool] = []
         self.closed = 0
 

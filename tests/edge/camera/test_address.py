@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.camera.address import Address, redacted
-from edge.camera.folder import Journal
 from edge.camera.source import STREAMS, WEB, open_source
 from edge.cli.terminal import shown
 from edge.errors import SourceError
+from tests.edge.cameras import NOWHERE
 from tests.edge.conftest import Run
 from tests.edge.login_server import serving
 from tests.refused import refused
@@ -51,7 +51,7 @@ def test_no_piece_of_a_password_is_in_any_error(scheme: str, user: str, password
         f"{scheme}://host:99999/x?pwd={password}",
     ):
         try:
-            source = open_source(text, _none)
+            source = open_source(text, NOWHERE)
         except SourceError as error:
             assert not leaks(str(error), user + password), text
             assert "\n" not in str(error)
@@ -97,7 +97,7 @@ def test_an_escaped_user_and_password_are_read_as_they_were_meant(scheme: str, u
 )
 def test_a_malformed_address_is_refused_with_what_to_write(text: str, why: str) -> None:
     with refused("address-invalid", SourceError) as error:
-        open_source(text, _none)
+        open_source(text, NOWHERE)
     assert why in str(error.value)
 
 
@@ -165,10 +165,11 @@ def test_opencv_and_ffmpeg_keep_their_mouths_shut(target: str, tmp_path: Path) -
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     script = f"""
 import threading
+from pathlib import Path
 from edge.camera import devices as camera
 from edge.camera.source import open_source
 stop = threading.Event()
-for event in open_source({target!r}, None).frames(0.1, stop):
+for event in open_source({target!r}, Path("no-home")).frames(0.1, stop):
     if event is not None:
         print(event)
         stop.set()
@@ -191,7 +192,3 @@ except OSError as error:
     assert child.returncode == 0, child.stderr
     assert "gone=True" in child.stdout
     assert not [piece for piece in ("tlJwp", "kQz7") if piece in child.stdout + child.stderr]
-
-
-def _none(_: Path) -> Journal:
-    raise AssertionError("not a folder")

@@ -17,7 +17,7 @@ from edge.camera.folder import Folder, Journal, Notice
 from edge.camera.source import Event, open_source
 from edge.camera.still import Still, is_picture
 from edge.picture.frame import Frame
-from tests.edge.cameras import jpeg, write_film
+from tests.edge.cameras import NOWHERE, jpeg, write_film
 from tests.edge.conftest import picture
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM", "TIFF")
@@ -58,7 +58,7 @@ def take(source: Folder | Still, count: int, every: float = 0.02, idle: int = 10
         nothing = nothing + 1 if event is None else 0
         found += [] if event is None else [event]
         if isinstance(event, Frame) and isinstance(source, Folder):
-            source._journal.note(event, {})
+            source.journal.note(event, {})
         if len(found) >= count or nothing > idle:
             stop.set()
     return found
@@ -162,15 +162,11 @@ def test_what_systems_put_into_folders_is_left_alone_and_content_is_what_counts(
 # one picture file ---------------------------------------------------------------------------------------------------
 
 
-def _none(_: Path) -> Journal:
-    raise AssertionError("not a folder")
-
-
 @pytest.mark.parametrize("form", FORMATS)
 def test_one_picture_file_is_read_again_when_it_changes(tmp_path: Path, form: str) -> None:
     path = tmp_path / "latest"
     path.write_bytes(packed(form, 0))
-    source = open_source(str(path), _none)
+    source = open_source(str(path), NOWHERE)
     assert isinstance(source, Still)
     stop, got = threading.Event(), list[bytes]()
     idle = 0
@@ -198,7 +194,7 @@ def test_a_picture_file_that_is_written_in_place_or_away_is_waited_for(tmp_path:
                 file.write(data[at * len(data) // 4 : (at + 1) * len(data) // 4])
             over.wait(0.1)
 
-    source = open_source(str(path), _none)
+    source = open_source(str(path), NOWHERE)
     with meanwhile(write):
         (event,) = take(source, 1)  # type: ignore[arg-type]
     assert isinstance(event, Frame)

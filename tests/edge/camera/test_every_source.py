@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.camera.folder import Journal
+from edge.camera.folder import Folder
 from edge.camera.source import Source, open_source
 from edge.picture.frame import Frame
 from tests.edge.cameras import filming, jpeg, write_film
@@ -81,15 +81,10 @@ def opened(kind: str, root: Path, patch: pytest.MonkeyPatch) -> Iterator[Source]
     for name in ("home", "in"):
         (root / name).mkdir()
     with contextmanager(SOURCES[kind][0])(root / "in", patch) as text:
-        journals = list[Journal]()
-
-        def journal(of: Path) -> Journal:
-            journals.append(Journal(root / "home", of))
-            return journals[-1]
-
-        yield open_source(text, journal)
-        for one in journals:
-            one.close()
+        source = open_source(text, root / "home")
+        yield source
+        if isinstance(source, Folder):
+            source.journal.close()
 
 
 @pytest.mark.parametrize("kind", SOURCES)

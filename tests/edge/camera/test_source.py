@@ -17,7 +17,7 @@ from edge.camera.folder import TIDY, Folder, Journal, Notice, Stamp
 from edge.camera.source import Event, open_source
 from edge.errors import HomeError, SourceError, SourceRefused
 from edge.picture.frame import Frame
-from tests.edge.cameras import filming, jpeg, write_film
+from tests.edge.cameras import NOWHERE, filming, jpeg, write_film
 from tests.edge.conftest import picture
 from tests.refused import refused
 
@@ -165,7 +165,7 @@ def test_a_journal_forgets_what_has_been_gone_for_long(tmp_path: Path) -> None:
 def test_a_stream_that_is_cut_and_returns_goes_on(tmp_path: Path) -> None:
     with filming(lambda n: picture("brick", n)) as server:
         stop, seen, frames = threading.Event(), list[Event](), [0, 0]
-        for event in open_source(server.url(), _none).frames(0.01, stop):
+        for event in open_source(server.url(), NOWHERE).frames(0.01, stop):
             seen.append(event)
             lost = any(isinstance(e, Notice) for e in seen)
             if isinstance(event, Frame):
@@ -189,7 +189,7 @@ def test_the_newest_frame_is_given_to_a_slow_reader() -> None:
 
     with filming(show, fps=100) as server:
         stop, numbers = threading.Event(), list[int]()
-        for event in open_source(server.url(), _none).frames(0.25, stop):
+        for event in open_source(server.url(), NOWHERE).frames(0.25, stop):
             if isinstance(event, Frame):
                 numbers.append(server.number)
                 assert server.number - _level(event.data) < 30, "no older than the last few"
@@ -207,10 +207,10 @@ def _level(data: bytes) -> int:
 def test_one_picture_is_asked_for_again_and_again_with_a_password_that_is_never_shown() -> None:
     with filming(lambda n: picture("grass", n)) as server:
         server.password = "Basic bWU6c2VjcmV0"
-        source = open_source(server.url("still?token=hidden", "me:secret@"), _none)
+        source = open_source(server.url("still?token=hidden", "me:secret@"), NOWHERE)
         assert "secret" not in source.name
         assert "hidden" not in source.name
-        source = open_source(server.url("still", "me:secret@"), _none)
+        source = open_source(server.url("still", "me:secret@"), NOWHERE)
         stop, got = threading.Event(), list[Frame]()
         for event in source.frames(0.01, stop):
             if isinstance(event, Frame):
@@ -221,12 +221,12 @@ def test_one_picture_is_asked_for_again_and_again_with_a_password_that_is_never_
         for address, code in cases.items():
             with refused(code, SourceRefused, "text/html" if address == "me:secret@" else 401):
                 path = "page" if address == "me:secret@" else "still"
-                list(open_source(server.url(path, address), _none).frames(0.01, threading.Event()))
+                list(open_source(server.url(path, address), NOWHERE).frames(0.01, threading.Event()))
 
 
 def test_a_film_gives_frames_by_its_own_time(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.avi", ["brick"] * 20, fps=10)
-    frames = list(open_source(str(film), _none).frames(0.5, threading.Event()))
+    frames = list(open_source(str(film), NOWHERE).frames(0.5, threading.Event()))
     assert [e.name.split()[-2] for e in frames if isinstance(e, Frame)] == ["0.00", "0.50", "1.00", "1.50"]
     assert isinstance(frames[0], Frame)
     pixel = Image.open(io.BytesIO(frames[0].data)).convert("RGB").resize((1, 1)).getpixel((0, 0))
@@ -239,7 +239,7 @@ def test_video_of_another_kind_is_streamed_by_opencv(tmp_path: Path) -> None:
     with filming(lambda n: picture("brick", n)) as server:
         server.film = film.read_bytes()
         stop, seen = threading.Event(), list[Event]()
-        for event in open_source(server.url("film"), _none).frames(0.01, stop):
+        for event in open_source(server.url("film"), NOWHERE).frames(0.01, stop):
             seen.append(event)
             if isinstance(event, Notice):
                 stop.set()
@@ -253,7 +253,7 @@ def test_what_is_no_film_is_said_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     (tmp_path / "film.mp4").write_text("no film")
     with refused("video-unreadable", SourceError, "film.mp4"):
-        open_source(str(tmp_path / "film.mp4"), _none)
+        open_source(str(tmp_path / "film.mp4"), NOWHERE)
 
 
 def test_a_camera_that_is_not_there_or_is_none_is_named(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkey
     (tmp_path / "film.mp4").touch()
     for address in ("/dev/video0", "0", "rtsp://camera.local/live", str(tmp_path / "film.mp4")):
         with refused("library-missing", SourceError, "pip install 'edge-transfer[camera]'"):
-            open_source(address, _none)
+            open_source(address, NOWHERE)
 
 
 def test_a_virtual_environment_that_hides_picamera2_is_seen_through(
@@ -292,10 +292,10 @@ def test_a_virtual_environment_that_hides_picamera2_is_seen_through(
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
     with refused("library-missing", SourceError, "--system-site-packages"):
-        open_source("picamera", _none)
+        open_source("picamera", NOWHERE)
     (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
     with refused("library-missing", SourceError, "sudo apt install python3-picamera2", "sudo apt install rpicam-apps"):
-        open_source("picamera", _none)
+        open_source("picamera", NOWHERE)
 
 
 def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,11 +320,7 @@ def test_without_picamera2_the_program_rpicam_vid_is_read(tmp_path: Path, monkey
 def test_what_is_no_source_is_said_in_one_line(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: the extra `camera`")
     with refused("source-unknown", SourceError):
-        open_source(source, _none)
-
-
-def _none(_: Path) -> Journal:
-    raise AssertionError("no folder")
+        open_source(source, NOWHERE)
 
 
 def test_a_frozen_picture_is_told_once_and_that_it_moves_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +328,7 @@ def test_a_frozen_picture_is_told_once_and_that_it_moves_again(monkeypatch: pyte
     shown = [0]
     with filming(lambda _: picture("brick", shown[0])) as server:
         stop, notices, frames = threading.Event(), list[Notice](), 0
-        for event in open_source(server.url(), _none).frames(0.01, stop):
+        for event in open_source(server.url(), NOWHERE).frames(0.01, stop):
             if isinstance(event, Notice):
                 notices.append(event)
                 shown[0] += 1

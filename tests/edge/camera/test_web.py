@@ -7,16 +7,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from edge.camera import web
-from edge.camera.folder import Journal, Notice
+from edge.camera.folder import Notice
 from edge.camera.source import open_source
 from edge.errors import SourceError, SourceRefused
 from edge.picture.frame import Frame
-from tests.edge.cameras import jpeg
+from tests.edge.cameras import NOWHERE, jpeg
 from tests.edge.conftest import picture
 from tests.edge.login_server import NONCE, REALM, Server, moved, serving, still
 from tests.refused import refused
@@ -45,7 +44,7 @@ LOGINS = {
 
 def first(url: str, self_signed: bool = False) -> bytes:
     """The first picture of an address; raises its error where it gives none."""
-    source = open_source(url, _none, self_signed)
+    source = open_source(url, NOWHERE, self_signed)
     stop = threading.Event()
     for event in source.frames(1.0, stop):  # of so slow a source the first picture is taken
         if isinstance(event, Frame):
@@ -53,10 +52,6 @@ def first(url: str, self_signed: bool = False) -> bytes:
         if isinstance(event, Notice):
             raise SourceError("stream-failed", event.text)
     raise AssertionError("it ended")
-
-
-def _none(_: Path) -> Journal:
-    raise AssertionError("not a folder")
 
 
 @pytest.mark.parametrize("login", LOGINS)
@@ -118,7 +113,7 @@ def test_a_camera_that_worked_and_fails_is_waited_for_whatever_it_says() -> None
     with serving() as server:
         server.replies["x"] = still(DATA)
         stop, notices = threading.Event(), list[Notice]()
-        for event in open_source(server.url("x"), _none).frames(0.01, stop):
+        for event in open_source(server.url("x"), NOWHERE).frames(0.01, stop):
             if isinstance(event, Frame):
                 server.replies.clear()
                 if notices:

@@ -21,7 +21,6 @@ def replacing(path: Path, mode: int = 0o666, new: bool = False) -> Iterator[Path
     """Yield an empty file beside `path`, to be written; when the block has ended well, it becomes `path`, durably.
 
     Args:
-        path: the file.
         mode: its permissions, less those that the umask takes.
         new: `path` must not exist.
 

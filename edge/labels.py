@@ -27,9 +27,6 @@ def hidden(character: str) -> bool:
 def clean(name: str) -> str:
     """Return `name` as a label: outer blanks removed, accents composed (Unicode NFC).
 
-    Args:
-        name: what the user wrote, or a folder's name.
-
     Returns:
         The label; `clean(clean(x)) == clean(x)`.
 

@@ -481,7 +481,7 @@ class Learner(Home):
         Raises:
             LabelError: the label is not known.
         """
-        return correct.list_examples(self, label)
+        return self.store.walk(correct.label_number(self, label))
 
     @in_turn
     def examples_among(self, numbers: Sequence[int]) -> list[Example]:

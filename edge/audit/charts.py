@@ -118,8 +118,7 @@ def learning_curve(curve: LearningCurve, gain: float) -> str:
     return (
         f'<figure><svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="Learning curve">{"".join(parts)}'
         "</svg><figcaption>Fraction of pictures classified correctly by heads trained without them, with 95 "
-        "% interval. The "
-        "last dot is today; the dashed line is where it should go.</figcaption></figure>"
+        "% interval. The last dot is today; the dashed line is where it should go.</figcaption></figure>"
     )
 
 

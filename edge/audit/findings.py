@@ -62,8 +62,6 @@ class Audit:
     """The answer, and further data for the page.
 
     Args:
-        answer: the answer of the command.
-        examples: the examples that were checked.
         suspicions: how likely their labels are wrong, by leave-one-out; None if not measured.
     """
 
@@ -101,7 +99,6 @@ def audit(
     """Look through the examples taught here.
 
     Args:
-        home: the home.
         unsure, unreadable, watched: passed on to the answer.
 
     Raises:

@@ -55,13 +55,7 @@ footer{margin-top:56px;color:var(--soft);font-size:13px}
 
 
 def page(home: "Home", found: Audit, now: str) -> str:
-    """Write the page.
-
-    Args:
-        home: the home with the pictures.
-        found: the result of the audit.
-        now: the time to show.
-    """
+    """Write the page."""
     answer = found.answer
     likely, hard = ([s for s in answer.suspects if s.likely is wanted] for wanted in (True, False))
     shown, pairs = [*likely[:SUSPECTS], *hard[:HARD]], answer.contradictions[:PAIRS]

@@ -209,9 +209,6 @@ class Bundle:
 def read(path: Path | str) -> Bundle:
     """Open a bundle: check its structure, limits and manifest, reading nothing large.
 
-    Args:
-        path: the bundle file.
-
     Returns:
         The bundle; entries are read, and their hashes checked, on demand. `verify()` checks them all at once.
 

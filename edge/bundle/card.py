@@ -29,7 +29,6 @@ def card(manifest: Manifest, counts: Sequence[int], trained_on: int) -> str:
     """Return a bundle's card.
 
     Args:
-        manifest: the bundle's manifest.
         counts: the number of examples of each label.
         trained_on: how many examples the network was adapted on; accuracy is not measured on these.
 

@@ -122,11 +122,6 @@ def read_key(word: str) -> Key:
 def sign(message: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
     """Sign a message with a private key; ssh-keygen asks for its passphrase on the terminal.
 
-    Args:
-        message: the bytes.
-        key: the private key's file.
-        namespace: what the signature is for.
-
     Raises:
         SignatureError: the file is not a private key of this kind, or the passphrase is wrong.
         RuntimeMissing: ssh-keygen is not installed.
@@ -164,11 +159,6 @@ def sign(message: bytes, key: Path, namespace: str = NAMESPACE) -> bytes:
 
 def verify(message: bytes, signature: bytes, keys: Iterable[Key]) -> Key:
     """Return which of the keys signed a message.
-
-    Args:
-        message: the bytes that were signed.
-        signature: the signature, as written by ssh-keygen.
-        keys: the trusted keys.
 
     Raises:
         RuntimeMissing: ssh-keygen is not installed, so nothing can be checked.

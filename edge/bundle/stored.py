@@ -67,16 +67,11 @@ class Opened:
         """
         view = into.data.cast("B")
         try:
-            while view:
-                count = os.preadv(self._file, [view], offset)
-                if not count:
-                    break
+            while view and (count := os.preadv(self._file, [view], offset)):
                 view, offset = view[count:], offset + count
-            changed = self._state() != self._was
+            self._check(whole=not view)
         except OSError as error:
             raise self._unreadable(error) from error
-        if changed or view:
-            raise self._changed()
 
     def bytes(self, offset: int, size: int) -> bytes:
         """Return a range of bytes without a second copy in memory, since a network may take 20 MB.
@@ -86,23 +81,21 @@ class Opened:
         """
         parts = []
         try:
-            while size:
-                parts.append(os.pread(self._file, size, offset))
-                if not parts[-1]:
-                    break
-                offset, size = offset + len(parts[-1]), size - len(parts[-1])
-            changed = self._state() != self._was
+            while size and (part := os.pread(self._file, size, offset)):
+                parts.append(part)
+                offset, size = offset + len(part), size - len(part)
+            self._check(whole=not size)
         except OSError as error:
             raise self._unreadable(error) from error
-        if changed or size:
-            raise self._changed()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _unreadable(self, error: OSError) -> BundleError:
         return BundleError("file-unreadable", f"{self.path} cannot be read ({error.strerror}); copy it again")
 
-    def _changed(self) -> BundleError:
-        return BundleError("file-changed", f"{self.path} changed while it was read; try again when it is whole")
+    def _check(self, whole: bool) -> None:
+        """Refuse what was just read if it is not all that was asked for, or if the file has changed."""
+        if not whole or self._state() != self._was:
+            raise BundleError("file-changed", f"{self.path} changed while it was read; try again when it is whole")
 
     def _state(self) -> tuple[int, int]:
         found = os.fstat(self._file)
@@ -148,10 +141,8 @@ class Stored:
     """A matrix (N, D) of float16 or float32 in a file, read as float32.
 
     Args:
-        file: the file.
         offset: the offset of the first number, in bytes.
         shape: the shape (N, D) in the file.
-        name: the name to show in errors.
         rows: the rows to use, in this order; None for all.
         kind: how the numbers are stored, "<f2" or "<f4".
     """

@@ -168,8 +168,7 @@ def _golden(path: Path, model: ModelFile, loads: Sequence[backbone.Runtime]) -> 
         return Finding("golden", False, f"{model.file} on {runtime.name}: {tried.failure}", remedy)
     seen = (
         f"{tried.pictures} pictures with {runtime.name} give the same embeddings as on the workstation (error "
-        f"{tried.error:.0e}, "
-        f"cosine {tried.cosine:.4f}), {tried.milliseconds:.0f} ms each"
+        f"{tried.error:.0e}, cosine {tried.cosine:.4f}), {tried.milliseconds:.0f} ms each"
         + (f", {tried.megabytes:.0f} MB" if tried.megabytes else "")
     )
     return Finding("golden", True, seen, remedy)

@@ -12,7 +12,6 @@ class Group(click.Group):
 
     Args:
         modules: by command, the module that is imported on demand and in which the command has the same name.
-        arguments: passed on to `click.Group`.
     """
 
     def __init__(self, *arguments: Any, modules: Mapping[str, str], **options: Any) -> None:

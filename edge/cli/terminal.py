@@ -29,8 +29,6 @@ def run(command: click.Command, name: str, interrupted: str = "everything report
     """Run a command line and exit with its exit code.
 
     Args:
-        command: the command line.
-        name: the program's name.
         interrupted: message about the state of the work after Ctrl-C, unless the KeyboardInterrupt carries one.
     """
     # Set before numpy is loaded: a head's matrices are small, and if other programs keep the cores busy, OpenBLAS's

@@ -171,7 +171,6 @@ def write(about: About, parts: Iterable[Part]) -> bytes:
     """Write examples as a contribution.
 
     Args:
-        about: the header.
         parts: the examples, sorted by their pictures' SHA-256; each part but the last has 256. Embeddings may be raw.
     """
     return _head(about) + b"".join(frame(_columns(part)) for part in parts)
@@ -190,13 +189,7 @@ def write_moments(about: About, moments: Moments) -> bytes:
 
 
 def renumbered(data: bytes, about: About, sequence: int) -> bytes:
-    """Return a contribution with another sequence, without reading or changing anything else.
-
-    Args:
-        data: the contribution's bytes.
-        about: the contribution's header.
-        sequence: the new sequence.
-    """
+    """Return a contribution with another sequence, without reading or changing anything else."""
     return _head(dataclasses.replace(about, sequence=sequence)) + data[len(_head(about)) :]
 
 
@@ -205,7 +198,6 @@ def read(name: str, data: bytes) -> Contribution:
 
     Args:
         name: the name to show in errors, such as the contribution's name in the store.
-        data: the contribution's bytes.
 
     Raises:
         FleetError: the bytes are not a contribution, or the header is damaged or invalid.

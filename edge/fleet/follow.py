@@ -116,7 +116,6 @@ def download(remote: Remote, release: Release, file: Path, progress: Progress) -
     """Download a release to a file, resuming an interrupted download.
 
     Args:
-        remote: the store.
         release: the release, with its SHA-256 and size.
         file: the file to write; existing contents are taken to be its beginning, which the SHA-256 verifies.
         progress: called with (bytes so far, total bytes).

@@ -19,8 +19,6 @@ class Frames:
     """Reads one frame after another.
 
     Args:
-        name: the name to show in errors.
-        data: the whole contribution.
         at: the offset of the first frame.
     """
 

@@ -106,10 +106,6 @@ def canonical(value: object) -> bytes:
 def parse(name: str, text: bytes) -> About:
     """Read a header.
 
-    Args:
-        name: the name to show in errors.
-        text: the header's bytes.
-
     Raises:
         FleetError: the text is not canonical JSON or has a newer format, or a field is missing, unknown or invalid.
     """
@@ -153,9 +149,6 @@ def checked(
     """Convert a JSON object to a dataclass; every field must be present and valid, and there must be no others.
 
     Args:
-        name: the name to show in errors.
-        raw: the parsed JSON.
-        kind: the dataclass.
         fields: the check for each field's value, except for fields in `inner`, in this order.
         inner: for fields that are objects themselves, their dataclass and checks.
 

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from edge.home.state import Home
 
 
-def known_device(home: "Home") -> str | None:
-    """Return a home's id; None if it has never contributed.
-
-    Raises:
-        HomeError: the stored id is damaged.
-    """
-    return _stored(home, _KEY)
-
-
 def _stored(home: "Home", key: str) -> str | None:
     kept = home.recall(key)
     if kept is None or DEVICE.fullmatch(kept):
@@ -45,14 +36,13 @@ def unasked(home: "Home") -> str:
     Raises:
         HomeError: the stored id is damaged.
     """
-    return known_device(home) or device_of(home, None, fresh=False)
+    return _stored(home, _KEY) or device_of(home, None, fresh=False)
 
 
 def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
     """Return a home's id; if there is none yet, take the one drawn with its first example, or derive it from the key.
 
     Args:
-        home: the home.
         key: the private key that contributions are signed with.
         fresh: create a new id, and forget the contributions under the old one.
 
@@ -63,7 +53,7 @@ def device_of(home: "Home", key: Path | None, fresh: bool) -> str:
     signs = device_by(signer(sign(b"", key, FLEET))) if key else None
     store = home.store
     with store.transaction():
-        known = None if fresh else known_device(home)
+        known = None if fresh else _stored(home, _KEY)
         if known is None:
             known = signs or (None if fresh else _stored(home, IDENTITY)) or secrets.token_hex(16)
             store.put(_KEY, known)

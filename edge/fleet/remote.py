@@ -84,7 +84,6 @@ class Remote:
         """Return an object's bytes.
 
         Args:
-            name: the object's name.
             most: size limit in bytes; a larger object is refused before it is read.
 
         Raises:

@@ -39,9 +39,6 @@ class TrackedObject(NamedTuple):
 class Waiting:
     """A queue of objects with the newest picture of each; filled by paho-mqtt's thread.
 
-    Args:
-        place: the camera, objects and zones to watch.
-
     >>> waiting = Waiting(Place.parse("frigate://nvr/door/cat"))
     >>> best = {"frame_time": 7.5, "box": [1, 2, 3, 4]}
     >>> cat = {"id": "1.2-a", "camera": "door", "label": "cat", "false_positive": False, "snapshot": best}
@@ -98,12 +95,7 @@ class Waiting:
 
 
 class Listener:
-    """A connection to the broker that reconnects by itself.
-
-    Args:
-        broker: the broker that Frigate publishes to.
-        waiting: the queue to fill.
-    """
+    """A connection to the broker that reconnects by itself."""
 
     def __init__(self, broker: Broker, waiting: Waiting) -> None:
         self._broker = broker

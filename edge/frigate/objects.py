@@ -43,7 +43,6 @@ class Objects:
     """The tracked objects of a Frigate camera; a `Source`.
 
     Args:
-        place: the camera, objects and zones to watch.
         broker: address of the MQTT broker that Frigate publishes to.
         self_signed: accept any certificate from Frigate.
 
@@ -117,7 +116,6 @@ class Writer:
     """Writes answers back to Frigate's objects.
 
     Args:
-        place: the Frigate server and camera.
         what: where to write: the sub label, or the name of one of Frigate's attribute models.
         self_signed: accept any certificate from Frigate.
     """
@@ -133,7 +131,6 @@ class Writer:
         Args:
             frame: the picture; ignored unless it shows a tracked object.
             label: the answer; None for unknown.
-            probability: the label's probability.
 
         Raises:
             SourceError: Frigate does not accept the answer.
@@ -195,7 +192,6 @@ def square(box: Sequence[float], width: int, height: int) -> Box:
 
     Args:
         box: left, top, right, bottom, in pixels.
-        width, height: size of the picture.
 
     >>> square((415, 489, 528, 700), 1280, 720)
     Box(left=366, top=489, right=577, bottom=700)

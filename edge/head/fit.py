@@ -101,7 +101,6 @@ class Fit:
     """A head and what is known about it.
 
     Args:
-        head: the head.
         method: "lda" or "nearest-mean".
         loo: (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given;
             NaN if an example is the only one of its label.
@@ -123,7 +122,6 @@ def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto
 
     Args:
         local: examples collected on this device; may be empty if there are factory examples.
-        factory: the bundle's own examples.
         method: "auto" (the best known: LDA), "lda", or "nearest-mean" (the baseline).
 
     Raises:

@@ -42,7 +42,6 @@ def fit_chunks(read: Read, factory: Examples | None = None, *, sample: int = SAM
 
     Args:
         read: returns the same chunks in the same order each time it is called.
-        factory: the bundle's own examples.
         sample: the least number of examples on which choices are made.
 
     Raises:

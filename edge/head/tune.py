@@ -84,11 +84,9 @@ def choose(
     """Choose τ, then ν, on all examples by their weights; then the temperature, on the local ones alone.
 
     Args:
-        spectrum: the spectrum of all examples.
         measure: returns the held-out measurements of n examples for a τ.
         weights: (n,) the weight of each in the choice of τ and ν.
         local: (n,) its weight in the choice of the temperature, and in the cost by which factory weights are compared.
-        method: the values to choose from.
     """
 
     def choice(held_out: HeldOut, shrinkage: float, nu: float, counts: Floats) -> Choice:

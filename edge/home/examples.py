@@ -95,9 +95,7 @@ class Examples(Labels):
         """List examples, oldest first: all, or those that match every given argument.
 
         Args:
-            ids: their numbers.
             label: its name today.
-            session: its name.
             images: SHA-256 of their files.
             held_out: whether no head is ever fitted to them.
         """
@@ -184,8 +182,7 @@ class Examples(Labels):
                     raise HomeError(
                         "home-damaged",
                         f"{self.path}: example {example} is missing; if it was just forgotten, run the "
-                        "command again; otherwise the "
-                        "database is damaged: run edge verify",
+                        "command again; otherwise the database is damaged: run edge verify",
                     )
                 blob, crc = found
                 if not _whole(blob, crc, dimension):

@@ -87,9 +87,7 @@ def adopt_factory_labels(
     transaction.
 
     Args:
-        store: the database.
         old: the labels of the bundle installed so far; None if there is none, or it cannot be read.
-        new: the bundle's labels.
         wanted: those of them to take even if they were forgotten here.
     """
     there = store.labels()

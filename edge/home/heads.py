@@ -62,9 +62,7 @@ class Heads(Labels):
         """Store a head and its gate as the next generation and return its number.
 
         Args:
-            head, gate, own: bytes.
             labels: the labels of the head's columns.
-            method, backbone, figures, created: stored beside the head.
             last_example: the newest example when the head was trained.
         """
         ids = [self.add_label(name) for name in labels]

@@ -59,8 +59,6 @@ def drop_old(store: Store, fingerprint: str, serving: int, most: int) -> None:
 
     Args:
         store: the database, in a transaction.
-        fingerprint: the fingerprint of the backbone.
-        serving: the number of the current generation.
         most: how many of the newest are kept.
     """
     numbers = store.generation_numbers()
@@ -87,7 +85,6 @@ def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
     """Read a generation's head and gate.
 
     Args:
-        stored: the generation.
         dimension: length of the backbone's embeddings; None for a generation of another backbone.
 
     Raises:

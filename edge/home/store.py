@@ -26,7 +26,6 @@ def open_store(home: Path, create: bool = False) -> Store:
     """Open a home, bringing an older schema up to date.
 
     Args:
-        home: the folder.
         create: create the folder (0700) and the database (0600) if necessary; an existing folder is not changed.
 
     Raises:

@@ -30,11 +30,7 @@ class Embed(Protocol):
 
 
 class Answering:
-    """Classifies pictures, and remembers how they looked until this is stored in the home.
-
-    Args:
-        home: the home.
-    """
+    """Classifies pictures, and remembers how they looked until this is stored in the home."""
 
     def __init__(self, home: Home) -> None:
         self._home = home

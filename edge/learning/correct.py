@@ -1,6 +1,5 @@
 """Correct what was taught: forget, relabel, rename, roll back. Every change is one transaction of the store."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,21 +30,16 @@ def rollback(home: Home, generation: int | None = None) -> HistoryEntry:
                 )
             generation = earlier[-1]
         chosen = next((e for e in entries if e.generation == generation), None)
-        if chosen is None and 0 < generation < entries[-1].generation:
-            raise HomeError(
-                "generation-unknown",
-                f"generation {generation} was dropped because newer ones were made; to list them, run: edge history",
-            )
         if chosen is None:
-            raise HomeError(
-                "generation-unknown", f"there is no generation {generation}; to list them, run: edge history"
-            )
+            dropped = 0 < generation < entries[-1].generation
+            made = f"generation {generation} was dropped because newer ones were made"
+            why = made if dropped else f"there is no generation {generation}"
+            raise HomeError("generation-unknown", f"{why}; to list them, run: edge history")
         if not chosen.usable:
             raise HomeError(
                 "generation-unusable",
                 f"generation {generation} cannot be used: it was trained on something that was forgotten "
-                "since, is damaged, "
-                "or belongs to another backbone; to list the others, run: edge history",
+                "since, is damaged, or belongs to another backbone; to list the others, run: edge history",
             )
         load(store, home.info, home.background, generation)
         store.put("serving", str(generation))
@@ -148,12 +142,6 @@ def beside(home: Home, label: str, leaving: str = "") -> tuple[str, ...]:
     store = home.store
     known = [name for name in store.labels().values() if name != leaving]
     return () if clean(label) in known else alike(clean(label), known)
-
-
-def list_examples(home: Home, label: str | None = None) -> Iterator[Example]:
-    """As `Learner.list_examples`."""
-    store = home.store
-    return store.walk(label_number(home, label))
 
 
 def label_number(home: Home, label: str | None) -> int | None:

@@ -63,7 +63,6 @@ class DomainCheck:
     """Collects pictures and describes, in lines for people, how they differ from the home's examples.
 
     Args:
-        home: the home.
         label: the label under which the pictures are taught, or None. For a new label, another scene is no difference.
     """
 

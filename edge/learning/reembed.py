@@ -44,10 +44,8 @@ def embed_crops(
     """Embed the crops of all examples that were taught on another backbone.
 
     Args:
-        store: the database.
         open_network, info: the new backbone; it is opened only if there is something to embed.
         known: the embeddings computed so far.
-        step: called with (done, total).
 
     Raises:
         HomeError: a crop cannot be read.

@@ -114,8 +114,6 @@ def wilson(right: int, total: int, worth: float = 1.0) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a fraction, which is never empty and stays within [0, 1].
 
     Args:
-        right: number of correct answers.
-        total: number of answers.
         worth: the weight of each answer, in independent examples.
 
     >>> tuple(round(end, 3) for end in wilson(10, 10))

@@ -24,7 +24,6 @@ class Judged:
     """A fit with its leave-one-out accuracy.
 
     Args:
-        fit: the fit.
         evaluation: on the examples that count or, if there is no figure, on all that could be left out; else None.
         scope: a key of `SCOPES`.
         missing: the labels that have no part in the figure.
@@ -88,7 +87,6 @@ def judge(
     """Evaluate the leave-one-out answers of a fit to local, then factory examples.
 
     Args:
-        result: the fit.
         local: labels of the examples taught on the device; may be empty.
         factory: labels of the bundle's examples; may be empty.
         countable: (F,) which of the bundle's examples may count in figures.

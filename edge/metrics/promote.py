@@ -129,7 +129,6 @@ def refusal(held_out: Pairs | None, shared: Pairs | None, factory: Pairs | None,
 
     Args:
         held_out, shared, factory: answers to these pictures; None if there are none.
-        serving: the number of the current generation.
     """
     if held_out is not None:
         found = tally(held_out)

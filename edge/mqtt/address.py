@@ -61,7 +61,6 @@ def identity(home: Path, source: str, machine: Path = Path("/etc/machine-id")) -
     """Return 16 hexadecimal digits that identify this machine, home and source, and stay the same after a restart.
 
     Args:
-        home: the home's folder.
         source: the source as the user wrote it; its user and password are ignored.
         machine: a file that contains this machine's unique id.
     """

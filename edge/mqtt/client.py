@@ -17,7 +17,6 @@ class Broker:
     """A broker; its text is its host and port.
 
     Args:
-        address: the broker's address.
         wanted_by: what needs paho-mqtt, with its verb, for the error: "--mqtt needs".
 
     Raises:

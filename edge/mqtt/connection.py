@@ -29,12 +29,9 @@ class Connection:
     """A client's connection to one broker.
 
     Args:
-        address: the broker's address.
         client_id: the client's id; a broker accepts only one connection per id.
         last_will: topic and payload that the broker publishes when this process dies.
-        topics: the topics to subscribe to.
         on_connect: called after each connect, to publish everything again.
-        on_message: called with each message.
         name: what the watcher is called in messages for people.
 
     Raises:

@@ -6,11 +6,7 @@ import socket
 
 
 class Rivals:
-    """The other watchers that publish under our NAME.
-
-    Args:
-        called: this watcher's display name.
-    """
+    """The other watchers that publish under our NAME."""
 
     def __init__(self, called: str) -> None:
         self.me = {"id": secrets.token_hex(8), "host": socket.gethostname(), "watches": called}

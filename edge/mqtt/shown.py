@@ -22,7 +22,6 @@ class LastPicture:
     Args:
         part: returns the region of the picture that is classified and how it is made square; a picture is new if this
             region has changed.
-        clock: returns seconds, such as `time.monotonic`.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class LastPicture:
         """Take a frame; returns a JPEG to show, or None if the current picture need not be replaced.
 
         Args:
-            frame: the newest frame.
             changed: whether the answer has changed with this frame.
 
         Raises:

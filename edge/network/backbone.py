@@ -173,7 +173,6 @@ def prove(
     """Run the golden pictures, and refuse a network whose embeddings differ from the workstation's.
 
     Args:
-        backbone: the network.
         images: the golden pictures, uint8 (N, H, W, 3).
         reference: their embeddings by PyTorch on the workstation at full precision, float32 (N, D).
         precision: "fp32" (tolerance `FP32_TOLERANCE`) or "int8" (tolerance `INT8_COSINE`).
@@ -200,15 +199,13 @@ def prove(
         raise ParityError(
             "model-differs",
             f"{name} on {backbone.runtime} differs from the workstation by {parity.error:.1e} of the largest "
-            "value, but "
-            f"at most {FP32_TOLERANCE:.0e} is allowed; use another runtime or build the bundle again",
+            f"value, but at most {FP32_TOLERANCE:.0e} is allowed; use another runtime or build the bundle again",
         )
     if precision != "fp32" and not parity.cosine >= INT8_COSINE:
         raise ParityError(
             "model-differs",
             f"{name} on {backbone.runtime} has a cosine similarity of {parity.cosine:.3f} with the "
-            "workstation's embeddings, but at least "
-            f"{INT8_COSINE} is needed; use the fp32 model or another runtime",
+            f"workstation's embeddings, but at least {INT8_COSINE} is needed; use the fp32 model or another runtime",
         )
     return parity
 
@@ -302,8 +299,7 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
         raise BundleError(
             "model-unsuitable",
             "a backbone must take one picture at a time or any number, but this one always takes "
-            f"{max(batches)}; export it with a "
-            "batch size of 1, or a free one",
+            f"{max(batches)}; export it with a batch size of 1, or a free one",
         )
     if len(inputs) == 4 and inputs[1] == inputs[2] and inputs[3] == 3 and isinstance(inputs[1], int):
         last = outputs[-1] if outputs else None
@@ -312,8 +308,7 @@ def _check_form(inputs: list[Any], outputs: list[Any]) -> tuple[int, int]:
                 raise BundleError(
                     "model-unsuitable",
                     f"a backbone can take at most {MAX_SIDE} pixels per side and give at most {MAX_DIMENSION} "
-                    "numbers, but "
-                    f"this one takes {inputs[1]} and gives {last}",
+                    f"numbers, but this one takes {inputs[1]} and gives {last}",
                 )
             return inputs[1], last
     raise BundleError(

@@ -55,8 +55,6 @@ def embed(
     picture, and gives the same numbers.
 
     Args:
-        files: the pictures.
-        backbone: the network.
         info: how pictures are cropped for it.
         known: SHA-256 of pictures that need no embedding; checked as each file is read.
         look: also measure brightness, focus and so on.

@@ -49,10 +49,8 @@ def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float =
     """Load a network of a bundle in a child process, and run the golden pictures through it.
 
     Args:
-        runtime: the runtime.
         opened: the bundle; the child reads it again, provided it is unchanged.
         file: the name of the network in the bundle.
-        seconds: time limit.
 
     Raises:
         BundleError: the runtime refuses the network, crashes, or takes too long.
@@ -74,11 +72,9 @@ def attempt(
     """Load a runtime in a child process, and prove a network of a bundle on it.
 
     Args:
-        runtime: the runtime.
         path: the bundle; None to load only the runtime.
         file: the name of the network in the bundle.
         digest: SHA-256 of the bundle's manifest; "" to accept any.
-        seconds: time limit.
     """
     # -P: no module is taken from the folder that we happen to be in, which may be a stick with a bundle
     command = [

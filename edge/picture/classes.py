@@ -26,7 +26,6 @@ class LabelledPictures(NamedTuple):
         names: N labels, one per file.
         held: N bools, whether the file is in the validation part.
         parts: names of the parts that are taught and held out; "" if the folder has no parts.
-        left: the files that were left out.
     """
 
     labels: tuple[str, ...]
@@ -84,11 +83,6 @@ def labelled(folder: Path) -> LabelledPictures:
 def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collection[str]) -> None:
     """Refuse to teach one label from a folder that contains the folders of several labels.
 
-    Args:
-        folder, files: the folder, and the pictures below it.
-        label: the label to teach.
-        known: the known labels.
-
     Raises:
         DatasetError: the subfolders look like labels: two or more without a picture beside them, or a known label.
     """
@@ -99,8 +93,7 @@ def refuse_labels(folder: Path, files: Sequence[Path], label: str, known: Collec
         raise DatasetError(
             "folder-layout",
             f"{folder} contains the folders {_list(inside)}; to teach each of them as a label, run: edge "
-            "teach --folders "
-            f"{folder}; to teach all of them as {label!r}, list them: edge teach {label} {one}",
+            f"teach --folders {folder}; to teach all of them as {label!r}, list them: edge teach {label} {one}",
         )
 
 
@@ -231,8 +224,7 @@ def _parted(folder: Path, parts: dict[str, list[Path]], left: list[Left]) -> Lab
                 raise DatasetError(
                     "folder-layout",
                     f"{folder} looks like a data set in parts ({whole}), but {place} contains no label "
-                    "folders; put the "
-                    "pictures of each label into a folder named after it",
+                    "folders; put the pictures of each label into a folder named after it",
                 )
             inside += found
             left = left + beside

@@ -50,7 +50,6 @@ def load(path: Path | str, size: int = 224, short_side: int = 256, fit: str = "c
     """Read one picture file as network input.
 
     Args:
-        path: the file.
         size: side of the returned square, in pixels.
         short_side: length to which the short side is resized before the centre square is cropped; ≥ `size`.
         fit: `crop`, `pad` or `stretch`, see above.
@@ -126,7 +125,6 @@ def preview(data: bytes, name: str, side: int) -> bytes:
 
     Args:
         data: the bytes of any file that `decode` reads.
-        name: the name in error messages.
         side: the longest side allowed, in pixels.
 
     Raises:
@@ -212,7 +210,6 @@ def square(image: Image.Image, size: int, short_side: int, fit: str = "crop") ->
     """Make an upright RGB picture of any size square for a network: the last step of `load`.
 
     Args:
-        image: the picture.
         size, short_side, fit: as in `load`.
 
     Returns:

@@ -169,8 +169,6 @@ def build(
     """Make the application.
 
     Args:
-        desk: the state shared by the pages.
-        stored: the stored password.
         hosts: additional host names that browsers may use for this server.
         needs_password: whether to refuse everybody until a password is set.
         only_from: the address of a proxy that authenticates its users; all other clients are refused. None allows any.

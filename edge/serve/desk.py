@@ -39,9 +39,6 @@ class Desk:
     """The state shared by the pages.
 
     Args:
-        engine: the queue of jobs for the learner.
-        live: the newest frame and its answer.
-        home: the home's folder.
         uncertain: the folder of frames saved for review; it need not exist.
         region_changed: called after the region was changed.
     """

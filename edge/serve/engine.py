@@ -120,9 +120,6 @@ class Shared:
     """A source whose frames come through the engine's queue, so that jobs are done between them.
 
     Args:
-        source: the camera or folder.
-        engine: the engine whose queue the frames go through.
-        learner: the learner that jobs are run with.
         show: called in the reading thread with each frame and notice, before it is classified.
         turn: called in the learner's thread after each job, and with each event before it is handled.
     """

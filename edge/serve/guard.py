@@ -46,8 +46,6 @@ class Guard:
     """ASGI middleware that passes permitted requests on and refuses the others.
 
     Args:
-        app: the application to protect.
-        stored: the stored password.
         hosts: host names that a proxy uses for this server, in addition to the machine's own.
         needs_password: whether to refuse everybody until a password is set.
         only_from: the address of a proxy that authenticates its users, such as Home Assistant's ingress. Only it may

@@ -82,11 +82,7 @@ def put(home: Path, password: str) -> Path:
 
 
 class Stored:
-    """The password of a home, read again when its file has changed.
-
-    Args:
-        home: the home's folder.
-    """
+    """The password of a home, read again when its file has changed."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / FILE
@@ -132,15 +128,13 @@ class Tries:
         """Return how many seconds to wait before the next attempt; 0 if it may come now."""
         self._failed = [(at, who) for at, who in self._failed if now - at < self.SECONDS]
         own = [at for at, who in self._failed if who == address]
-        due = [times[-most] for times, most in ((own, self.EACH), (self._all(), self.ALL)) if len(times) >= most]
+        every = [at for at, _ in self._failed]
+        due = [times[-most] for times, most in ((own, self.EACH), (every, self.ALL)) if len(times) >= most]
         return max((self.SECONDS - (now - at) for at in due), default=0.0)
 
     def failed(self, address: str, now: float) -> None:
         """Record a wrong password."""
         self._failed.append((now, address))
-
-    def _all(self) -> list[float]:
-        return [at for at, _ in self._failed]
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:

@@ -64,11 +64,7 @@ class Arrived:
 
 
 class Uploads:
-    """The queue of photos for the learner.
-
-    Args:
-        desk: the state shared by the pages.
-    """
+    """The queue of photos for the learner."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

@@ -62,9 +62,7 @@ def fit_gate(
 
     Args:
         read: returns the local examples in chunks, the same ones each time it is called.
-        factory: the bundle's own examples.
         labels: the head's labels, in its order.
-        background: the statistics of generic photos.
         counted: (n,) which of all examples, local, then factory, determine the threshold.
         coverage: the fraction of known pictures to accept, in (0, 1).
 

@@ -86,7 +86,6 @@ class Frigate:
 
     Args:
         address: of the API; with a user, it is logged in to.
-        self_signed: take any certificate.
     """
 
     def __init__(self, address: Address, self_signed: bool = False) -> None:
@@ -245,7 +244,6 @@ def frames(place: Place, every: float, self_signed: bool) -> Iterator[bytes]:
 
     Args:
         every: seconds from one asking to the next.
-        self_signed: take any certificate.
 
     Raises:
         SourceRefused, SourceError: as `Frigate.latest`.

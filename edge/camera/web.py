@@ -36,7 +36,6 @@ def pictures(
     Args:
         address: the address; user and password are sent only to its host, and only if it asks for them.
         every: seconds between two requests, if the address gives one picture.
-        self_signed: accept any certificate.
         other: reads video that is not motion JPEG, given the full address.
 
     Raises:

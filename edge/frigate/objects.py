@@ -44,7 +44,6 @@ class Objects:
 
     Args:
         broker: address of the MQTT broker that Frigate publishes to.
-        self_signed: accept any certificate from Frigate.
 
     Raises:
         SourceError: the broker's address is malformed, or paho-mqtt is missing.
@@ -117,7 +116,6 @@ class Writer:
 
     Args:
         what: where to write: the sub label, or the name of one of Frigate's attribute models.
-        self_signed: accept any certificate from Frigate.
     """
 
     def __init__(self, place: Place, what: WriteBack, self_signed: bool = False) -> None:
@@ -168,7 +166,6 @@ def watched(
 
     Args:
         source, broker, smooth, write_back: as the user wrote them; None if they were not given.
-        self_signed: accept any certificate from Frigate.
 
     Raises:
         SourceError: an option does not fit such a source, or the broker's address is missing or malformed.

@@ -29,20 +29,16 @@ class Matrix(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, D)."""
-        ...
 
     @property
     def ndim(self) -> int:
         """2."""
-        ...
 
     def __len__(self) -> int:
         """N."""
-        ...
 
     def __getitem__(self, rows: Any, /) -> Any:
         """Return some rows: by a slice, by their numbers, or by a mask."""
-        ...
 
 
 class DesignMatrix:

@@ -74,6 +74,13 @@ class Answering:
                 self.note()
         return unknown
 
+    def unknowns(
+        self, serving: Serving, embeddings: Sequence[NDArray[np.float32]], probabilities: NDArray[np.float32]
+    ) -> list[bool]:
+        """Whether each of n embedded pictures, with the head's probabilities (n, C), is known to be unknown."""
+        columns = probabilities.argmax(axis=1).tolist()
+        return [bool(self.unknown(serving, x, i)) for x, i in zip(embeddings, columns, strict=True)]
+
     def note(self) -> None:
         """Store the looks of the frames in the home; if the disk is full or read-only, they are lost."""
         if self._seen is None:

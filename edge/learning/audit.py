@@ -35,8 +35,7 @@ def audit_home(home: Home, answering: Answering, embed: Embed, pictures: Sequenc
     if fresh:
         serving, embeddings = home.serving(), np.stack([embedding for _, embedding in fresh])
         p, seen_files = serving.head.probabilities(embeddings), [path for path, _ in fresh]
-        columns = p.argmax(axis=1).tolist()
-        unknown = [bool(answering.unknown(serving, x, c)) for x, c in zip(embeddings, columns, strict=True)]
+        unknown = answering.unknowns(serving, list(embeddings), p)
         unsure = least_sure(seen_files, embeddings, p, unknown, serving.head.labels)
     unreadable = [skipped(photo) for photo in seen if photo.error is not None]
     known_ones = [Left(photo.path, "known") for photo in seen if photo.error is None and photo.embedding is None]

@@ -44,12 +44,7 @@ def measure(home: Home, answering: Answering, embed: Embed, folder: Path) -> Eva
     probabilities = serving.head.probabilities(np.stack(embeddings))
     never = np.zeros((len(truths), len(untaught)))  # a head cannot answer with a label that it does not have
     judged = evaluate(np.hstack([probabilities, never]), truths, (*labels, *untaught), held_out=True)
-    columns = probabilities.argmax(axis=1).tolist()
-    unknown = (
-        [bool(answering.unknown(serving, x, i)) for x, i in zip(embeddings, columns, strict=True)]
-        if serving.detector
-        else []
-    )
+    unknown = answering.unknowns(serving, embeddings, probabilities) if serving.detector else []
     seen = [i for i, label in enumerate(judged.labels) if label in truths]
     counts = [truths.count(label) for label in judged.labels]
     few = [Missing(i, n, "few" if n else "absent") for i, n in enumerate(counts) if n < ENOUGH]

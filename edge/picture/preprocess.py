@@ -133,9 +133,7 @@ def preview(data: bytes, name: str, side: int) -> bytes:
     with _opened(data, name) as image:
         upright = image.upright(side)
         upright.thumbnail((side, side), Image.Resampling.BILINEAR)
-        file = io.BytesIO()
-        upright.save(file, "JPEG", quality=80)
-        return file.getvalue()
+        return as_jpeg(upright, 80)
 
 
 def whole(data: bytes, name: str) -> Image.Image:
@@ -238,12 +236,17 @@ def jpeg(pixels: Pixels) -> bytes:
     """
     data = b""
     for quality in (90, 80, 65, 50, 30, 10):
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-        data = file.getvalue()
+        data = as_jpeg(Image.fromarray(pixels), quality)
         if len(data) <= CROP_BYTES:
             break
     return data
+
+
+def as_jpeg(image: Image.Image, quality: int) -> bytes:
+    """Return a picture as the bytes of a JPEG file."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 class _NotHere(Exception):

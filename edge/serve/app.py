@@ -169,9 +169,7 @@ def build(
     """Make the application.
 
     Args:
-        hosts: additional host names that browsers may use for this server.
-        needs_password: whether to refuse everybody until a password is set.
-        only_from: the address of a proxy that authenticates its users; all other clients are refused. None allows any.
+        hosts, needs_password, only_from: as in `Guard`.
     """
     pages = [Route(path, page) for path in PAGES]
     app = Starlette(

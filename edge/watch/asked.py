@@ -10,33 +10,18 @@ from edge.watch.unsure import Uncertain
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of `watch` and `serve`.
+    """The options of `watch` and `serve`, as the user wrote them and `edge watch --help` describes them."""
 
-    Args:
-        source: as the user wrote it; None if nothing is watched.
-        region: as the user wrote it; None for the stored one.
-        self_signed: accept any certificate of an https camera.
-        every: seconds between frames.
-        smooth: "N/M"; None to choose by the source.
-        hooks: pairs of a label and a command.
-        cool_down: least number of seconds between two starts of a command; None to choose by the source.
-        save_uncertain: folder for uncertain frames, or None.
-        below: frames whose probability is below this are uncertain.
-        budget: space for saved frames, in MB.
-        mqtt: the broker's address, or None.
-        write_back: where the answers for Frigate's tracked objects are written to; None: to the sub label.
-    """
-
-    source: str | None
-    region: str | None
+    source: str | None  # None if nothing is watched
+    region: str | None  # None for the stored one
     self_signed: bool
-    every: float
-    smooth: str | None
-    hooks: tuple[tuple[str, str], ...]
-    cool_down: float | None
+    every: float  # seconds
+    smooth: str | None  # None to choose by the source, as `cool_down`
+    hooks: tuple[tuple[str, str], ...]  # pairs of a label and a command
+    cool_down: float | None  # seconds
     save_uncertain: Path | None
     below: float
-    budget: float
+    budget: float  # MB
     mqtt: str | None
     write_back: WriteBack | None = None
 

@@ -16,6 +16,7 @@ from edge.errors import SourceError, disk_errors_as
 from edge.files import replacing
 from edge.picture.find import saved
 from edge.picture.frame import Frame
+from edge.picture.preprocess import as_jpeg
 from edge.picture.region import Region
 from edge.picture.same import Alike
 
@@ -97,6 +98,4 @@ def _file(frame: Frame) -> tuple[bytes, str]:
     for start, suffix in ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png")):
         if frame.data.startswith(start):
             return frame.data, suffix
-    packed = io.BytesIO()
-    Image.open(io.BytesIO(frame.data)).convert("RGB").save(packed, "JPEG", quality=QUALITY)
-    return packed.getvalue(), ".jpg"
+    return as_jpeg(Image.open(io.BytesIO(frame.data)).convert("RGB"), QUALITY), ".jpg"

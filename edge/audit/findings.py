@@ -42,32 +42,21 @@ SEED = 0  # of the parts that the learning curve is measured on
 
 @dataclass(frozen=True)
 class Gathered:
-    """The input of an audit, read from a home, which is not needed afterwards.
+    """The input of an audit, read from a home, which is not needed afterwards."""
 
-    Args:
-        taught: the n newest examples taught here.
-        local: the same with their embeddings.
-        factory: the bundle's examples.
-        left: the number of older examples, which are not checked.
-    """
-
-    taught: "Sequence[Example]"
-    local: Examples
-    factory: Examples
-    left: int
+    taught: "Sequence[Example]"  # the n newest examples taught here
+    local: Examples  # the same with their embeddings
+    factory: Examples  # the bundle's examples
+    left: int  # the number of older examples, which are not checked
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The answer, and further data for the page.
-
-    Args:
-        suspicions: how likely their labels are wrong, by leave-one-out; None if not measured.
-    """
+    """The answer, and further data for the page."""
 
     answer: Audited
     examples: "Sequence[Example]"
-    suspicions: Suspicions | None
+    suspicions: Suspicions | None  # how likely their labels are wrong, by leave-one-out; None if not measured
 
 
 def gather(home: "Home") -> Gathered:

@@ -37,19 +37,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Suspicions:
-    """How suspicious n local examples are, by held-out probabilities.
+    """How suspicious n local examples are, by held-out probabilities."""
 
-    Args:
-        result: the fit to all of them.
-        probabilities: (n, C) held-out, by the head fitted without the most suspicious; NaN if not measured.
-        own: (n,) the probability of each example's own label.
-        order: the rows of the measured examples, the most suspicious first.
-    """
-
-    result: Fit
-    probabilities: Floats
-    own: Floats
-    order: tuple[int, ...]
+    result: Fit  # the fit to all of them
+    probabilities: Floats  # (n, C) held-out, by the head fitted without the most suspicious; NaN if not measured
+    own: Floats  # (n,) the probability of each example's own label
+    order: tuple[int, ...]  # the rows of the measured examples, the most suspicious first
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,6 @@ _FORM = "write frigate://HOST/CAMERA for its frames, or frigate://HOST/CAMERA/pe
 class Place:
     """What of a Frigate is watched.
 
-    Args:
-        address: of its HTTP API.
-        camera: its name there.
-        objects: labels of the tracked objects to look at, such as "person"; none: the camera's frames.
-        zones: only objects that are in one of these zones; none: wherever they are.
-
     >>> place = Place.parse("frigate://me:secret@nvr/front_door/cat,dog/porch")
     >>> str(place), place.address.bare, place.objects, place.zones
     ('nvr:8971/front_door/cat,dog/porch', 'https://nvr:8971', ('cat', 'dog'), ('porch',))
@@ -47,10 +41,11 @@ class Place:
     'nvr:5000/garage'
     """
 
-    address: Address
-    camera: str
+    address: Address  # of its HTTP API
+    camera: str  # its name there
+    # labels of the tracked objects to look at, such as "person"; none: the camera's frames
     objects: tuple[str, ...] = ()
-    zones: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()  # only objects that are in one of these zones; none: wherever they are
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -52,23 +52,14 @@ _COLUMNS = 32 + 2 + 4 + 8  # bytes per example, without its bit and its embeddin
 
 @dataclass(frozen=True)
 class Part:
-    """Up to 256 examples of a contribution.
+    """Up to 256 examples of a contribution."""
 
-    Args:
-        images: (n, 32) uint8, SHA-256 of each picture's file.
-        labels: (n,) int32, indices into the header's labels.
-        sessions: (n,) int32, one number for each burst, −1 for a single picture.
-        created: (n,) int64, seconds since 1970 UTC; 0 if unknown.
-        held_out: (n,) bool, whether the example is only used for measuring.
-        embeddings: (n, D) float32, of length one, exactly on the grid.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    sessions: NDArray[np.int32]
-    created: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
-    embeddings: NDArray[np.float32]
+    images: NDArray[np.uint8]  # (n, 32) uint8, SHA-256 of each picture's file
+    labels: NDArray[np.int32]  # (n,) int32, indices into the header's labels
+    sessions: NDArray[np.int32]  # (n,) int32, one number for each burst, −1 for a single picture
+    created: NDArray[np.int64]  # (n,) int64, seconds since 1970 UTC; 0 if unknown
+    held_out: NDArray[np.bool_]  # (n,) bool, whether the example is only used for measuring
+    embeddings: NDArray[np.float32]  # (n, D) float32, of length one, exactly on the grid
 
     def __len__(self) -> int:
         return len(self.labels)

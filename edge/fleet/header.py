@@ -33,55 +33,37 @@ Checks = dict[str, Callable[[Any, dict[str, Any]], bool]]  # validates each fiel
 
 @dataclass(frozen=True)
 class Serves:
-    """The device's verdict on the newest release that was meant for it.
+    """The device's verdict on the newest release that was meant for it."""
 
-    Args:
-        release: the release's number; None if the device never installed one.
-        verdict: "accepted", or "refused" after a test on the device's own examples; None without a release.
-        why: the reason for a refusal.
-        accuracy: leave-one-out accuracy of the current head; None if it cannot be measured.
-    """
-
-    release: int | None = None
+    release: int | None = None  # the release's number; None if the device never installed one
+    # "accepted", or "refused" after a test on the device's own examples; None without a release
     verdict: str | None = None
-    why: str = ""
-    accuracy: float | None = None
+    why: str = ""  # the reason for a refusal
+    accuracy: float | None = None  # leave-one-out accuracy of the current head; None if it cannot be measured
 
 
 @dataclass(frozen=True)
 class About:
-    """The header of a contribution.
+    """The header of a contribution."""
 
-    Args:
-        device: the device's id, as in the contribution's name.
-        sequence: the sequence, as in the contribution's name; a device's newest contribution replaces its older ones.
-        form: "examples", or "moments" for their sums only.
-        backbone, fingerprint, dimension: the network that made the embeddings, and their dimension D.
-        input_size, fit: the size of the network's input in pixels, and how a picture is made to fit it.
-        region: the part of each picture that is classified, in the form of `edge --region`; None for the whole picture.
-        runtime: a description of the runtime that ran the network.
-        labels: C names, sorted.
-        counts: (C,) examples of each label, including those held out.
-        held_out: how many examples are only used for measuring.
-        taught: when the newest example was taught, ISO 8601; "" if unknown.
-        serves: the device's verdict on its release.
-    """
-
-    device: str
-    sequence: int
-    form: str
+    device: str  # the device's id, as in the contribution's name
+    sequence: int  # the sequence, as in the contribution's name; a device's newest contribution replaces its older ones
+    form: str  # "examples", or "moments" for their sums only
+    # backbone, fingerprint, dimension: the network that made the embeddings, and their dimension D
     backbone: str
     fingerprint: str
     dimension: int
+    # input_size, fit: the size of the network's input in pixels, and how a picture is made to fit it
     input_size: int
     fit: str
+    # the part of each picture that is classified, in the form of `edge --region`; None for the whole picture
     region: str | None
-    runtime: str
-    labels: tuple[str, ...]
-    counts: tuple[int, ...]
-    held_out: int
-    taught: str
-    serves: Serves = Serves()
+    runtime: str  # a description of the runtime that ran the network
+    labels: tuple[str, ...]  # C names, sorted
+    counts: tuple[int, ...]  # (C,) examples of each label, including those held out
+    held_out: int  # how many examples are only used for measuring
+    taught: str  # when the newest example was taught, ISO 8601; "" if unknown
+    serves: Serves = Serves()  # the device's verdict on its release
     format: int = FORMAT
 
     @property

@@ -32,18 +32,14 @@ class Release(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which release the devices should install.
+    """Which release the devices should install."""
 
-    Args:
-        release, sha256, size: the release's number, SHA-256 and size in bytes.
-        percent: the percentage of devices that should install it, 0 to 100.
-        previous, previous_sha256, previous_size: the release for the other devices; None if they keep what they have.
-    """
-
+    # release, sha256, size: the release's number, SHA-256 and size in bytes
     release: int
     sha256: str
     size: int
-    percent: int
+    percent: int  # the percentage of devices that should install it, 0 to 100
+    # previous, previous_sha256, previous_size: the release for the other devices; None if they keep what they have
     previous: int | None = None
     previous_sha256: str | None = None
     previous_size: int | None = None

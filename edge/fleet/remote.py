@@ -47,13 +47,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Remote:
-    """An open store.
+    """An open store."""
 
-    Args:
-        url: the URL without secrets, for messages.
-    """
-
-    url: str
+    url: str  # the URL without secrets, for messages
     _store: "ObjectStore" = field(repr=False)
     _folder: Path | None = field(repr=False)
 

@@ -21,18 +21,12 @@ SAME = 0.001  # seconds by which two timestamps of the same frame may differ
 
 
 class TrackedObject(NamedTuple):
-    """A tracked object, as described by a message.
+    """A tracked object, as described by a message."""
 
-    Args:
-        event: the object's id.
-        label: Frigate's label for the object.
-        time: when the object's best frame was taken, in seconds since 1970.
-        box: left, top, right, bottom of the object in that frame, in pixels of the stream that Frigate detects in.
-    """
-
-    event: str
-    label: str
-    time: float
+    event: str  # the object's id
+    label: str  # Frigate's label for the object
+    time: float  # when the object's best frame was taken, in seconds since 1970
+    # left, top, right, bottom of the object in that frame, in pixels of the stream that Frigate detects in
     box: tuple[float, float, float, float]
 
 

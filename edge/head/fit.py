@@ -42,21 +42,17 @@ Bools = NDArray[np.bool_]
 class Examples:
     """Labelled embeddings.
 
-    Args:
-        embeddings: (N, D) real numbers, raw from the backbone; an array, or a matrix that is read a few rows at a time.
-        labels: N names.
-        sessions: N times a name or None; examples of one session (frames of one burst) are left out together; () for
-            N times None.
-        trained_on: () or N bools: whether the backbone was trained on the example. If so, it has no part in choices.
-
     Raises:
         LabelError: the numbers of labels, sessions or marks and embeddings differ.
         BundleError: the embeddings are not a matrix of finite numbers.
     """
 
+    # (N, D) real numbers, raw from the backbone; an array, or a matrix that is read a few rows at a time
     embeddings: NDArray[np.float32] | Matrix
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # N names
+    # N times a name or None; examples of one session (frames of one burst) are left out together; () for N times None
     sessions: tuple[str | None, ...] = ()
+    # () or N bools: whether the backbone was trained on the example. If so, it has no part in choices.
     trained_on: NDArray[np.bool_] | tuple[()] = ()
 
     def __post_init__(self) -> None:
@@ -98,23 +94,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class Fit:
-    """A head and what is known about it.
-
-    Args:
-        method: "lda" or "nearest-mean".
-        loo: (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given;
-            NaN if an example is the only one of its label.
-        shrinkage: τ in units of the spread.
-        trust: ν, how many examples a label needs until half of its mean is believed.
-        factory_weight: the weight of one of the bundle's examples compared with a local one; 1.0 if there are none.
-    """
+    """A head and what is known about it."""
 
     head: Head
-    method: str
+    method: str  # "lda" or "nearest-mean"
+    # (N, C) float32 held-out probabilities of the local examples, then of the factory's, in the order given; NaN if an
+    # example is the only one of its label
     loo: NDArray[np.float32]
-    shrinkage: float
-    trust: float
-    factory_weight: float
+    shrinkage: float  # τ in units of the spread
+    trust: float  # ν, how many examples a label needs until half of its mean is believed
+    factory_weight: float  # the weight of one of the bundle's examples compared with a local one; 1.0 if there are none
 
 
 def fit(local: Examples, factory: Examples | None = None, *, method: str = "auto") -> Fit:

@@ -44,24 +44,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The eigendecomposition of A − τ diag(δ), and the labels' means in its basis.
+    """The eigendecomposition of A − τ diag(δ), and the labels' means in its basis."""
 
-    Args:
-        origin: (D,) the mean m of all examples.
-        values: (R,) eigenvalues e.
-        rows: (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis B (D, R); without rows, mix is B.
-        counts: (C,) weights n_c of the labels.
-        means: (C, R) coordinates of m_c − m.
-        spread: mean squared length of Δ (x_i − m): the unit in which τ is given.
-    """
-
-    origin: Floats
-    values: Floats
-    rows: Floats | None
+    origin: Floats  # (D,) the mean m of all examples
+    values: Floats  # (R,) eigenvalues e
+    rows: Floats | None  # (r, D) and mix: (r, R), whose product rowsᵀ mix is the basis B (D, R); without rows, mix is B
     mix: Floats
-    counts: Floats
-    means: Floats
-    spread: float
+    counts: Floats  # (C,) weights n_c of the labels
+    means: Floats  # (C, R) coordinates of m_c − m
+    spread: float  # mean squared length of Δ (x_i − m): the unit in which τ is given
 
     @property
     def unit(self) -> float:

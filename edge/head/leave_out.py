@@ -31,19 +31,12 @@ _BATCH = 1 << 19  # floats in the largest intermediate array
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Examples measured against the labels' means without the examples' own groups.
+    """Examples measured against the labels' means without the examples' own groups."""
 
-    Args:
-        cross: (n, C) products (x − m')ᵀ A'⁻¹ (m_k' − m').
-        squares: (n, C) products (m_k' − m')ᵀ A'⁻¹ (m_k' − m').
-        left: (n, C) the remaining counts n_k' of the labels.
-        columns: (n,) the examples' own labels.
-    """
-
-    cross: Floats
-    squares: Floats
-    left: Floats
-    columns: Ints
+    cross: Floats  # (n, C) products (x − m')ᵀ A'⁻¹ (m_k' − m')
+    squares: Floats  # (n, C) products (m_k' − m')ᵀ A'⁻¹ (m_k' − m')
+    left: Floats  # (n, C) the remaining counts n_k' of the labels
+    columns: Ints  # (n,) the examples' own labels
 
     def take(self, rows: slice) -> HeldOut:
         """Some of the examples."""

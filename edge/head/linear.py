@@ -74,12 +74,6 @@ def unit(embeddings: ArrayLike) -> NDArray[np.float32]:
 class Head:
     """The linear last layer of the network.
 
-    Args:
-        labels: C distinct names in sorted order.
-        weights: (D, C) float32.
-        bias: (C,) float32.
-        temperature: positive; the larger it is, the less certain the probabilities are.
-
     Raises:
         BundleError: the shapes do not fit, or a value is not finite.
         LabelError: a label is empty, repeated or out of order.
@@ -91,10 +85,10 @@ class Head:
     ('cat', 'dog')
     """
 
-    labels: tuple[str, ...]
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    temperature: float
+    labels: tuple[str, ...]  # C distinct names in sorted order
+    weights: NDArray[np.float32]  # (D, C) float32
+    bias: NDArray[np.float32]  # (C,) float32
+    temperature: float  # positive; the larger it is, the less certain the probabilities are
 
     def __post_init__(self) -> None:
         if not self.labels or list(self.labels) != sorted(set(self.labels)) or "" in self.labels:

@@ -61,12 +61,6 @@ def _whole(rows: NDArray[Any]) -> NDArray[np.bool_]:
 class Moments:
     """Counts, sums and Gram matrix of labelled embeddings.
 
-    Args:
-        labels: C names, sorted.
-        counts: (C,) float64, whole numbers of examples.
-        sums: (C, D) float64.
-        gram: (D, D) float64, the sum of x xᵀ over all labels.
-
     >>> here = Moments.of([[3.0, 4.0]], ["cat"])
     >>> there = Moments.of([[0.0, 2.0], [1.0, 0.0]], ["dog", "cat"])
     >>> pooled = here + there
@@ -74,10 +68,10 @@ class Moments:
     (('cat', 'dog'), [2.0, 1.0])
     """
 
-    labels: tuple[str, ...]
-    counts: Floats
-    sums: Floats
-    gram: Floats
+    labels: tuple[str, ...]  # C names, sorted
+    counts: Floats  # (C,) float64, whole numbers of examples
+    sums: Floats  # (C, D) float64
+    gram: Floats  # (D, D) float64, the sum of x xᵀ over all labels
 
     @classmethod
     def of(cls, embeddings: ArrayLike, labels: Sequence[str]) -> Moments:

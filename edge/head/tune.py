@@ -41,17 +41,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Method:
-    """The values that a fitter may choose from.
+    """The values that a fitter may choose from."""
 
-    Args:
-        shrinkages: τ in units of the spread.
-        trusts: ν in examples.
-        beta: β, how far the diagonal to shrink towards differs from the identity.
-    """
-
-    shrinkages: Grid
-    trusts: Grid
-    beta: float
+    shrinkages: Grid  # τ in units of the spread
+    trusts: Grid  # ν in examples
+    beta: float  # β, how far the diagonal to shrink towards differs from the identity
 
 
 METHODS = {

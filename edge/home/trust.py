@@ -25,15 +25,10 @@ _KEYS, _NEWEST = "trusted_keys", "newest_signed"  # in the table meta
 
 @dataclass(frozen=True)
 class Pins:
-    """The trusted keys of a home.
+    """The trusted keys of a home."""
 
-    Args:
-        keys: the trusted keys; if there are none, all bundles are accepted.
-        newest: when the newest bundle installed so far was signed, ISO 8601; None if none was signed.
-    """
-
-    keys: tuple[Key, ...] = ()
-    newest: str | None = None
+    keys: tuple[Key, ...] = ()  # the trusted keys; if there are none, all bundles are accepted
+    newest: str | None = None  # when the newest bundle installed so far was signed, ISO 8601; None if none was signed
 
     def plus(self, key: Key | None) -> "Pins":
         """Add a key."""

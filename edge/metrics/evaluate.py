@@ -24,20 +24,13 @@ _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
+    """What was measured."""
 
-    Args:
-        accuracy: the fraction of measured examples that are classified correctly.
-        interval: its 95 % interval.
-        examples: the number of measured examples.
-        labels: C names.
-        confusion: (C, C) int64, rows are the truth, columns the answer; true names not in labels have no row.
-    """
-
-    accuracy: float
-    interval: tuple[float, float]
-    examples: int
-    labels: tuple[str, ...]
+    accuracy: float  # the fraction of measured examples that are classified correctly
+    interval: tuple[float, float]  # its 95 % interval
+    examples: int  # the number of measured examples
+    labels: tuple[str, ...]  # C names
+    # (C, C) int64, rows are the truth, columns the answer; true names not in labels have no row
     confusion: NDArray[np.int64]
 
 

@@ -21,20 +21,14 @@ SCOPES = {"local": "the examples taught here", "all": "all examples"}
 
 @dataclass(frozen=True)
 class Judged:
-    """A fit with its leave-one-out accuracy.
-
-    Args:
-        evaluation: on the examples that count or, if there is no figure, on all that could be left out; else None.
-        scope: a key of `SCOPES`.
-        missing: the labels that have no part in the figure.
-        counted: (N,) which examples count in it.
-    """
+    """A fit with its leave-one-out accuracy."""
 
     fit: Fit
+    # on the examples that count or, if there is no figure, on all that could be left out; else None
     evaluation: Evaluation | None
-    scope: str
-    missing: tuple[Missing, ...]
-    counted: NDArray[np.bool_]
+    scope: str  # a key of `SCOPES`
+    missing: tuple[Missing, ...]  # the labels that have no part in the figure
+    counted: NDArray[np.bool_]  # (N,) which examples count in it
 
     @property
     def measurable(self) -> bool:

@@ -41,26 +41,17 @@ LEAST = 5  # independent pictures, below which nothing is clear
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two heads on the same pictures.
+    """Two heads on the same pictures."""
 
-    Args:
-        examples: number of pictures.
-        right: number that the new head classifies correctly.
-        serving_right: number that the current head classifies correctly.
-        gained: number of other pictures on which the new head is better, which make up for as many losses.
-        lost, won: number of groups of pictures on which the new head is correct less often, and more often.
-        independent: number of groups of pictures.
-        held_out: whether held-out pictures are among them.
-    """
-
-    examples: int
-    right: int
-    serving_right: int
-    gained: int
+    examples: int  # number of pictures
+    right: int  # number that the new head classifies correctly
+    serving_right: int  # number that the current head classifies correctly
+    gained: int  # number of other pictures on which the new head is better, which make up for as many losses
+    # lost, won: number of groups of pictures on which the new head is correct less often, and more often
     lost: int
     won: int
-    independent: int
-    held_out: bool = False
+    independent: int  # number of groups of pictures
+    held_out: bool = False  # whether held-out pictures are among them
 
     @property
     def clearly_worse(self) -> bool:
@@ -80,18 +71,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two heads' answers to the same n pictures.
+    """Two heads' answers to the same n pictures."""
 
-    Args:
-        new: (n,) whether the new head classifies each picture correctly.
-        serving: (n,) whether the current head does.
-        groups: (n,) equal numbers for pictures of one session.
-        gained, held_out: as in `Comparison`.
-    """
-
-    new: NDArray[np.bool_]
-    serving: NDArray[np.bool_]
-    groups: NDArray[np.int64]
+    new: NDArray[np.bool_]  # (n,) whether the new head classifies each picture correctly
+    serving: NDArray[np.bool_]  # (n,) whether the current head does
+    groups: NDArray[np.int64]  # (n,) equal numbers for pictures of one session
+    # gained, held_out: as in `Comparison`
     gained: int = 0
     held_out: bool = False
 

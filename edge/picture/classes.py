@@ -18,21 +18,13 @@ _BOXES = (frozenset({"images", "jpegimages"}), frozenset({"labels", "annotations
 
 
 class LabelledPictures(NamedTuple):
-    """The pictures of a folder with one subfolder per label.
+    """The pictures of a folder with one subfolder per label."""
 
-    Args:
-        labels: C names, sorted.
-        files: N files, by label, with those to teach first.
-        names: N labels, one per file.
-        held: N bools, whether the file is in the validation part.
-        parts: names of the parts that are taught and held out; "" if the folder has no parts.
-    """
-
-    labels: tuple[str, ...]
-    files: tuple[Path, ...]
-    names: tuple[str, ...]
-    held: tuple[bool, ...]
-    parts: tuple[str, str]
+    labels: tuple[str, ...]  # C names, sorted
+    files: tuple[Path, ...]  # N files, by label, with those to teach first
+    names: tuple[str, ...]  # N labels, one per file
+    held: tuple[bool, ...]  # N bools, whether the file is in the validation part
+    parts: tuple[str, str]  # names of the parts that are taught and held out; "" if the folder has no parts
     left: tuple[Left, ...]
 
     @property

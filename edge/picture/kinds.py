@@ -18,19 +18,12 @@ CALLED = frozenset({
 
 
 class Kind(NamedTuple):
-    """One kind of file.
+    """One kind of file."""
 
-    Args:
-        reason: a key of `edge.picture.count.REASONS`, under which such files are counted if they are left out.
-        words: a description of the file, to follow "is".
-        format: Pillow's name of the format if it may be opened, else "".
-        advice: how to get a picture that can be read.
-    """
-
-    reason: str
-    words: str
-    format: str = ""
-    advice: str = "save it as JPEG, PNG or WebP"
+    reason: str  # a key of `edge.picture.count.REASONS`, under which such files are counted if they are left out
+    words: str  # a description of the file, to follow "is"
+    format: str = ""  # Pillow's name of the format if it may be opened, else ""
+    advice: str = "save it as JPEG, PNG or WebP"  # how to get a picture that can be read
 
     @property
     def is_picture(self) -> bool:

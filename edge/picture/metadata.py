@@ -26,19 +26,12 @@ _DROPPED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # JPEG's APP1 to APP15 a
 
 
 class Bare(NamedTuple):
-    """A picture without metadata.
+    """A picture without metadata."""
 
-    Args:
-        data: the file's bytes without metadata.
-        orientation: how to turn the pixels upright, 1–8 as in EXIF; 1 if they are upright.
-        bits: significant bits of each value if the file contains this, else 0.
-        thumbnail: whether the picture is the thumbnail of a raw file.
-    """
-
-    data: bytes
-    orientation: int = 1
-    bits: int = 0
-    thumbnail: bool = False
+    data: bytes  # the file's bytes without metadata
+    orientation: int = 1  # how to turn the pixels upright, 1–8 as in EXIF; 1 if they are upright
+    bits: int = 0  # significant bits of each value if the file contains this, else 0
+    thumbnail: bool = False  # whether the picture is the thumbnail of a raw file
 
 
 def bare(data: bytes, format: str) -> Bare:

@@ -34,19 +34,13 @@ class Basis:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The examples themselves.
-
-    Args:
-        bundled: the bundle's examples, including those without a label today.
-        names: their labels today; None for a forgotten one.
-        factory: the bundle's examples that have a label.
-        store, dimension: the database with the embeddings of the local examples, and their length.
-    """
+    """The examples themselves."""
 
     basis: Basis
-    bundled: FactoryExamples
-    names: Sequence[str | None]
-    factory: Examples
+    bundled: FactoryExamples  # the bundle's examples, including those without a label today
+    names: Sequence[str | None]  # their labels today; None for a forgotten one
+    factory: Examples  # the bundle's examples that have a label
+    # store, dimension: the database with the embeddings of the local examples, and their length
     store: "Store" = field(repr=False)
     dimension: int
 

@@ -38,21 +38,15 @@ class ServeError(EdgeError, OSError):
 
 @dataclass(frozen=True)
 class ListenAddress:
-    """Where to listen, and the host names that are accepted.
+    """Where to listen, and the host names that are accepted."""
 
-    Args:
-        host: an address of this machine.
-        port: the port; 0 picks a free one.
-        names: host names that a proxy or the network uses for this machine.
-        cert, key: the certificate and key files for TLS; None for plain HTTP.
-        only_from: the address of a proxy that authenticates its users; all other clients are refused. None allows any.
-    """
-
-    host: str
-    port: int
-    names: tuple[str, ...] = ()
+    host: str  # an address of this machine
+    port: int  # the port; 0 picks a free one
+    names: tuple[str, ...] = ()  # host names that a proxy or the network uses for this machine
+    # cert, key: the certificate and key files for TLS; None for plain HTTP
     cert: Path | None = None
     key: Path | None = None
+    # the address of a proxy that authenticates its users; all other clients are refused. None allows any.
     only_from: str | None = None
 
 

@@ -41,19 +41,14 @@ BLANK = "The picture shows nothing but one colour: is the lens covered, or is it
 
 @dataclass(eq=False)
 class Arrived:
-    """A photo that has arrived: its file, how to teach it, and, once that is done, the answer.
+    """A photo that has arrived: its file, how to teach it, and, once that is done, the answer."""
 
-    Args:
-        path: the file; it is deleted unless the user has to confirm the photo first.
-        label, name, session: as in `Learner.teach_each`.
-        ask: whether the user must confirm a picture with a flaw before it is stored.
-    """
-
-    path: Path
+    path: Path  # the file; it is deleted unless the user has to confirm the photo first
+    # label, name, session: as in `Learner.teach_each`
     label: str
     name: str
     session: str | None
-    ask: bool
+    ask: bool  # whether the user must confirm a picture with a flaw before it is stored
     answer: Any = None
     error: Exception | None = None
 

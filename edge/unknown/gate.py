@@ -42,21 +42,15 @@ _LARGEST = 1 << 16
 class Background:
     """What embeddings of generic pictures are like.
 
-    Args:
-        mean: (D,) float32, of embeddings of length one.
-        basis: (R, D) float16, rows the eigenvectors of the largest eigenvalues of their covariance.
-        values: (R,) float32, these eigenvalues.
-        rest: the mean of all other eigenvalues.
-
     >>> rows = np.random.default_rng(0).random((50, 4))
     >>> Background.of(rows, rank=2).basis.shape
     (2, 4)
     """
 
-    mean: NDArray[np.float32]
-    basis: NDArray[np.float16]
-    values: NDArray[np.float32]
-    rest: float
+    mean: NDArray[np.float32]  # (D,) float32, of embeddings of length one
+    basis: NDArray[np.float16]  # (R, D) float16, rows the eigenvectors of the largest eigenvalues of their covariance
+    values: NDArray[np.float32]  # (R,) float32, these eigenvalues
+    rest: float  # the mean of all other eigenvalues
 
     @classmethod
     def of(cls, embeddings: NDArray[np.float32], kinds: Sequence[str] = (), rank: int = RANK) -> Background:
@@ -125,23 +119,14 @@ class White:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a home needs to tell known from unknown.
+    """What a home needs to tell known from unknown."""
 
-    Args:
-        prototypes: (P, D) float16, unit means of z.
-        measured: (C,) whether each label of the head, in its order, has enough examples to be judged.
-        quantiles: (C, KNOTS) float32, ascending, of each label's left-out similarities.
-        threshold: similarities below it are unknown; −inf keeps all.
-        coverage: the share of known pictures that is meant to be kept.
-        background: digest of the background it was fitted with.
-    """
-
-    prototypes: NDArray[np.float16]
-    measured: NDArray[np.bool_]
-    quantiles: NDArray[np.float32]
-    threshold: float
-    coverage: float
-    background: bytes
+    prototypes: NDArray[np.float16]  # (P, D) float16, unit means of z
+    measured: NDArray[np.bool_]  # (C,) whether each label of the head, in its order, has enough examples to be judged
+    quantiles: NDArray[np.float32]  # (C, KNOTS) float32, ascending, of each label's left-out similarities
+    threshold: float  # similarities below it are unknown; −inf keeps all
+    coverage: float  # the share of known pictures that is meant to be kept
+    background: bytes  # digest of the background it was fitted with
 
     def reordered(self, order: Sequence[int]) -> Gate:
         """Follow a head whose labels came into another order."""

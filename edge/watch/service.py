@@ -48,25 +48,15 @@ class Watched(NamedTuple):
 
 @dataclass
 class Listeners:
-    """The listeners of a watch.
+    """The listeners of a watch."""
 
-    Args:
-        tell: called first, with each answer.
-        say: called with each message, one line.
-        alive: called at least once per second.
-        hooks: starts programs.
-        broker: publishes changes, and does what is asked there.
-        keep: saves uncertain frames.
-        writer: writes answers back to Frigate.
-    """
-
-    tell: Callable[[Sight], None]
-    say: Callable[[str], None]
-    alive: Callable[[], None] = lambda: None
-    hooks: Hooks | None = None
-    broker: Control | None = None
-    keep: Uncertain | None = None
-    writer: objects.Writer | None = None
+    tell: Callable[[Sight], None]  # called first, with each answer
+    say: Callable[[str], None]  # called with each message, one line
+    alive: Callable[[], None] = lambda: None  # called at least once per second
+    hooks: Hooks | None = None  # starts programs
+    broker: Control | None = None  # publishes changes, and does what is asked there
+    keep: Uncertain | None = None  # saves uncertain frames
+    writer: objects.Writer | None = None  # writes answers back to Frigate
     _failing: dict[str, str] = field(default_factory=dict)
 
     def hear(self, sight: Sight) -> None:

@@ -201,7 +201,7 @@ def build(
     app.state.desk, app.state.stored, app.state.tries = desk, stored, Tries()
     app.state.trying, app.state.auditing = asyncio.Lock(), asyncio.Lock()
     app.state.uploads = Uploads(desk)
-    app.state.waiting = review.Waiting(lambda: desk.uncertain)
+    app.state.waiting = review.Waiting(desk)
     desk.idle.append(app.state.waiting.look)
     app.state.audited = app.state.thread = None
     return app

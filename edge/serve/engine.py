@@ -109,11 +109,11 @@ class Engine:
             job.answer.set_result(result)
 
 
+@dataclass(frozen=True)
 class _End:
     """The source ended, perhaps with an error."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+    error: Exception | None
 
 
 class Shared:

@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +63,7 @@ class Live:
         self._encoding = threading.Lock()
         self._encoded: tuple[int, bytes] = (0, b"")
         self._encoded_at = 0.0
-        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+        self._waiting: set[Future[None]] = set()
 
     def show(self, event: Frame | Notice | Skipped) -> None:
         """Store a frame, or a notice about the camera."""
@@ -78,9 +79,10 @@ class Live:
             elif event.gone is not None or event.frozen is not None:
                 bad = "gone" if event.gone else "frozen" if event.frozen else ""
                 self.state, self.text = (bad, event.text) if bad else ("there", "")
-            waiting, self._waiting = self._waiting, {}
-        for future, loop in waiting.items():
-            loop.call_soon_threadsafe(_wake, future)
+            waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
 
     def answer(self, sight: Sight) -> None:
         """Store an answer; a change is kept with its thumbnail."""
@@ -96,19 +98,18 @@ class Live:
 
     async def after(self, number: int, seconds: float) -> Shown | None:
         """Wait for a frame with a number other than this; None if none comes in time."""
-        loop = asyncio.get_running_loop()
+        future: Future[None] = Future()
         with self._lock:
             if self.shown is not None and self.shown.number != number:
                 return self.shown
-            future: asyncio.Future[None] = loop.create_future()
-            self._waiting[future] = loop
+            self._waiting.add(future)
         try:
-            await asyncio.wait_for(future, seconds)
+            await asyncio.wait_for(asyncio.wrap_future(future), seconds)
         except TimeoutError:
             return None
         finally:
             with self._lock:
-                self._waiting.pop(future, None)
+                self._waiting.discard(future)
         return self.shown
 
     def picture(self, shown: Shown) -> bytes:
@@ -126,8 +127,3 @@ class Live:
                 self._encoded = shown.number, preprocess.preview(data, shown.frame.name, SIDE)
                 self._encoded_at = time.monotonic()
             return self._encoded[1]
-
-
-def _wake(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

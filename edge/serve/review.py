@@ -8,7 +8,6 @@ import itertools
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from edge.learning.answering import Answering, guesses
 from edge.picture import preprocess
 from edge.picture.find import saved
 from edge.serve.asked import BadRequest, body, desk, field
-from edge.serve.desk import Stale
+from edge.serve.desk import Desk, Stale
 from edge.serve.words import plain
 from edge.watch.review import Naming, Review, take_back
 
@@ -46,14 +45,10 @@ class _Step(NamedTuple):
 
 
 class Waiting:
-    """The frames to review, with the embedding of each.
+    """The frames to review, with the embedding of each."""
 
-    Args:
-        folder: returns the folder that they are saved in.
-    """
-
-    def __init__(self, folder: Callable[[], Path]) -> None:
-        self._folder = folder
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._seen: dict[str, NDArray[np.float32] | None] = {}  # embedding of each frame; None if it cannot be read
         self._steps: OrderedDict[int, _Step] = OrderedDict()
         self._numbers = itertools.count(1)
@@ -62,7 +57,7 @@ class Waiting:
     @property
     def folder(self) -> Path:
         """The folder that the frames are saved in."""
-        return self._folder()
+        return self._desk.uncertain
 
     def look(self, learner: Learner) -> None:
         """Embed one more frame while the page is open; runs in the learner's thread, between two jobs."""

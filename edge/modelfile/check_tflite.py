@@ -109,7 +109,7 @@ def check_whole(file: Reader, graph: int) -> None:
     buffers = file.tables(file.root, _BUFFERS)
     for buffer in buffers:
         if file.long(buffer, _DATA_OFFSET) > 1:  # the schema: 1 or less is none
-            file.span(file.long(buffer, _DATA_OFFSET), file.long(buffer, _DATA_SIZE))
+            file.check(file.long(buffer, _DATA_OFFSET), file.long(buffer, _DATA_SIZE))
     for told in file.tables(file.root, _METADATA):
         _within("its metadata", file.number(told, 1), len(buffers), "buffers")
     for number in file.integers(file.root, _METADATA_BUFFERS):

@@ -55,11 +55,11 @@ class Reader:
         """Return the fields that a table has, after checking that it and its vtable lie in the file."""
         vtable = table - self._read(_I32, table)
         width, size = self._read(_U16, vtable), self._read(_U16, vtable + 2)
-        self._check(vtable, width)
-        self._check(table, size)
+        self.check(vtable, width)
+        self.check(table, size)
         places = struct.unpack_from(f"<{max(0, width - 4) // 2}H", self._data, vtable + 4)
         for place in places:
-            self._check(table, max(size, place + 1))  # the vtable's size of the table is not trusted
+            self.check(table, max(size, place + 1))  # the vtable's size of the table is not trusted
         return [field for field, place in enumerate(places) if place]
 
     def number(self, table: int, field: int, default: int = 0) -> int:
@@ -97,11 +97,6 @@ class Reader:
         start, length = self.vector(table, field, 1)
         return memoryview(self._data)[start : start + length]
 
-    def span(self, start: int, size: int) -> memoryview:
-        """Return a range of bytes of the file."""
-        self._check(start, size)
-        return memoryview(self._data)[start : start + size]
-
     def vector(self, table: int, field: int, size: int) -> tuple[int, int]:
         """Return the position and length of the field's vector of items of this size; 0, 0 if there is none."""
         reference = self.reference(table, field)
@@ -109,20 +104,21 @@ class Reader:
             return 0, 0
         length = self._read(_U32, reference.position)
         start = reference.position + 4
-        self._check(start, size * length)
+        self.check(start, size * length)
         return start, length
 
     def _follow(self, at: int) -> int:
         target = at + self._read(_U32, at)
-        self._check(target, 4)
+        self.check(target, 4)
         return target
 
     def _read(self, kind: struct.Struct, at: int) -> int:
-        self._check(at, kind.size)
+        self.check(at, kind.size)
         value: int = kind.unpack_from(self._data, at)[0]
         return value
 
-    def _check(self, at: int, size: int) -> None:
+    def check(self, at: int, size: int) -> None:
+        """Refuse a range of bytes that does not lie in the file."""
         if at < 0 or at + size > len(self._data):
             raise BundleError(
                 "model-damaged",

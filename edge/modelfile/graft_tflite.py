@@ -211,7 +211,7 @@ def _buffer(old: Reader, buffer: int) -> Value:
     place, size = old.long(buffer, _DATA_OFFSET), old.long(buffer, _DATA_SIZE)
     if place in _NO_OFFSET:
         return Old(buffer)
-    old.span(place, size)
+    old.check(place, size)
     return {_DATA_OFFSET: Long(place, moves=True), _DATA_SIZE: Long(size)}
 
 

@@ -6,7 +6,6 @@ all three must agree.
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from edge.bundle.manifest import BackboneInfo
 from edge.errors import EdgeError, HomeError
@@ -74,15 +73,8 @@ def drop_old(store: Store, fingerprint: str, serving: int, most: int) -> None:
     store.keep_generations(kept)
 
 
-class Unpacked(NamedTuple):
-    """A head and its gate, both with the columns in the order of today's names."""
-
-    head: Head
-    gate: Gate | None
-
-
-def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
-    """Read a generation's head and gate.
+def unpack(stored: Generation, dimension: int | None = None) -> tuple[Head, Gate | None]:
+    """Read a generation's head and gate, both with the columns in the order of today's names.
 
     Args:
         dimension: length of the backbone's embeddings; None for a generation of another backbone.
@@ -110,4 +102,4 @@ def unpack(stored: Generation, dimension: int | None = None) -> Unpacked:
     order = sorted(range(columns), key=stored.labels.__getitem__)  # labels may have been renamed since
     names = tuple(stored.labels[i] for i in order)
     head = replace(head, labels=names, weights=head.weights[:, order], bias=head.bias[order])
-    return Unpacked(head, None if gate is None else gate.reordered(order))
+    return head, gate.reordered(order) if gate else None

@@ -417,6 +417,10 @@ CODES = {
     # the command line itself
     "usage": Meaning("The command line is wrong (exit code 2).", "Run the command with --help."),
     "system": Meaning("The operating system refused something, such as opening a file.", "Read the message."),
+    "permission-denied": Meaning(
+        "The user who runs the command may not read or write a file, or not enter a folder above it.",
+        "Check the permissions of the file and of the folders above it.",
+    ),
     "out-of-memory": Meaning("There is not enough memory.", "Close other programs, or use smaller pictures."),
 }
 

@@ -186,7 +186,8 @@ def _one_line(error: BaseException) -> str:
         return " ".join(str(error).split("\n"))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        advice = "; check its permissions and those of the folders above it" if _forbidden(error) else ""
+        return f"{where}{error.strerror or error}{advice}"
     if isinstance(error, ImportError):
         why = " ".join(str(error.__cause__ or error).split())  # the cause, where numpy adds a page of advice
         return f"a library does not load ({why}); close other programs, or install it again"
@@ -197,7 +198,13 @@ def _usual_code(error: BaseException) -> str:
     """The code of an error that is not ours."""
     if isinstance(error, MemoryError):
         return "out-of-memory"
-    return "library-missing" if isinstance(error, ImportError) else "system"
+    if isinstance(error, ImportError):
+        return "library-missing"
+    return "permission-denied" if _forbidden(error) else "system"
+
+
+def _forbidden(error: BaseException) -> bool:
+    return isinstance(error, PermissionError) and bool(error.filename)
 
 
 def _escaped(character: str) -> str:

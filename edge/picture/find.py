@@ -37,13 +37,16 @@ def find(paths: Sequence[Path]) -> Found:
 
     Raises:
         ImageError: a path does not exist, or a folder contains no picture.
+        PermissionError: a path lies in a folder that may not be entered.
     """
     files: list[Path] = []
     left: list[Left] = []
     for path in paths:
         if not path.is_dir():
-            if not os.path.lexists(path):
-                raise ImageError("picture-missing", f"{path} does not exist; check the path")
+            try:
+                path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                raise ImageError("picture-missing", f"{path} does not exist; check the path") from None
             files.append(path)
             continue
         found = walk(path, Visited(path))
@@ -61,7 +64,7 @@ def reason(path: Path) -> str:
     try:
         about = path.stat()
     except OSError:
-        return "broken-link" if path.is_symlink() else "unreadable"
+        return "broken-link" if os.path.islink(path) else "unreadable"  # noqa: PTH114 (as in walk)
     if not stat.S_ISREG(about.st_mode):
         return "not-a-file"
     if path.suffix.lower() in CALLED:

@@ -11,7 +11,6 @@ were. Time: an audit of 2,000 examples in a home, on one core.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -24,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.embeddings import BACKBONES, Set, photo_sets
+from benchmarks.heads import named
 from edge.audit.curve import doubled
 from edge.audit.suspects import suspicions
 from edge.bundle import archive
@@ -37,16 +38,9 @@ from edge.home.store import open_store
 from edge.learner import Learner
 from edge.metrics.evaluate import margins
 
-sys.path.insert(0, str(Path(__file__).parent))
-from embeddings import BACKBONES, Set, photo_sets
-
 Array = Any
 K = 20
 FIRST = 0.15
-
-
-def named(columns: Array) -> tuple[str, ...]:
-    return tuple(f"{column:03}" for column in columns)
 
 
 def drawn(one: Set, k: int, rng: np.random.Generator) -> Array:

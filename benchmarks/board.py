@@ -22,7 +22,7 @@ from edge.network.backbone import find_runtime, open_backbone
 
 GOAL = 150  # MB
 SIDE = 16  # pixels
-_PEAK = "; print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+_PEAK = "\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
 _RUNS = {
     "init": "import sys; from edge.learner import Learner; from pathlib import Path\n"
     "Learner.init(*map(Path, sys.argv[1:3]))",
@@ -53,8 +53,9 @@ def peaks(photos: int, features: int, labels: int) -> dict[str, float]:
         folder = Path(name)
         made_up(folder / "board.edge", photos, features, labels)
         pictures(folder / "photos", 20)
-        found = {run: _peak(script, folder) for run, script in _RUNS.items()}
-        bare = _peak("import sys", folder)
+        paths = folder / "home", folder / "board.edge", folder / "photos"
+        found = {run: peak(script, *paths) for run, script in _RUNS.items()}
+        bare = peak("")
     return {run: found[run] - bare for run in ("init", "retrain")}
 
 
@@ -114,10 +115,9 @@ def _one_layer(weights: "np.ndarray[tuple[int, int], np.dtype[np.float32]]") -> 
     return bytes(model.SerializeToString())
 
 
-def _peak(script: str, folder: Path) -> float:
-    """The peak resident memory in MB of a process that runs a script: home, bundle and pictures are its arguments."""
-    arguments = [str(folder / "home"), str(folder / "board.edge"), str(folder / "photos")]
-    command = [sys.executable, "-c", script + _PEAK.replace("; ", "\n", 1), *arguments]
+def peak(script: str, *arguments: object) -> float:
+    """The peak resident memory in MB of a process that runs a script with these arguments."""
+    command = [sys.executable, "-c", script + _PEAK, *map(str, arguments)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / 1024
 
 

@@ -213,14 +213,8 @@ with Learner.init(Path(home), Path(bundle), format) as learner:
 """
     listed = folder / "all.txt"
     listed.write_text("\n".join(map(str, photos)))
-    peak = "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
-    ours, bare = (
-        int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / 1024
-        for command in (
-            [sys.executable, "-c", script + peak, *map(str, (folder / f"memory-{format}", bundle, format, listed))],
-            [sys.executable, "-c", _BARE[format] + peak, str(folder / f"bare.{format}"), str(photos[0])],
-        )
-    )
+    ours = board.peak(script, folder / f"memory-{format}", bundle, format, listed)
+    bare = board.peak(_BARE[format], folder / f"bare.{format}", photos[0])
     goal = f"≤ {GOALS[f'{format} memory']:.0f} MB"
     return _row(f"memory, {format}, {EXAMPLES} examples, MB", f"{ours:.0f}", f"{bare:.0f}", ours / bare, goal)
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.embeddings import BACKBONES, SHARED, Set, embed, network, photo_sets
+from benchmarks.heads import named
 from benchmarks.peers import peers
 from edge.head.fit import Examples, fit
 from edge.head.linear import unit
@@ -83,7 +84,7 @@ def episodes(bench: Bench, k: int, seeds: int) -> Iterator[Episode]:
 
 def ours(episode: Episode, background: Background) -> tuple[Score, float]:
     """Our similarity and its threshold."""
-    examples = Examples(episode.x, tuple(f"{c:03}" for c in episode.y))
+    examples = Examples(episode.x, named(episode.y))
     labels, counted = tuple(sorted(set(examples.labels))), np.ones(len(examples), bool)
     gate = fit_gate(lambda: [examples], None, labels, background, counted)
     assert gate is not None
@@ -118,7 +119,7 @@ def energy_gate(episode: Episode) -> Score:
 
 
 def own_head(episode: Episode) -> Score:
-    head = fit(Examples(episode.x, tuple(f"{c:03}" for c in episode.y))).head
+    head = fit(Examples(episode.x, named(episode.y))).head
     return lambda v: log_softmax(head.scores(v) / head.temperature).max(1)
 
 

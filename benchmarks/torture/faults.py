@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -207,36 +207,29 @@ class Bench:
     ) -> tuple[int, str, int, int]:
         """Run a command in a child; returns steps acknowledged, what was improper, and its changes and reads."""
         self._fresh(start)
-        listen, tell = os.pipe()
-        child = os.fork()
-        if not child:
+
+        def work(tell: int) -> int:
             signal.alarm(LONGEST)
-            code = TRACEBACK
             try:
                 self._shim.arm(self._work, harm.mode, point, harm.error, harm.for_good, self._log if log else None)
                 for number, step in enumerate(operation.steps):
                     step(self._work, self._device)
                     self._shim.mark(number)
                     os.write(tell, b"+")
-                code = 0
                 os.write(tell, f"{self._shim.changes} {self._shim.reads}".encode())
+                return 0
             except OSError as error:  # EdgeErrors of a home are such too
-                code = 1 if "\n" not in str(error) else TRACEBACK
                 os.write(tell, str(error).encode()[:500])
+                return 1 if "\n" not in str(error) else TRACEBACK
             except (KeyboardInterrupt, ValueError) as error:
-                code = 130 if isinstance(error, KeyboardInterrupt) else _proper(error)
                 os.write(tell, str(error).encode()[:500])
-            except BaseException:
-                os.write(tell, traceback.format_exc().encode()[-3000:])
+                return 130 if isinstance(error, KeyboardInterrupt) else _proper(error)
             finally:
                 self._shim.disarm()
-                os._exit(code)
-        os.close(tell)
-        with os.fdopen(listen, "rb") as pipe:
-            said = pipe.read()
-        status = os.waitpid(child, 0)[1]
-        acknowledged = len(said) - len(said.lstrip(b"+"))
-        rest = said.lstrip(b"+").decode(errors="replace")
+
+        said, status = _forked(work)
+        acknowledged = len(said) - len(said.lstrip("+"))
+        rest = said.lstrip("+")
         problem = ""
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == TRACEBACK:
             problem = f"a traceback: {rest}"
@@ -245,28 +238,20 @@ class Bench:
         numbers = rest.split() if os.WIFEXITED(status) and not os.WEXITSTATUS(status) else []
         return acknowledged, problem, *(map(int, numbers) if len(numbers) == 2 else (0, 0))
 
-    def _in_child(self, work: object) -> None:
+    def _in_child(self, work: Callable[[], object]) -> None:
         """Run something in a child, unharmed.
 
         Raises:
             RuntimeError: it failed.
         """
-        listen, tell = os.pipe()
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                work()  # type: ignore[operator]
-                code = 0
-            except BaseException:
-                os.write(tell, traceback.format_exc().encode()[-3000:])
-            finally:
-                os._exit(code)
-        os.close(tell)
-        with os.fdopen(listen, "rb") as pipe:
-            said = pipe.read()
-        if os.waitpid(child, 0)[1]:
-            raise RuntimeError(said.decode(errors="replace") or "it was killed")
+
+        def done(_tell: int) -> int:
+            work()
+            return 0
+
+        said, status = _forked(done)
+        if status:
+            raise RuntimeError(said or "it was killed")
 
     def _fresh(self, start: Path) -> None:
         shutil.rmtree(self._work, ignore_errors=True)
@@ -280,6 +265,24 @@ class Bench:
             self._turn += 1
             if self._turn % self._every == 0:
                 yield point
+
+
+def _forked(work: Callable[[int], int]) -> tuple[str, int]:
+    """Run something in a child, which may tell by a pipe and returns its exit code; what it told, and its status."""
+    listen, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        code = TRACEBACK
+        try:
+            code = work(tell)
+        except BaseException:
+            os.write(tell, traceback.format_exc().encode()[-3000:])
+        finally:
+            os._exit(code)
+    os.close(tell)
+    with os.fdopen(listen, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    return said, os.waitpid(child, 0)[1]
 
 
 def write_cut(disk: Disk, folder: Path, chance: int, seed: int) -> None:

@@ -59,39 +59,23 @@ def _teach(label: str, first: int, count: int, surface: str = "grass") -> Step:
     return step
 
 
-def _retrain(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.retrain()
+def _asked(what: Callable[[Learner], object]) -> Step:
+    """One call of the home's learner."""
+
+    def step(folder: Path, device: Device) -> None:
+        with _open(folder) as learner:
+            what(learner)
+
+    return step
 
 
-def _rollback(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.rollback(1)
-
-
-def _forget(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.forget(["2"])
-
-
-def _forget_label(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.forget(label="coins")
-
-
-def _correct(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.relabel(["1"], "grass")
-
-
-def _rename(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.rename("coins", "money")
-
-
-def _merge(folder: Path, device: Device) -> None:
-    with _open(folder) as learner:
-        learner.rename("money", "brick", merge=True)
+_retrain = _asked(lambda learner: learner.retrain())
+_rollback = _asked(lambda learner: learner.rollback(1))
+_forget = _asked(lambda learner: learner.forget(["2"]))
+_forget_label = _asked(lambda learner: learner.forget(label="coins"))
+_correct = _asked(lambda learner: learner.relabel(["1"], "grass"))
+_rename = _asked(lambda learner: learner.rename("coins", "money"))
+_merge = _asked(lambda learner: learner.rename("money", "brick", merge=True))
 
 
 def _nothing(folder: Path, device: Device) -> None:
@@ -158,15 +142,14 @@ def _look_at_bundle(folder: Path) -> str:
     return ", ".join(read.manifest.labels)
 
 
-def _backup_there(folder: Path, device: Device) -> None:
-    _taught(folder, device)
-    with _open(folder) as learner:
-        backup(learner, folder / "home.backup")
-
-
 def _backup(folder: Path, device: Device) -> None:
     with _open(folder) as learner:
         backup(learner, folder / "home.backup")
+
+
+def _backup_there(folder: Path, device: Device) -> None:
+    _taught(folder, device)
+    _backup(folder, device)
 
 
 def _restorable(folder: Path, device: Device) -> None:

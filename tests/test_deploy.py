@@ -22,7 +22,8 @@ from edge.bundle import archive
 from edge.errors import EdgeError
 from edge.network.backbone import RUNTIMES, find_runtime, open_backbone
 from export.deploy import own_wheel, wheels
-from export.deploy.push import DeployError, Device, check, deploy, look
+from export.deploy.device import DeployError, Device, check, look
+from export.deploy.push import deploy
 from export.deploy.ssh import Remote, RemoteError
 from tests.refused import refused
 
@@ -381,4 +382,5 @@ def test_wheels_that_no_index_has_are_missing(
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with refused("wheels-missing", EdgeError, "3.11", machine_name, "PIP_EXTRA_INDEX_URL", *facts):
-        wheels.download(own_wheel.pack(tmp_path), tmp_path / "wheels", ["onnx"], [], machine_name, (3, 11), 36)
+        device = replace(PI, machine=machine_name, libc="2.36")
+        wheels.download(own_wheel.pack(tmp_path), tmp_path / "wheels", device, ["onnx"])

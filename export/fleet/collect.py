@@ -18,7 +18,7 @@ from edge.fleet.contribution import read, renumbered, sha256
 from edge.fleet.names import Named
 from edge.fleet.remote import Remote as Store
 from edge.fleet.remote import open_remote
-from export.deploy.push import Device, last_line, look
+from export.deploy.device import Device, last_line, look
 from export.deploy.ssh import Remote
 from export.fleet import tell as teller
 

@@ -37,6 +37,11 @@ class Outcome:
     curves: tuple[tuple[Point, ...], ...]  # measurements during the training on each half of the photos
     note: str  # how the strategy ended, in words
 
+    @property
+    def changed(self) -> str:
+        """The size of what changed, in words."""
+        return f"{self.bytes / 1e6:.2f} MB" if self.bytes else "nothing"
+
 
 @dataclass(frozen=True)
 class Adapted:

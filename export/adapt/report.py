@@ -108,10 +108,9 @@ def _table(result: Adapted) -> str:
     for outcome in result.outcomes:
         kept = ' class="kept"' if _is_kept(result, outcome) else ""
         figure = "–" if outcome.measured is None else percent(outcome.measured.accuracy)
-        size = "nothing" if not outcome.bytes else f"{outcome.bytes / 1e6:.2f} MB"
         rows.append(
             f"<tr{kept}><td>{outcome.strategy.name}<td>{outcome.strategy.summary}<td class=n>{figure}"
-            f"<td class=n>{outcome.seconds / 60:.1f}<td class=n>{size}<td>{_e(outcome.note)}</tr>"
+            f"<td class=n>{outcome.seconds / 60:.1f}<td class=n>{outcome.changed}<td>{_e(outcome.note)}</tr>"
         )
     return "".join([*rows, "</table>"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +77,8 @@ def build(
     elsewhere: Path | None,
     runtimes: tuple[str, ...],
     precisions: tuple[str, ...],
-    holdout: float,
-    group_by: str | None,
     fit: str | None,
-    background: Path | None,
-    seed: int,
+    **options: Any,
 ) -> int:
     """Build a bundle from PHOTOS, one folder per label.
 
@@ -121,12 +118,9 @@ def build(
         adapted=network,
         runtimes=tuple(dict.fromkeys(runtimes)) or Plan.runtimes,
         precisions=tuple(dict.fromkeys(precisions)) or Plan.precisions,
-        holdout=holdout,
-        group_by=group_by,
         fit=fit or "crop",
-        background=background,
-        seed=seed,
         progress=sys.stderr.isatty(),
+        **options,
     )
     with Terminal() as terminal:
         built = build_bundle(plan, terminal)
@@ -197,11 +191,8 @@ def _lines(built: Built) -> list[str]:
         each = sorted(
             ((right / held, label, right, held) for label, right, held in rows if held), key=lambda row: row[0]
         )
-        shown = ", ".join(f"{label} {right} of {held}" for _, label, right, held in each[:SHOWN])
-        lines.append(
-            f"correct by label, the worst first: {shown}"
-            + (f", … {len(each) - SHOWN} more" if len(each) > SHOWN else "")
-        )
+        shown = _some([f"{label} {right} of {held}" for _, label, right, held in each])
+        lines.append(f"correct by label, the worst first: {shown}")
         if len(evaluation.labels) <= TABLE:
             lines += ["", "true labels (rows) and answers (columns):"]
             lines += [*confusion_table(evaluation.labels, evaluation.labels, evaluation.confusion.tolist()), ""]
@@ -280,5 +271,9 @@ def _signed_line(checked: Checked) -> str:
 
 
 def _counts(examples: Mapping[str, int]) -> str:
-    shown = [f"{label} {count}" for label, count in list(examples.items())[:SHOWN]]
-    return ", ".join(shown) + (f", … {len(examples) - SHOWN} more" if len(examples) > SHOWN else "")
+    return _some([f"{label} {count}" for label, count in examples.items()])
+
+
+def _some(words: Sequence[str]) -> str:
+    more = f", … {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more

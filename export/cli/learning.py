@@ -80,9 +80,8 @@ def adapt(photos: Path, output: Path, size: int | None, **options: Any) -> int:
         rows = [("strategy", "what changes", "validation accuracy", "minutes", "changed")]
         for outcome in result.outcomes:
             figure = percent(outcome.measured.accuracy) if outcome.measured else "no time"
-            changed = f"{outcome.bytes / 1e6:.2f} MB" if outcome.bytes else "nothing"
             name = outcome.strategy.name + (" *" if outcome.strategy.name == result.kept else "")
-            rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", changed))
+            rows.append((name, outcome.strategy.summary, figure, f"{outcome.seconds / 60:.1f}", outcome.changed))
         for row in table(rows, right=(2, 3, 4)):
             say(row)
         say(f"kept: {result.kept}: {result.why}")
@@ -244,16 +243,11 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 def pretrain(
     data: tuple[Path, ...],
     output: Path,
-    arch: str,
-    size: int,
-    steps: int,
-    batch: int,
-    rate: float,
     teacher: Path | None,
     teacher_arch: str,
     start: Path | None,
-    seed: int,
     resume: bool,
+    **options: Any,
 ) -> int:
     """Train a backbone from scratch on DATA.
 
@@ -277,7 +271,7 @@ def pretrain(
             "run-mismatch",
             f"{saved} contains an interrupted run; give --resume to continue, or move it away to start again",
         )
-    recipe = Recipe(arch, size, steps, batch, rate, seed=seed)
+    recipe = Recipe(**options)
     with join_processes() as here:
         progress = Progress("pretraining")
 
@@ -307,7 +301,7 @@ def pretrain(
         })  # fmt: skip
     else:
         say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; the log is {log}")
-        say(f"next: edge-export build PHOTOS --backbone {arch} --weights {output} -o NAME.edge")
+        say(f"next: edge-export build PHOTOS --backbone {recipe.arch} --weights {output} -o NAME.edge")
         if files.seen:
             say(line(files))
     return PARTLY if partly(files) else 0

@@ -86,13 +86,11 @@ def collect(grid: Grid, store: Remote) -> list[Collected]:
 
 def _received(store: Remote, node: str, reply: Message, before: list[Collected]) -> Collected:
     """Store a node's answer, unless it has none, or another node contributed under the same device's id."""
+    if reply.has_error():
+        reason = "".join(c if c.isprintable() else " " for c in reply.error.reason)
+        return Collected(node, error=FleetError("device-failed", f"{node}: {reason[:500]}"))
     try:
-        if reply.has_error():
-            reason = "".join(c if c.isprintable() else " " for c in reply.error.reason)
-            raise FleetError("device-failed", f"{node}: {reason[:500]}")
         data = reply.content.array_records[RECORD][ARRAY].data
-    except FleetError as error:
-        return Collected(node, error=error)
     except KeyError:
         return Collected(node, error=FleetError("contribution-invalid", f"{node}: its answer has no contribution"))
     return put(store, node, data, before)

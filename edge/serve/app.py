@@ -22,11 +22,12 @@ from edge.answers import to_json
 from edge.errors import EdgeError
 from edge.learner import Learner
 from edge.picture.frame import Frame
-from edge.serve import learn, review, teach
+from edge.serve import learn, teach
 from edge.serve.asked import body, desk, failed, field
 from edge.serve.desk import Desk, Stale
 from edge.serve.guard import PAGES, Guard
 from edge.serve.password import Stored, Tries
+from edge.serve.review import Waiting
 from edge.serve.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
@@ -171,7 +172,7 @@ def build(
     Args:
         hosts, needs_password, only_from: as in `Guard`.
     """
-    pages = [Route(path, page) for path in PAGES]
+    pages, waiting = [Route(path, page) for path in PAGES], Waiting(desk)
     app = Starlette(
         routes=[
             *pages,
@@ -186,7 +187,7 @@ def build(
             Route("/login", login, methods=["POST"]),
             Route("/logout", logout, methods=["POST"]),
             *teach.ROUTES,
-            *review.ROUTES,
+            *waiting.routes(),
             *learn.ROUTES,
         ],
         middleware=[Middleware(Guard, stored=stored, hosts=hosts, needs_password=needs_password, only_from=only_from)],
@@ -201,7 +202,6 @@ def build(
     app.state.desk, app.state.stored, app.state.tries = desk, stored, Tries()
     app.state.trying, app.state.auditing = asyncio.Lock(), asyncio.Lock()
     app.state.uploads = Uploads(desk)
-    app.state.waiting = review.Waiting(desk)
-    desk.idle.append(app.state.waiting.look)
+    desk.idle.append(waiting.look)
     app.state.audited = app.state.thread = None
     return app

@@ -24,7 +24,7 @@ from edge.learner import Learner
 from edge.learning.answering import Answering, guesses
 from edge.picture import preprocess
 from edge.picture.find import saved
-from edge.serve.asked import BadRequest, body, desk, field
+from edge.serve.asked import BadRequest, field, posted
 from edge.serve.desk import Desk, Stale
 from edge.serve.words import plain
 from edge.watch.review import Naming, Review, take_back
@@ -54,11 +54,6 @@ class Waiting:
         self._numbers = itertools.count(1)
         self._asked = float("-inf")
 
-    @property
-    def folder(self) -> Path:
-        """The folder that the frames are saved in."""
-        return self._desk.uncertain
-
     def look(self, learner: Learner) -> None:
         """Embed one more frame while the page is open; runs in the learner's thread, between two jobs."""
         if time.monotonic() - self._asked > OPEN:
@@ -68,7 +63,30 @@ class Waiting:
             photo = next(iter(learner.embed([path])))
             self._seen[path.name] = photo.embedding
 
-    def listed(self, learner: Learner) -> Any:
+    def routes(self) -> list[Route]:
+        """The page's requests and what answers them."""
+        return [
+            Route("/waiting", self._waiting),
+            Route("/waiting/{file}", self._picture),
+            Route("/review/name", posted(self._name), methods=["POST"]),
+            Route("/review/useless", posted(self._put_away), methods=["POST"]),
+            Route("/review/undo", posted(self._undo), methods=["POST"]),
+        ]
+
+    async def _waiting(self, request: Request) -> Response:
+        return JSONResponse(await self._desk.engine.do(self._listed))
+
+    async def _picture(self, request: Request) -> Response:
+        """Serve one frame's picture, as JPEG."""
+        (path,) = self._paths([request.path_params["file"]])
+
+        def read(_: Learner) -> bytes:
+            return preprocess.preview(preprocess.read(path), path.name, 1280)
+
+        data = await self._desk.engine.do(read)
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+
+    def _listed(self, learner: Learner) -> Any:
         """List the frames with the network's answer for each, oldest first, near-duplicates in one group."""
         self._asked = time.monotonic()
         files = self._files()
@@ -100,14 +118,11 @@ class Waiting:
             "labels": learner.labels(),
         }
 
-    def name(self, learner: Learner, files: list[str], label: str) -> Any:
-        """Give frames a label; frames that are labelled together share a session.
-
-        Raises:
-            Stale: a frame is gone.
-        """
-        label, paths = clean(label), self._paths(files)
-        review, session = Review(learner, self.folder), None
+    def _name(self, learner: Learner, asked: dict[str, Any]) -> Any:
+        """Give frames a label; frames that are labelled together share a session."""
+        files, label = field(asked, "files", list), clean(field(asked, "label", str))
+        paths = self._paths(files)
+        review, session = Review(learner, self._desk.uncertain), None
         if len(paths) > 1:
             session = f"review {learner.now()} {paths[0].name}"
         namings: list[Naming] = []
@@ -121,24 +136,18 @@ class Waiting:
             number = self._step(_Step(tuple(namings), ())) if namings else 0
         return {"labelled": len(namings), "label": label, "said": list(dict.fromkeys(said)), "step": number}
 
-    def put_away(self, files: list[str]) -> Any:
+    def _put_away(self, _: Learner, asked: dict[str, Any]) -> Any:
         """Move useless frames to the folder of discarded frames."""
-        folder = self.folder / USELESS
+        files, folder = field(asked, "files", list), self._desk.uncertain / USELESS
         folder.mkdir(exist_ok=True)
-        moved = []
-        for path in self._paths(files):
-            moved.append((path, path.rename(folder / path.name)))
+        moved = [(path, path.rename(folder / path.name)) for path in self._paths(files)]
         for path in saved(folder)[:-KEPT]:
             path.unlink(missing_ok=True)
         return {"put_away": len(moved), "step": self._step(_Step((), tuple(moved)))}
 
-    def undo(self, learner: Learner, number: int) -> Any:
-        """Undo one step.
-
-        Raises:
-            Stale: the step was undone already, or is too long ago.
-            LabelError, NotEnough, SourceError: as `edge.watch.review.Review.undo`.
-        """
+    def _undo(self, learner: Learner, asked: dict[str, Any]) -> Any:
+        """Undo one step; what cannot be undone of it can be tried again."""
+        number = field(asked, "step", int)
         step = self._steps.get(number)
         if step is None:
             raise Stale("page-outdated", "this was undone already, or is too long ago")
@@ -155,23 +164,13 @@ class Waiting:
         del self._steps[number]
         return {"undone": len(step.namings) + len(step.useless)}
 
-    def picture(self, name: str) -> bytes:
-        """Return a frame as JPEG.
-
-        Raises:
-            Stale: the frame is gone.
-            ImageError: the frame cannot be read.
-        """
-        (path,) = self._paths([name])
-        return preprocess.preview(preprocess.read(path), name, 1280)
-
     def _files(self) -> list[Path]:
-        return saved(self.folder)[-MOST:] if self.folder.is_dir() else []
+        return saved(self._desk.uncertain)[-MOST:] if self._desk.uncertain.is_dir() else []
 
     def _paths(self, names: list[str]) -> list[Path]:
         if not names or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
             raise BadRequest("request-invalid", "'files' must be a list of frames that wait for a label")
-        paths = [self.folder / name for name in dict.fromkeys(names)]
+        paths = [self._desk.uncertain / name for name in dict.fromkeys(names)]
         gone = sum(not path.is_file() for path in paths)
         if gone:
             raise Stale(
@@ -188,43 +187,6 @@ class Waiting:
         return number
 
 
-async def waiting(request: Request) -> Response:
-    """List the frames to review."""
-    found = _waiting(request)
-    return JSONResponse(await desk(request).engine.do(lambda learner: found.listed(learner)))
-
-
-async def picture(request: Request) -> Response:
-    """Serve one frame's picture."""
-    name, found = request.path_params["file"], _waiting(request)
-    data = await desk(request).engine.do(lambda _: found.picture(name))
-    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
-
-
-async def name(request: Request) -> Response:
-    """Label frames."""
-    asked, found = await body(request), _waiting(request)
-    files, label = field(asked, "files", list), field(asked, "label", str)
-    return JSONResponse(await desk(request).engine.do(lambda learner: found.name(learner, files, label)))
-
-
-async def useless(request: Request) -> Response:
-    """Discard frames."""
-    files, found = field(await body(request), "files", list), _waiting(request)
-    return JSONResponse(await desk(request).engine.do(lambda _: found.put_away(files)))
-
-
-async def undo(request: Request) -> Response:
-    """Undo one step."""
-    number, found = field(await body(request), "step", int), _waiting(request)
-    return JSONResponse(await desk(request).engine.do(lambda learner: found.undo(learner, number)))
-
-
-def _waiting(request: Request) -> Waiting:
-    found: Waiting = request.app.state.waiting
-    return found
-
-
 def _time(name: str) -> str:
     """Return when a frame was taken, according to its file name; "" if the name does not say.
 
@@ -233,12 +195,3 @@ def _time(name: str) -> str:
     """
     found = re.match(r"uncertain-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.", name)
     return "{}-{}-{}T{}:{}:{}+00:00".format(*found.groups()) if found else ""
-
-
-ROUTES = [
-    Route("/waiting", waiting),
-    Route("/waiting/{file}", picture),
-    Route("/review/name", name, methods=["POST"]),
-    Route("/review/useless", useless, methods=["POST"]),
-    Route("/review/undo", undo, methods=["POST"]),
-]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from edge.answers import Skipped
@@ -157,11 +158,14 @@ def prepare(learner: Learner, asked: Asked, listeners: Listeners, until: ExitSta
     listeners.keep = asked.uncertain(learner)
     if kept is not None:
         learner.put_uncertain(kept)
+    who = identity(learner.home, source)
     if hooks:
         pause = asked.cool_down if asked.cool_down is not None else (5.0 if opened.live else 0.0)
-        listeners.hooks = hooks_of(learner, hooks, pause, source)
+        settled = f"settled {who}"  # the label for which programs were last run
+        remember = partial(learner.remember, settled)
+        listeners.hooks = Hooks(hooks, learner.home, pause, learner.recall(settled), remember)
     if asked.mqtt:
-        host, who, url = socket.gethostname(), identity(learner.home, source), asked.mqtt
+        host, url = socket.gethostname(), asked.mqtt
 
         def connect(verbs: Sequence[str], labels: Sequence[str], heat: bool) -> Mqtt:
             return Mqtt(
@@ -237,22 +241,6 @@ def keep_watching(
                 if listeners.broker and source.live and unread == rule.of:
                     listeners.broker.mqtt.present(False)
     return Watched(answered, skipped)
-
-
-def hooks_of(learner: Learner, hooks: list[Hook], cool_down: float, source: str) -> Hooks:
-    """Return the object that runs programs, and remembers in the home the label for which it last did so.
-
-    Args:
-        learner: the learner; it is left open.
-        cool_down: least number of seconds between two starts of a program.
-        source: the source, as the user wrote it.
-    """
-    key = f"settled {identity(learner.home, source)}"
-
-    def remember(label: str) -> None:
-        learner.remember(key, label)
-
-    return Hooks(hooks, learner.home, cool_down, learner.recall(key), remember)
 
 
 def _tell_camera(notice: Notice, source: Source, broker: Control | None) -> None:

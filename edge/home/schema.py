@@ -86,14 +86,14 @@ def check(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
-    """Bring a database of this version up to date, in one transaction; the function `crc32` must be registered.
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring a database up to date, in one transaction; the function `crc32` must be registered.
 
     Raises:
         HomeError: a newer or another program made this database; it is not changed.
     """
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    version = check(db, path)  # another process may have made them since
+    version = check(db, path)  # after its tables: another process may be making them
     ours = tables.issuperset(_TABLES) if version else not tables
     if not ours:
         raise HomeError(

@@ -87,17 +87,11 @@ def _connect(path: Path, options: str = "", first: str = "") -> sqlite3.Connecti
     )
     try:
         connection.execute(first)
-        _prepare(connection, path)
+        connection.create_function("crc32", -1, schema.crc32, deterministic=True)
+        for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {setting}")
+        schema.migrate(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    version = schema.check(db, path)
-    db.create_function("crc32", -1, schema.crc32, deterministic=True)
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA secure_delete = ON")
-    schema.migrate(db, path, version)

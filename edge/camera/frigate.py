@@ -9,6 +9,7 @@ Source: docs/static/frigate-api.yaml, frigate/api/{auth,event,media}.py and docs
 Frigate 0.18.0 (commit e3fa701 of 2026-07-23).
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,9 @@ class Frigate:
             SourceRefused: Frigate will never answer so.
             SourceError: it does not answer now.
         """
-        found = self._json(self._ask("GET", "config"))
+        answer = self._ask("GET", "config")
+        self._check(answer)
+        found = self._json(answer)
         if not isinstance(found.get("cameras"), dict):
             raise SourceRefused("address-refused", "what answers there is not Frigate; check host and port")
         return found
@@ -203,24 +206,17 @@ class Frigate:
             raise SourceRefused(
                 "address-refused", f"{known}: this user may not do that; writing to Frigate needs the role admin"
             )
-        said = self._json(answer, strict=False).get("message")
+        said = self._json(answer).get("message")
         why = f": {said}" if isinstance(said, str) and said.isprintable() and len(said) < 200 else ""
         raise SourceRefused("address-refused", known + why)
 
-    def _json(self, answer: "Response", strict: bool = True) -> dict[str, Any]:
-        import json
-
-        if strict:
-            self._check(answer)
+    def _json(self, answer: "Response") -> dict[str, Any]:
+        """Return the JSON object of an answer; an empty one if it is something else."""
         try:
             found = json.loads(self._read(answer))
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
-            return found
-        if strict:
-            raise SourceRefused("address-refused", "what answers there is not Frigate; check host and port")
-        return {}
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _read(self, answer: "Response") -> bytes:
         end, data = time.monotonic() + TIMEOUT, bytearray()

@@ -149,7 +149,8 @@ class Live:
                     if (frozen := repeats.changed(data, start)) is not None:
                         yield Notice(f"{self.name} {repeats.wording}", frozen=frozen)
                     now = time.time()
-                    yield Frame(f"{self.name} {_written(now)}", data, now)
+                    taken = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                    yield Frame(f"{self.name} {taken}", data, now)
                     yield from pause(every - (time.monotonic() - start), stop)
             finally:
                 newest.close()
@@ -271,7 +272,3 @@ class _Newest:
         with self._changed:
             self.ended = reason
             self._changed.notify()
-
-
-def _written(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

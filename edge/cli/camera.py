@@ -175,7 +175,7 @@ def _go_through(session: "Review") -> int:
     at = 0
     while at < len(queue):
         path = queue[at]
-        choices = keys(session.labels())
+        choices = keys(session.learner.labels())  # by name, so their keys stay the same from frame to frame
         try:
             _show(session, path, f"{at + 1} of {len(queue)}", choices)
             key = _key()

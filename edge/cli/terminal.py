@@ -112,7 +112,7 @@ def shown(text: str) -> str:
     text = _redacted(text)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(c) if hidden(c) and c != "\t" else c for c in text)
+    return "".join(c.encode("unicode_escape").decode() if hidden(c) and c != "\t" else c for c in text)
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -205,10 +205,6 @@ def _usual_code(error: BaseException) -> str:
 
 def _forbidden(error: BaseException) -> bool:
     return isinstance(error, PermissionError) and bool(error.filename)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def _in_json(character: str) -> str:

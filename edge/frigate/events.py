@@ -55,13 +55,8 @@ class Waiting:
             ValueError: the message is malformed.
         """
         one = _read(payload, self._place)
-        if one is not None:
-            self.put(one)
-
-    def put(self, one: TrackedObject) -> None:
-        """Queue an object's picture, unless that picture was taken before."""
         with self._changed:
-            if self._taken.get(one.event) == one.time:
+            if one is None or self._taken.get(one.event) == one.time:  # that picture was taken before
                 return
             self._objects[one.event] = one  # replaces an older picture of the object
             if len(self._objects) > WAITING:

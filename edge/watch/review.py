@@ -67,10 +67,6 @@ class Review:
         """List the frames that are left, oldest first."""
         return saved(self.folder)
 
-    def labels(self) -> list[str]:
-        """List the known labels by name, so that their keys stay the same from frame to frame."""
-        return self.learner.labels()
-
     def name(self, path: Path, label: str, session: str | None = None) -> tuple[str, ...]:
         """Move a frame's file and teach it as an example of a label; returns messages for people.
 

@@ -185,7 +185,7 @@ def test_what_was_named_is_undone_where_no_head_had_learned_it_without_a_new_one
         review.undo()
         assert [e.label for e in learner.store.examples()] == ["brick"]
         assert learner.serving().generation == 1
-        assert "tin" not in review.labels()
+        assert "tin" not in review.learner.labels()
 
 
 def test_a_folder_that_cannot_be_written_teaches_nothing(

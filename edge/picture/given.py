@@ -42,7 +42,7 @@ class Held(Frame):
         """
         picture: Any = vars(self)["_picture"]
         if isinstance(picture, Image.Image):
-            return ppm(np.asarray(upright(picture.copy(), self.name)))
+            return ppm(np.asarray(upright(picture, self.name)))
         if isinstance(picture, np.ndarray):
             return ppm(_checked(picture, self.name))
         raise ImageError(

@@ -132,6 +132,14 @@ def test_what_cannot_be_read_is_passed_over_where_answers_are_asked_for_one_by_o
     assert [isinstance(answer, Skipped) for answer in answers] == [False, True, True, False]
 
 
+def test_an_opened_file_that_is_cut_short_is_passed_over_as_the_file_is(learner: Learner, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.png"
+    surface("brick", seed=1).save(cut)
+    cut.write_bytes(cut.read_bytes()[:1500])
+    with Image.open(cut) as opened:
+        assert [type(answer) for answer in learner.classify_each([cut, opened])] == [Skipped, Skipped]
+
+
 def test_a_picture_that_was_named_and_cannot_be_taught_raises_and_the_others_are_kept(
     learner: Learner, tmp_path: Path
 ) -> None:

@@ -41,7 +41,6 @@ _TENSORS, _INPUTS, _OUTPUTS, _OPERATORS, _GRAPH_NAME = range(5)  # SubGraph
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SHAPE_SIGNATURE, _HAS_RANK = 0, 1, 2, 3, 4, 7, 8  # Tensor
 _OPCODE, _OP_INPUTS, _OP_OUTPUTS, _OPTIONS_TYPE, _OPTIONS, _LARGE_OPTIONS = 0, 1, 2, 3, 4, 9  # Operator
 _DATA, _DATA_OFFSET, _DATA_SIZE = 0, 1, 2  # Buffer
-_NO_OFFSET = (0, 1)  # the schema: a Buffer's offset of 1 or less is none
 _ENTRY_NAME, _ENTRY_BUFFER = 0, 1  # Metadata
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS, _SIGNATURE_KEY, _SIGNATURE_GRAPH = 0, 1, 2, 4  # SignatureDef
 _MAP_NAME, _MAP_TENSOR = 0, 1  # TensorMap
@@ -208,11 +207,10 @@ def _add_head(head: _Head, output: int, weights: NDArray[Any], bias: NDArray[Any
 
 def _buffer(old: Reader, buffer: int) -> Value:
     """Keep a buffer; if its data is behind the flatbuffer, as quantizers write it, update the position."""
-    place, size = old.long(buffer, _DATA_OFFSET), old.long(buffer, _DATA_SIZE)
-    if place in _NO_OFFSET:
+    place = old.long(buffer, _DATA_OFFSET)
+    if place <= 1:  # the schema: 1 or less is none
         return Old(buffer)
-    old.check(place, size)
-    return {_DATA_OFFSET: Long(place, moves=True), _DATA_SIZE: Long(size)}
+    return {_DATA_OFFSET: Long(place, moves=True), _DATA_SIZE: Long(old.long(buffer, _DATA_SIZE))}
 
 
 def _op(old: Reader, code: int) -> _Op:

@@ -27,7 +27,6 @@ from edge.metrics.unmeasured import ENOUGH
 from edge.network import photos
 from edge.picture import preprocess
 from edge.system.filename import quoted, restored
-from edge.system.memory import give_back
 
 if TYPE_CHECKING:
     from edge.home.examples import Example
@@ -82,28 +81,16 @@ def gather(home: "Home") -> Gathered:
     return Gathered(taught, local, factory, left)
 
 
-def audit(
-    home: "Home", unsure: Sequence[Unsure] = (), unreadable: Sequence[Skipped] = (), watched: Path | None = None
-) -> Audit:
-    """Look through the examples taught here.
-
-    Args:
-        unsure, unreadable, watched: passed on to the answer.
-
-    Raises:
-        NotEnough: nothing was taught here yet, or there are fewer than two labels.
-    """
-    give_back()
-    return look_through(gather(home), unsure, unreadable, watched)
-
-
 def look_through(
     gathered: Gathered,
     unsure: Sequence[Unsure] = (),
     unreadable: Sequence[Skipped] = (),
     watched: Path | None = None,
 ) -> Audit:
-    """As `audit`, of what was read before. It takes seconds where there are thousands, and touches no home.
+    """Look through the examples. It takes seconds where there are thousands, and touches no home.
+
+    Args:
+        unsure, unreadable, watched: passed on to the answer.
 
     Raises:
         NotEnough: there are fewer than two labels.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.answers import Audited
-from edge.audit.findings import audit, least_sure
+from edge.audit.findings import gather, least_sure, look_through
 from edge.audit.page import page
 from edge.files import check_output, replacing
 from edge.home.state import Home
@@ -15,6 +15,7 @@ from edge.network.photos import Photo
 from edge.picture.count import Left, count, left_of
 from edge.picture.find import find, saved
 from edge.system.filename import stored
+from edge.system.memory import give_back
 
 RECENT = 100  # frames saved by `watch` that are looked at
 
@@ -40,7 +41,8 @@ def audit_home(home: Home, answering: Answering, embed: Embed, pictures: Sequenc
     unreadable = [skipped(photo) for photo in seen if photo.error is not None]
     known_ones = [Left(photo.path, "known") for photo in seen if photo.error is None and photo.embedding is None]
     counted = count(len(fresh), [*given.left, *left_of(unreadable), *known_ones])
-    found = audit(home, unsure, unreadable, watched)
+    give_back()
+    found = look_through(gather(home), unsure, unreadable, watched)
     answer = found.answer._replace(files=counted)
     if html is None:
         return answer

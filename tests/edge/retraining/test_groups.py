@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audit.findings import audit
+from edge.audit.findings import gather, look_through
 from edge.bundle import archive
 from edge.bundle.archive import FactoryExamples
 from edge.errors import BundleError
@@ -59,7 +59,7 @@ def test_a_local_session_of_a_groups_name_is_another_one(learner: Learner, tmp_p
 def test_the_audit_leaves_bursts_out_and_counts_them_once(learner: Learner, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path, {"brick": 2}, 100)
     learner.teach("brick", [pictures / "brick"])
-    looked = audit(learner).answer
+    looked = look_through(gather(learner)).answer
     assert [(thin.label, thin.independent) for thin in looked.thin] == [("brick", 2)]  # and one burst: under five
 
 

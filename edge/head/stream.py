@@ -162,12 +162,7 @@ def _sample(examples: Iterable[Examples], column: dict[str, int], step: int) -> 
 def _moments(examples: Examples, mask: NDArray[np.bool_]) -> Moments | None:
     """The moments of the examples in a mask, or None if there are none."""
     rows = np.flatnonzero(mask)
-    if not len(rows):
-        return None
-    parts = (rows[part] for part in chunks(len(rows), CHUNK))
-    return functools.reduce(
-        operator.add, (Moments.of(examples.embeddings[part], [examples.labels[row] for row in part]) for part in parts)
-    )
+    return _sums(examples.take(rows[part]) for part in chunks(len(rows), CHUNK)) if len(rows) else None
 
 
 def _pooled(parts: Sequence[Moments | None], weights: Sequence[float]) -> Moments:

@@ -134,9 +134,10 @@ class Learner(Home):
         """Return the network, which is loaded at first use.
 
         Args:
-            pictures: the number of pictures to embed: each of a few uses all cores, many use one core each.
+            pictures: the number of pictures to embed: a few use all cores one after the other, many share them.
         """
-        threads = 1 if pictures >= (os.cpu_count() or 1) else None
+        cores = os.cpu_count() or 1
+        threads = cores // photos.at_once(pictures) if pictures >= cores else None
         model, opened = self.model, self.bundle
         if self.network is not None:
             digest = opened.manifest.files[model.file].sha256

@@ -24,6 +24,7 @@ from edge.picture.frame import Frame, Picture
 from edge.picture.region import Region
 from edge.unknown import domain
 
+SMALL = 1 << 30  # bytes of memory, below which a second copy of a network is felt
 AHEAD = 4  # pictures in work per core, so that one slow picture holds up no other
 
 
@@ -51,8 +52,8 @@ def embed(
 ) -> Iterator[Photo]:
     """Embed picture files or frames, in order.
 
-    Each processor core takes whole pictures, from reading to embedding. This is faster than using all cores for one
-    picture, and gives the same numbers.
+    Each thread takes whole pictures, from reading to embedding. This is faster than using all cores for one picture,
+    and gives the same numbers.
 
     Args:
         info: how pictures are cropped for it.
@@ -64,7 +65,7 @@ def embed(
     Yields:
         One `Photo` per file.
     """
-    workers = min(os.cpu_count() or 1, len(files))
+    workers = at_once(len(files))
     if workers <= 1:
         yield from (_embed(file, backbone, info, known, look, region, crops) for file in files)
         return
@@ -103,6 +104,16 @@ def embed(
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def at_once(pictures: int) -> int:
+    """Return how many of some pictures are embedded at the same time.
+
+    One a core; but at most two where memory is small, since TFLite needs a copy of the network for each.
+    """
+    cores = os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(pictures, cores if memory >= SMALL else 2, cores)
 
 
 def digest(file: Path) -> str:

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from edge.head.fit import Examples, fit
 from edge.head.matrix import DesignMatrix
 from edge.head.stream import fit_chunks
 from edge.learner import Learner
+from edge.network import photos
 from edge.network.backbone import Backbone, Runtime
 from edge.retraining import retrain as retrain_module
+from edge.testing import FakeNetwork
 from edge.unknown.fit_gate import fit_gate
 from edge.unknown.gate import Background
 from tests.edge.conftest import picture
@@ -174,6 +177,35 @@ def test_one_network_is_in_memory_at_a_time_and_none_during_a_fit(
         learner.retrain()
         assert during == [0]
         assert learner.classify(picture("coins", 9)).label == "wall"
+
+
+@pytest.mark.parametrize(("small", "networks", "threads"), [(True, 2, 2), (False, 4, 1)])
+def test_on_a_small_board_two_networks_share_the_cores_and_elsewhere_each_core_has_its_own(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch, small: bool, networks: int, threads: int
+) -> None:
+    started: list[int | None] = []
+    together = threading.Barrier(networks, timeout=60)
+
+    class Counted(FakeNetwork):
+        def __init__(self, *_: object) -> None:
+            super().__init__()
+            started.append(_[2] if _ else None)  # type: ignore[arg-type]
+            self.first = True
+
+        def embed(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            if self.first:
+                together.wait()  # as many as are expected run at the same time
+            self.first = False
+            return super().embed(images)
+
+        def copy(self) -> FakeNetwork:
+            return Counted()
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(photos, "SMALL", 1 << 62 if small else 0)
+    monkeypatch.setattr(learner_module.backbone, "open_backbone", Counted)
+    learner.classify([picture("brick", seed) for seed in range(12)])
+    assert started == [threads] + [None] * (networks - 1)
 
 
 def test_a_number_that_is_none_is_found_when_its_row_is_read(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -191,6 +191,10 @@ def adapt(plan: Plan, listener: Listener, processes: Processes, clock: Callable[
 def _wanted(plan: Plan, listener: Listener, in_sequence: bool) -> list[Strategy]:
     """Return the strategies to try, the one that trains last; `full` is for networks without a sequence of blocks."""
     if plan.strategy != "auto":
+        if plan.strategy not in STRATEGIES:
+            raise DatasetError(
+                "option-invalid", f"there is no strategy {plan.strategy!r}; choose auto, {', '.join(STRATEGIES)}"
+            )
         strategy = STRATEGIES[plan.strategy]
         if strategy.name == "last-stages" and not in_sequence:
             raise BundleError(

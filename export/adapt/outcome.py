@@ -78,12 +78,10 @@ def choose(outcomes: list[Outcome], forced: bool = False) -> tuple[str, str]:
         if asked.measured is None:
             return "head", f"{asked.strategy.name} was chosen, but {asked.note}; nothing was changed"
         gain = _right(asked) - _right(head)
-        warn = (
-            ""
-            if gain > 0
-            else ("; it classifies no more photos correctly than the last layer alone: use --strategy head")
-        )
-        return asked.strategy.name, f"it was chosen: {gain:+d} of {total} validation photos compared with head{warn}"
+        why = f"it was chosen: {gain:+d} of {total} validation photos compared with head"
+        if gain <= 0:
+            why += "; it classifies no more photos correctly than the last layer alone: use --strategy head"
+        return asked.strategy.name, why
     gain = _right(best) - _right(head)
     if best is head:
         if len(measured) == 1:

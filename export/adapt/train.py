@@ -26,9 +26,8 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -191,7 +190,7 @@ class _Run:
         self.best = {name: tensor.to(self.task.processes.device) for name, tensor in state["best"].items()}
         self.network.get_submodule("last").load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
-        curve = [Point(*numbers) for numbers in state["progress"].pop("curve")]
+        curve = [Point(**point) for point in state["progress"].pop("curve")]
         self.progress = _Progress(**state["progress"], curve=curve)
 
     def result(self) -> Trained:
@@ -249,40 +248,31 @@ class _Run:
         return self.progress.epoch % every == 0 or self.progress.epoch >= planned
 
     def _measure(self, training_loss: float) -> None:
-        """Add a measurement to the curve, and keep the parameters if they are the best that training led to.
+        """Fit the device's head to the embeddings, measure it on the held-out photos, and keep the best parameters.
 
         The untrained network is not among these: what half of the photos teach may be worth less than what is lost, and
         the mean of both halves' networks more. Whether that is kept is decided later, against the untrained one.
         """
-        p = self.progress
-        p.curve.append(self._measured(p.epoch, training_loss))
-        if p.best == 0 or p.curve[-1].loss < p.curve[p.best].loss:
-            p.best = len(p.curve) - 1
-            self.best = _copies(self.changing)
-
-    def _measured(self, epoch: int, training_loss: float) -> Point:
-        """Fit the device's head to the current embeddings, and measure it on the held-out photos."""
-        task = self.task
+        p, task = self.progress, self.task
         with fast_inference(task.processes.device):
             every = np.arange(len(task.held))
             embeddings = embed_rows(self.network.get_submodule("body"), self.feed.seen, every)
         found = measure(embeddings, task.material, task.held, task.taught)
         accuracy, loss = task.processes.first_says(found.accuracy), task.processes.first_says(found.loss)
-        return Point(epoch, training_loss, accuracy, loss)
+        p.curve.append(Point(p.epoch, training_loss, accuracy, loss))
+        if p.best == 0 or p.curve[-1].loss < p.curve[p.best].loss:
+            p.best = len(p.curve) - 1
+            self.best = _copies(self.changing)
 
     def _save(self) -> None:
         if not self.task.processes.is_first:
             return
-        progress: dict[str, Any] = {
-            **vars(self.progress),
-            "curve": [list(vars(p).values()) for p in self.progress.curve],
-        }
         state = {
             "changing": {name: parameter.detach() for name, parameter in self.changing.items()},
             "best": dict(self.best),
             "head": self.network.get_submodule("last").state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "progress": progress,
+            "progress": asdict(self.progress),
         }
         checkpoint.save(self.task.checkpoint, state)
 

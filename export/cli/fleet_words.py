@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,9 @@ def complain_of(refused: Iterable[Refused]) -> None:
     every = list(refused)
     for one in every[:SHOWN]:
         complain(f"refused: {one.why}")
-    counts = {code: sum(one.code == code for one in every) for code in sorted({one.code for one in every})}
     if every:
-        told = ", ".join(f"{count:,} {code}" for code, count in counts.items())
+        counts = sorted(Counter(one.code for one in every).items())
+        told = ", ".join(f"{count:,} {code}" for code, count in counts)
         complain(f"refused: {plural(len(every), 'contribution')} ({told})")
 
 
@@ -57,28 +58,31 @@ def signatures(signed: int, devices: int, checked: bool) -> str:
 
 def device(line: Line) -> dict[str, Any]:
     """A device as JSON."""
-    judged, serves = line.judged, line.serves
+    from edge.fleet.header import Serves
+    from export.pool.truth import Judged
+
+    judged, serves = line.judged or Judged(line.device, examples=0, measured=0, right=0), line.serves or Serves()
     return {
         "device": line.device,
         "seen": line.seen.isoformat(timespec="seconds"),
         "examples": line.examples,
-        "release": serves.release if serves else None,
-        "verdict": serves.verdict if serves else None,
-        "verdict_why": serves.why if serves else "",
-        "local_accuracy": serves.accuracy if serves else None,
+        "release": serves.release,
+        "verdict": serves.verdict,
+        "verdict_why": serves.why,
+        "local_accuracy": serves.accuracy,
         "signed": line.signed,
         "doubled": line.doubled,
         "undone": line.undone,
         "refused": line.refused.code if line.refused else None,
-        "counted": judged.examples if judged else 0,
-        "measured": judged.measured if judged else 0,
-        "fleet": judged.fleet if judged else None,
-        "alone": judged.alone if judged else None,
-        "gain": judged.gain if judged else None,
-        "suspicious": judged.suspicious if judged else False,
-        "chance": judged.chance if judged else None,
-        "different": [asdict(one) for one in (judged.different if judged else ())],
-        "harm": asdict(judged.harm) if judged and judged.harm else None,
+        "counted": judged.examples,
+        "measured": judged.measured,
+        "fleet": judged.fleet,
+        "alone": judged.alone,
+        "gain": judged.gain,
+        "suspicious": judged.suspicious,
+        "chance": judged.chance if line.judged else None,
+        "different": [asdict(one) for one in judged.different],
+        "harm": asdict(judged.harm) if judged.harm else None,
         "why": line.why,
     }
 
@@ -102,8 +106,8 @@ def status_lines(found: Report) -> list[str]:
     lines = table(rows, right=(2, 3, 5, 6))
     if len(found.lines) > SHOWN:
         lines.append(f"… and {len(found.lines) - SHOWN:,} more devices; --json lists them all")
-    suspicious = sum(bool(line.judged and line.judged.suspicious) for line in found.lines)
-    lines.append(f"{plural(len(found.lines), 'device')}, {suspicious:,} of them suspicious")
+    suspicious = [line.device for line in found.lines if line.judged and line.judged.suspicious]
+    lines.append(f"{plural(len(found.lines), 'device')}, {len(suspicious):,} of them suspicious")
     if found.accuracy:
         lines.append(f"accuracy with each device left out: {said(found.accuracy)}")
     elif found.unmeasured:
@@ -114,9 +118,8 @@ def status_lines(found: Report) -> list[str]:
         lines.append(
             f"{gaining:,} of {plural(len(gains), 'device')} gain by joining, {100 * average:+.1f} points on average"
         )
-    first = next((line for line in found.lines if line.judged and line.judged.suspicious), None)
-    if first:
-        lines.append(f"to leave one out of every merge: edge-export fleet undo URL {first.device[:12]}")
+    if suspicious:
+        lines.append(f"to leave one out of every merge: edge-export fleet undo URL {suspicious[0][:12]}")
     return lines
 
 

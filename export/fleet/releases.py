@@ -105,7 +105,7 @@ def _planned(remote: Remote, bundle: Path, percent: int, before: Plan | None) ->
         return Plan(number, digest, len(data), percent)
     if before.percent == 100:  # the other devices keep the release that all devices have
         return Plan(number, digest, len(data), percent, before.release, before.sha256, before.size)
-    return Plan(number, digest, len(data), percent, before.previous, before.previous_sha256, before.previous_size)
+    return replace(before, release=number, sha256=digest, size=len(data), percent=percent)
 
 
 def _put(remote: Remote, data: bytes) -> int:

@@ -23,7 +23,7 @@ And the embedding is reduced to fewer numbers: with P (D, J)::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.errors import BundleError
@@ -167,6 +167,21 @@ def swift() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def watched(modules: Iterable[tuple[str, nn.Module]], look: Callable[[str, object], None]) -> Iterator[None]:
+    """Call a function with the name and the output of each of these modules that runs meanwhile."""
+
+    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
+        return lambda _module, _inputs, output: look(name, output)
+
+    hooks = [module.register_forward_hook(hook(name)) for name, module in modules]
+    try:
+        yield
+    finally:
+        for one in hooks:
+            one.remove()
+
+
 def state(network: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of an embedder for a weights file: the trunk's, and with taps those that join them."""
     joining = {key: tensor for key, tensor in network.state_dict().items() if key in JOINING}
@@ -187,20 +202,13 @@ def check_answers(network: nn.Module, images: NDArray[np.uint8], source: str) ->
 
     first: list[str] = []
 
-    def watch(name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
-        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-            if isinstance(output, torch.Tensor) and not torch.isfinite(output).all():
-                first.append(name)
+    def look(name: str, output: object) -> None:
+        if isinstance(output, torch.Tensor) and not torch.isfinite(output).all():
+            first.append(name)
 
-        return hook
-
-    hooks = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
-    try:
-        with torch.inference_mode():
-            broken = not bool(torch.isfinite(network(torch.from_numpy(images))).all())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    layers = ((name, module) for name, module in network.named_modules() if name)
+    with watched(layers, look), torch.inference_mode():
+        broken = not bool(torch.isfinite(network(torch.from_numpy(images))).all())
     if broken:
         where = f" from layer {first[0].removeprefix('trunk.')!r} on" if first else ""
         raise BundleError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from edge.errors import BundleError
 from edge.text import first_line
-from export.network.embedder import swift
+from export.network.embedder import swift, watched
 from export.network.quiet import quiet
 from export.network.torchvision_shim import torchvision_models
 
@@ -71,24 +71,15 @@ def trunk(name: str, size: int) -> nn.Module:
     """
     network = _created(name)
     used: set[str] = set()
-
-    def note(part: str) -> Callable[[nn.Module, object, object], None]:
-        return lambda _module, _inputs, _output: used.add(part)
-
-    hooks = [
-        inner.register_forward_hook(note(part)) for part, child in network.named_children() for inner in child.modules()
-    ]
+    inside = ((part, inner) for part, child in network.named_children() for inner in child.modules())
     picture = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode(), swift():
+        with watched(inside, lambda part, _: used.add(part)), torch.inference_mode(), swift():
             maps = network.forward_features(picture)  # type: ignore[operator]
     except Exception as error:  # whatever a network of others raises
         raise BundleError(
             "model-failed", f"{PREFIX}{name} cannot be run ({first_line(error)}); choose another network"
         ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     if not isinstance(maps, torch.Tensor) or maps.ndim != 4:
         what = f"tokens {tuple(maps.shape)}" if isinstance(maps, torch.Tensor) else "several outputs"
         raise BundleError(

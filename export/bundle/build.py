@@ -60,12 +60,13 @@ def build(plan: Plan, listener: Listener) -> Built:
     evaluation = measured.measure(work, marked)
     accuracy = Accuracy(evaluation.accuracy, *evaluation.interval, evaluation.examples) if evaluation else None
     manifest = Manifest(
-        plan.output.stem, plan.created, network.info, labels, network.models, accuracy,
+        plan.output.stem, plan.created, network.info, labels, tuple(network.models), accuracy,
         background=generic.source if generic else None,
     )  # fmt: skip
     domain = FactoryDomain(domain_of(work.looks), np.stack([look.thumb for look in work.looks]))
     background = generic.background if generic else None
-    written = archive.write(plan.output, manifest, network.files, network.golden, examples, background, domain)
+    files = {model.file: data for model, data in network.models.items()}
+    written = archive.write(plan.output, manifest, files, network.golden, examples, background, domain)
     counts = np.bincount(examples.labels, minlength=len(labels))
     shares = dict(zip(labels, counts.tolist(), strict=True))
     told = evaluation is not None and plan.group_by is None and not work.photos.held.any()
@@ -113,8 +114,7 @@ def _network(work: Work) -> Network:
     )  # fmt: skip
     watch.said(f"backbone {row.name}: {row.embedding} features from {row.size} × {row.size} pixels, {loaded.origin}")
     calibration = measured.calibration(work, info) if "int8" in plan.precisions else images[:0]
-    files: dict[str, bytes] = {}
-    models: list[ModelFile] = []
+    models: dict[ModelFile, bytes] = {}
     running: Backbone | None = None
     for kind in plan.runtimes:
         with work.stage(f"exporting to {kind}"):
@@ -122,14 +122,14 @@ def _network(work: Work) -> Network:
         # one thread: edge.network.photos gives each processor core whole pictures
         running = running or open_backbone(exact, find_runtime({kind}), threads=1)
         if "fp32" in plan.precisions:
-            _add(work, files, models, exact, kind, "fp32", "none", golden)
+            models[_proved(work, exact, kind, "fp32", "none", golden)] = exact
         if "int8" in plan.precisions:
             with work.stage(f"quantizing {kind}"):
                 small = quantize(exact, kind, calibration, images)
-            _add(work, files, models, small.model, kind, "int8", small.method, golden)
+            models[_proved(work, small.model, kind, "int8", small.method, golden)] = small.model
     assert running is not None, "a plan names a runtime"
     usual = form.fingerprint(loaded.embedder, row.size, crop=row.crop)
-    return Network(info, files, tuple(models), golden, running, cropping=usual)
+    return Network(info, models, golden, running, cropping=usual)
 
 
 def _own_network(work: Work, own: OwnModel) -> Network:
@@ -143,30 +143,18 @@ def _own_network(work: Work, own: OwnModel) -> Network:
         f"file {own.name}", "as that file's", size, form.short_side(size), own.opened.dimension, work.plan.fit,
     )  # fmt: skip
     work.listener.said(f"backbone {own.name}: {info.dimension} features from {size} × {size} pixels, as delivered")
-    files: dict[str, bytes] = {}
-    models: list[ModelFile] = []
-    _add(work, files, models, own.data, own.format, own.precision, "as delivered", golden)
-    return Network(info, files, tuple(models), golden, own.opened, is_own=True)
+    model = _proved(work, own.data, own.format, own.precision, "as delivered", golden)
+    return Network(info, {model: own.data}, golden, own.opened, is_own=True)
 
 
-def _add(
-    work: Work,
-    files: dict[str, bytes],
-    models: list[ModelFile],
-    data: bytes,
-    kind: str,
-    precision: str,
-    quantization: str,
-    golden: Golden,
-) -> None:
-    """Prove one model, then add it."""
+def _proved(work: Work, data: bytes, kind: str, precision: str, quantization: str, golden: Golden) -> ModelFile:
+    """Prove one model, and describe it."""
     name = f"backbone.{kind}" if precision == "fp32" else f"backbone.int8.{kind}"
     with work.stage(f"proving {name}"):
-        proofs = prove_everywhere(data, name, kind, precision, golden.images, golden.embeddings)
+        proofs = prove_everywhere(data, name, kind, precision, golden)
     parity = worst(proofs)
-    files[name] = data
-    models.append(ModelFile(name, kind, precision, quantization, parity.error, parity.cosine))
     form = "" if quantization == "none" else f", {quantization}"
     figure = f"error {parity.error:.0e} of the largest value" if precision == "fp32" else f"cosine {parity.cosine:.4f}"
     on = " and ".join(proof.runtime for proof in proofs)
     work.listener.said(f"{name}: {len(data) / 1e6:.1f} MB{form}; on {on} {figure}")
+    return ModelFile(name, kind, precision, quantization, parity.error, parity.cosine)

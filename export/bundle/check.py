@@ -40,9 +40,7 @@ def check(path: Path) -> Checked:
     proofs: list[Proof] = []
     for model in opened.manifest.models:
         with contextlib.suppress(RuntimeMissing):
-            proofs += prove_everywhere(
-                opened.entry(model.file), model.file, model.format, model.precision, golden.images, golden.embeddings
-            )
+            proofs += prove_everywhere(opened.entry(model.file), model.file, model.format, model.precision, golden)
     counts = np.bincount(examples.labels, minlength=len(opened.manifest.labels)).tolist()
     return Checked(opened, dict(zip(opened.manifest.labels, counts, strict=True)), tuple(proofs), _signer(opened))
 

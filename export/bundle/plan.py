@@ -87,8 +87,7 @@ class Network:
     """A backbone with its proved model files, one of them running."""
 
     info: BackboneInfo
-    files: Mapping[str, bytes]
-    models: tuple[ModelFile, ...]
+    models: Mapping[ModelFile, bytes]
     golden: Golden
     running: Backbone
     is_own: bool = False

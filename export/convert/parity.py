@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.archive import Golden
 from edge.errors import RuntimeMissing
 from edge.network.backbone import RUNTIMES, Parity, open_backbone, prove
 
@@ -60,21 +61,13 @@ def embed_with_torch(embedder: nn.Module, images: NDArray[np.uint8]) -> NDArray[
         return np.concatenate([embedder(torch.from_numpy(image[None].copy())).numpy() for image in images])
 
 
-def prove_everywhere(
-    model: bytes,
-    file: str,
-    model_format: str,
-    precision: str,
-    images: NDArray[np.uint8],
-    reference: NDArray[np.float32],
-) -> list[Proof]:
+def prove_everywhere(model: bytes, file: str, model_format: str, precision: str, golden: Golden) -> list[Proof]:
     """Prove one file on every runtime for its format that works here.
 
     Args:
         model_format: `onnx` or `tflite`.
         precision: `fp32` (largest difference over largest value ≤ 1e-3) or `int8` (cosine ≥ 0.99).
-        images: uint8 (N, H, W, 3).
-        reference: float32 (N, D), PyTorch's embeddings of them.
+        golden: pictures with PyTorch's embeddings of them.
 
     Returns:
         At least one proof.
@@ -91,7 +84,9 @@ def prove_everywhere(
         except RuntimeMissing as error:
             missing = missing or error
             continue
-        proofs.append(Proof(file, runtime.name, prove(backbone, images, reference, precision, file, model)))
+        proofs.append(
+            Proof(file, runtime.name, prove(backbone, golden.images, golden.embeddings, precision, file, model))
+        )
     if not proofs:
         raise missing or RuntimeMissing(
             "runtime-missing", f"there is no runtime for {model_format} models; choose another --runtime"

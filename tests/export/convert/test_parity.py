@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from torch import nn
 
+from edge.bundle.archive import Golden
 from edge.errors import ParityError
 from export.convert.converters import to_onnx
 from export.convert.parity import embed_with_torch, golden_images, prove_everywhere, worst
@@ -33,7 +34,7 @@ def test_golden_pictures_look_like_photographs(golden: NDArray[np.uint8]) -> Non
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
 def test_an_exported_file_answers_as_pytorch(tiny: nn.Module, tiny_files: dict[str, bytes], kind: str) -> None:
     images = golden_images(32)
-    proofs = prove_everywhere(tiny_files[kind], "file", kind, "fp32", images, embed_with_torch(tiny, images))
+    proofs = prove_everywhere(tiny_files[kind], "file", kind, "fp32", Golden(images, embed_with_torch(tiny, images)))
     assert worst(proofs).error < 1e-5
 
 
@@ -41,9 +42,9 @@ def test_a_network_that_strays_is_refused_by_how_much(tiny: nn.Module, tiny_file
     images = golden_images(32)
     reference = embed_with_torch(tiny, images)
     with refused("model-differs", ParityError, "backbone.onnx", "onnxruntime"):
-        prove_everywhere(tiny_files["onnx"], "backbone.onnx", "onnx", "fp32", images, reference * 1.01)
+        prove_everywhere(tiny_files["onnx"], "backbone.onnx", "onnx", "fp32", Golden(images, reference * 1.01))
     with refused("model-differs", ParityError, "-1.000"):
-        prove_everywhere(tiny_files["onnx"], "backbone.int8.onnx", "onnx", "int8", images, -reference)
+        prove_everywhere(tiny_files["onnx"], "backbone.int8.onnx", "onnx", "int8", Golden(images, -reference))
 
 
 def test_the_onnx_batch_is_free_and_the_names_are_fixed(tiny: nn.Module, tiny_files: dict[str, bytes]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import requests
 import torch
 
+from edge.bundle.archive import Golden
 from edge.errors import BundleError
 from export.adapt.processes import join_processes
 from export.adapt.run import Plan as AdaptPlan
@@ -56,7 +57,7 @@ def test_a_network_of_timm_answers_in_both_formats_as_it_does_in_pytorch(name: s
     reference = embed_with_torch(network, images)
     assert np.std(reference, axis=0).max() > 0
     for kind, export in (("onnx", to_onnx), ("tflite", to_tflite)):
-        proofs = prove_everywhere(export(network, SIZE), f"{name}.{kind}", kind, "fp32", images, reference)
+        proofs = prove_everywhere(export(network, SIZE), f"{name}.{kind}", kind, "fp32", Golden(images, reference))
         assert all(proof.parity.error < 1e-4 for proof in proofs), (kind, proofs)
 
 

@@ -21,9 +21,11 @@ from edge.care.backup import backup, restore
 from edge.care.verify import verify
 from edge.errors import HomeError, LabelError, NotEnough
 from edge.learner import Learner
-from edge.testing import TEN_EACH, surface
+from edge.network.backbone import Backbone
+from edge.testing import surface, write_bundle, write_photos
 
-FACTORY = tuple(TEN_EACH)
+BUNDLES = ({"brick": 10, "grass": 10, "gravel": 10}, {"brick": 12, "coins": 9, "gravel": 10})
+FACTORY = ("brick", "grass", "gravel", "coins")
 LABELS = some.sampled_from([*FACTORY, "wall", "Wall", "a b", "ünï"])
 SEEDS = some.integers(0, 11)
 SESSIONS = some.sampled_from([None, None, "monday", "tuesday"])
@@ -41,7 +43,7 @@ class Held(NamedTuple):
 class Sequences(RuleBasedStateMachine):
     """One home, and the model of it."""
 
-    installed: Path  # the bundle; set by the test
+    kits: tuple[Path, Path]  # of the labels in `BUNDLES`; set by the test
     numbers = Bundle("numbers")  # examples that were there at some time
 
     def __init__(self) -> None:
@@ -49,11 +51,12 @@ class Sequences(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.home = self.folder / "home"
         self.held: dict[int, Held] = {}
-        self.factory: dict[str, str | None] = {name: name for name in FACTORY}  # in the bundle → here
+        self.installed = 0
+        self.factory: dict[str, str | None] = {name: name for name in FACTORY}  # in a bundle → here
 
     @initialize()
     def start(self) -> None:
-        self.learner = Learner.init(self.home, self.installed)
+        self.learner = Learner.init(self.home, self.kits[self.installed])
 
     def teardown(self) -> None:
         try:
@@ -89,7 +92,7 @@ class Sequences(RuleBasedStateMachine):
     @rule(label=LABELS)
     def forget_a_label(self, label: str) -> None:
         left = {n: one for n, one in self.held.items() if one.label != label}
-        factory = {name: None if here == label else here for name, here in self.factory.items()}
+        factory = self.renamed(label, None)
         self.changed(lambda: self.learner.forget(label=label), left, factory)
 
     @rule(number=numbers, label=LABELS)
@@ -102,7 +105,7 @@ class Sequences(RuleBasedStateMachine):
     @rule(old=LABELS, new=LABELS, merge=some.booleans())
     def rename(self, old: str, new: str, merge: bool) -> None:
         held = {n: one._replace(label=new) if one.label == old else one for n, one in self.held.items()}
-        factory = {name: new if here == old else here for name, here in self.factory.items()}
+        factory = self.renamed(old, new)
         if new in self.labels() and not merge:
             with pytest.raises(LabelError):
                 self.learner.rename(old, new)
@@ -130,10 +133,16 @@ class Sequences(RuleBasedStateMachine):
         self.learner.close()
         self.learner = Learner(self.home)
 
-    @rule()
-    def install_the_bundle_again(self) -> None:
+    @rule(which=some.sampled_from([0, 1]))
+    def install_a_bundle(self, which: int) -> None:
         self.learner.close()
-        self.learner = Learner.init(self.home, self.installed)
+        try:
+            self.learner = Learner.init(self.home, self.kits[which])
+        except NotEnough:
+            assert len(self.trained(self.held, self.factory, which)) < 2
+            self.learner = Learner(self.home)
+        else:
+            self.installed = which
 
     @rule()
     def move_to_another_card(self) -> None:
@@ -156,7 +165,7 @@ class Sequences(RuleBasedStateMachine):
         counts = {one.label: (one.local + one.held_out, one.factory) for one in status.labels}
         for label in self.labels() | counts.keys():
             local = sum(one.label == label for one in self.held.values())
-            factory = sum(TEN_EACH[name] for name, here in self.factory.items() if here == label)
+            factory = sum(count for name, count in BUNDLES[self.installed].items() if self.factory[name] == label)
             assert counts.get(label, (0, 0)) == (local, factory), label
         assert sum(entry.serving for entry in self.learner.history()) == 1
 
@@ -168,7 +177,17 @@ class Sequences(RuleBasedStateMachine):
             assert 0 <= answer.probability <= 1
 
     def labels(self) -> set[str]:
-        return {one.label for one in self.held.values()} | {here for here in self.factory.values() if here}
+        return {one.label for one in self.held.values()} | self.trained({}, self.factory, self.installed)
+
+    def trained(self, held: dict[int, Held], factory: dict[str, str | None], which: int) -> set[str]:
+        """The labels of which a head is made."""
+        local = {one.label for one in held.values() if not one.held_out}
+        return local | {here for name in BUNDLES[which] if (here := factory[name])}
+
+    def renamed(self, old: str, new: str | None) -> dict[str, str | None]:
+        """What the labels of the installed bundle are called after a change; those of another one stay."""
+        now = {name: new for name in BUNDLES[self.installed] if self.factory[name] == old}
+        return {**self.factory, **now}
 
     def changed(
         self, act: Callable[[], object], held: dict[int, Held], factory: dict[str, str | None] | None = None
@@ -180,8 +199,7 @@ class Sequences(RuleBasedStateMachine):
         except LabelError:
             assert (held, factory) == (self.held, self.factory)
         except NotEnough:
-            trained = {one.label for one in held.values() if not one.held_out} | set(factory.values()) - {None}
-            assert len(trained) < 2
+            assert len(self.trained(held, factory, self.installed)) < 2
         else:
             self.held, self.factory = held, factory
 
@@ -192,7 +210,7 @@ class Sequences(RuleBasedStateMachine):
         if self.factory != {name: name for name in FACTORY}:
             return
         self.learner.retrain(force=True)
-        with Learner.init(self.folder / "straight", self.installed) as straight:
+        with Learner.init(self.folder / "straight", self.kits[self.installed]) as straight:
             for one in self.held.values():
                 straight.teach(one.label, shown(one.seed), one.session, held_out=one.held_out)
             straight.retrain(force=True)
@@ -201,7 +219,7 @@ class Sequences(RuleBasedStateMachine):
 
 def shown(seed: int) -> object:
     """A picture of one of the surfaces."""
-    return surface([*FACTORY, "coins"][seed % 4], seed)
+    return surface(FACTORY[seed % 4], seed)
 
 
 def head(learner: Learner) -> bytes:
@@ -209,9 +227,14 @@ def head(learner: Learner) -> bytes:
 
 
 @pytest.mark.fuzzing
-def test_any_sequence_leaves_the_home_as_a_list_of_examples_says(tiny_bundle: Path) -> None:
+def test_any_sequence_leaves_the_home_as_a_list_of_examples_says(tmp_path: Path, network: Backbone) -> None:
+    first, second = (
+        write_bundle(tmp_path / f"{number}.edge", write_photos(tmp_path / str(number), photos), network)
+        for number, photos in enumerate(BUNDLES)
+    )
+
     class Here(Sequences):
-        installed = tiny_bundle
+        kits = first, second
 
     some_of_them = settings.default.max_examples // 3  # fewer on an emulated processor
     run_state_machine_as_test(Here, settings=settings(max_examples=some_of_them, stateful_step_count=20))

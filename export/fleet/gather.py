@@ -220,23 +220,17 @@ def counted(contribution: Contribution, rules: Rules) -> Device:
     held, images = _joined([p.held_out for p in parts]).astype(np.bool_), _joined([p.images for p in parts], 32)
     labels = np.array([rules.labels.get(label, label) for label in about.labels] or [""], np.object_)
     names = labels[_joined([p.labels for p in parts])]
-    sessions = _joined([p.sessions for p in parts])
+    numbers = _joined([p.sessions for p in parts]).tolist()
+    sessions = np.array([None if number < 0 else str(number) for number in numbers], np.object_)
     able = np.flatnonzero(~held)
-    own = [None if session < 0 else str(session) for session in sessions[able].tolist()]
-    chosen = able[capped(names[able].tolist(), own, images[able], rules.most)]
+    chosen = able[capped(names[able].tolist(), sessions[able].tolist(), images[able], rules.most)]
     rows = np.empty((len(chosen), about.dimension), np.int32)
     first = 0
     for part in parts if few else contribution.parts():
         mine = np.flatnonzero((chosen >= first) & (chosen < first + len(part)))
         rows[mine] = np.rint(part.embeddings[chosen[mine] - first] * np.float32(GRID))
         first += len(part)
-    return Device(
-        about.device,
-        rows,
-        tuple(names[chosen].tolist()),
-        tuple(None if session < 0 else str(session) for session in sessions[chosen].tolist()),
-        images[chosen],
-    )
+    return Device(about.device, rows, tuple(names[chosen].tolist()), tuple(sessions[chosen].tolist()), images[chosen])
 
 
 def _joined(parts: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:

@@ -31,8 +31,8 @@ class Signers:
             path.read_bytes()
         self._path = path
 
-    def check(self, name: str, data: bytes, signature: bytes | None) -> str:
-        """Return the signer of a contribution, by the name in the file.
+    def check(self, name: str, data: bytes, signature: bytes | None) -> None:
+        """Refuse a contribution that is not signed by one of them.
 
         Args:
             name: the contribution's name, for errors.
@@ -52,7 +52,6 @@ class Signers:
                 raise FleetError("contribution-unsigned", f"{name} is signed by a key that is not in {self._path}")
             if self._ask("verify", file, "-n", NAMESPACE, "-I", who[0], message=data).returncode:
                 raise FleetError("contribution-unsigned", f"{name}: its signature does not fit it; it was changed")
-        return who[0]
 
     def _ask(self, what: str, signature: Path, *more: str, message: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         command = [self._tool, "-Y", what, "-f", str(self._path), "-s", str(signature), *more]

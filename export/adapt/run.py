@@ -262,10 +262,16 @@ def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     material, held, name = work.material, work.held, strategy.name
     trunk = copy.deepcopy(work.loaded.embedder.get_submodule("trunk"))
     bytes_changed = 4 * sum(p.numel() for p in strategies.unfreeze(trunk, strategy, material.size).values())
+
+    def untrained(note: str) -> Outcome:
+        work.listener.said(f"{name}: {note}")
+        return Outcome(strategy, None, 0.0, bytes_changed, (), note)
+
     lone = lone_labels(material.targets[~held], material.groups[~held], material.labels)
     if lone:
-        note = f"of label {lone[0]!r} there is one photo, or group, to train on, and each of two halves needs one"
-        return _untrained(work, strategy, bytes_changed, note)
+        return untrained(
+            f"of label {lone[0]!r} there is one photo, or group, to train on, and each of two halves needs one"
+        )
     row = work.loaded.backbone
     size = material.size if row.fixed else max(STRIDE, STRIDE * round(SHRUNK * material.size / STRIDE))
     augment = Augment(work.plan.seed, flip=work.plan.flip)
@@ -275,7 +281,7 @@ def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
         path = work.unfinished.checkpoint(strategy, part)
         mine = seconds - found[0].seconds if found else seconds / 2
         if mine <= 1 and not path.exists():
-            return _untrained(work, strategy, bytes_changed, NO_TIME)
+            return untrained(NO_TIME)
         work.listener.doing(f"{name}: training {strategy.summary} on half of the photos, {part} of 2")
         task = Task(
             material, half, held, work.before, fit_head(work.embeddings, material, ~half), augment, size, mine, path,
@@ -283,8 +289,7 @@ def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
         )  # fmt: skip
         trained = train(work.loaded.embedder, strategy, task)
         if len(trained.curve) < 2:
-            note = f"two passes over half of the photos take longer than the {mine:.0f} s available"
-            return _untrained(work, strategy, bytes_changed, note)
+            return untrained(f"two passes over half of the photos take longer than the {mine:.0f} s available")
         found.append(trained)
 
     work.state = mean_of([trained.state for trained in found])
@@ -300,11 +305,6 @@ def _train(work: _Work, strategy: Strategy, seconds: float) -> Outcome:
     note = "; ".join(_note(trained) for trained in found)
     note += f"; {fair.sum()} of {len(fair)} training photos correct, by the network that was not trained on them"
     return Outcome(strategy, measured, took, bytes_changed, tuple(trained.curve for trained in found), note)
-
-
-def _untrained(work: _Work, strategy: Strategy, bytes_changed: int, note: str) -> Outcome:
-    work.listener.said(f"{strategy.name}: {note}")
-    return Outcome(strategy, None, 0.0, bytes_changed, (), note)
 
 
 def _answers(work: _Work, state: Mapping[str, torch.Tensor], trained_on: NDArray[np.bool_]) -> Measured:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import edge
+from edge import files
 from edge.errors import BundleError
-from edge.files import replacing
 from export.adapt.processes import Processes
 from export.adapt.strategies import Strategy
 from export.bundle import adapted
@@ -32,13 +32,11 @@ def check_output(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise BundleError("output-unwritable", f"{folder} is a file; give a folder to write, for example adapted")
-    if not folder.parent.is_dir():
-        raise BundleError("output-unwritable", f"folder {folder.parent} does not exist; create it first")
-    place = folder if folder.is_dir() else folder.parent
-    if not os.access(place, os.W_OK):
-        raise BundleError("output-unwritable", f"folder {place} is not writable; choose another path")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir():
+        files.check_output(folder, "adapted")
         return
+    if not os.access(folder, os.W_OK):
+        raise BundleError("output-unwritable", f"folder {folder} is not writable; choose another path")
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
     if foreign:
         raise BundleError(
@@ -84,7 +82,7 @@ class Unfinished:
             if not mark.is_file() or mark.read_text() != run:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder.mkdir(parents=True)
-                with replacing(mark) as partial:
+                with files.replacing(mark) as partial:
                     partial.write_text(run)
         processes.barrier()
 

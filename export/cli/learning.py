@@ -142,15 +142,13 @@ def compare(
             raise click.UsageError(f"--plot {picture} must end in .svg, .png or .pdf")
         check_drawing(picture)
     pairs = [name.partition("=")[::2] for name in names]
-    for name, _ in pairs:
-        find(name)  # refused before the long work
     away: list[str] = []
     if not pairs:
         away = [name for name in BACKBONES if not is_at_hand(name)]
         pairs = [(name, "") for name in BACKBONES if name not in away]
     wanted = []
     for name, weights in dict.fromkeys(pairs):
-        row = find(name)
+        row = find(name)  # refused before the long work
         usual = (row.size,) if row.fixed else (row.size, SMALL)
         wanted += [Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
     with Terminal() as terminal:

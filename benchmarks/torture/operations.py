@@ -28,19 +28,12 @@ Step = Callable[[Path, Device], None]  # gets the folder that holds `home`
 
 @dataclass(frozen=True)
 class Operation:
-    """One command.
+    """One command."""
 
-    Args:
-        name: for the table.
-        before: makes the state in which it begins.
-        steps: what it does; when one returns, what it did must outlive everything.
-        look: the folder's state in one line.
-    """
-
-    name: str
-    before: Step
-    steps: tuple[Step, ...]
-    look: Callable[[Path], str]
+    name: str  # for the table
+    before: Step  # makes the state in which it begins
+    steps: tuple[Step, ...]  # what it does; when one returns, what it did must outlive everything
+    look: Callable[[Path], str]  # the folder's state in one line
 
 
 def _now() -> datetime:

@@ -10,22 +10,15 @@ Say = Callable[[str], None]  # is told how a long part gets on
 
 @dataclass(frozen=True)
 class Row:
-    """What was done, how often, and what came of it.
+    """What was done, how often, and what came of it."""
 
-    Args:
-        what: was done, in a few words.
-        tried: how often.
-        old, new: how many times the state afterwards was that before, or that after; None where it has no meaning.
-        wrong: a line for each time that something was lost, damaged, or ended in a traceback; none is what we want.
-        note: what else was measured.
-    """
-
-    what: str
-    tried: int
-    old: int | None = None
-    new: int | None = None
+    what: str  # what was done, in a few words
+    tried: int  # how often it was done
+    old: int | None = None  # how many times the state afterwards was that before; None where it has no meaning
+    new: int | None = None  # how many times it was that after
+    # a line for each time that something was lost, damaged, or ended in a traceback; none is what we want
     wrong: tuple[str, ...] = ()
-    note: str = ""
+    note: str = ""  # what else was measured
 
 
 def lines(rows: Sequence[Row]) -> list[str]:

@@ -6,6 +6,7 @@ the old state or the new one.
 """
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +16,9 @@ from edge.bundle import archive
 from edge.bundle.archive import Bundle
 from edge.bundle.manifest import Manifest, ModelFile, most_precise
 from edge.bundle.signature import Key
-from edge.errors import BundleError, EdgeError, HomeError, LabelError, RuntimeMissing, disk_errors_as
+from edge.errors import BundleError, EdgeError, HomeError, LabelError, NotEnough, RuntimeMissing, disk_errors_as
 from edge.files import replacing, sha256
-from edge.home.factory import adopt_factory_labels
+from edge.home.factory import adopt_factory_labels, factory_labels
 from edge.home.leftovers import delete_leftovers
 from edge.home.ours import own_bundles, put_own_bundles
 from edge.home.state import Clock, Home
@@ -26,6 +27,7 @@ from edge.home.trust import pins, pins_of, put_pins
 from edge.learning.reembed import Step, check_crops, embed_crops
 from edge.network import backbone, sandbox
 from edge.retraining.retrain import refit
+from edge.system.filename import quoted
 
 _proved: set[tuple[str, ModelFile, str, str]] = set()  # runtime, model and hashes that this process has seen pass
 
@@ -99,7 +101,7 @@ def init(
             if keep_crops is not None:
                 store.put("keep_crops", str(int(keep_crops)))
             adopt_factory_labels(store, before, opened.manifest.labels, labels)
-            first = refit(opening, force=judge is None)
+            first = _first_head(opening, path, judge is None)
             if judge is not None:
                 judge(first)
         with contextlib.suppress(EdgeError, OSError):  # it serves; what is left over costs room alone
@@ -111,6 +113,24 @@ def init(
             store.close()
         raise
     return store
+
+
+def _first_head(home: Home, path: Path, force: bool) -> Retrained:
+    """Train the bundle's first head here; if labels that were forgotten are missing for it, say how to restore them."""
+    try:
+        return refit(home, force)
+    except NotEnough as error:
+        labels, here = home.bundle.manifest.labels, factory_labels(home.store)
+        forgotten = [label for label, name in zip(labels, here, strict=True) if name is None]
+        if not forgotten or not force:  # a release of the fleet has no file that people could install
+            raise
+        verb = "was" if len(forgotten) == 1 else "were"
+        back = " ".join(f"--restore-label {shlex.quote(label)}" for label in forgotten)
+        raise NotEnough(
+            error.code,
+            f"nothing was installed: too few labels of {path} are left, because {', '.join(map(repr, forgotten))} "
+            f"{verb} forgotten here; to restore, run: edge init {quoted(path)} {back}",
+        ) from error
 
 
 def _choose(manifest: Manifest, path: Path, format: str | None, precision: str | None, needed: bool) -> ModelFile:

@@ -14,7 +14,7 @@ from edge.home.state import Home
 from edge.labels import beside
 from edge.learner import Learner
 from edge.network.backbone import Backbone
-from tests.edge.conftest import Run, write_bundle, write_pictures
+from tests.edge.conftest import Run, picture, write_bundle, write_pictures
 from tests.refused import refused
 
 Factory = dict[str, int]
@@ -57,6 +57,22 @@ def test_a_renamed_label_stays_one_when_the_bundle_is_adopted_again(
                 assert factory(again)["wall"] == count
                 assert local(again) == {"wall": 4}
                 assert "brick" not in again.serving().head.labels
+
+
+def test_a_bundle_of_which_too_much_was_forgotten_is_not_installed_and_says_how_to_restore_it(
+    learner: Learner, tiny_bundle: Path, newer: Path
+) -> None:
+    learner.forget(label="grass")
+    with Learner.init(learner.home, newer) as other:
+        other.forget(label="gravel")
+        before = other.status()
+        restore = f"edge init {tiny_bundle} --restore-label grass --restore-label gravel"
+        with refused("too-few-labels", NotEnough, "'grass'", "'gravel'", restore):
+            Learner.init(learner.home, tiny_bundle)
+        assert other.status() == before
+        other.classify(picture("brick", 1))
+    with Learner.init(learner.home, tiny_bundle, labels=["grass"]) as again:
+        assert factory(again) == {"brick": 10, "grass": 10}
 
 
 def test_a_forgotten_label_stays_forgotten_until_it_is_asked_back(

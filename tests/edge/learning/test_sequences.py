@@ -91,6 +91,8 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(label=LABELS)
     def forget_a_label(self, label: str) -> None:
+        if label in self.another():
+            return
         left = {n: one for n, one in self.held.items() if one.label != label}
         factory = self.renamed(label, None)
         self.changed(lambda: self.learner.forget(label=label), left, factory)
@@ -104,6 +106,8 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(old=LABELS, new=LABELS, merge=some.booleans())
     def rename(self, old: str, new: str, merge: bool) -> None:
+        if old in self.another():
+            return
         held = {n: one._replace(label=new) if one.label == old else one for n, one in self.held.items()}
         factory = self.renamed(old, new)
         if new in self.labels() and not merge:
@@ -183,6 +187,10 @@ class Sequences(RuleBasedStateMachine):
         """The labels of which a head is made."""
         local = {one.label for one in held.values() if not one.held_out}
         return local | {here for name in BUNDLES[which] if (here := factory[name])}
+
+    def another(self) -> set[str]:
+        """Labels that only the other bundle has: what is done to them is seen once it is installed; not modelled."""
+        return self.trained({}, self.factory, 1 - self.installed) - self.labels()
 
     def renamed(self, old: str, new: str | None) -> dict[str, str | None]:
         """What the labels of the installed bundle are called after a change; those of another one stay."""

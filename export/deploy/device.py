@@ -1,6 +1,5 @@
 """What a device is like, as `export.deploy.probe` tells it, and whether it can take a bundle."""
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -82,12 +81,10 @@ def look(remote: Remote) -> Device:
             "device-unsuitable", f"{remote.host} has no python3; run there: sudo apt install python3 python3-venv"
         )
     try:
-        told = json.loads(done.out.splitlines()[-1])
+        told = done.json()
         return Device(**{**told, "python": tuple(told["python"]), "extras": tuple(told["extras"])})
-    except (IndexError, ValueError, TypeError, KeyError):
-        raise DeployError(
-            "device-failed", f"{remote.host} gave no information about itself: {last_line(done.err, done.out)}"
-        ) from None
+    except (ValueError, TypeError, KeyError):
+        raise DeployError("device-failed", f"{remote.host} gave no information about itself: {done.why}") from None
 
 
 def check(device: Device, host: str, formats: set[str], size: int, offline: bool, tell: Tell) -> tuple[str, ...]:
@@ -151,12 +148,6 @@ def check(device: Device, host: str, formats: set[str], size: int, offline: bool
             "this user cannot become root without a password: installing for the user's own account, without a service"
         )
     return runtimes
-
-
-def last_line(*said: str) -> str:
-    """Return the last line of output, for an error's text."""
-    lines = [line for text in said for line in text.strip().splitlines()[-1:]]
-    return (lines or ["no reason was given"])[0].removeprefix("error: ")
 
 
 def _parts(version: str) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ init` switches to the new bundle in one transaction, after its golden pictures g
 Source: the order of Mender's and RAUC's updates: install beside the old version, check, then switch.
 """
 
-import json
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from typing import Any
 from edge.answers import Finding
 from edge.bundle import archive
 from export.deploy import own_wheel, wheels
-from export.deploy.device import DeployError, Device, Tell, check, last_line, look
-from export.deploy.ssh import Remote, RemoteError
+from export.deploy.device import DeployError, Device, Tell, check, look
+from export.deploy.ssh import Done, Remote, RemoteError
 
 _STAGE = ".cache/edge-transfer"
 
@@ -69,7 +68,7 @@ def deploy(path: Path, host: str, offline: bool, tell: Tell) -> Deployed:
             *device.as_root, "bash", f"{stage}/install.sh", *words, hear=lambda line: _pass_on(line, tell)
         )
         if done.code:
-            raise DeployError("device-failed", f"{host}: {last_line(done.err, done.out)}")
+            raise DeployError("device-failed", f"{host}: {done.why}")
         result = _exchange(remote, device, f"{stage}/{path.name}", path.name, tell)
         remote.run("rm", "-rf", "--", _STAGE)
     return result
@@ -84,10 +83,10 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
         path = f"{device.home}/{name}"
         done = remote.run(*device.as_root, "install", "-o", "edge", "-m", "600", "--", staged, path)
         if done.code:
-            raise DeployError("device-failed", f"{host}: {last_line(done.err, done.out)}")
+            raise DeployError("device-failed", f"{host}: {done.why}")
     try:
         done = remote.run(*program, "doctor", "--bundle", path, "--json")
-        findings = _findings(host, done.out, done.err)
+        findings = _findings(host, done)
         bad = [finding for finding in findings if not finding.ok]
         refused = [finding for finding in bad if finding.check.startswith("new ")]
         if refused:
@@ -97,9 +96,8 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
         tell(next((f.seen for f in findings if f.check == "new golden"), "tested there"))
         done = remote.run(*program, "init", path, "--json")
         if done.code:
-            why = last_line(done.err, done.out).removeprefix("error: ")
             raise DeployError(
-                "device-refuses-bundle", f"{host} refuses {name}: {why}; the previous bundle stays in use"
+                "device-refuses-bundle", f"{host} refuses {name}: {done.why}; the previous bundle stays in use"
             )
     finally:
         if path != staged:
@@ -108,16 +106,16 @@ def _exchange(remote: Remote, device: Device, staged: str, name: str, tell: Tell
             except RemoteError:
                 tell(f"{path} was left on {host}; the next deploy removes it")
     warnings = tuple(finding for finding in bad if finding.check not in ("bundle", "golden"))  # of the old one
-    return Deployed(device.home, json.loads(done.out.splitlines()[-1]), warnings)
+    return Deployed(device.home, done.json(), warnings)
 
 
-def _findings(host: str, out: str, err: str) -> list[Finding]:
+def _findings(host: str, done: Done) -> list[Finding]:
     try:
-        return [Finding(**finding) for finding in json.loads(out.splitlines()[-1])]
-    except (IndexError, ValueError, TypeError):
+        return [Finding(**finding) for finding in done.json()]
+    except (ValueError, TypeError):
         raise DeployError(
             "device-failed",
-            f"{host}: edge doctor gave no answer there ({last_line(err, out)}); the previous bundle stays in use",
+            f"{host}: edge doctor gave no answer there ({done.why}); the previous bundle stays in use",
         ) from None
 
 

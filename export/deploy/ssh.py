@@ -5,6 +5,7 @@ passes one string to the login shell, so every word is quoted. A file is sent un
 its SHA-256 is right, so a file under its own name is complete and is not sent again.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from edge.errors import EdgeError
 from edge.files import sha256
@@ -33,6 +34,16 @@ class Done(NamedTuple):
     code: int
     out: str
     err: str
+
+    @property
+    def why(self) -> str:
+        """The last line of what it said, for an error's text."""
+        lines = [line for text in (self.err, self.out) for line in text.strip().splitlines()[-1:]]
+        return (lines or ["no reason was given"])[0].removeprefix("error: ")
+
+    def json(self) -> Any:
+        """Return the JSON in the last line of its output; a ValueError if there is none."""
+        return json.loads("".join(self.out.splitlines()[-1:]))
 
 
 class Remote:

@@ -18,7 +18,7 @@ from edge.fleet.contribution import read, renumbered, sha256
 from edge.fleet.names import Named
 from edge.fleet.remote import Remote as Store
 from edge.fleet.remote import open_remote
-from export.deploy.device import Device, last_line, look
+from export.deploy.device import Device, look
 from export.deploy.ssh import Remote
 from export.fleet import tell as teller
 
@@ -80,7 +80,7 @@ def fetch(host: str) -> bytes:
         script = Path(teller.__file__).read_bytes()
         done = remote.run(*device.as_owner, "sh", "-c", _PYTHON, "sh", device.base, device.home, send=script)
     if done.code:
-        raise FleetError("device-failed", f"{host}: {last_line(done.err, done.out)}")
+        raise FleetError("device-failed", f"{host}: {done.why}")
     try:
         return base64.b64decode("".join(done.out.split()), validate=True)
     except binascii.Error as error:

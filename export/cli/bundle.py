@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.answers import to_json
 from edge.bundle.manifest import FITS
 from edge.cli.terminal import PARTLY, PATH, confusion_table, say, say_json
 from edge.errors import DatasetError
 from edge.picture.count import line, partly
 from edge.text import plural
+from export.bundle import adapted
 from export.cli import app
 from export.cli.listener import Terminal, report_skipped, skipped_json
 from export.network.backbones import DEFAULT
@@ -85,8 +87,6 @@ def build(
     PHOTOS may also be a folder written by `edge-export adapt`: then the bundle contains the adapted network. Photos
     that the network was trained on are not used to measure accuracy.
     """
-    from export.bundle import adapted
-
     network = photos if adapted.is_adapted(photos) else None
     if elsewhere and not network:
         raise click.UsageError(f"--photos needs a folder written by `edge-export adapt`, but {photos} is not one")
@@ -207,8 +207,6 @@ def _lines(built: Built) -> list[str]:
 
 def _built(built: Built) -> dict[str, Any]:
     """The result of `build` as JSON."""
-    from edge.answers import to_json
-
     evaluation = built.evaluation
     return {
         **_describe(built.bundle.path, built.bundle.manifest),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.cli.terminal import PARTLY, PATH, Progress, say, say_json, say_json_list
+from edge.fleet.remote import open_remote
 from edge.text import plural
 from export.cli import app, fleet_words
 
@@ -61,7 +62,6 @@ def merge(
     Damaged contributions and those of another backbone are left out and named; undone devices are left out. The same
     contributions give the same bundle, byte for byte, whatever their order.
     """
-    from edge.fleet.remote import open_remote
     from export.fleet import merge as merging
     from export.fleet.releases import base as base_of
 
@@ -127,7 +127,6 @@ def status(
     For each device: how many of its examples the others' head gets right (FLEET), its own head (ALONE), and whether
     others are answered better without it.
     """
-    from edge.fleet.remote import open_remote
     from export.fleet import synonyms
     from export.fleet.releases import base as base_of
     from export.fleet.report import report
@@ -167,7 +166,6 @@ def publish(url: str, bundle: Path | None, percent: int) -> None:
     a release, publish it again with a larger share. With --percent 0 it is taken back: the devices that took it return
     to the one before. A device takes a release with `edge follow`, and refuses it if it is worse there.
     """
-    from edge.fleet.remote import open_remote
     from export.fleet.releases import publish as publish_release
 
     published = publish_release(open_remote(url), bundle, percent)
@@ -233,7 +231,6 @@ def undo(url: str, device: str, back: bool) -> None:
 
     Nothing of it is deleted. The next merge gives the bundle that it would have given had the device never joined.
     """
-    from edge.fleet.remote import open_remote
     from export.fleet import undo as undoing
 
     remote = open_remote(url)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.answers import to_json
 from edge.bundle.manifest import Accuracy
 from edge.cli.terminal import PARTLY, PATH, Progress, complain, say, say_json, table
 from edge.errors import BundleError
@@ -17,7 +18,7 @@ from edge.picture.count import line, partly, together
 from edge.text import percent, plural
 from export.cli import app
 from export.cli.listener import Terminal, report_skipped, skipped_json
-from export.network.backbones import DEFAULT
+from export.network import backbones
 
 if TYPE_CHECKING:
     from export.compare.rank import Candidate
@@ -28,7 +29,9 @@ SMALL = 160  # pixels that every network is tried at, beside its own
 @click.command()
 @click.argument("photos", type=PATH)
 @click.option("-o", "--output", required=True, type=PATH, help="Folder to write; give it to `edge-export build`.")
-@app.option("--backbone", default=DEFAULT, help="Network: a name listed by `edge-export backbones`, or timm:NAME.")
+@app.option(
+    "--backbone", default=backbones.DEFAULT, help="Network: a name listed by `edge-export backbones`, or timm:NAME."
+)
 @app.weights
 @app.size(help="Input size in pixels per side.  [default: the network's own]")
 @app.option(
@@ -53,7 +56,6 @@ def adapt(photos: Path, output: Path, size: int | None, **options: Any) -> int:
     the time limit. The one with the best validation accuracy is kept; if two are equally good, the one that changes
     less. If the command is interrupted, run it again to continue. Under torchrun, several processes share the work.
     """
-    from edge.answers import to_json
     from export.adapt.processes import join_processes
     from export.adapt.run import Plan
     from export.adapt.run import adapt as adapt_network
@@ -131,10 +133,8 @@ def compare(
     PHOTOS must contain one folder per label. Every network computes embeddings as the device would. Accuracy is
     measured by leave-one-out and shown beside the time per picture and the size of the network.
     """
-    from edge.answers import to_json
     from export.compare.rank import Candidate, rank
     from export.compare.rank import plot as draw
-    from export.network.backbones import BACKBONES, find, is_at_hand
     from export.written import check_drawing
 
     if picture:
@@ -144,11 +144,11 @@ def compare(
     pairs = [name.partition("=")[::2] for name in names]
     away: list[str] = []
     if not pairs:
-        away = [name for name in BACKBONES if not is_at_hand(name)]
-        pairs = [(name, "") for name in BACKBONES if name not in away]
+        away = [name for name in backbones.BACKBONES if not backbones.is_at_hand(name)]
+        pairs = [(name, "") for name in backbones.BACKBONES if name not in away]
     wanted = []
     for name, weights in dict.fromkeys(pairs):
-        row = find(name)  # refused before the long work
+        row = backbones.find(name)  # refused before the long work
         usual = (row.size,) if row.fixed else (row.size, SMALL)
         wanted += [Candidate(name, weights, size) for size in dict.fromkeys(sizes or usual)]
     with Terminal() as terminal:
@@ -188,7 +188,7 @@ def compare(
             say(text)
         if away:
             say(f"not ranked because their weights are not on this machine: {', '.join(away)}")
-            some = next((name for name in away if not find(name).wheel), away[0])
+            some = next((name for name in away if not backbones.find(name).wheel), away[0])
             say(f"  to download and rank one: edge-export compare {photos} --backbone {some}")
         itself = "its group" if group_by else "itself"
         say(
@@ -252,7 +252,6 @@ def pretrain(
     DATA are folders with one subfolder per label, or packed arrays (.npz, .npy). To use several processes or machines,
     run torchrun --nproc-per-node N -m export pretrain followed by the same arguments.
     """
-    from edge.answers import to_json
     from export.adapt.processes import join_processes
     from export.network.state_dict import save_weights
     from export.pretrain.distil import Recipe, Report

@@ -13,7 +13,7 @@ _OURS = {
 
 
 def plain(text: str) -> str:
-    """Remove the commands from a message, because nobody can type them on a phone.
+    """Make one line of a message without the commands in it, because nobody can type them on a phone.
 
     >>> plain("there is no generation 7; see: edge history")
     'There is no version 7.'
@@ -24,7 +24,7 @@ def plain(text: str) -> str:
     >>> plain("upload: IMG_1.heic is an HEIC picture; convert it to JPEG, or: pip install 'edge-transfer[heic]'")
     'IMG_1.heic is an HEIC picture; convert it to JPEG.'
     """
-    text = _INSTALL.sub("", text.removeprefix("upload: "))
+    text = _INSTALL.sub("", " ".join(text.removeprefix("upload: ").split("\n")))
     parts = [part.strip() for part in text.split("; ")]
     kept = [part for part in parts if not _COMMAND.search(part)] or [_COMMAND.split(parts[0])[0].strip(" :,(")]
     said = "; ".join(kept)

@@ -189,8 +189,12 @@ class Sequences(RuleBasedStateMachine):
         return local | {here for name in BUNDLES[which] if (here := factory[name])}
 
     def another(self) -> set[str]:
-        """Labels that only the other bundle has: what is done to them is seen once it is installed; not modelled."""
-        return self.trained({}, self.factory, 1 - self.installed) - self.labels()
+        """What the other bundle calls what this one lacks: whether a change reaches it is not modelled."""
+        return {
+            here
+            for name in BUNDLES[1 - self.installed].keys() - BUNDLES[self.installed].keys()
+            if (here := self.factory[name])
+        }
 
     def renamed(self, old: str, new: str | None) -> dict[str, str | None]:
         """What the labels of the installed bundle are called after a change; those of another one stay."""

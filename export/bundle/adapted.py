@@ -10,15 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge.bundle.manifest import FITS
 from edge.errors import BundleError
 from edge.files import replacing
 from edge.metrics.figures import read_json
-
-if TYPE_CHECKING:
-    from export.network.backbones import Loaded
+from export.network import backbones
 
 FORMAT = 2  # the newest that is read; 1 is written where photos are cropped, the only way that it knows
 JSON, WEIGHTS, REPORT = "adapted.json", "weights.safetensors", "report.html"
@@ -93,14 +91,12 @@ def read(folder: Path) -> Adaptation:
     return Adaptation(**{**values, **lists})
 
 
-def load(folder: Path, adaptation: Adaptation) -> Loaded:
+def load(folder: Path, adaptation: Adaptation) -> backbones.Loaded:
     """Load the adapted network.
 
     Raises:
         BundleError: weights.safetensors is missing or does not fit.
     """
-    from export.network import backbones
-
     loaded = backbones.load(adaptation.backbone, str(folder / WEIGHTS), taps=adaptation.taps)
     origin = f"{adaptation.origin}; adapted ({adaptation.strategy})"
     row = replace(loaded.backbone, size=adaptation.size)

@@ -36,6 +36,8 @@ from edge.unknown.gate import Background
 from export.convert.frozen import freeze
 from export.network import backbones
 from export.network.embedder import JOINING, embedder, state
+from export.network.form import fingerprint, short_side
+from export.network.state_dict import save_weights
 from export.network.taps import project, scale, whiten
 
 if TYPE_CHECKING:
@@ -131,9 +133,6 @@ def save(file: Path, generic: Generic, fingerprint: str) -> None:
 def main(photos: Path, backbone: str, weights: tuple[Path, ...], source: str) -> None:
     """Write how the embedding of a backbone is joined, and its background, from PHOTOS, a folder for each kind."""
     import torch
-
-    from export.network.form import fingerprint, short_side
-    from export.network.state_dict import save_weights
 
     row, progress = backbones.find(backbone), Progress("embedding")
     if not row.taps:

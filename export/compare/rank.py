@@ -21,6 +21,7 @@ from edge.picture.count import Left
 from export.bundle.plan import Listener
 from export.compare.baselines import Baselines, loo_right, measure_baselines
 from export.compare.material import ENOUGH, Material, clearly_better, read_material
+from export.compare.plots import Dot, accuracy_against_latency
 from export.convert.frozen import embed_pixels, freeze, latency
 from export.network import backbones
 from export.network.form import short_side
@@ -189,8 +190,6 @@ def plot(ranking: Ranking, path: Path) -> None:
     Raises:
         OSError: The disk refuses; an older file is unchanged.
     """
-    from export.compare.plots import Dot, accuracy_against_latency
-
     several = len({one.candidate.network for one in ranking.ranked}) > len(
         {one.candidate.backbone for one in ranking.ranked}
     )

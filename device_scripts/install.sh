@@ -303,7 +303,7 @@ END
     fi
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload
-        [ ! -e "$base/.changed" ] || systemctl try-restart edge-watch.service
+        [ ! -e "$base/.changed" ] || systemctl try-restart edge-watch.service edge-serve.service
     fi
 }
 

@@ -118,7 +118,11 @@ def test_killed_anywhere_what_served_goes_on_serving_and_the_next_run_completes(
         process.wait()
         assert box.run("readlink", "-f", "/opt/edge-transfer/bin").stdout == served
         assert box.run("edge", "--version").returncode == 0
+    log = "mkdir -p /run/systemd/system; printf '#!/bin/sh\necho \"$*\" >>/root/asked\n' >/usr/local/bin/systemctl"
+    box.run("sh", "-c", f"{log}; chmod +x /usr/local/bin/systemctl")
     assert "runtime onnx" in install(box, "onnx")
+    asked = box.run("cat", "/root/asked").stdout
+    assert "try-restart edge-watch.service edge-serve.service\n" in asked, "what runs moves to the new environment"
     assert len(environments(box)) == 2, "the one that serves, and the one before"
     assert box.run("edge", "--version").returncode == 0
 

@@ -124,7 +124,7 @@ def _pictures(learner: Learner, paths: Sequence[Path]) -> list[Finding]:
     if left or unreadable:
         counted = count(read, [*left, *unreadable])
         remedy = "to see which and why, run edge classify with the same paths"
-        findings.append(Finding("pictures", not partly(counted), line(counted), remedy))
+        findings.append(Finding("pictures", read > 0 and not partly(counted), line(counted), remedy))
     complaints = check.lines()
     for complaint in complaints:
         seen, _, remedy = complaint.partition(": ")

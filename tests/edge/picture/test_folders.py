@@ -128,6 +128,14 @@ def test_doctor_counts(run: Run, tmp_path: Path, writer: Writer) -> None:
         assert found[0]["ok"] == (not writer.unread)
 
 
+def test_doctor_is_not_content_where_no_picture_could_be_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    _, out, _ = run("doctor", tmp_path / "notes.txt", "--json")
+    (found,) = [one for one in json.loads(out) if one["check"] == "pictures"]
+    assert found["seen"].startswith("1 file: 0 read")
+    assert not found["ok"]
+
+
 @pytest.mark.parametrize("writer", [one for one in WRITERS if one.unread], ids=lambda one: one.name)
 def test_a_file_that_cannot_be_read_is_said_to_be_what_it_is(run: Run, tmp_path: Path, writer: Writer) -> None:
     path = write(writer, tmp_path)

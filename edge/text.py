@@ -26,3 +26,12 @@ def first_line(error: BaseException) -> str:
     ('no such layer', 'ValueError')
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def storable(text: str) -> str:
+    r"""Return text that can be stored as UTF-8: what stands for bytes that are not is escaped.
+
+    >>> print(storable("caf\udce9"))
+    caf\udce9
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

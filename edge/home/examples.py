@@ -15,6 +15,7 @@ from edge.errors import HomeError, LabelError
 from edge.home.database import explained
 from edge.home.labels import FORGET, RELABELLED, Labels
 from edge.home.schema import crc32
+from edge.text import storable
 from edge.unknown.domain import STATISTICS, Look
 
 IDENTITY = "identity"
@@ -72,7 +73,7 @@ class Examples(Labels):
                 blob,
                 backbone,
                 item.image,
-                session,
+                session and storable(session),
                 item.source,
                 created,
                 item.look and item.look.thumb.astype(np.uint8).tobytes(),
@@ -102,7 +103,7 @@ class Examples(Labels):
         wanted = {
             "examples.id IN (SELECT value FROM json_each(?))": None if ids is None else json.dumps(list(ids)),
             "labels.name = ?": label,
-            "session = ?": session,
+            "session = ?": session and storable(session),
             "image IN (SELECT value FROM json_each(?))": None if images is None else json.dumps(list(images)),
             "held_out = ?": held_out,
         }

@@ -353,3 +353,12 @@ def test_a_long_list_is_not_held_in_memory(learner: Learner, monkeypatch: pytest
     monkeypatch.setattr(learner.store, "examples", counted)
     assert [e.id for e in learner.list_examples()] == list(range(1, 1204))
     assert max(sizes) <= 500
+
+
+def test_a_session_may_be_named_by_bytes_that_are_no_text(learner: Learner, pictures: Path) -> None:
+    name = "caf\udce9"  # as a shell hands over bytes that are not UTF-8
+    taught = learner.teach("coins", [pictures / "coins"], session=name)
+    assert [one.id for one in learner.find_examples(session=name)] == list(taught.examples)
+    with refused("label-unknown", LabelError):
+        learner.forget(session="other\udce9")
+    assert learner.forget(session=name).examples == len(taught.examples)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from edge.errors import DatasetError, RuntimeMissing
+from edge.system.filename import stored
 
 FRAME = (320, 240)  # pixels, width × height
 _FIRST_LINE = "Sample photographs of edge-transfer"
@@ -88,7 +89,7 @@ def write_sample(folder: Path) -> dict[str, int]:
     _claim(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = _SOURCE.format(first=_FIRST_LINE, width=FRAME[0], height=FRAME[1], folder=folder.name)
+        text = _SOURCE.format(first=_FIRST_LINE, width=FRAME[0], height=FRAME[1], folder=stored(folder.name))
         (folder / "SOURCE.txt").write_text(text, encoding="utf-8")  # first: by it a sample that was cut off is known
         for number, cut in enumerate(_CUTS):
             target = folder / cut.folder

@@ -74,6 +74,12 @@ def test_the_same_bytes_come_every_time_also_over_an_older_sample(tmp_path: Path
         assert path.read_bytes() == (tmp_path / sample.name / path.relative_to(sample)).read_bytes(), path
 
 
+def test_the_folder_may_be_named_by_bytes_that_are_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    write_sample(folder)
+    assert (folder / "SOURCE.txt").is_file()
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
     with refused("output-exists", DatasetError, "not empty"):

@@ -142,8 +142,10 @@ class Learner(Home):
         if self.network is not None:
             digest = opened.manifest.files[model.file].sha256
             if self._proved != digest:
+                from edge.network import parity
+
                 golden = opened.golden()
-                backbone.prove(self.network, golden.images, golden.embeddings, model.precision, "the network given")
+                parity.prove(self.network, golden.images, golden.embeddings, model.precision, "the network given")
                 self._proved = digest
             return self.network
         key = (opened.manifest.files[model.file].sha256, threads)

@@ -52,7 +52,6 @@ LONG = {
     "edge.learner": "the public methods with their docstrings; each body is a call",
     "edge.bundle.archive": "the bundle's layout, read and written by one file so that the two cannot drift",
     "edge.cli.wording": "every answer in words, in the order of edge.answers",
-    "edge.network.backbone": "both runtimes behind one interface, held to one proof",
     "export.adapt.run": "one plan from photos to the kept network",
     "export.adapt.train": "one strategy's training, its clock and its checkpoint",
     "export.cli.learning": "the options of three commands with their help",

@@ -25,7 +25,7 @@ from edge.home.state import Clock, Home
 from edge.home.store import Store, open_store
 from edge.home.trust import pins, pins_of, put_pins
 from edge.learning.reembed import Step, check_crops, embed_crops
-from edge.network import backbone, sandbox
+from edge.network import backbone, parity, sandbox
 from edge.retraining.retrain import refit
 from edge.system.filename import quoted
 
@@ -66,7 +66,7 @@ def init(
     model = _choose(opened.manifest, path, format, precision, network is None)
     if network is not None:
         golden = opened.golden()
-        backbone.prove(network, golden.images, golden.embeddings, model.precision, "the network given")
+        parity.prove(network, golden.images, golden.embeddings, model.precision, "the network given")
     else:
         _prove_here(opened, model)
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from edge.bundle import archive
 from edge.bundle.archive import Bundle
 from edge.errors import BundleError, EdgeError, ParityError, RuntimeMissing
-from edge.network import backbone
+from edge.network import backbone, parity
 
 LIMIT = 180.0  # seconds; the golden pictures of MobileNetV2 take about 2 on a Pi Zero 2
 LEAST_MEMORY = 1 << 29  # bytes
@@ -54,7 +54,7 @@ def prove(runtime: backbone.Runtime, opened: Bundle, file: str, seconds: float =
 
     Raises:
         BundleError: the runtime refuses the network, crashes, or takes too long.
-        ParityError, RuntimeMissing: as in `backbone.prove` and `backbone.open_backbone`.
+        ParityError, RuntimeMissing: as in `parity.prove` and `backbone.open_backbone`.
     """
     tried = attempt(runtime, opened.path, file, hashlib.sha256(opened.text).hexdigest(), seconds)
     if tried.kind:
@@ -123,7 +123,7 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Attempt:
         data = opened.entry(file)
         network = backbone.open_backbone(data, runtime)
         start = time.perf_counter()
-        parity = backbone.prove(network, golden.images, golden.embeddings, model.precision, file, data)
+        found = parity.prove(network, golden.images, golden.embeddings, model.precision, file, data)
         each = 1000 * (time.perf_counter() - start) / len(golden.images)
     except EdgeError as error:
         return Attempt(str(error), kind=type(error).__name__, code=error.code)
@@ -131,7 +131,7 @@ def _try(name: str, path: Path | None, file: str, digest: str) -> Attempt:
         return Attempt(str(error))
     except MemoryError:
         return Attempt(f"needed more than {most / 1e9:.1f} GB of memory")
-    return Attempt("", len(golden.images), parity.error, parity.cosine, each, _peak())
+    return Attempt("", len(golden.images), found.error, found.cosine, each, _peak())
 
 
 def _peak() -> float:

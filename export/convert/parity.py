@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edge.bundle.archive import Golden
 from edge.errors import RuntimeMissing
-from edge.network.backbone import RUNTIMES, Parity, open_backbone, prove
+from edge.network.backbone import RUNTIMES, open_backbone
+from edge.network.parity import Parity, prove
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,7 @@ GOLDEN_COUNT = 4
 
 @dataclass(frozen=True)
 class Proof:
-    """One file proved on one runtime: the figures of `edge.network.backbone.Parity`."""
+    """One file proved on one runtime: the figures of `edge.network.parity.Parity`."""
 
     file: str
     runtime: str

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from edge.network.backbone import find_runtime, open_backbone
+from edge.network.parity import measure_parity
 from export.convert.left_float import ACTIVATIONS, Operator, behind, in_front
 from export.convert.parity import golden_images
 from export.network.quiet import quiet
@@ -37,7 +38,7 @@ from export.network.quiet import quiet
 if TYPE_CHECKING:
     import onnx
 
-STATIC_COSINE = 0.995  # devices require 0.99 (edge.network.backbone.INT8_COSINE), and their kernels round differently
+STATIC_COSINE = 0.995  # devices require 0.99 (edge.network.parity.INT8_COSINE), and their kernels round differently
 STATIC_SNR = 25.0  # dB; about cosine 0.998 on average
 FLOAT_STARTS = (0, 4, 8)  # convolutions that stay float: none, a block or two, three or four
 MADE, MADE_SEED = 8, 20261129  # generated pictures: the user's alone may not cover all ranges

@@ -16,6 +16,7 @@ import numpy as np
 from edge.bundle import archive
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES
+from edge.network.parity import measure_parity
 from edge.picture import preprocess
 
 
@@ -47,8 +48,8 @@ def prove(path: Path, reference: Path, photos: list[Path]) -> list[Proof]:
             if runtime.format == model.format and runtime.installed:
                 network = backbone.open_backbone(opened.entry(model.file), runtime, threads=1)
                 both = [
-                    backbone.measure_parity(network.embed(golden.images), golden.embeddings),
-                    backbone.measure_parity(network.embed(pixels), embeddings),
+                    measure_parity(network.embed(golden.images), golden.embeddings),
+                    measure_parity(network.embed(pixels), embeddings),
                 ]
                 error, cosine = max(p.error for p in both), min(p.cosine for p in both)
                 count = len(golden.images) + len(pixels)

@@ -17,6 +17,7 @@ from edge.bundle import archive
 from edge.learner import Learner
 from edge.network import backbone
 from edge.network.backbone import RUNTIMES, Runtime
+from edge.network.parity import measure_parity
 from edge.picture import preprocess
 
 INSTALLED = [runtime for runtime in RUNTIMES if runtime.installed]
@@ -89,9 +90,9 @@ def test_the_same_photo_has_the_workstations_embedding_on_every_runtime(runtime:
     photos = sorted((surfaces / "sample" / "photos" / "brick").iterdir())[:5]
     images = np.stack([preprocess.load(photo, info.input_size, info.short_side) for photo in photos])
     reference = opened.examples().embeddings[:5]  # brick comes first; stored in 16 bits, which is half of the tolerance
-    assert backbone.measure_parity(network.embed(images), reference).error < 1e-3
+    assert measure_parity(network.embed(images), reference).error < 1e-3
     golden = opened.golden()
-    assert backbone.measure_parity(network.embed(golden.images), golden.embeddings).error < 1e-5
+    assert measure_parity(network.embed(golden.images), golden.embeddings).error < 1e-5
 
 
 def test_the_exported_classifier_runs_in_the_bare_runtime_and_answers_alike(

@@ -11,7 +11,8 @@ import pytest
 
 from edge.errors import BundleError, ParityError, RuntimeMissing
 from edge.network import backbone, photos
-from edge.network.backbone import RUNTIMES, Backbone, Runtime, find_runtime, measure_parity, open_backbone, prove
+from edge.network.backbone import RUNTIMES, Backbone, Runtime, find_runtime, open_backbone
+from edge.network.parity import measure_parity, prove
 from edge.testing import INFO, FakeNetwork
 from tests.edge.conftest import DATA, DIMENSION, MODELS, PATIENCE, SIDE
 from tests.refused import refused

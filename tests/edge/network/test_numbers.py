@@ -15,7 +15,7 @@ from edge.home.examples import Embedded
 from edge.learner import Learner
 from edge.metrics.figures import read_json
 from edge.modelfile.culprit import culprit
-from edge.network import backbone
+from edge.network import backbone, parity
 from edge.network.backbone import RUNTIMES, Backbone
 from tests.edge.conftest import DIMENSION, MODELS, write_pictures
 from tests.edge.hostile import entries_of, write_zip
@@ -173,4 +173,4 @@ def test_a_network_that_gives_nan_is_refused_by_the_tensor_that_holds_it(
     golden = archive.read(tiny_bundle).golden()
     file = f"backbone.{runtime.format}"
     with refused("model-not-numbers", ParityError, file, runtime.name, "NaN", "tensor"):
-        backbone.prove(network, golden.images, golden.embeddings, "fp32", file, model)
+        parity.prove(network, golden.images, golden.embeddings, "fp32", file, model)

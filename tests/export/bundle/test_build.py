@@ -14,7 +14,8 @@ import pytest
 
 import edge.bundle.archive
 from edge.errors import BundleError, DatasetError, ParityError
-from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from edge.network.backbone import find_runtime, open_backbone
+from edge.network.parity import measure_parity
 from export.bundle.build import build
 from export.bundle.plan import Plan
 from export.convert.parity import embed_with_torch
@@ -67,12 +68,12 @@ def test_tflite_runtime_on_numpy_1_agrees(built: Surfaces, tmp_path: Path) -> No
         pytest.skip("needs a Python with tflite-runtime: .venv-device, or EDGE_DEVICE_PYTHON")
     program = (
         "import sys\n"
-        "from edge.network import backbone; from edge.bundle import archive as bundle\n"
+        "from edge.network import backbone, parity; from edge.bundle import archive as bundle\n"
         "opened = bundle.read(sys.argv[1]); golden = opened.golden(); runtime = backbone.RUNTIMES[2]\n"
         "for model in opened.manifest.models:\n"
         "    if model.format == 'tflite':\n"
         "        network = backbone.open_backbone(opened.entry(model.file), runtime)\n"
-        "        proved = backbone.prove(network, golden.images, golden.embeddings, model.precision, model.file)\n"
+        "        proved = parity.prove(network, golden.images, golden.embeddings, model.precision, model.file)\n"
         "        print(model.precision, proved.error, proved.cosine)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

@@ -12,7 +12,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from edge.network.backbone import find_runtime, measure_parity, open_backbone
+from edge.network.backbone import find_runtime, open_backbone
+from edge.network.parity import measure_parity
 from export.convert import convolutions as module
 from export.convert.converters import to_onnx, to_tflite
 from export.convert.convolutions import round_onnx, round_tflite

@@ -25,7 +25,7 @@ def replacing(path: Path, mode: int = 0o666, new: bool = False) -> Iterator[Path
         new: `path` must not exist.
 
     Raises:
-        FileExistsError: `new`, and `path` exists.
+        FileExistsError: `new`, and `path` exists; or it is a device, a pipe or a socket.
         OSError: the disk refuses, with `path` as its file's name; `path` is as it was.
 
     >>> import tempfile
@@ -35,6 +35,8 @@ def replacing(path: Path, mode: int = 0o666, new: bool = False) -> Iterator[Path
     >>> target.read_text()
     'hello'
     """
+    if path.exists() and not path.is_file():  # root could put a file where /dev/null was
+        raise FileExistsError(errno.EEXIST, "is not an ordinary file", str(path))
     partial = new_partial(path, mode)
     try:
         yield partial
@@ -165,12 +167,15 @@ def check_output(path: Path, example: str, kind: str = "", mark: bytes = b"") ->
         mark: what the first 4,096 bytes of every such file contain.
 
     Raises:
-        BundleError: it is a folder, lies in one that is missing or cannot be written, or is a file of another kind.
+        BundleError: it is a folder, a device or a pipe, lies in a folder that is missing or cannot be written, or is a
+            file of another kind.
     """
     if path.is_dir():
         raise BundleError(
             "output-unwritable", f"{path} is a folder; give the name of a file, for example {path / example}"
         )
+    if path.exists() and not path.is_file():
+        raise BundleError("output-unwritable", f"{path} is a device, a pipe or a socket; give the name of a file")
     if not path.parent.is_dir():
         raise BundleError("output-unwritable", f"folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):

@@ -167,13 +167,15 @@ def check_output(path: Path, example: str, kind: str = "", mark: bytes = b"") ->
         mark: what the first 4,096 bytes of every such file contain.
 
     Raises:
-        BundleError: it is a folder, a device or a pipe, lies in a folder that is missing or cannot be written, or is a
-            file of another kind.
+        BundleError: it is a folder, a link, a device or a pipe, lies in a folder that is missing or cannot be written, or
+            is a file of another kind.
     """
     if path.is_dir():
         raise BundleError(
             "output-unwritable", f"{path} is a folder; give the name of a file, for example {path / example}"
         )
+    if path.is_symlink():  # as /dev/stdout, which root could replace
+        raise BundleError("output-unwritable", f"{path} is a link to {path.readlink()}; give the name of a file itself")
     if path.exists() and not path.is_file():
         raise BundleError("output-unwritable", f"{path} is a device, a pipe or a socket; give the name of a file")
     if not path.parent.is_dir():

@@ -167,8 +167,8 @@ def check_output(path: Path, example: str, kind: str = "", mark: bytes = b"") ->
         mark: what the first 4,096 bytes of every such file contain.
 
     Raises:
-        BundleError: it is a folder, a link, a device or a pipe, lies in a folder that is missing or cannot be written, or
-            is a file of another kind.
+        BundleError: it is a folder, a link, a device or a pipe, lies in a folder that is missing or cannot be written,
+            or is a file of another kind.
     """
     if path.is_dir():
         raise BundleError(

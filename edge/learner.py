@@ -10,7 +10,6 @@ picture file → pixels (`preprocess`) → embedding (`backbone`) → scores (`h
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
@@ -136,7 +135,7 @@ class Learner(Home):
         Args:
             pictures: the number of pictures to embed: a few use all cores one after the other, many share them.
         """
-        cores = os.cpu_count() or 1
+        cores = photos.cores()
         threads = cores // photos.at_once(pictures) if pictures >= cores else None
         model, opened = self.model, self.bundle
         if self.network is not None:

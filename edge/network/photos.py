@@ -4,6 +4,7 @@ Owns the one pipeline that `classify`, `teach`, `evaluate` and the workstation's
 used gives a `Photo` with an error and never an exception, so one bad picture does not stop the others.
 """
 
+import functools
 import hashlib
 import os
 import threading
@@ -106,14 +107,19 @@ def embed(
     pool.shutdown()
 
 
+@functools.cache  # the system is asked by opening a file
+def cores() -> int:
+    """Return the number of processor cores."""
+    return os.cpu_count() or 1
+
+
 def at_once(pictures: int) -> int:
     """Return how many of some pictures are embedded at the same time.
 
     One a core; but at most two where memory is small, since TFLite needs a copy of the network for each.
     """
-    cores = os.cpu_count() or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(pictures, cores if memory >= SMALL else 2, cores)
+    return min(pictures, cores() if memory >= SMALL else 2, cores())
 
 
 def digest(file: Path) -> str:

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,11 @@ class Domain:
     """The look of a set of pictures: quantiles (5, 3) float32 of the statistics at 2, 50 and 98 %."""
 
     quantiles: NDArray[np.float32]
+
+    @cached_property
+    def levels(self) -> tuple[dict[str, float], ...]:
+        """What is low, usual and high, by the names in `STATISTICS`."""
+        return tuple(dict(zip(STATISTICS, column, strict=True)) for column in self.quantiles.T.tolist())
 
     @classmethod
     def of(cls, statistics: NDArray[np.float32]) -> Domain:
@@ -91,7 +98,7 @@ def look(pixels: NDArray[np.uint8]) -> Look:
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Shrink a picture (S, S, 3) to (8, 8, 3): the means of 64 blocks."""
     edges = np.linspace(0, len(pixels), THUMB + 1).astype(np.intp)
-    strips = np.add.reduceat(pixels, edges[:-1], axis=0, dtype=np.uint32)
+    strips = np.stack([pixels[top:bottom].sum(axis=0, dtype=np.uint32) for top, bottom in pairwise(edges)])
     sums = np.add.reduceat(strips, edges[:-1], axis=1)
     sizes = np.diff(edges)
     return np.asarray(sums / (sizes[:, None] * sizes)[:, :, None]).round().astype(np.uint8)
@@ -103,7 +110,7 @@ def complaints(statistics: NDArray[np.float32], domain: Domain) -> list[Complain
     A dark or blurred picture also has little contrast; a flaw that another one explains is not listed.
     """
     brightness, burnt, contrast, sharpness, noise = (float(value) for value in statistics)
-    low, usual, high = (dict(zip(STATISTICS, column, strict=True)) for column in domain.quantiles.T.tolist())
+    low, usual, high = domain.levels
     found = []
     if sharpness < min(low["sharpness"], -10.2):
         decibels = f"fine detail at {sharpness:.1f} dB, usually {usual['sharpness']:.1f}"

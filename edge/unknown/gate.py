@@ -31,6 +31,7 @@ COVERAGE = 0.95
 RANK = 128
 SHRINKAGE = 1.0  # s
 KNOTS = 21  # left-out similarities of each label are kept as that many quantiles, for the drift
+_STEPS = np.linspace(0, 1, KNOTS)
 
 _CHUNK = 512  # embeddings whitened at a time
 _MAGIC = b"EDGEGATE"
@@ -194,4 +195,4 @@ class Detector:
 
     def rank(self, similarity: float, column: int) -> float:
         """Give the share of taught pictures of a label that, left out, were less similar: 0.5 is usual."""
-        return float(np.interp(similarity, self.gate.quantiles[column], np.linspace(0, 1, KNOTS)))
+        return float(np.interp(similarity, self.gate.quantiles[column], _STEPS))

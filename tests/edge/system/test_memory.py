@@ -201,7 +201,7 @@ def test_on_a_small_board_two_networks_share_the_cores_and_elsewhere_each_core_h
         def copy(self) -> FakeNetwork:
             return Counted()
 
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(photos, "cores", lambda: 4)
     monkeypatch.setattr(photos, "SMALL", 1 << 62 if small else 0)
     monkeypatch.setattr(learner_module.backbone, "open_backbone", Counted)
     learner.classify([picture("brick", seed) for seed in range(12)])

@@ -57,7 +57,7 @@ def test_build_adapt_and_the_device_see_the_same_pixels(
 ) -> None:
     from export.photos.folders import find_photos
 
-    monkeypatch.setattr("os.cpu_count", lambda: 1)  # one worker, so that the order is that of the files
+    monkeypatch.setattr("edge.network.photos.cores", lambda: 1)  # one worker, so that the order is that of the files
     found = find_photos(panoramas(tmp_path / "photos", 2))
     info = BackboneInfo("seeing", "0" * 64, "", "", SIZE, short_side(SIZE), 4, fit)
     network: Any = Seeing()

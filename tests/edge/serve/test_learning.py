@@ -188,7 +188,7 @@ def test_the_learner_goes_on_while_mistakes_are_looked_for(home: Path) -> None:
     rng, dimension = np.random.default_rng(0), 0
     with Learner(home) as learner, learner.store.transaction():
         dimension = learner.info.dimension
-        for number in range(3000):
+        for number in range(4000):
             row = rng.normal(size=dimension).astype(np.float32) + number % 5
             item = Embedded(f"kind {number % 5}", row, f"{number:064x}", f"{number}.jpg")
             learner.store.add_example(item, learner.info.fingerprint, None, learner.now())
@@ -200,8 +200,8 @@ def test_the_learner_goes_on_while_mistakes_are_looked_for(home: Path) -> None:
         while looking.is_alive():
             assert server.now("examples?label=coins")["count"] == 6  # by the learner's thread
             answered += looking.is_alive()
-        assert found[0]["examples"] == 3006
-        assert answered > 3
+        assert found[0]["examples"] == 4006
+        assert answered > 1, "one may be answered just before the findings are"
 
 
 def test_the_backup_makes_the_same_home(server: Server, tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ make_environment() {
     local pips=("$wheels"/pip-*.whl)
     if [ -f "${pips[0]}" ]; then
         "$python" -m venv --system-site-packages --without-pip "$env"
-        pip=("${pips[0]}/pip")
+        "$python" -m zipfile -e "${pips[0]}" "$env/tmp/pip" # from its wheel it would be compiled at every call
+        pip=("$env/tmp/pip/pip")
     else
         "$python" -m venv --system-site-packages "$env" >/dev/null ||
             fail 1 "no virtual environment can be made; run: sudo apt install python3-venv, then this again"
@@ -156,7 +157,7 @@ make_environment() {
     # picamera2 and what else apt installed was compiled for the system's numpy, and must go on running beside ours
     limits=()
     [ "$("$env/bin/python" -c 'import numpy; print(numpy.__version__[0])' 2>/dev/null)" != 1 ] || limits=('numpy<2')
-    mkdir "$env/tmp" # not /tmp, which may lie in memory
+    mkdir -p "$env/tmp" # not /tmp, which may lie in memory
     local extras
     extras=$(IFS=, && printf '%s' "${wanted[*]}")
     say "installing edge-transfer${extras:+ with $extras}, numpy, Pillow, click${wheels:+ from $wheels}"

@@ -13,16 +13,17 @@ from packaging.requirements import Requirement
 from export.deploy import own_wheel
 
 SYSTEM = Path("/usr/bin/python3")
+UNUSED = {"tests", "transformers", "quantization", "tools"}  # folders that no command of ours imports; half the time
 
 
 def make_kit(folder: Path, *packages: str) -> Path:
-    """Write install.sh and wheels of this program, of `packages`, and of all that these need."""
+    """Write install.sh and wheels of pip, of this program, of `packages`, and of all that these need."""
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
     shutil.copy(own_wheel.device_scripts() / "install.sh", folder)
     own_wheel.pack(wheels)
     done: set[str] = set()
-    for package in ("numpy", "pillow", "click", "requests", *packages):
+    for package in ("pip", "numpy", "pillow", "click", "requests", *packages):
         _pack(package, wheels, done)
     return folder
 
@@ -65,11 +66,7 @@ def _pack(name: str, folder: Path, done: set[str]) -> None:
     path = folder / f"{title}-{found.version}-{'.'.join(names)}-{'.'.join(abis)}-{'.'.join(systems)}.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for file in found.files or []:
-            if (
-                ".." not in file.parts
-                and "__pycache__" not in file.parts
-                and file.name not in ("INSTALLER", "REQUESTED")
-            ):
+            if not ({"..", "__pycache__", *UNUSED} & set(file.parts)) and file.name not in ("INSTALLER", "REQUESTED"):
                 wheel.write(str(file.locate()), str(file))
     for line in found.requires or []:
         requirement = Requirement(line)

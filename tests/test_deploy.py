@@ -168,7 +168,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_same_python()
     if not all(runtime.installed for runtime in RUNTIMES[:2]):
         pytest.skip("ONNX Runtime and LiteRT are not both here to be packed")
-    return make_kit(tmp_path_factory.mktemp("deploy") / "kit", "ai-edge-litert", "onnxruntime", "pip")
+    return make_kit(tmp_path_factory.mktemp("deploy") / "kit", "ai-edge-litert", "onnxruntime")
 
 
 @pytest.fixture

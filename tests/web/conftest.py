@@ -59,16 +59,17 @@ def photos(surfaces: Path) -> dict[str, list[Path]]:
     return found | {"coins": sorted((sample / "device" / "coins").glob("*.jpg"))}
 
 
-@pytest.fixture
-def home(tmp_path: Path, surfaces: Path, photos: dict[str, list[Path]]) -> Path:
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory, surfaces: Path, photos: dict[str, list[Path]]) -> Path:
     """A home that was taught coins and bricks, with frames to review, and three generations."""
-    with Learner.init(tmp_path / "home", surfaces / "surfaces.edge", keep_crops=True) as learner:
+    home = tmp_path_factory.mktemp("taught") / "home"
+    with Learner.init(home, surfaces / "surfaces.edge", keep_crops=True) as learner:
         learner.teach("coins", photos["coins"][:8])
         learner.retrain()
         learner.teach("brick", photos["brick"][:6])
         learner.teach("grass", [photos["gravel"][0]])  # a wrong label
         learner.retrain()
-    folder = tmp_path / "home" / "uncertain"
+    folder = home / "uncertain"
     folder.mkdir()
     waiting = [photos["gravel"][1], photos["gravel"][2], photos["grass"][1], photos["coins"][9], photos["brick"][8]]
     for minute, photo in enumerate(waiting):
@@ -76,7 +77,13 @@ def home(tmp_path: Path, surfaces: Path, photos: dict[str, list[Path]]) -> Path:
     again = Image.open(waiting[0]).convert("RGB")
     again.putpixel((0, 0), (0, 0, 0))
     again.save(folder / "uncertain-20261124T100900.000000.jpg", quality=95)
-    return tmp_path / "home"
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, taught: Path) -> Path:
+    """A copy of `taught`."""
+    return Path(shutil.copytree(taught, tmp_path / "home"))
 
 
 @pytest.fixture

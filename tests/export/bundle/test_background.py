@@ -120,7 +120,7 @@ def test_the_same_background_gives_the_same_file(tmp_path: Path) -> None:
 
 
 def test_the_recipe_writes_how_maps_are_joined_and_the_background_and_the_same_ones_again(
-    photo_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photo_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported_once: None
 ) -> None:
     from click.testing import CliRunner
 

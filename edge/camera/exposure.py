@@ -44,7 +44,7 @@ class WarmUp:
 
     def _settled(self, data: bytes, now: float) -> bool:
         try:
-            pixels = preprocess.decode(data, "", SIDE, SIDE)
+            pixels = preprocess.decode(data, "", SIDE, SIDE, fit="stretch")
         except ImageError:
             return False
         if _is_blank(pixels):
@@ -64,13 +64,18 @@ class WarmUp:
         return bool((np.abs(newer - older) <= _OFFSET + _CHANGE * older).all())
 
 
-def blank(data: bytes, name: str, region: Region | None) -> bool:
-    """Whether a picture, or the region of it, is of a single colour.
+def blank(data: bytes, name: str, region: Region | None, fit: str) -> bool:
+    """Whether what the network would see of a picture is of a single colour.
+
+    Args:
+        region: the part of each picture to use; None for the whole.
+        fit: how pictures are made square, as the bundle says.
 
     Raises:
         ImageError: it cannot be decoded.
     """
-    return _is_blank(preprocess.decode(data, name, SIDE, SIDE, region))
+    shown = "crop" if fit == "crop" else "stretch"  # bars at the sides would be a second colour
+    return _is_blank(preprocess.decode(data, name, SIDE, SIDE, region, shown))
 
 
 def _is_blank(pixels: NDArray[np.uint8]) -> bool:

@@ -126,7 +126,8 @@ class Uploads:
         if known is not None:
             one.answer = _known(known, one.label)
             return None
-        said = [BLANK] if one.ask and blank(frame.data, frame.name, learner.region) else []
+        empty = one.ask and blank(frame.data, frame.name, learner.region, learner.info.fit)
+        said = [BLANK] if empty else []
         if not said:
             photo = next(iter(learner.embed([frame], look=True, crops=learner.keeps_crops)))
             if photo.error is not None:

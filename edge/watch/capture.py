@@ -113,7 +113,8 @@ class Burst:
         """Teach a frame unless it is blank or nearly identical to another; returns False if it cannot be read."""
         self.frames += 1
         try:
-            nothing, new = blank(frame.data, frame.name, self._learner.region), self._seen.new(frame)
+            region, fit = self._learner.region, self._learner.info.fit
+            nothing, new = blank(frame.data, frame.name, region, fit), self._seen.new(frame)
         except ImageError as error:
             self.unreadable.append(Skipped(frame.name, str(error)))
             return False

@@ -135,8 +135,8 @@ class Learner(Home):
         Args:
             pictures: the number of pictures to embed: a few use all cores one after the other, many share them.
         """
-        cores = photos.cores()
-        threads = cores // photos.at_once(pictures) if pictures >= cores else None
+        at_once = photos.at_once(pictures)
+        threads = photos.cores() // at_once if at_once > 1 else None
         model, opened = self.model, self.bundle
         if self.network is not None:
             digest = opened.manifest.files[model.file].sha256

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from export.deploy import own_wheel
 
 SYSTEM = Path("/usr/bin/python3")
-UNUSED = {"tests", "transformers", "quantization", "tools"}  # folders that no command of ours imports; half the time
+UNUSED = {"tests", "transformers", "quantization", "tools"}  # folders that nothing of ours imports: half the files
 
 
 def make_kit(folder: Path, *packages: str) -> Path:

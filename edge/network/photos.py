@@ -27,6 +27,7 @@ from edge.unknown import domain
 
 SMALL = 1 << 30  # bytes of memory, below which a second copy of a network is felt
 AHEAD = 4  # pictures in work per core, so that one slow picture holds up no other
+FEW = 8  # pictures from which further copies of a network are worth making; fewer take turns on all cores
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def embed(
 ) -> Iterator[Photo]:
     """Embed picture files or frames, in order.
 
-    Each thread takes whole pictures, from reading to embedding. This is faster than using all cores for one picture,
-    and gives the same numbers.
+    Of many pictures, each thread takes whole ones, from reading to embedding. This is faster than using all cores for
+    one picture, and gives the same numbers.
 
     Args:
         info: how pictures are cropped for it.
@@ -116,10 +117,13 @@ def cores() -> int:
 def at_once(pictures: int) -> int:
     """Return how many of some pictures are embedded at the same time.
 
-    One a core; but at most two where memory is small, since TFLite needs a copy of the network for each.
+    A few: one. Many: one a core; but at most two where memory is small, since TFLite needs a copy of the network for
+    each.
     """
+    if pictures < FEW:
+        return 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(pictures, cores() if memory >= SMALL else 2, cores())
+    return min(cores() if memory >= SMALL else 2, cores())
 
 
 def digest(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 import gc
 import importlib.util
-import os
 import threading
 import weakref
 from pathlib import Path
@@ -166,11 +165,11 @@ def test_one_network_is_in_memory_at_a_time_and_none_during_a_fit(
     monkeypatch.setattr(learner_module.backbone, "open_backbone", watched)
     monkeypatch.setattr(retrain_module, "fit_anew", fitted)
     files = sorted((photo_folder / "brick").iterdir())
-    many = max(2, os.cpu_count() or 1)  # as many as make it one thread a picture, where one has all of them
+    monkeypatch.setattr(photos, "cores", lambda: 2)
     with Learner.init(tmp_path / "home", tiny_bundle) as learner:
         during.clear()
         learner.classify(files[0])
-        learner.classify((files * many)[:many])
+        learner.classify((files * photos.FEW)[: photos.FEW])  # so many: a core for each picture, not all
         assert len(opened) == 2
         assert alive() == 1
         learner.teach("wall", [picture("coins", seed) for seed in range(4)])
@@ -179,9 +178,12 @@ def test_one_network_is_in_memory_at_a_time_and_none_during_a_fit(
         assert learner.classify(picture("coins", 9)).label == "wall"
 
 
-@pytest.mark.parametrize(("small", "networks", "threads"), [(True, 2, 2), (False, 4, 1)])
-def test_on_a_small_board_two_networks_share_the_cores_and_elsewhere_each_core_has_its_own(
-    learner: Learner, monkeypatch: pytest.MonkeyPatch, small: bool, networks: int, threads: int
+@pytest.mark.parametrize(
+    ("small", "pictures", "networks", "threads"),
+    [(True, 20, 2, 2), (False, 20, 4, 1), (True, 7, 1, None), (False, 7, 1, None)],
+)
+def test_many_pictures_have_a_network_for_each_core_or_two_on_a_small_board_and_a_few_have_one(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch, small: bool, pictures: int, networks: int, threads: int | None
 ) -> None:
     started: list[int | None] = []
     together = threading.Barrier(networks, timeout=60)
@@ -204,7 +206,7 @@ def test_on_a_small_board_two_networks_share_the_cores_and_elsewhere_each_core_h
     monkeypatch.setattr(photos, "cores", lambda: 4)
     monkeypatch.setattr(photos, "SMALL", 1 << 62 if small else 0)
     monkeypatch.setattr(learner_module.backbone, "open_backbone", Counted)
-    learner.classify([picture("brick", seed) for seed in range(12)])
+    learner.classify([picture("brick", seed) for seed in range(pictures)])
     assert started == [threads] + [None] * (networks - 1)
 
 

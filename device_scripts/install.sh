@@ -147,7 +147,9 @@ make_environment() {
     local pips=("$wheels"/pip-*.whl)
     if [ -f "${pips[0]}" ]; then
         "$python" -m venv --system-site-packages --without-pip "$env"
-        "$python" -m zipfile -e "${pips[0]}" "$env/tmp/pip" # from its wheel it would be compiled at every call
+        # from its wheel it would be compiled at every call
+        "$python" -m zipfile -e "${pips[0]}" "$env/tmp/pip" 2>/dev/null ||
+            fail 1 "${pips[0]} cannot be unpacked; copy it again, and check that there is space"
         pip=("$env/tmp/pip/pip")
     else
         "$python" -m venv --system-site-packages "$env" >/dev/null ||

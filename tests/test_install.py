@@ -65,6 +65,15 @@ def test_wrong_words_are_refused_before_anything_is_touched(box: Box) -> None:
     assert box.run("test", "-e", "/opt/edge-transfer").returncode == 1
 
 
+def test_a_pip_that_cannot_be_unpacked_is_told_in_one_line_and_leaves_nothing(box: Box) -> None:
+    box.run("sh", "-c", "truncate --size 1000 kit/wheels/pip-*")
+    done = box.run("bash", "kit/install.sh")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "pip-" in done.stderr
+    assert "cannot be unpacked" in done.stderr
+    assert environments(box) == {"/opt/edge-transfer/env.*"}, "the shell found none"
+
+
 def test_a_fresh_machine_gets_a_working_edge_and_a_second_run_changes_nothing(box: Box, surfaces: Path) -> None:
     box.run("sh", "-c", "rm kit/wheels/pip-*")  # so that Python's own pip does it, as where nobody sent one
     assert "runtime tflite" in install(box)
@@ -119,10 +128,10 @@ def test_killed_anywhere_what_served_goes_on_serving_and_the_next_run_completes(
         process.wait()
         assert box.run("readlink", "-f", "/opt/edge-transfer/bin").stdout == served
         assert box.run("edge", "--version").returncode == 0
-    log = "mkdir -p /run/systemd/system; printf '#!/bin/sh\necho \"$*\" >>/root/asked\n' >/usr/local/bin/systemctl"
+    log = "mkdir -p /run/systemd/system; printf '#!/bin/sh\necho \"$*\" >>/tmp/asked\n' >/usr/local/bin/systemctl"
     box.run("sh", "-c", f"{log}; chmod +x /usr/local/bin/systemctl")
     assert "runtime onnx" in install(box, "onnx")
-    asked = box.run("cat", "/root/asked").stdout
+    asked = box.run("cat", "/tmp/asked").stdout
     assert "try-restart edge-watch.service edge-serve.service\n" in asked, "what runs moves to the new environment"
     assert len(environments(box)) == 2, "the one that serves, and the one before"
     assert box.run("edge", "--version").returncode == 0
@@ -172,6 +181,8 @@ def test_for_ones_own_account_nothing_but_the_account_is_touched(box: Box) -> No
 
 
 def test_what_somebody_else_put_beside_ours_stays(box: Box) -> None:
+    install(box)
+    box.run("rm", "/usr/local/share/bash-completion/completions/edge")
     theirs = [
         "/opt/edge-transfer/notes.txt",
         "/usr/local/share/bash-completion/completions/edge",
@@ -191,7 +202,7 @@ def test_what_somebody_else_put_beside_ours_stays(box: Box) -> None:
         box.run("mkdir", "-p", str(Path(path).parent))
         box.run("sh", "-c", f"echo theirs > '{path}'")
     box.run("chmod", "750", "/var/lib/edge")
-    install(box)
+    install(box, "onnx")
     assert box.run("stat", "-c", "%a", "/var/lib/edge").stdout.strip() == "750"
     for word in ("--uninstall", "--purge"):
         told = install(box, word)

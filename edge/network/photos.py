@@ -27,7 +27,7 @@ from edge.unknown import domain
 
 SMALL = 1 << 30  # bytes of memory, below which a second copy of a network is felt
 AHEAD = 4  # pictures in work per core, so that one slow picture holds up no other
-FEW = 8  # pictures from which further copies of a network are worth making; fewer take turns on all cores
+MANY = 8  # pictures from which further copies of a network are worth making; fewer take turns on all cores
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ def at_once(pictures: int) -> int:
     A few: one. Many: one a core; but at most two where memory is small, since TFLite needs a copy of the network for
     each.
     """
-    if pictures < FEW:
+    if pictures < MANY:
         return 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(cores() if memory >= SMALL else 2, cores())
+    return cores() if memory >= SMALL else min(2, cores())
 
 
 def digest(file: Path) -> str:

@@ -169,7 +169,7 @@ def test_one_network_is_in_memory_at_a_time_and_none_during_a_fit(
     with Learner.init(tmp_path / "home", tiny_bundle) as learner:
         during.clear()
         learner.classify(files[0])
-        learner.classify((files * photos.FEW)[: photos.FEW])  # so many: a core for each picture, not all
+        learner.classify((files * photos.MANY)[: photos.MANY])  # so many: a core for each picture, not all
         assert len(opened) == 2
         assert alive() == 1
         learner.teach("wall", [picture("coins", seed) for seed in range(4)])

@@ -13,12 +13,8 @@ from packaging.requirements import Requirement
 from export.deploy import own_wheel
 
 SYSTEM = Path("/usr/bin/python3")
-UNUSED = {
-    "tests",
-    "transformers",
-    "quantization",
-    "tools",
-}  # folders that nothing of ours imports: a third of the files
+# Folders that nothing of ours imports: a third of the files.
+UNUSED = {"tests", "transformers", "quantization", "tools"}
 
 
 def make_kit(folder: Path, *packages: str) -> Path:
